@@ -1,0 +1,91 @@
+"""Composable pure-ASGI middlewares over one shared Redis connection manager. These names are the public API."""
+
+from .core.client_ip import TrustedProxies
+from .core.exchange import Exchange
+from .core.guard import (
+    PASS,
+    Answer,
+    Ask,
+    Body,
+    BodyTooLarge,
+    Close,
+    Control,
+    Guard,
+    Head,
+    Outcome,
+    Pass,
+    RequestEdits,
+    Responder,
+    Wait,
+    WaitTimeout,
+)
+from .core.problem import problem
+from .core.script import Operation, OperationKind, Reply
+from .errors import (
+    ConfigurationError,
+    GuardError,
+    GuardProtocolError,
+    OperationFailed,
+    RedisOverloaded,
+    RedisTimeout,
+    RedisUnavailable,
+    ResponseAborted,
+)
+from .jwt.guard import JWTAuth
+from .jwt.middleware import JWTAuthMiddleware
+from .jwt.revocation import Revocation, RevocationList
+from .jwt.user import VerifiedUser
+from .middleware.engine import GuardMiddleware
+from .observability.events import Decision, Hook
+from .ratelimit.guard import RateLimit
+from .ratelimit.middleware import RateLimitMiddleware
+from .redis.health import Health
+from .redis.manager import RedisManager
+from .settings import Settings
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "PASS",
+    "Answer",
+    "Ask",
+    "Body",
+    "BodyTooLarge",
+    "Close",
+    "ConfigurationError",
+    "Control",
+    "Decision",
+    "Exchange",
+    "Guard",
+    "GuardError",
+    "GuardMiddleware",
+    "GuardProtocolError",
+    "Head",
+    "Health",
+    "Hook",
+    "JWTAuth",
+    "JWTAuthMiddleware",
+    "Operation",
+    "OperationFailed",
+    "OperationKind",
+    "Outcome",
+    "Pass",
+    "RateLimit",
+    "RateLimitMiddleware",
+    "RedisManager",
+    "RedisOverloaded",
+    "RedisTimeout",
+    "RedisUnavailable",
+    "Reply",
+    "RequestEdits",
+    "Responder",
+    "ResponseAborted",
+    "Revocation",
+    "RevocationList",
+    "Settings",
+    "TrustedProxies",
+    "VerifiedUser",
+    "Wait",
+    "WaitTimeout",
+    "problem",
+]

@@ -1,0 +1,107 @@
+"""Who the client is: its address, believed only as far as trusted proxies vouch for it.
+
+`X-Forwarded-For` is read from right to left; the first address that is no trusted proxy is the client. A header is
+never looked at unless the peer itself is trusted, and one kind of header only, never a mixture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv6Address, IPv4Network, IPv6Network, ip_address, ip_network
+
+from ..errors import ConfigurationError
+from .asgi import Scope
+
+Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
+
+#: How many addresses of a forwarding chain are looked at; longer chains are cut at the left.
+_MOST_HOPS = 64
+
+
+class TrustedProxies:
+    """The proxies whose `X-Forwarded-For` is believed: addresses and networks, `"unix"` for peers on a unix socket.
+
+    `ipv6_prefix` is how many bits of an IPv6 address count as one client (a household or host gets a /64).
+    """
+
+    def __init__(self, trusted: Iterable[str] = (), *, ipv6_prefix: int = 64) -> None:
+        if isinstance(trusted, str):
+            trusted = [part.strip() for part in trusted.split(",") if part.strip()]
+        if not 16 <= ipv6_prefix <= 128:
+            raise ConfigurationError(f"ipv6_prefix: {ipv6_prefix} given; allowed are 16 to 128")
+        networks: list[Network] = []
+        faults: list[str] = []
+        self._unix = False
+        for entry in trusted:
+            if entry == "unix":
+                self._unix = True
+                continue
+            try:
+                networks.append(ip_network(entry, strict=False))
+            except ValueError:
+                faults.append(
+                    f"trusted_proxies (GUARD_TRUSTED_PROXIES): {entry!r} given; "
+                    "allowed are addresses, networks such as 10.0.0.0/8, and 'unix'"
+                )
+        ConfigurationError.raise_for(faults)
+        self._networks = tuple(networks)
+        self._prefix = ipv6_prefix
+        self._direct = lru_cache(maxsize=4096)(self._of_text)
+
+    def __bool__(self) -> bool:
+        return self._unix or bool(self._networks)
+
+    def client(self, scope: Scope) -> str | None:
+        """Return the client's canonical address (an IPv6 network for IPv6), or None where nobody can tell."""
+        client = scope.get("client")
+        host: str = client[0] if client else ""
+        if not self:
+            return self._direct(host)
+        peer = parse(host) if host else None
+        if not (self._unix and not host if peer is None else self._trusts(peer)):
+            return self._direct(host)
+        found = self._forwarded(scope) or peer
+        return self._canonical(found) if found is not None else None
+
+    def _forwarded(self, scope: Scope) -> Address | None:
+        """Return the right-most untrusted address, or the left-most if all are trusted; None at the first that is none."""
+        fields = b",".join(value for name, value in scope["headers"] if name == b"x-forwarded-for")
+        if not fields:
+            return None
+        found = None
+        for hop in reversed(fields.decode("latin-1").split(",")[-_MOST_HOPS:]):
+            address = parse(hop.strip())
+            if address is None:
+                return found
+            found = address
+            if not self._trusts(address):
+                return found
+        return found
+
+    def _trusts(self, address: Address) -> bool:
+        return any(address in network for network in self._networks if network.version == address.version)
+
+    def _of_text(self, host: str) -> str | None:
+        address = parse(host)
+        return self._canonical(address) if address is not None else None
+
+    def _canonical(self, address: Address) -> str:
+        if address.version == 6 and self._prefix < 128:
+            return str(ip_network((address.packed, self._prefix), strict=False))
+        return str(address)
+
+
+@lru_cache(maxsize=4096)
+def parse(text: str) -> Address | None:
+    """Parse `a.b.c.d`, `a.b.c.d:port`, `v6`, `[v6]:port`; IPv4 mapped into IPv6 is unmapped, zones are dropped."""
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
+    try:
+        address = ip_address(text.partition("%")[0])
+    except ValueError:
+        return None
+    return getattr(address, "ipv4_mapped", None) or address

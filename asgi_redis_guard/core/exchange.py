@@ -1,0 +1,86 @@
+"""What a guard may see of one request. Pure: time and randomness are given to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import parse_qsl
+
+from .asgi import Scope
+from .client_ip import TrustedProxies
+from .keys import Keys
+
+
+class Exchange:
+    """One HTTP request or WebSocket handshake, read-only, with the facts that guards have found.
+
+    `now` is seconds since the epoch on this host's clock, `random(n)` gives n unpredictable bytes, `keys` builds Redis
+    keys below the deployment's prefix. `facts` maps names (`user`, `auth`, …) to what the guards so
+    far have established; those that the app needs are copied into its scope.
+    """
+
+    __slots__ = ("_client", "_path", "facts", "keys", "now", "random", "scope")
+
+    def __init__(self, scope: Scope, now: float, random: Callable[[int], bytes], keys: Keys) -> None:
+        self.scope = scope
+        self.now = now
+        self.random = random
+        self.keys = keys
+        self.facts: dict[str, Any] = {}
+        self._path: str | None = None
+        self._client: tuple[TrustedProxies, str | None] | None = None
+
+    @property
+    def is_websocket(self) -> bool:
+        """True for a WebSocket handshake."""
+        return bool(self.scope["type"] == "websocket")
+
+    @property
+    def method(self) -> str:
+        """The HTTP method; GET for a WebSocket handshake."""
+        method: str = self.scope.get("method", "GET")
+        return method
+
+    @property
+    def path(self) -> str:
+        """The decoded path below `root_path`, as the app's own routes see it."""
+        if self._path is None:
+            path: str = self.scope["path"]
+            root: str = self.scope.get("root_path", "")
+            if root and path.startswith(root) and path[len(root) : len(root) + 1] in ("", "/"):
+                path = path[len(root) :] or "/"
+            self._path = path
+        return self._path
+
+    @property
+    def is_preflight(self) -> bool:
+        """True for a CORS preflight (Fetch standard §4.8): it carries no credentials and runs no handler."""
+        return (
+            self.method == "OPTIONS"
+            and self.header(b"origin") is not None
+            and self.header(b"access-control-request-method") is not None
+        )
+
+    def header(self, name: bytes) -> bytes | None:
+        """Return the first field of that lower-case `name`, or None."""
+        for key, value in self.scope["headers"]:
+            if key == name:
+                field: bytes = value
+                return field
+        return None
+
+    def headers(self, name: bytes) -> list[bytes]:
+        """Return all fields of that lower-case `name`, in order."""
+        return [value for key, value in self.scope["headers"] if key == name]
+
+    def query(self, name: str) -> list[str]:
+        """Return all values of a query parameter, decoded; malformed bytes become U+FFFD."""
+        raw: bytes = self.scope.get("query_string", b"")
+        pairs = parse_qsl(raw.decode("latin-1"), keep_blank_values=True, errors="replace")
+        return [value for key, value in pairs if key == name]
+
+    def client(self, proxies: TrustedProxies) -> str | None:
+        """Return the client's address as `proxies` establishes it, or None if there is none."""
+        if self._client is None or self._client[0] is not proxies:
+            self._client = (proxies, proxies.client(self.scope))
+        return self._client[1]

@@ -1,0 +1,54 @@
+"""Every Redis key the package uses is built here.
+
+    key                        type     TTL                              what
+    <p>t:<digest>              string   the token's remaining life       a revoked token, by issuer and `jti` (or hash)
+    <p>u:<digest>              string   the longest life of a token      a user's cutoff: tokens issued up to it are revoked
+    <p>revoked                 hash     the longest life of a token      how many tokens are revoked, by hour of expiry
+    <p>l:<limit>:{<digest>}    string   until the quota is whole again   state of one limit for one identity (gcra, fixed)
+    <p>l:<limit>:{<digest>}    zset     the window                       the same, algorithm `log`
+
+`<p>` is the prefix, `guard:` by default. A digest is 120 bits of BLAKE2b over length-prefixed parts, so that two
+different inputs never share a key and neither secrets nor personal data stand in one. Keys that one operation touches
+together share a {hash tag}. Every key has a TTL.
+"""
+
+from __future__ import annotations
+
+from binascii import b2a_base64
+from hashlib import blake2b
+
+
+def digest(*parts: str | bytes) -> bytes:
+    """Return 20 ASCII characters that stand for `parts`, in this order and division."""
+    hasher = blake2b(digest_size=15)
+    for part in parts:
+        data = part if isinstance(part, bytes) else part.encode("utf-8", "surrogatepass")
+        hasher.update(b"%d:" % len(data))
+        hasher.update(data)
+    return b2a_base64(hasher.digest(), newline=False)
+
+
+class Keys:
+    """The keys below one prefix."""
+
+    __slots__ = ("_limit", "_token", "_user", "prefix", "revoked")
+
+    def __init__(self, prefix: str = "guard:") -> None:
+        self.prefix = prefix
+        head = prefix.encode()
+        self._token = head + b"t:"
+        self._user = head + b"u:"
+        self._limit = head + b"l:"
+        self.revoked = head + b"revoked"
+
+    def token(self, issuer: str, token_id: str | bytes) -> bytes:
+        """The mark of one revoked token, known by its `jti`, or in bytes by the hash of what was signed."""
+        return self._token + digest(b"raw" if isinstance(token_id, bytes) else b"jti", issuer, token_id)
+
+    def user(self, issuer: str, subject: str) -> bytes:
+        """The cutoff of one user's tokens."""
+        return self._user + digest(issuer, subject)
+
+    def limit(self, name: bytes, identity: bytes) -> bytes:
+        """The state of limit `name` for an identity, given as a digest."""
+        return b"%b%b:{%b}" % (self._limit, name, identity)

@@ -1,0 +1,35 @@
+"""Cross-origin protection for credentials that a browser attaches by itself.
+
+The checks of Fetch Metadata (W3C, §2.1 Sec-Fetch-Site) and, for browsers without it, of the Origin header (RFC 6454
+§7). A client that sends neither is no browser, and attaches nothing by itself.
+"""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from .exchange import Exchange
+
+_SAFE = frozenset(("GET", "HEAD", "OPTIONS", "TRACE"))
+
+
+def is_cross_origin(exchange: Exchange, trusted: frozenset[str] = frozenset()) -> bool:
+    """Tell whether another site may be behind this exchange: an unsafe method or a WebSocket handshake from elsewhere.
+
+    `trusted` holds whole origins, such as `https://app.example.com`, that may call from another site.
+    """
+    if not exchange.is_websocket and exchange.method in _SAFE:
+        return False
+    origin = (exchange.header(b"origin") or b"").decode("latin-1")
+    if origin and origin in trusted:
+        return False
+    site = exchange.header(b"sec-fetch-site")
+    if site is not None:
+        return site not in (b"same-origin", b"none")
+    if not origin:
+        return False
+    host = (exchange.header(b"host") or b"").decode("latin-1").lower()
+    try:
+        return urlsplit(origin).netloc.lower() != host
+    except ValueError:
+        return True

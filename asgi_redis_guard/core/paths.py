@@ -1,0 +1,65 @@
+"""Path patterns, for exemptions and rules: literal segments, `*` for one segment, a final `*` for one or more.
+
+They match the decoded path below `root_path`, whole segments only: `/health` never matches `/healthz`, `/static/*`
+never matches `/static`. A path with empty, `.` or `..` segments or a backslash matches nothing: what an app makes of
+it is not known here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ..errors import ConfigurationError
+
+
+_UNCLEAR = frozenset(("", ".", ".."))
+
+
+class PathPatterns:
+    """A set of patterns; `match` tells which one a path falls under, the first given first."""
+
+    __slots__ = ("_literal", "_wild", "patterns")
+
+    def __init__(self, patterns: Iterable[str] = (), *, option: str = "exempt") -> None:
+        if isinstance(patterns, str):
+            patterns = (patterns,)
+        self.patterns = tuple(patterns)
+        ConfigurationError.raise_for(
+            [
+                f"{option}: {pattern!r} given; a pattern starts with '/' and has '*' only as a whole segment"
+                for pattern in self.patterns
+                if not _well_formed(pattern)
+            ]
+        )
+        self._literal = {pattern for pattern in self.patterns if "*" not in pattern}
+        self._wild = [(pattern, pattern.split("/")) for pattern in self.patterns if "*" in pattern]
+
+    def __bool__(self) -> bool:
+        return bool(self.patterns)
+
+    def match(self, path: str) -> str | None:
+        """Return the pattern that `path` falls under, or None."""
+        if path in self._literal:
+            return path
+        if not self._wild or "\\" in path:
+            return None
+        segments = path.split("/")
+        if not _UNCLEAR.isdisjoint(segments[1:]):
+            return None
+        for pattern, parts in self._wild:
+            if _fits(parts, segments):
+                return pattern
+        return None
+
+    def __repr__(self) -> str:
+        return f"<PathPatterns {', '.join(self.patterns)}>"
+
+
+def _well_formed(pattern: str) -> bool:
+    return pattern.startswith("/") and all(part == "*" or "*" not in part for part in pattern.split("/"))
+
+
+def _fits(parts: list[str], segments: list[str]) -> bool:
+    if len(segments) < len(parts) or (len(segments) > len(parts) and parts[-1] != "*"):
+        return False
+    return all(part in ("*", segment) for part, segment in zip(parts[1:], segments[1:], strict=False))

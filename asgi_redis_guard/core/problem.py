@@ -1,0 +1,52 @@
+"""Refusals as `application/problem+json` (RFC 9457)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from .asgi import Headers
+from .guard import Answer
+
+_TITLES = {
+    400: "Bad Request",
+    401: "Unauthorized",
+    403: "Forbidden",
+    409: "Conflict",
+    413: "Content Too Large",
+    423: "Locked",
+    429: "Too Many Requests",
+    500: "Internal Server Error",
+    503: "Service Unavailable",
+}
+
+
+def problem(
+    status: int,
+    reason: str,
+    detail: str,
+    *,
+    type: str = "about:blank",  # noqa: A002  (the member's name in RFC 9457)
+    title: str | None = None,
+    headers: Headers | None = None,
+    members: Mapping[str, Any] | None = None,
+) -> Answer:
+    """Return an answer with a problem document; `members` are extension members of it."""
+    document = {"type": type, "title": title or _TITLES.get(status, "Error"), "status": status, "detail": detail}
+    body = orjson.dumps({**document, **(members or {})})
+    fields = [
+        (b"content-type", b"application/problem+json"),
+        (b"content-length", b"%d" % len(body)),
+        (b"cache-control", b"no-store"),
+        *(headers or ()),
+    ]
+    return Answer(status, fields, body, reason=reason)
+
+
+def unavailable(detail: str, *, retry_after: float = 1.0) -> Answer:
+    """Return a 503 with `Retry-After` (whole seconds, at least 1), for a guard that is closed while Redis is away."""
+    seconds = max(1, math.ceil(retry_after))
+    return problem(503, "unavailable", detail, headers=[(b"retry-after", b"%d" % seconds)])

@@ -1,0 +1,108 @@
+"""Redis work as data: operations, the Lua they are made of, and what a guard yields to have them done.
+
+Pure. An `OperationKind` is a `.lua` file with a contract on top; an `Operation` is one use of it. Which link, which
+script and when is the business of `redis/`.
+
+The contract is in the file's first comments:
+
+    -- name: ratelimit.gcra
+    -- keys: cell
+    -- args: emission, tolerance, cost
+    -- keeps: tat                       locals that the commit needs of the check
+    -- group: limits                    all or nothing within the group (optional)
+    -- repeatable: yes                  may run twice if a reply is lost
+    -- holds: yes                       its commit takes something that must be given back (optional)
+    -- returns: …
+    -- @check                           reads and decides: may set `stop = true` and `result = {…}`
+    -- @commit                          writes; runs only if nothing before it stopped
+
+Keys and arguments are locals of these names. `call(…)` is `redis.pcall` that returns false after an error. `now` is the
+server's time in microseconds.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any, NamedTuple
+
+_LINE = re.compile(r"^-- (name|keys|args|keeps|group|repeatable|holds|returns):\s*(.*)$")
+_NAME = re.compile(r"^[a-z][a-z0-9_]*$")
+
+#: Locals of the program itself.
+RESERVED = frozenset(
+    "clock now failure call floor n k a out head at_key at_arg stop_at stop_guard stop_group".split()
+    + "header code guard stop result group i".split()
+)
+
+
+@dataclass(frozen=True, slots=True)
+class OperationKind:
+    """One step that the program can do: its contract and its Lua."""
+
+    name: str
+    keys: tuple[str, ...]
+    args: tuple[str, ...]
+    keeps: tuple[str, ...]
+    group: str | None
+    repeatable: bool
+    holds: bool
+    check: str
+    commit: str
+
+    @classmethod
+    def load(cls, package: str, file: str) -> OperationKind:
+        """Read a kind from `file` in `package`; raises ValueError where the contract is not kept."""
+        return cls.parse(files(package).joinpath(file).read_text(encoding="utf-8"))
+
+    @classmethod
+    def parse(cls, source: str) -> OperationKind:
+        """Read a kind from Lua source with a contract on top."""
+        head, has_check, body = source.partition("-- @check\n")
+        check, _, commit = body.partition("-- @commit\n")
+        fields = dict(match.groups() for line in head.splitlines() if (match := _LINE.match(line)))
+        if not has_check or not fields.get("name"):
+            raise ValueError("an operation needs '-- name:' and '-- @check'")
+        return cls(
+            name=fields["name"],
+            keys=_names(fields.get("keys", "")),
+            args=_names(fields.get("args", "")),
+            keeps=_names(fields.get("keeps", "")),
+            group=fields.get("group") or None,
+            repeatable=fields.get("repeatable") == "yes",
+            holds=fields.get("holds") == "yes",
+            check=check,
+            commit=commit,
+        )
+
+    def __repr__(self) -> str:
+        return f"<OperationKind {self.name}>"
+
+
+class Operation(NamedTuple):
+    """One use of a kind: keys and arguments in the order of its contract."""
+
+    kind: OperationKind
+    keys: tuple[bytes, ...]
+    args: tuple[Any, ...] = ()
+
+
+class Reply(NamedTuple):
+    """What the program says of one operation.
+
+    `passed` is the verdict of its check. `committed` is false where it passed but its group was stopped by another
+    operation, so that nothing was written. `values` are what its contract returns.
+    """
+
+    passed: bool
+    committed: bool = True
+    values: tuple[Any, ...] = ()
+
+
+def _names(text: str) -> tuple[str, ...]:
+    names = tuple(part.strip() for part in text.partition("(")[0].split(",") if part.strip())
+    for name in names:
+        if not _NAME.match(name) or name in RESERVED:
+            raise ValueError(f"not a free name for a Lua local: {name!r}")
+    return names

@@ -1,0 +1,72 @@
+"""Every exception the package raises; a class is added here or nowhere.
+
+    GuardError
+     ├─ ConfigurationError         options that cannot work, all of them at once
+     ├─ GuardProtocolError         a guard broke the protocol of `core.guard`: a bug in that guard
+     ├─ ResponseAborted            a response ends in the middle on purpose; the server closes the connection
+     └─ RedisUnavailable           no answer from Redis that can be relied on
+         ├─ RedisTimeout           none within the deadline
+         ├─ RedisOverloaded        too many commands in flight already
+         └─ OperationFailed        Redis refused this one operation (OOM, WRONGTYPE, NOPERM, MISCONF …)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class GuardError(Exception):
+    """The base of all errors of this package."""
+
+
+class GuardProtocolError(GuardError):
+    """A guard or responder did what the protocol does not allow."""
+
+
+class ResponseAborted(GuardError):
+    """The rest of a response that has begun must not be sent; raised so that the server closes the connection."""
+
+
+class ConfigurationError(GuardError):
+    """One or more options cannot work.
+
+    `faults` lists all of them, one sentence each: the option, its environment variable, what was
+    given (secrets masked) and what is allowed.
+    """
+
+    def __init__(self, *faults: str) -> None:
+        self.faults: tuple[str, ...] = faults
+        super().__init__("\n".join(faults))
+
+    @classmethod
+    def raise_for(cls, faults: Sequence[str]) -> None:
+        """Raise with all `faults`, or return if there are none."""
+        if faults:
+            raise cls(*faults)
+
+
+class RedisUnavailable(GuardError):
+    """Redis gave no answer that can be relied on.
+
+    `maybe_executed` is true if the command had left this process, so that it may have run.
+    """
+
+    def __init__(self, reason: str = "Redis is unavailable", *, maybe_executed: bool = False) -> None:
+        super().__init__(reason)
+        self.maybe_executed = maybe_executed
+
+
+class RedisTimeout(RedisUnavailable):
+    """Redis did not answer within the deadline."""
+
+
+class RedisOverloaded(RedisUnavailable):
+    """More commands are in flight than the channel's bound allows; this one was not sent."""
+
+
+class OperationFailed(RedisUnavailable):
+    """Redis is there and refused this operation; `code` is the first word of its error."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.code = reason.partition(" ")[0]

@@ -1,0 +1,76 @@
+"""Where a token stands in a request: exactly one, or none (RFC 6750 §2)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from ..core.cookies import cookie_values
+from ..core.exchange import Exchange
+from ..core.guard import RequestEdits
+
+#: RFC 6750 §2.1, b64token.
+_TOKEN = re.compile(rb"[A-Za-z0-9\-._~+/]+=*")
+
+
+class BadCredentials(Exception):
+    """The request is malformed (RFC 6750 §3.1, invalid_request)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """A token as it was found. `ambient` is true where a browser attaches it by itself (a cookie)."""
+
+    token: bytes
+    ambient: bool = False
+    edits: RequestEdits | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TokenSources:
+    """Where to look: the Authorization header always, and what is named here.
+
+    `query` is a parameter and `subprotocol` a prefix (`bearer` for `bearer.<token>`); both count for WebSockets alone,
+    whose browser API cannot set headers.
+    """
+
+    cookie: bytes | None = None
+    query: str | None = None
+    subprotocol: str | None = None
+
+    def find(self, exchange: Exchange) -> Credential | None:
+        """Return the one credential, None if there is none; raises `BadCredentials` for two or a malformed one."""
+        found = _from_header(exchange)
+        if self.cookie is not None:
+            found += [Credential(value, ambient=True) for value in cookie_values(exchange, self.cookie) if value]
+        if exchange.is_websocket:
+            if self.query is not None:
+                found += [Credential(value.encode("utf-8", "replace")) for value in exchange.query(self.query)]
+            if self.subprotocol is not None:
+                found += _from_subprotocol(exchange, f"{self.subprotocol}.")
+        if len(found) > 1:
+            raise BadCredentials("More than one access token was sent")
+        return found[0] if found else None
+
+
+def _from_header(exchange: Exchange) -> list[Credential]:
+    found = []
+    for field in exchange.headers(b"authorization"):
+        scheme, _, token = field.strip().partition(b" ")
+        if scheme.lower() == b"bearer":
+            token = token.strip()
+            if not token:
+                raise BadCredentials("The Authorization header holds no token")
+            found.append(Credential(token))
+    return found
+
+
+def _from_subprotocol(exchange: Exchange, prefix: str) -> list[Credential]:
+    names = [name for name in exchange.scope.get("subprotocols", ()) if name.startswith(prefix)]
+    edits = RequestEdits(drop_headers=frozenset((b"sec-websocket-protocol",)), drop_subprotocols=frozenset(names))
+    return [Credential(name.removeprefix(prefix).encode("latin-1", "replace"), edits=edits) for name in names]
+
+
+def well_formed(token: bytes) -> bool:
+    """Tell whether `token` has only the characters that a bearer token may have."""
+    return _TOKEN.fullmatch(token) is not None

@@ -1,0 +1,191 @@
+"""`JWTAuth`: lets requests with a verified, unrevoked token through. Pure: time comes with the exchange.
+
+Order of checks: size, header, signature, claims, then the blacklist, so that garbage never reaches Redis.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal
+
+from starlette.authentication import AuthCredentials
+
+from ..core.exchange import Exchange
+from ..core.guard import Admission, Answer, Ask, Guard, OnRefused, Pass
+from ..core.keys import Keys
+from ..core.origin import is_cross_origin
+from ..core.paths import PathPatterns
+from ..core.problem import unavailable
+from ..core.script import Operation, OperationKind
+from ..errors import ConfigurationError, RedisUnavailable
+from .credentials import BadCredentials, Credential, TokenSources, well_formed
+from .keys import KeyLike, KeySet
+from .policy import MAX_LEEWAY, MAX_LIFETIME, Challenges
+from .user import ANONYMOUS_SCOPE, VerifiedUser
+from .verify import ClaimRules, TokenRefused, VerifiedToken, Verifier
+
+TOKEN = OperationKind.load(__package__, "token.lua")
+USER = OperationKind.load(__package__, "user.lua")
+
+
+class JWTAuth(Guard):
+    """Authenticate by JSON Web Tokens (RFC 7519) and refuse revoked ones.
+
+    `key`: a secret, PEM text, a JWK, a JWK set, several of them, or a mapping of `kid` to key. `algorithms`: what is
+    accepted; without it, the one that the key is for. `issuer`, `audience`: what `iss` and `aud` must be, one or
+    several. `leeway`: seconds of clock difference that are forgiven, at most 600. `required`: claims that must be
+    there. `typ`: the header's type, such as `at+jwt`. `scopes`: what every token must grant.
+
+    Tokens come from `Authorization: Bearer`, and where named from `cookie` (then refused across origins, except from
+    `origins`), and for WebSockets from the `query` parameter or a `subprotocol` `<name>.<token>`. `exempt`: path
+    patterns that need no token. `optional`: no token is no fault, a bad one is.
+
+    `revocation`: ask the blacklist. `without_jti`: `hash` knows a token without `jti` by what was signed, `refuse`
+    refuses it. `max_lifetime`: seconds; longer-lived tokens are refused, since they could outlive a user's cutoff.
+    `on_outage`: `closed` answers 503 while Redis is away, `open` lets unrevoked and revoked tokens pass.
+    `on_refused(exchange, answer)` may return another answer. `cache_size`: verified tokens that are remembered.
+    Raises `ConfigurationError`.
+    """
+
+    kind = "jwt"
+    unique = True
+    operations = (TOKEN, USER)
+    provides = frozenset(("user", "auth"))
+    known_early = provides
+
+    def __init__(
+        self,
+        key: KeyLike | Sequence[KeyLike] | Mapping[str, KeyLike] = (),
+        *,
+        algorithms: Iterable[str] = (),
+        issuer: str | Iterable[str] | None = None,
+        audience: str | Iterable[str] | None = None,
+        leeway: float = 0.0,
+        required: Iterable[str] = ("exp",),
+        typ: str | None = None,
+        scopes: Iterable[str] = (),
+        cookie: str | None = None,
+        origins: Iterable[str] = (),
+        query: str | None = None,
+        subprotocol: str | None = None,
+        exempt: Iterable[str] = (),
+        exempt_preflight: bool = True,
+        optional: bool = False,
+        revocation: bool = True,
+        without_jti: Literal["hash", "refuse"] = "hash",
+        max_lifetime: float = MAX_LIFETIME,
+        on_outage: Literal["closed", "open"] = "closed",
+        on_refused: OnRefused | None = None,
+        max_size: int = 8192,
+        cache_size: int = 4096,
+        realm: str = "api",
+        name: str = "jwt",
+    ) -> None:
+        _check(leeway, without_jti, on_outage, max_size, realm)
+        issuers = _words(issuer)
+        rules = ClaimRules(
+            issuers=frozenset(issuers),
+            audiences=frozenset(_words(audience)),
+            required=frozenset(_words(required)),
+            typ=typ,
+            leeway=leeway,
+            max_lifetime=max_lifetime if revocation else None,
+        )
+        self.name = name
+        self.exempt = PathPatterns(exempt)
+        self.exempt_preflight = exempt_preflight
+        self.verifier = Verifier(KeySet(key, _words(algorithms)), rules, max_size=max_size, cache_size=cache_size)
+        self._sources = TokenSources(cookie.encode() if cookie else None, query, subprotocol)
+        self._origins = frozenset(_words(origins))
+        self._scopes = _words(scopes)
+        self._optional = optional
+        self._revocation = revocation
+        self._several_issuers = len(issuers) > 1
+        self._without_jti = without_jti
+        self._closed = on_outage == "closed"
+        self._on_refused = on_refused
+        self._challenges = Challenges(realm)
+
+    def admit(self, exchange: Exchange) -> Admission:
+        """Verify locally, then ask the blacklist; what fails locally costs no round trip."""
+        found = self._authenticate(exchange)
+        if isinstance(found, Answer):
+            return self._refuse(exchange, found)
+        credential, token = found
+        if credential is None or token is None:
+            return self.exempted(exchange)
+        user = VerifiedUser(token, self._revocation_id(token))
+        facts = {"user": user, "auth": AuthCredentials(token.scopes)}
+        if self._revocation:
+            try:
+                replies = yield Ask(self._operations(user, exchange.keys), facts, closed=self._closed)
+            except RedisUnavailable:
+                if self._closed:
+                    return self._refuse(exchange, unavailable("Whether the access token is revoked cannot be told now."))
+            else:
+                if not all(reply.passed for reply in replies):
+                    return self._refuse(exchange, self._challenges.invalid("The access token was revoked"))
+        if not set(self._scopes).issubset(token.scopes):
+            return self._refuse(exchange, self._challenges.insufficient(self._scopes))
+        return Pass(facts, scope=facts, edits=credential.edits)
+
+    def exempted(self, exchange: Exchange) -> Pass:
+        """Let it pass as nobody, so that `request.user` is there; what another middleware has established stays."""
+        return Pass(scope={name: value for name, value in ANONYMOUS_SCOPE.items() if name not in exchange.scope})
+
+    def _authenticate(self, exchange: Exchange) -> tuple[Credential | None, VerifiedToken | None] | Answer:
+        """Find and verify the token without Redis; both are None if there is none and none is needed."""
+        try:
+            credential = self._sources.find(exchange)
+        except BadCredentials as error:
+            return self._challenges.malformed(str(error))
+        if credential is None:
+            return (None, None) if self._optional else self._challenges.missing()
+        if credential.ambient and is_cross_origin(exchange, self._origins):
+            return self._challenges.cross_origin()
+        try:
+            if len(credential.token) <= self.verifier.max_size and not well_formed(credential.token):
+                raise TokenRefused("The access token is malformed")
+            token = self.verifier.verify(credential.token, exchange.now)
+            if token.token_id is None and self._without_jti == "refuse" and self._revocation:
+                raise TokenRefused("The access token lacks a required claim")
+        except TokenRefused as error:
+            return self._challenges.invalid(str(error))
+        return credential, token
+
+    def _revocation_id(self, token: VerifiedToken) -> tuple[str, str | bytes]:
+        """Issuer (only where there are several) and `jti`, or the hash of what was signed."""
+        return token.issuer if self._several_issuers else "", token.token_id if token.token_id is not None else token.signed
+
+    def _operations(self, user: VerifiedUser, keys: Keys) -> tuple[Operation, ...]:
+        issuer, token_id = user.revocation_id
+        mark = keys.token(issuer, token_id)
+        issued = user.token.issued_at
+        cutoff = Operation(USER, (keys.user(issuer, user.identity),), (int((issued or 0) * 1_000_000),))
+        return (Operation(TOKEN, (mark,)), cutoff) if user.identity else (Operation(TOKEN, (mark,)),)
+
+    def _refuse(self, exchange: Exchange, answer: Answer) -> Answer:
+        return answer if self._on_refused is None else self._on_refused(exchange, answer)
+
+    def __repr__(self) -> str:
+        return f"<JWTAuth {self.name}: {', '.join(self.verifier.keys.algorithms)}>"
+
+
+def _words(given: str | Iterable[str] | None) -> tuple[str, ...]:
+    return () if given is None else (given,) if isinstance(given, str) else tuple(given)
+
+
+def _check(leeway: float, without_jti: str, on_outage: str, max_size: int, realm: str) -> None:
+    faults = []
+    if not 0 <= leeway <= MAX_LEEWAY:
+        faults.append(f"leeway (GUARD_JWT_LEEWAY): {leeway} given; allowed are 0 to {MAX_LEEWAY:g} seconds")
+    if without_jti not in ("hash", "refuse"):
+        faults.append(f"without_jti: {without_jti!r} given; allowed are 'hash' and 'refuse'")
+    if on_outage not in ("closed", "open"):
+        faults.append(f"on_outage (GUARD_JWT_ON_OUTAGE): {on_outage!r} given; allowed are 'closed' and 'open'")
+    if not 256 <= max_size <= 65_536:
+        faults.append(f"max_size: {max_size} given; allowed are 256 to 65536 bytes")
+    if not re.fullmatch(r"[ !#-\[\]-~]*", realm):
+        faults.append("realm: given with quotes, backslashes or characters that are not ASCII; allowed is printable ASCII")
+    ConfigurationError.raise_for(faults)

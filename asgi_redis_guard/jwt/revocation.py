@@ -1,0 +1,150 @@
+"""`RevocationList`: the blacklist that `JWTAuth` asks, from the app's side. Every call is one round trip."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from importlib.resources import files
+from typing import TypedDict
+
+import orjson
+
+from ..errors import ConfigurationError
+from ..redis.manager import RedisManager
+from ..redis.program import Script
+from .policy import MAX_LEEWAY, MAX_LIFETIME
+from .user import VerifiedUser
+
+
+def _script(name: str) -> Script:
+    return Script(files(__package__).joinpath(name).read_text(encoding="utf-8"))
+
+
+_REVOKE, _UNREVOKE, _CUTOFF, _COUNT = (
+    _script(name) for name in ("revoke.lua", "unrevoke.lua", "cutoff.lua", "revoked_count.lua")
+)
+
+#: Marks in one call; more are cut into several calls, so that no call holds the server up.
+_BATCH = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class Revocation:
+    """One token to revoke: its `jti` (or, in bytes, the hash of what was signed), and when it ends.
+
+    One of `expires_at` (seconds since the epoch, or an aware datetime) and `ttl` (seconds); with neither, the mark is
+    kept for the longest life of a token. `user` and `reason` are stored with it where they are given.
+    """
+
+    jti: str | bytes
+    expires_at: float | datetime | None = None
+    ttl: float | None = None
+    user: str | None = None
+    reason: str | None = None
+    issuer: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.jti:
+            raise ValueError("jti is empty")
+        if self.expires_at is not None and self.ttl is not None:
+            raise ValueError("expires_at and ttl are given; allowed is one of them")
+        if isinstance(self.expires_at, datetime) and self.expires_at.tzinfo is None:
+            raise ValueError("expires_at is a datetime without a time zone")
+
+
+class RevocationStats(TypedDict):
+    """`revoked` tokens that are not past their end; `by_hour` of expiry (hours since the epoch)."""
+
+    revoked: int
+    by_hour: dict[int, int]
+
+
+class RevocationList:
+    """Revoke tokens before they expire.
+
+    `max_lifetime` and the prefix must be what `JWTAuth` and its manager have. Marks are kept for a token's remaining
+    life and `MAX_LEEWAY` seconds more. `issuer` matters only where `JWTAuth` accepts several issuers.
+    All methods raise `RedisUnavailable`; a revocation counts once its call has returned.
+    """
+
+    def __init__(self, redis: RedisManager, *, max_lifetime: float = MAX_LIFETIME) -> None:
+        if max_lifetime <= 0:
+            raise ConfigurationError(f"max_lifetime: {max_lifetime} given; allowed are seconds above 0")
+        self._redis = redis
+        self._longest = round(max_lifetime * 1000)
+
+    async def revoke(
+        self,
+        jti: str | bytes,
+        expires_at: float | datetime | None = None,
+        *,
+        ttl: float | None = None,
+        user: str | None = None,
+        reason: str | None = None,
+        issuer: str = "",
+    ) -> bool:
+        """Revoke one token; true if it was not revoked before. A token past its end needs no mark and gets none."""
+        return await self.revoke_many([Revocation(jti, expires_at, ttl, user, reason, issuer)]) == 1
+
+    async def revoke_token(self, user: VerifiedUser, *, reason: str | None = None) -> bool:
+        """Revoke the token that `request.user` came with: what a log-out does."""
+        issuer, token_id = user.revocation_id
+        return await self.revoke(token_id, user.token.expires_at, reason=reason, issuer=issuer)
+
+    async def revoke_many(self, revocations: Iterable[Revocation | str]) -> int:
+        """Revoke many tokens in one round trip (5,000 each); return how many were not revoked before."""
+        items = [item if isinstance(item, Revocation) else Revocation(item) for item in revocations]
+        added = 0
+        for start in range(0, len(items), _BATCH):
+            batch = items[start : start + _BATCH]
+            keys = tuple(self._redis.keys.token(item.issuer, item.jti) for item in batch)
+            args = [round(MAX_LEEWAY * 1000), self._longest]
+            values: list[int | bytes] = [*args]
+            for item in batch:
+                values += (self._end(item), _note(item))
+            added += await self._redis.run_script(
+                _REVOKE, (self._redis.keys.revoked, *keys), tuple(values), repeatable=True
+            )
+        return added
+
+    async def is_revoked(self, jti: str | bytes, *, issuer: str = "") -> bool:
+        """Tell whether this very token is revoked; cutoffs of its user are not looked at."""
+        return bool(await self._redis.execute("EXISTS", self._redis.keys.token(issuer, jti)))
+
+    async def unrevoke(self, jti: str | bytes, *, issuer: str = "") -> bool:
+        """Take a revocation back; true if there was one."""
+        keys = (self._redis.keys.revoked, self._redis.keys.token(issuer, jti))
+        return bool(await self._redis.run_script(_UNREVOKE, keys))
+
+    async def revoke_user(self, user: str, *, before: float | None = None, issuer: str = "") -> float:
+        """Refuse every token of `user` whose `iat` is not after now, or not after `before`; return the cutoff.
+
+        Times are seconds since the epoch; now is the Redis server's. An `iat` in whole seconds falls under a cutoff in
+        the same second, so a token issued within a second after this call may be refused as well.
+        """
+        cutoff = "" if before is None else round(before * 1_000_000)
+        keep = self._longest + round(MAX_LEEWAY * 1000)
+        key = self._redis.keys.user(issuer, user)
+        return float(await self._redis.run_script(_CUTOFF, (key,), (keep, cutoff), repeatable=True)) / 1_000_000
+
+    async def stats(self) -> RevocationStats:
+        """Count the revoked tokens that have not expired, exact to the hour of expiry, without a scan."""
+        flat = await self._redis.run_script(_COUNT, (self._redis.keys.revoked,), repeatable=True)
+        by_hour = dict(zip(flat[::2], flat[1::2], strict=True))
+        return {"revoked": sum(by_hour.values()), "by_hour": by_hour}
+
+    def _end(self, item: Revocation) -> int:
+        """The script's form of an end: ms since the epoch, or minus a life in ms."""
+        if item.ttl is not None:
+            return min(-1, -round(item.ttl * 1000))
+        if item.expires_at is None:
+            return -self._longest
+        end = item.expires_at.timestamp() if isinstance(item.expires_at, datetime) else item.expires_at
+        return max(0, round(end * 1000))
+
+
+def _note(item: Revocation) -> bytes:
+    """The mark's value: empty unless there is something to tell."""
+    said = {name: value for name, value in (("user", item.user), ("reason", item.reason)) if value is not None}
+    return orjson.dumps(said) if said else b""

@@ -1,0 +1,199 @@
+"""From bytes to a verified token: size, header, signature, claims, in this order, without I/O and without a clock.
+
+Signatures are PyJWT's work. Times are compared here with the `now` that is given, on every use of a token, also when
+the rest of the verification is remembered.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Any
+
+import orjson
+from jwt import PyJWS
+from jwt.exceptions import PyJWTError
+
+from .keys import KeySet
+
+
+class TokenRefused(Exception):
+    """This token is not accepted; the text is fit for `error_description` and tells nothing about keys."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimRules:
+    """What the claims must be. Times in seconds. Empty `issuers` or `audiences` mean that none is expected."""
+
+    issuers: frozenset[str] = frozenset()
+    audiences: frozenset[str] = frozenset()
+    required: frozenset[str] = frozenset(("exp",))
+    typ: str | None = None
+    leeway: float = 0.0
+    max_lifetime: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedToken:
+    """A token whose signature and claims hold; its times hold at the moment that `check_times` was last called for.
+
+    `payload` is kept as bytes, so that no two requests share a mutable claim. `signed` is the SHA-256 of what was
+    signed, which no re-encoding of the signature changes.
+    """
+
+    payload: bytes = field(repr=False)
+    subject: str
+    issuer: str
+    token_id: str | None
+    scopes: tuple[str, ...]
+    expires_at: float | None
+    not_before: float | None
+    issued_at: float | None
+    signed: bytes = field(repr=False)
+
+
+class Verifier:
+    """Verifies tokens against one configuration and remembers the last `cache_size` good ones.
+
+    The memory is keyed on the SHA-256 of the whole token and belongs to this configuration alone; only good tokens
+    enter it, so that garbage cannot push them out.
+    """
+
+    def __init__(self, keys: KeySet, rules: ClaimRules, *, max_size: int = 8192, cache_size: int = 4096) -> None:
+        self.keys = keys
+        self.rules = rules
+        self.max_size = max_size
+        self._cache: dict[bytes, VerifiedToken] = {}
+        self._cache_size = cache_size
+        self._jws = PyJWS(algorithms=list(keys.algorithms))
+
+    def verify(self, token: bytes, now: float) -> VerifiedToken:
+        """Return the verified token; raises `TokenRefused`. `now` is seconds since the epoch."""
+        if len(token) > self.max_size:
+            raise TokenRefused("The access token is too long")
+        known = sha256(token).digest()
+        verified = self._cache.get(known)
+        if verified is None:
+            verified = self._verify(token)
+            self.check_times(verified, now)
+            self._remember(known, verified)
+        else:
+            self.check_times(verified, now)
+        return verified
+
+    def check_times(self, token: VerifiedToken, now: float) -> None:
+        """Compare `exp`, `nbf` and `iat` with `now` (RFC 7519 §4.1); raises `TokenRefused`."""
+        leeway, expires, issued = self.rules.leeway, token.expires_at, token.issued_at
+        if expires is not None and now >= expires + leeway:
+            raise TokenRefused("The access token expired")
+        if token.not_before is not None and token.not_before > now + leeway:
+            raise TokenRefused("The access token is not valid yet")
+        if issued is not None and issued > now + leeway:
+            raise TokenRefused("The access token was issued in the future")
+        most = self.rules.max_lifetime
+        if most is not None and expires is not None and expires - (now if issued is None else issued) > most:
+            raise TokenRefused("The access token is valid for longer than is accepted here")
+
+    def _remember(self, known: bytes, verified: VerifiedToken) -> None:
+        cache = self._cache
+        if self._cache_size <= 0:
+            return
+        if len(cache) >= self._cache_size:
+            del cache[next(iter(cache))]
+        cache[known] = verified
+
+    def _verify(self, token: bytes) -> VerifiedToken:
+        if token.count(b".") != 2:
+            raise TokenRefused("The access token is malformed")
+        try:
+            header = self._jws.get_unverified_header(token)
+        except Exception:  # whatever a parser makes of hostile bytes
+            raise TokenRefused("The access token is malformed") from None
+        self._check_type(header)
+        payload = self._signature(token, header)
+        return self._claims(payload, sha256(token.rpartition(b".")[0]).digest())
+
+    def _check_type(self, header: Mapping[str, Any]) -> None:
+        wanted = self.rules.typ
+        if wanted is None:
+            return
+        given = header.get("typ")
+        if not isinstance(given, str) or given.lower().removeprefix("application/") != wanted.lower():
+            raise TokenRefused("The access token is of another type")
+
+    def _signature(self, token: bytes, header: Mapping[str, Any]) -> bytes:
+        for key in self.keys.candidates(header.get("kid"), header.get("alg")):
+            try:
+                decoded = self._jws.decode_complete(token, key.material, algorithms=list(key.algorithms))
+            except PyJWTError:
+                continue
+            except Exception:  # a parser or a backend that stumbles over hostile bytes
+                break
+            payload: bytes = decoded["payload"]
+            return payload
+        raise TokenRefused("The access token is invalid")
+
+    def _claims(self, payload: bytes, signed: bytes) -> VerifiedToken:
+        try:
+            claims = orjson.loads(payload)
+        except orjson.JSONDecodeError:
+            claims = None
+        if not isinstance(claims, dict):
+            raise TokenRefused("The access token is malformed")
+        rules = self.rules
+        if any(claims.get(name) is None for name in rules.required):
+            raise TokenRefused("The access token lacks a required claim")
+        issuer = _text(claims, "iss")
+        if rules.issuers and issuer not in rules.issuers:
+            raise TokenRefused("The access token is from another issuer")
+        _check_audience(claims.get("aud"), rules.audiences)
+        return VerifiedToken(
+            payload=payload,
+            subject=_text(claims, "sub") or "",
+            issuer=issuer or "",
+            token_id=_text(claims, "jti"),
+            scopes=_scopes(claims),
+            expires_at=_time(claims, "exp"),
+            not_before=_time(claims, "nbf"),
+            issued_at=_time(claims, "iat"),
+            signed=signed,
+        )
+
+
+def _text(claims: Mapping[str, Any], name: str) -> str | None:
+    value = claims.get(name)
+    if value is not None and not isinstance(value, str):
+        raise TokenRefused(f"The access token's {name} is not a string")
+    return value
+
+
+def _time(claims: Mapping[str, Any], name: str) -> float | None:
+    """A NumericDate (RFC 7519 §2): seconds, fractions allowed."""
+    value = claims.get(name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or abs(value) > 1e12:
+        raise TokenRefused(f"The access token's {name} is not a time")
+    return value
+
+
+def _check_audience(audience: object, accepted: frozenset[str]) -> None:
+    """RFC 7519 §4.1.3: a token for somebody is refused by everybody else, also by those who expect no audience."""
+    values = audience if isinstance(audience, list) else [] if audience is None else [audience]
+    if not all(isinstance(value, str) for value in values):
+        raise TokenRefused("The access token's aud is neither a string nor a list of strings")
+    if (values or accepted) and accepted.isdisjoint(values):
+        raise TokenRefused("The access token is for another audience")
+
+
+def _scopes(claims: Mapping[str, Any]) -> tuple[str, ...]:
+    """The scopes granted: `scope` (RFC 9068 §2.2.3, separated by spaces), or `scp` or `scopes` as others write it."""
+    for name in ("scope", "scp", "scopes"):
+        value = claims.get(name)
+        if isinstance(value, str):
+            return tuple(value.split())
+        if isinstance(value, list) and all(isinstance(item, str) for item in value):
+            return tuple(value)
+    return ()

@@ -1,0 +1,239 @@
+"""The way of a response out: responders see it from the inside out, and get their `end` whatever happens.
+
+One `Delivery` an exchange. Messages that it does not know pass through untouched.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+from ..core.asgi import Headers, Message, Scope, Send
+from ..core.guard import Answer, Asking, Head, Outcome, Responder
+from ..core.problem import problem
+from ..errors import ResponseAborted
+from .ending import end_all
+from .trips import RoundTrips, finish
+
+logger = logging.getLogger("asgi_redis_guard.middleware")
+
+_HEADS = frozenset(("http.response.start", "websocket.accept", "websocket.http.response.start"))
+_BODIES = frozenset(("http.response.body", "websocket.http.response.body"))
+
+
+class Delivery:
+    """Send messages through `responders`, given outermost first."""
+
+    __slots__ = (
+        "_dropping",
+        "_held",
+        "_hold",
+        "_kept",
+        "_kind",
+        "_places",
+        "_replaced_at",
+        "_responders",
+        "_scope",
+        "_send",
+        "_trailers",
+        "_trips",
+        "_watched",
+        "aborted",
+        "deaf",
+        "disconnected",
+        "ended",
+        "failure",
+        "started",
+        "status",
+    )
+
+    def __init__(
+        self,
+        scope: Scope,
+        responders: Sequence[Responder],
+        trips: RoundTrips,
+        send: Send,
+        kind: Literal["complete", "refused"] = "complete",
+    ) -> None:
+        self._scope = scope
+        self._responders = responders
+        self._trips = trips
+        self._send = send
+        self._kind = kind
+        self._places = [place for place in reversed(range(len(responders))) if "start" in responders[place].hooks]
+        self._watched = any("body" in responder.hooks for responder in responders)
+        self._hold = max((responder.hold for responder in responders), default=0)
+        self._held: Message | None = None
+        self._kept: list[bytes] = []
+        self._replaced_at: int | None = None
+        self._dropping = False
+        self._trailers = False
+        self.started = False
+        self.ended = False
+        self.disconnected = False
+        self.deaf = False
+        self.aborted = False
+        self.status: int | None = None
+        self.failure: Exception | None = None
+
+    async def send(self, message: Message) -> None:
+        """The `send` that the app gets."""
+        if self.failure is not None or self.deaf:
+            return  # another response was sent, or the connection is to be aborted: the app's rest goes nowhere
+        kind = message["type"]
+        if kind in _HEADS:
+            if self._hold and kind == "http.response.start":
+                self._held = message
+            else:
+                await self._start(message, None)
+        elif kind in _BODIES:
+            await self._body(message)
+        else:
+            await self._other(message)
+
+    async def answer(self, answer: Answer) -> None:
+        """Send a guard's answer through the responders; a WebSocket is refused before it is accepted."""
+        prefix = "http.response"
+        if self._scope["type"] == "websocket":
+            if "websocket.http.response" not in self._scope.get("extensions", {}):
+                self.status = answer.status
+                await self._send({"type": "websocket.close", "code": 1008, "reason": ""})
+                self.end()
+                return
+            prefix = "websocket.http.response"
+        self._held, self._hold = None, 0
+        body = b"" if self._scope.get("method") == "HEAD" else answer.body
+        await self.send({"type": f"{prefix}.start", "status": answer.status, "headers": answer.headers})
+        await self.send({"type": f"{prefix}.body", "body": body})
+
+    # The head.
+
+    async def _start(self, message: Message, content: bytes | None) -> None:
+        head = Head(message.get("status", 101), list(message.get("headers") or ()), content)
+        try:
+            await self._edit(head)
+        except Exception as error:
+            self.failure = error
+            logger.exception("a responder failed before the head was sent")
+            answer = problem(500, "responder_failed", "The response could not be completed.")
+            await self._send_replacement(message, answer.status, answer.headers, answer.body)
+            return
+        self.status = head.status
+        self._trailers = bool(message.get("trailers", False))
+        if head.replaced is not None:
+            await self._send_replacement(message, head.status, head.headers, head.replaced)
+            self._show(head.replaced, False, range(self._replaced_at or 0))
+            return
+        out = {**message, "headers": head.headers}
+        if "status" in message:
+            out["status"] = head.status
+        self.started = True
+        await self._send(out)
+
+    async def _edit(self, head: Head) -> None:
+        """Let every responder edit the head, inside first; those that ask Redis share one round trip."""
+        asking: list[tuple[int, Asking]] = []
+        for place in self._places:
+            flow = self._noting(head, place, self._responders[place].start)
+            if flow is not None:
+                asking.append((place, flow))
+        if not asking:
+            return
+        places = {flow: place for place, flow in asking}
+        for flow, result in await self._trips.converse(list(places)):
+            place, before = places[flow], head.replacements
+            self._noting(head, place, lambda _, flow=flow, result=result: finish(flow, result))  # type: ignore[misc]
+            if head.replacements != before:
+                for outer in self._places:
+                    if outer < place and outer not in places.values():
+                        self._noting(head, outer, self._responders[outer].start)
+
+    def _noting(self, head: Head, place: int, edit: Callable[[Head], Any]) -> Any:
+        """Run one edit and remember who replaced the response last."""
+        before = head.replacements
+        result = edit(head)
+        if head.replacements != before:
+            self._replaced_at = place
+        return result
+
+    async def _send_replacement(self, message: Message, status: int, headers: Headers, body: bytes) -> None:
+        """Send another response instead of the one that `message` begins; the app's own is dropped from here on."""
+        self._dropping = True
+        self.started = True
+        self.status = status
+        kind = message["type"]
+        if kind == "websocket.accept":
+            if "websocket.http.response" not in self._scope.get("extensions", {}):
+                await self._send({"type": "websocket.close", "code": 1008, "reason": ""})
+                return
+            kind = "websocket.http.response.start"
+        prefix = kind.removesuffix(".start")
+        await self._send({"type": kind, "status": status, "headers": headers})
+        await self._send({"type": f"{prefix}.body", "body": b"" if self._scope.get("method") == "HEAD" else body})
+
+    # The body and everything else.
+
+    async def _body(self, message: Message) -> None:
+        more = bool(message.get("more_body", False))
+        if self._held is not None:
+            self._kept.append(message.get("body", b""))
+            fits = sum(map(len, self._kept)) <= self._hold
+            if more and fits:
+                return
+            message = {**message, "body": b"".join(self._kept)}
+            await self._release_held(message["body"] if fits else None)
+        if self._watched:
+            innermost = 0 if self._replaced_at is None else self._replaced_at + 1
+            self._show(message.get("body", b""), more, range(innermost, len(self._responders)))
+        if not self._dropping and self.failure is None:
+            await self._send(message)
+        if not more and not self._trailers:
+            self.end()
+
+    async def _release_held(self, content: bytes | None) -> None:
+        held, self._held = self._held, None
+        self._kept = []
+        if held is not None:
+            await self._start(held, content)
+
+    def _show(self, chunk: bytes, more: bool, places: range) -> None:
+        """Show a chunk to responders, inside first. One that fails now ends the response in the middle."""
+        for place in reversed(places):
+            responder = self._responders[place]
+            if "body" in responder.hooks:
+                try:
+                    responder.body(chunk, more)
+                except Exception as error:
+                    self.failure = error
+                    self.aborted = True
+                    raise ResponseAborted(f"{type(responder).__name__} failed while the body was sent") from error
+
+    async def _other(self, message: Message) -> None:
+        kind = message["type"]
+        if self._held is not None:
+            await self._release_held(None)
+        if not self._dropping:
+            await self._send(message)
+        last_trailers = kind == "http.response.trailers" and not message.get("more_trailers", False)
+        if kind in ("websocket.close", "http.response.pathsend") or last_trailers:
+            self.end()
+
+    # The end.
+
+    def end(self, error: BaseException | None = None) -> None:
+        """Give every responder its `end`, once. Their operations leave now; their replies are awaited in the background."""
+        if self.ended:
+            return
+        self.ended = True
+        end_all(self._responders, self._outcome(error), self._trips)
+
+    def _outcome(self, error: BaseException | None) -> Outcome:
+        if isinstance(error, asyncio.CancelledError):
+            return Outcome("cancelled", self.status, error)
+        if error is not None or self.failure is not None:
+            return Outcome("error", self.status, error or self.failure)
+        if self.disconnected:
+            return Outcome("disconnect", self.status)
+        return Outcome(self._kind, self.status)

@@ -1,0 +1,61 @@
+"""The end of an exchange: every responder hears of it once, and what they ask of Redis is done whatever happens."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+
+from ..core.guard import Asking, Outcome, Responder
+from ..core.rounds import Admissions
+from ..errors import RedisUnavailable
+from .trips import RoundTrips, finish
+
+logger = logging.getLogger("asgi_redis_guard.middleware")
+
+
+def end_all(responders: Sequence[Responder], outcome: Outcome, trips: RoundTrips) -> None:
+    """Call `end` of all responders, inside first, and carry out what they ask in one shielded round trip."""
+    flows = []
+    for responder in reversed(responders):
+        if "end" in responder.hooks:
+            try:
+                flow = responder.end(outcome)
+            except Exception:
+                logger.exception("%s failed in its end", type(responder).__name__)
+                continue
+            if flow is not None:
+                flows.append(flow)
+    if flows:
+        trips.manager.spawn(_end_round(flows, trips))
+
+
+async def _end_round(flows: list[Asking], trips: RoundTrips) -> None:
+    for flow, result in await trips.converse(flows):
+        try:
+            finish(flow, result)
+        except Exception:
+            logger.exception("the end of a responder failed")
+
+
+def give_up(admissions: Admissions, trips: RoundTrips, outcome: Outcome) -> None:
+    """End an exchange whose admission did not come to an end: cancelled, failed, or left by its client.
+
+    A round that was on its way and takes something (a lock) is waited for in the background, so that it is given back.
+    """
+    late, trips.late = trips.late, None
+    if late is not None:
+        trips.manager.spawn(_give_up_late(admissions, trips, outcome, late))
+    else:
+        end_all([*admissions.responders, *admissions.orphans], outcome, trips)
+
+
+async def _give_up_late(
+    admissions: Admissions, trips: RoundTrips, outcome: Outcome, late: asyncio.Future[list[list[object]]]
+) -> None:
+    try:
+        admissions.replied(await late)
+    except RedisUnavailable as error:
+        admissions.failed(error)
+    admissions.abandon()
+    end_all([*admissions.responders, *admissions.orphans], outcome, trips)

@@ -1,0 +1,181 @@
+"""`GuardMiddleware`: runs a stack of guards around an ASGI app. The only place that awaits both the app and Redis.
+
+It knows the guard protocol, not the guards. Constructors may run many times and without an event loop: they are cheap,
+open nothing and share nothing; state lives on the manager and on the guards.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from os import urandom
+from typing import Any, ClassVar
+
+from ..core.asgi import ASGIApp, Receive, Scope, Send
+from ..core.exchange import Exchange
+from ..core.guard import Body, BodyTooLarge, Guard, Outcome, Wait, WaitTimeout
+from ..core.rounds import Admissions
+from ..errors import ConfigurationError, RedisUnavailable
+from ..observability.events import Hook
+from ..redis.manager import RedisManager
+from ..redis.program import program_of
+from ..settings import Settings
+from .body import ClientGone, RequestBody
+from .decisions import report
+from .delivery import Delivery
+from .ending import end_all, give_up
+from .fusion import check_order, describe, same_handle
+from .handling import Handling, edited_scope, run_detached, wait_for
+from .lifespan import guard_lifespan
+from .trips import RoundTrips
+
+
+class GuardMiddleware:
+    """Run `guards`, outermost first, around `app`; everything they ask of Redis travels in one round trip.
+
+    Without `guards` the stack is the one that `GUARD_STACK` names. If `app` is itself such a middleware with the same
+    `redis`, its guards are taken over and both become one stack. `redis` is a manager, a URL, or None for the shared
+    manager of the environment's settings. `hooks` get a `Decision` for each guard of each exchange. `clock` gives
+    seconds since the epoch. Raises `ConfigurationError`.
+    """
+
+    fusible: ClassVar[bool] = True
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "__call__" in cls.__dict__:
+            cls.fusible = False
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        guards: Iterable[Guard] | None = None,
+        *,
+        redis: RedisManager | str | None = None,
+        hooks: Iterable[Hook] = (),
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        if guards is None:
+            from ..stack import build_stack  # the one place that knows all guards
+
+            guards = build_stack(Settings())
+        self.guards: tuple[Guard, ...] = tuple(guards)
+        if not self.guards:
+            raise ConfigurationError("guards (GUARD_STACK): empty; name at least one guard")
+        self.app = app
+        self.hooks = tuple(hooks)
+        self._redis = redis
+        self._clock = clock
+        self._fuse_with(app)
+        check_order(self.guards)
+        self._manager = redis if isinstance(redis, RedisManager) else None
+        self._program = program_of(frozenset(kind for guard in self.guards for kind in guard.operations))
+
+    def _fuse_with(self, app: ASGIApp) -> None:
+        """Take over the guards and the inner app of a neighbour; the neighbour itself is not changed."""
+        if not (isinstance(app, GuardMiddleware) and type(app).fusible and type(self).fusible):
+            return
+        if same_handle(app._redis, self._redis) and app._clock is self._clock and app.hooks == self.hooks:
+            self.guards += app.guards
+            self.app = app.app
+
+    @property
+    def manager(self) -> RedisManager:
+        """The manager in use; found when it is first needed."""
+        if self._manager is None:
+            settings = Settings(url=self._redis) if isinstance(self._redis, str) else None
+            self._manager = RedisManager.shared(settings)
+        return self._manager
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        kind = scope["type"]
+        if kind == "http" or kind == "websocket":  # noqa: PLR1714  (the hot path)
+            await self._guard(scope, receive, send)
+        elif kind == "lifespan":
+            await guard_lifespan(self.app, self.manager, scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
+
+    async def _guard(self, scope: Scope, receive: Receive, send: Send) -> None:
+        manager = self._manager or self.manager
+        trips = RoundTrips(manager, self._program)
+        admissions = Admissions(self.guards, Exchange(scope, self._clock(), urandom, manager.keys))
+        try:
+            receive = await self._admit(admissions, trips, receive)
+        except ClientGone:
+            return give_up(admissions, trips, Outcome("disconnect"))
+        except asyncio.CancelledError as error:
+            give_up(admissions, trips, Outcome("cancelled", error=error))
+            raise
+        except BaseException as error:
+            give_up(admissions, trips, Outcome("error", error=error))
+            raise
+        if self.hooks:
+            report(self.hooks, self.guards, admissions)
+        if admissions.answer is not None:
+            return await self._answer(admissions, trips, receive, send)
+        scope = edited_scope(scope, admissions.scope, admissions.edits)
+        if not admissions.responders:
+            return await self.app(scope, receive, send)
+        return await Handling(self.app, scope, admissions.responders, trips, receive, send).run()
+
+    async def _admit(self, admissions: Admissions, trips: RoundTrips, receive: Receive) -> Receive:
+        """Do what the guards ask until they have decided; return what the app reads the request from."""
+        step = admissions.advance()
+        while step is not None:
+            if isinstance(step, list):
+                try:
+                    admissions.replied(await trips.run(step))
+                except RedisUnavailable as error:
+                    admissions.failed(error)
+            elif isinstance(step, Wait):
+                try:
+                    admissions.resumed(await wait_for(step))
+                except WaitTimeout as error:
+                    admissions.thrown(error)
+            else:
+                receive = await self._read(admissions, step, receive)
+            step = admissions.advance()
+        return receive
+
+    async def _read(self, admissions: Admissions, step: Body, receive: Receive) -> Receive:
+        """Read the request body for the guard that wants it."""
+        if admissions.exchange.is_websocket:
+            admissions.resumed(b"")
+            return receive
+        body = RequestBody(receive)
+        content = await body.read(step.limit)
+        if content is None:
+            admissions.thrown(BodyTooLarge(f"the body is longer than {step.limit} bytes"))
+        else:
+            admissions.resumed(content)
+        return body
+
+    async def _answer(self, admissions: Admissions, trips: RoundTrips, receive: Receive, send: Send) -> None:
+        """Send a guard's answer outwards, and run the app in the background if the answer asks for it."""
+        answer, scope = admissions.answer, admissions.exchange.scope
+        if answer is None:
+            return
+        end_all(admissions.orphans, Outcome("refused"), trips)
+        if admissions.exchange.is_websocket:
+            await receive()  # websocket.connect: a server may want it taken before it is answered
+        delivery = Delivery(scope, admissions.responders, trips, send, "refused")
+        try:
+            await delivery.answer(answer)
+        except BaseException as error:
+            delivery.end(error)
+            raise
+        delivery.end()
+        if answer.background is not None:
+            app = self._behind(admissions.answered_by)
+            copy = edited_scope(scope, admissions.scope, admissions.edits)
+            trips.manager.spawn(run_detached(app, copy, [answer.background], trips))
+
+    def _behind(self, place: int) -> ASGIApp:
+        """Return the app with only the guards behind `place` around it."""
+        guards = self.guards[place + 1 :]
+        return GuardMiddleware(self.app, guards, redis=self._redis, clock=self._clock) if guards else self.app
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {describe(self.guards)} around {self.app!r}>"

@@ -1,0 +1,55 @@
+"""Stacks: neighbours that become one, orders that are refused, and how a stack prints its rounds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..core.guard import Guard
+from ..errors import ConfigurationError
+
+
+def check_order(guards: Sequence[Guard]) -> None:
+    """Raise `ConfigurationError` with everything that is surely wrong with a stack, outermost guard first."""
+    faults: list[str] = []
+    for place, guard in enumerate(guards):
+        outside, behind = guards[:place], guards[place + 1 :]
+        if guard.unique and any(other.kind == guard.kind for other in outside):
+            faults.append(f"guards: {guard.kind} stands twice in one stack; allowed is one")
+        for other in behind:
+            if other.kind in guard.inside:
+                faults.append(f"guards: {guard.name} stands outside of {other.name}; add it before, so that it runs after")
+            unmet = sorted(need for need in guard.needs if need in other.provides and not _provided(need, outside))
+            if unmet:
+                faults.append(
+                    f"guards: {guard.name} needs {', '.join(unmet)}, which only {other.name} behind it can tell; "
+                    "middlewares added later run first"
+                )
+    ConfigurationError.raise_for(faults)
+
+
+def _provided(need: str, guards: Sequence[Guard]) -> bool:
+    return any(need in guard.provides for guard in guards)
+
+
+def same_handle(one: object, other: object) -> bool:
+    """Compare two `redis=` arguments as they were given: the same object, equal URLs, or both left out."""
+    return one is other or (isinstance(one, str) and one == other)
+
+
+def rounds_of(guards: Sequence[Guard]) -> list[list[Guard]]:
+    """Return the guards by the round in which they ask at the latest; a need that a reply must meet starts the next."""
+    rounds: list[list[Guard]] = [[]]
+    for guard in guards:
+        late = {fact for other in rounds[-1] for fact in other.provides if fact not in other.known_early}
+        if guard.needs & late:
+            rounds.append([])
+        rounds[-1].append(guard)
+    return rounds
+
+
+def describe(guards: Sequence[Guard]) -> str:
+    """Return `[jwt + ratelimit]`, one pair of brackets a round trip; guards that never ask stand in parentheses."""
+    return " → ".join(
+        f"[{' + '.join(guard.name if guard.operations else f'({guard.name})' for guard in group)}]"
+        for group in rounds_of(guards)
+    )

@@ -1,0 +1,183 @@
+"""Running the app behind its guards: the scope that it sees, what it receives, how it is cancelled, how it runs again."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+from ..core.asgi import ASGIApp, Message, Receive, Scope, Send
+from ..core.guard import Answer, Close, RequestEdits, Responder, Wait, WaitTimeout
+from ..core.rounds import replies_of
+from ..errors import RedisUnavailable, ResponseAborted
+from .delivery import Delivery
+from .trips import RoundTrips
+
+
+def edited_scope(scope: Scope, facts: dict[str, Any], edits: Sequence[RequestEdits]) -> Scope:
+    """Return the app's copy of the scope: facts added, headers and subprotocols edited. The original stays as it is."""
+    if not facts and not edits:
+        return scope
+    copy = {**scope, **facts}
+    for edit in edits:
+        copy["headers"] = [*(field for field in copy["headers"] if field[0] not in edit.drop_headers), *edit.add_headers]
+        if edit.drop_subprotocols:
+            copy["subprotocols"] = [name for name in copy["subprotocols"] if name not in edit.drop_subprotocols]
+    return copy
+
+
+class Handling:
+    """One run of the app with responders; the `Control` that they are bound to."""
+
+    __slots__ = ("_answer", "_app", "_delivery", "_receive", "_receivers", "_scope", "_task", "_trips", "_watching")
+
+    def __init__(
+        self, app: ASGIApp, scope: Scope, responders: Sequence[Responder], trips: RoundTrips, receive: Receive, send: Send
+    ) -> None:
+        self._app = app
+        self._scope = scope
+        self._trips = trips
+        self._receive = receive
+        self._delivery = Delivery(scope, responders, trips, send)
+        self._receivers = [responder for responder in responders if "receive" in responder.hooks]
+        self._watching = any(not responder.hooks.isdisjoint(("receive", "end")) for responder in responders)
+        self._answer: Answer | None = None
+        self._task: asyncio.Task[Any] | None = None
+        for responder in responders:
+            if "bind" in responder.hooks:
+                responder.bind(self)
+
+    async def run(self) -> None:
+        """Run the app to its end; responders get theirs whatever happens."""
+        self._task = asyncio.current_task()
+        delivery = self._delivery
+        receive = self.receive if self._watching else self._receive
+        try:
+            await self._app(self._scope, receive, delivery.send)
+        except asyncio.CancelledError as error:
+            if not self._was_ours():
+                delivery.end(error)
+                raise
+            await self._answer_instead()
+        except BaseException as error:
+            delivery.end(error)
+            raise
+        else:
+            await self._absorb()
+        finally:
+            self._task = None
+        delivery.end()
+        if delivery.aborted:
+            raise ResponseAborted("a responder failed while the body was sent") from delivery.failure
+
+    async def receive(self) -> Message:
+        """The `receive` that the app gets: disconnects are noted, WebSocket messages shown to responders."""
+        while True:
+            message = await self._receive()
+            kind = message["type"]
+            if kind in ("http.disconnect", "websocket.disconnect"):
+                self._delivery.disconnected = True
+                return message
+            if kind != "websocket.receive" or not self._receivers:
+                return message
+            seen = await self._show(message)
+            if isinstance(seen, Close):
+                await self._delivery.send({"type": "websocket.close", "code": seen.code, "reason": seen.reason})
+                self._delivery.deaf = True
+                return {"type": "websocket.disconnect", "code": seen.code, "reason": seen.reason}
+            if seen is not None:
+                return seen
+
+    async def _show(self, message: Message) -> Message | Close | None:
+        seen: Message | Close | None = message
+        for responder in self._receivers:
+            if seen is None or isinstance(seen, Close):
+                break
+            step = responder.receive(seen)
+            seen = await self._drive(step) if inspect.isgenerator(step) else step  # type: ignore[assignment]
+        return seen
+
+    async def _drive(self, flow: Any) -> Message | Close | None:
+        """Carry out what a responder asks before it lets a message through."""
+        result: Any = None
+        try:
+            step = next(flow)
+            while True:
+                try:
+                    result = await self._do(step)
+                except (RedisUnavailable, WaitTimeout) as error:
+                    step = flow.throw(error)
+                else:
+                    step = flow.send(result)
+        except StopIteration as stop:
+            passed: Message | Close | None = stop.value
+            return passed
+
+    async def _do(self, step: Any) -> Any:
+        if isinstance(step, Wait):
+            return await wait_for(step)
+        raw = await self._trips.run([(0, False, operation) for operation in step.operations], budgeted=False)
+        replies = replies_of(raw)
+        if isinstance(replies, RedisUnavailable):
+            raise replies
+        return replies
+
+    # Control.
+
+    def cancel(self, answer: Answer) -> None:
+        """Cancel the handler; `answer` is sent if the head was not, else the connection is aborted."""
+        if self._task is not None and self._answer is None and not self._delivery.ended:
+            self._answer = answer
+            self._task.cancel()
+
+    def rerun(self, responder: Responder) -> None:
+        """Run the app once more in the background, detached from the client."""
+        self._trips.manager.spawn(run_detached(self._app, self._scope, [responder], self._trips))
+
+    def _was_ours(self) -> bool:
+        """Tell whether the cancellation that arrived is the one that was asked for here, and take it back."""
+        return self._answer is not None and self._task is not None and self._task.uncancel() == 0
+
+    async def _absorb(self) -> None:
+        """Take a cancellation back that the app swallowed, or that came as it returned: the server must not see it."""
+        if self._answer is not None and self._task is not None and self._task.cancelling():
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(0)
+            self._task.uncancel()
+
+    async def _answer_instead(self) -> None:
+        delivery, answer = self._delivery, self._answer
+        if answer is None or delivery.started:
+            delivery.failure = delivery.failure or ResponseAborted("the handler was cancelled")
+            delivery.end()
+            raise ResponseAborted("the handler was cancelled after its response had begun")
+        await delivery.answer(answer)
+
+
+async def wait_for(step: Wait) -> Any:
+    """Wait as a guard asked; raises `WaitTimeout`."""
+    try:
+        async with asyncio.timeout(step.deadline):
+            return await step.what.wait()
+    except TimeoutError:
+        raise WaitTimeout(f"nothing within {step.deadline:g} s") from None
+
+
+async def run_detached(app: ASGIApp, scope: Scope, responders: Sequence[Responder], trips: RoundTrips) -> None:
+    """Run `app` with an empty request body and nobody to send to; only `responders` see the response."""
+    asked = False
+    never: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+
+    async def receive() -> Message:
+        nonlocal asked
+        if not asked:
+            asked = True
+            return {"type": "http.request", "body": b"", "more_body": False}
+        return await never
+
+    async def send(message: Message) -> None:
+        """Nobody listens."""
+
+    await Handling(app, dict(scope), responders, trips, receive, send).run()

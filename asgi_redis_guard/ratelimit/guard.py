@@ -1,0 +1,149 @@
+"""`RateLimit`: counts requests against one or more limits. Pure: the server's clock decides, in the program."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal
+
+from ..core.client_ip import TrustedProxies
+from ..core.exchange import Exchange
+from ..core.guard import PASS, Admission, Answer, Ask, Guard, Head, OnRefused, Pass, Responder
+from ..core.paths import PathPatterns
+from ..core.problem import problem, unavailable
+from ..errors import ConfigurationError, RedisUnavailable
+from .headers import limit_headers, merge, policy_member
+from .identity import Identity, KeyPart
+from .local import LocalLimits
+from .policy import KINDS, Algorithm, LimitState, make_limits
+
+#: The problem type that the draft registers for a violated quota.
+_QUOTA_EXCEEDED = "https://iana.org/assignments/http-problem-types#quota-exceeded"
+
+
+class RateLimit(Guard):
+    """Refuse requests beyond `limits`, such as `"100/minute", "1000/hour"`, with 429.
+
+    All limits of a stack are decided together: a request that any of them refuses is counted by none. `key` says whose
+    requests are counted together: `address`, `user`, `path`, `header:<name>`, a function over the exchange, or several of
+    them. `paths`: only these path patterns, counted together unless `path` is part of the key. `algorithm`: `gcra`
+    (evenly spaced, `burst` at once), `fixed` (windows that begin with a first request), `log` (exact, one entry a
+    request). `name` stands in headers and keys; limits of one name, period and key share their count.
+
+    `trusted_proxies`: whose `X-Forwarded-For` is believed. `unidentified`: what happens to a request whose key cannot be
+    told, `refuse` (400) or `allow`. `on_outage`: `local` counts in this process while Redis is away, for at most
+    `local_keys` identities; `open` lets pass; `closed` answers 503. `legacy_headers` adds `X-RateLimit-*` (reset in
+    seconds). `on_refused(exchange, answer)` may return another answer. Raises `ConfigurationError`.
+    """
+
+    kind = "ratelimit"
+    operations = tuple(KINDS.values())
+
+    def __init__(
+        self,
+        *limits: str,
+        key: KeyPart | Iterable[KeyPart] = "address",
+        name: str | None = None,
+        algorithm: Algorithm = "gcra",
+        burst: int | None = None,
+        paths: Iterable[str] = (),
+        exempt: Iterable[str] = (),
+        exempt_preflight: bool = True,
+        trusted_proxies: Iterable[str] | TrustedProxies = (),
+        unidentified: Literal["refuse", "allow"] = "refuse",
+        on_outage: Literal["local", "open", "closed"] = "local",
+        on_refused: OnRefused | None = None,
+        local_keys: int = 10_000,
+        legacy_headers: bool = False,
+    ) -> None:
+        _check(on_outage, unidentified, local_keys)
+        proxies = trusted_proxies if isinstance(trusted_proxies, TrustedProxies) else TrustedProxies(trusted_proxies)
+        self.limits = make_limits(limits, algorithm, burst, name)
+        self.operations = (KINDS[algorithm],)  # type: ignore[misc]  (fewer than the class may ask for)
+        self.name = name or "ratelimit"
+        self.identity = Identity(key, proxies)
+        self.needs = self.identity.needs
+        self.exempt = PathPatterns(exempt)
+        self.exempt_preflight = exempt_preflight
+        self._paths = PathPatterns(paths, option="paths")
+        self._unidentified = unidentified
+        self._on_outage = on_outage
+        self._on_refused = on_refused
+        self._local = LocalLimits(self.limits, max_keys=local_keys)
+        self._legacy = legacy_headers
+        self._policy = b", ".join(policy_member(limit) for limit in self.limits)
+
+    def admit(self, exchange: Exchange) -> Admission:
+        """Count the request against all limits, or refuse it."""
+        pattern = self._paths.match(exchange.path) if self._paths else None
+        if self._paths and pattern is None:
+            return PASS
+        identity = self.identity.of(exchange, pattern)
+        if identity is None:
+            return PASS if self._unidentified == "allow" else self._refuse(exchange, _nobody())
+        operations = [limit.operation(exchange.keys, identity) for limit in self.limits]
+        try:
+            replies = yield Ask(operations, closed=self._on_outage == "closed")
+        except RedisUnavailable:
+            return self._without_redis(exchange, identity)
+        return self._decide(
+            exchange, [LimitState.of(limit, reply) for limit, reply in zip(self.limits, replies, strict=True)]
+        )
+
+    def _without_redis(self, exchange: Exchange, identity: bytes) -> Pass | Answer:
+        if self._on_outage == "open":
+            return PASS
+        if self._on_outage == "closed":
+            return self._refuse(exchange, unavailable("Requests cannot be counted now."))
+        return self._decide(exchange, self._local.decide([(limit, identity) for limit in self.limits]))
+
+    def _decide(self, exchange: Exchange, states: list[LimitState]) -> Pass | Answer:
+        if all(state.allowed for state in states):
+            return Pass(responder=LimitResponder(self._policy, states, self._legacy))
+        violated = [state.limit.name for state in states if not state.allowed]
+        fields = limit_headers(self._policy, states, legacy=self._legacy)
+        answer = problem(
+            429,
+            "rate_limited",
+            "The request exceeds a rate limit; retry after the time given.",
+            type=_QUOTA_EXCEEDED,
+            headers=fields,
+            members={"violated-policies": violated},
+        )
+        return self._refuse(exchange, answer)
+
+    def _refuse(self, exchange: Exchange, answer: Answer) -> Answer:
+        return answer if self._on_refused is None else self._on_refused(exchange, answer)
+
+    def __repr__(self) -> str:
+        limits = ", ".join(f"{limit.amount} per {limit.period} s" for limit in self.limits)
+        return f"<RateLimit {self.name}: {limits} by {', '.join(map(str, self.identity.parts))}>"
+
+
+class LimitResponder(Responder):
+    """Puts the state of the limits on the response."""
+
+    __slots__ = ("_legacy", "_policy", "_states")
+
+    def __init__(self, policy: bytes, states: list[LimitState], legacy: bool) -> None:
+        self._policy = policy
+        self._states = states
+        self._legacy = legacy
+
+    def start(self, head: Head) -> None:
+        """Add or join the header fields."""
+        merge(head.headers, limit_headers(self._policy, self._states, legacy=self._legacy))
+
+
+def _nobody() -> Answer:
+    return problem(400, "unidentified", "The request does not tell whose it is.")
+
+
+def _check(on_outage: str, unidentified: str, local_keys: int) -> None:
+    faults = []
+    if on_outage not in ("local", "open", "closed"):
+        faults.append(f"on_outage (GUARD_LIMIT_ON_OUTAGE): {on_outage!r} given; allowed are 'local', 'open', 'closed'")
+    if unidentified not in ("refuse", "allow"):
+        faults.append(f"unidentified: {unidentified!r} given; allowed are 'refuse' and 'allow'")
+    if local_keys < 1:
+        faults.append(f"local_keys: {local_keys} given; allowed are 1 and above")
+    ConfigurationError.raise_for(faults)

@@ -1,0 +1,68 @@
+"""Rate limit headers: `RateLimit-Policy`, `RateLimit` (draft-ietf-httpapi-ratelimit-headers-11, in the syntax of
+RFC 9651), `Retry-After` (RFC 9110 §10.2.3), and on request the older `X-RateLimit-*`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..core.asgi import Headers
+from .policy import Limit, LimitState, most_restrictive, seconds_up
+
+#: RFC 9651 §3.3.1: integers have at most 15 digits.
+_LARGEST = 999_999_999_999_999
+
+
+def quote(text: str) -> str:
+    """Return `text` as a structured-field string (RFC 9651 §3.3.3); it is printable ASCII."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def policy_member(limit: Limit) -> bytes:
+    """Return one member of `RateLimit-Policy`."""
+    return f"{quote(limit.name)};q={min(limit.amount, _LARGEST)};w={limit.period}".encode()
+
+
+def state_member(state: LimitState) -> bytes:
+    """Return one member of `RateLimit`: `t` is the effective window, on a refusal the same as `Retry-After`."""
+    window = seconds_up(state.retry_after or state.reset_after)
+    return f"{quote(state.limit.name)};r={min(state.remaining, _LARGEST)};t={window}".encode()
+
+
+def limit_headers(policy: bytes, states: Sequence[LimitState], *, legacy: bool) -> Headers:
+    """Return the fields for a response; on a refusal, only the violated limits are named."""
+    violated = [state for state in states if not state.allowed]
+    shown = violated or states
+    fields: Headers = [
+        (b"ratelimit-policy", policy),
+        (b"ratelimit", b", ".join([state_member(state) for state in shown])),
+    ]
+    if violated:
+        wait = max(seconds_up(state.retry_after) for state in violated)
+        fields.append((b"retry-after", b"%d" % wait))
+    if legacy:
+        tightest = most_restrictive(states)
+        fields += [
+            (b"x-ratelimit-limit", b"%d" % tightest.limit.amount),
+            (b"x-ratelimit-remaining", b"%d" % tightest.remaining),
+            (b"x-ratelimit-reset", b"%d" % seconds_up(tightest.retry_after or tightest.reset_after)),
+        ]
+    return fields
+
+
+def merge(headers: Headers, fields: Headers) -> None:
+    """Add `fields` to a response; the two list fields are joined with what another guard has put there.
+
+    A guard further out stands in front, as its limits do.
+    """
+    for name, value in fields:
+        if name in (b"ratelimit", b"ratelimit-policy"):
+            for place, (other, present) in enumerate(headers):
+                if other == name:
+                    headers[place] = (name, value + b", " + present)
+                    break
+            else:
+                headers.append((name, value))
+        elif not any(other == name for other, _ in headers):
+            headers.append((name, value))

@@ -1,0 +1,78 @@
+"""Whose requests are counted together: the key of a limit, as a digest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from ..core.client_ip import TrustedProxies
+from ..core.exchange import Exchange
+from ..core.keys import digest
+from ..errors import ConfigurationError
+
+#: One part of a key: `address`, `user`, `path`, `header:<name>`, or a function over the exchange that returns text,
+#: bytes or None for "cannot be told".
+KeyPart = str | Callable[[Exchange], str | bytes | None]
+
+_NAMES = ("address", "user", "path")
+
+
+class Identity:
+    """Turns an exchange into the digest that its requests are counted under, or None if there is nothing to go by.
+
+    `user` is the verified user, for nobody in particular the address: an anonymous flood never shares a bucket with a
+    user, nor all of it a single one.
+    """
+
+    def __init__(self, key: KeyPart | Iterable[KeyPart], proxies: TrustedProxies) -> None:
+        self.parts: tuple[KeyPart, ...] = (key,) if isinstance(key, str) or callable(key) else tuple(key)
+        ConfigurationError.raise_for([_fault(part) for part in self.parts if not _known(part)] or _empty(self.parts))
+        self.proxies = proxies
+        self._readers = [self._reader(part) for part in self.parts]
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """The facts that must be known first."""
+        return frozenset(("user",)) if "user" in self.parts else frozenset()
+
+    def of(self, exchange: Exchange, pattern: str | None) -> bytes | None:
+        """Return the digest for `exchange`; `pattern` is the path pattern that it matched, if there are any."""
+        found: list[str | bytes] = []
+        for part, read in zip(self.parts, self._readers, strict=True):
+            value = pattern or "*" if part == "path" else read(exchange)
+            if value is None:
+                return None
+            found += value if isinstance(value, tuple) else ("value", value)
+        return digest(*found)
+
+    def _reader(self, part: KeyPart) -> Callable[[Exchange], Any]:
+        if callable(part):
+            return part
+        if part == "address":
+            return self._address
+        if part == "user":
+            return self._user
+        name = part.removeprefix("header:").lower().encode("latin-1")
+        return lambda exchange: exchange.header(name)
+
+    def _address(self, exchange: Exchange) -> tuple[str, str] | None:
+        address = exchange.client(self.proxies)
+        return None if address is None else ("address", address)
+
+    def _user(self, exchange: Exchange) -> tuple[str, str] | None:
+        user = exchange.facts.get("user")
+        if user is not None and getattr(user, "is_authenticated", False) and user.identity:
+            return ("user", user.identity)
+        return self._address(exchange)
+
+
+def _known(part: object) -> bool:
+    return callable(part) or (isinstance(part, str) and (part in _NAMES or (part.startswith("header:") and len(part) > 7)))
+
+
+def _fault(part: object) -> str:
+    return f"key (GUARD_LIMIT_KEY): {part!r} given; allowed are 'address', 'user', 'path', 'header:<name>' and functions"
+
+
+def _empty(parts: tuple[KeyPart, ...]) -> list[str]:
+    return [] if parts else ["key (GUARD_LIMIT_KEY): empty; name at least one part"]

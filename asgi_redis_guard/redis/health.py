@@ -1,0 +1,108 @@
+"""What `INFO` says about a server that is to keep revocations, sessions and locks: named warnings, no judgement."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Literal, TypedDict
+
+from ..errors import OperationFailed, RedisUnavailable
+from .address import Address
+
+if TYPE_CHECKING:
+    from ..settings import Settings
+    from .manager import RedisManager
+
+OLDEST = (6, 2)
+
+#: Policies under which a full server never drops a key.
+_KEEPS_ALL = ("noeviction",)
+
+
+class Health(TypedDict):
+    """What `RedisManager.health()` tells. `latency_ms` is that of one PING; `warnings` maps names to sentences."""
+
+    healthy: bool
+    latency_ms: float | None
+    connected: bool
+    pool_size: int
+    in_flight: int
+    server: str | None
+    version: str | None
+    breaker: Literal["open", "closed"]
+    error: str | None
+    warnings: dict[str, str]
+
+
+async def examine(manager: RedisManager) -> Health:
+    """PING and INFO over lane 2, as one dictionary."""
+    links = manager.links
+    health = Health(
+        healthy=False,
+        latency_ms=None,
+        connected=False,
+        pool_size=manager.settings.max_connections,
+        in_flight=links.lane1.in_flight + links.lane2.in_flight,
+        server=None,
+        version=None,
+        breaker=links.breaker.state,
+        error=None,
+        warnings={},
+    )
+    started = time.perf_counter()
+    try:
+        await links.lane2.submit(("PING",))
+        health["latency_ms"] = round((time.perf_counter() - started) * 1000, 3)
+        health["healthy"] = health["connected"] = True
+        info = await _info(manager)
+    except RedisUnavailable as error:
+        health["error"] = str(error)
+    else:
+        health["server"], health["version"] = describe(info)
+        protected = links.address.credentials is not None
+        health["warnings"] = audit(info, links.address, manager.settings, protected=protected)
+    health["breaker"] = links.breaker.state
+    return health
+
+
+async def _info(manager: RedisManager) -> dict[str, str]:
+    """INFO where it is allowed; an account without the right to it tells nothing, which is no fault."""
+    try:
+        return parse_info(await manager.links.lane2.submit(("INFO",)))
+    except OperationFailed:
+        return {}
+
+
+def parse_info(raw: bytes | str) -> dict[str, str]:
+    """Return the fields of an `INFO` reply."""
+    text = raw.decode("utf-8", "replace") if isinstance(raw, bytes) else raw
+    pairs = (line.partition(":") for line in text.splitlines() if line and not line.startswith("#"))
+    return {name: value for name, _, value in pairs}
+
+
+def describe(info: Mapping[str, str]) -> tuple[str | None, str | None]:
+    """Return the server's name (`valkey`, `redis`) and version, as far as INFO tells."""
+    if "valkey_version" in info:
+        return "valkey", info["valkey_version"]
+    return ("redis", info["redis_version"]) if "redis_version" in info else (None, None)
+
+
+def audit(info: Mapping[str, str], address: Address, settings: Settings, *, protected: bool) -> dict[str, str]:
+    """Return named warnings, each one sentence; `protected` says whether the server asked for a password."""
+    found: dict[str, str] = {}
+    policy = info.get("maxmemory_policy")
+    if policy is not None and policy not in _KEEPS_ALL:
+        found["eviction"] = (
+            f"maxmemory-policy is {policy}: a full server may drop revoked tokens, limits, sessions and locks; "
+            "use noeviction, or a server of its own"
+        )
+    version = info.get("redis_version", "")
+    if version and tuple(int(part) for part in version.split(".")[:2] if part.isdigit()) < OLDEST:
+        found["version"] = f"the server is version {version}; {OLDEST[0]}.{OLDEST[1]} is the oldest supported"
+    if info.get("role") == "slave":
+        found["role"] = "the server is a replica: it refuses writes"
+    if not protected and (settings.production or not address.local):
+        found["password"] = f"{address} asks for no password"
+    if settings.production and not address.tls and not address.local:
+        found["tls"] = f"{address} is reached without TLS (rediss://) in production"
+    return found

@@ -1,0 +1,238 @@
+"""`RedisManager`: the one handle on Redis that all guards, services and the app share.
+
+It owns lifetime and nothing of the request path: connections belong to an event loop (`links.py`) and are found again
+for the loop that runs; those of closed loops are let go, and a forked child starts afresh.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import warnings
+import weakref
+from collections.abc import AsyncIterator, Awaitable, Coroutine
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from redis.asyncio import Redis
+
+from ..core.keys import Keys
+from ..errors import ConfigurationError, RedisUnavailable
+from ..settings import Settings
+from .address import Address
+from .client import GuardClient, make_pool
+from .embedded import EmbeddedServer
+from .health import Health, examine
+from .links import Links
+from .memory import fake_client, fake_server
+from .program import Script
+
+if TYPE_CHECKING:
+    from ..pubsub.hub import Hub
+
+logger = logging.getLogger("asgi_redis_guard.redis")
+
+_managers: weakref.WeakSet[RedisManager] = weakref.WeakSet()
+_shared: dict[tuple[Any, ...], RedisManager] = {}
+
+#: Connections of the parent process: kept, so that finalising them never writes to a socket that is not ours.
+_inherited: list[Any] = []
+
+
+class RedisManager:
+    """Connections to one Redis, for every event loop of this process.
+
+    `url` is `redis://`, `rediss://`, `unix://`, `memory://` (fakeredis) or `embedded://` (a Valkey child process);
+    without it the settings or the environment tell. Other options are those of `Settings`. Constructing connects to
+    nothing; the first use or `connect()` does. Raises `ConfigurationError`.
+    """
+
+    def __init__(self, url: str | None = None, *, settings: Settings | None = None, **options: Any) -> None:
+        if settings is not None and options:
+            raise ConfigurationError(f"settings: given together with {', '.join(options)}; allowed is one or the other")
+        self.settings = settings or Settings(url=url, **options)
+        self.address = Address.parse(url or self.settings.redis_url)
+        self.keys = Keys(self.settings.prefix)
+        self._links_by_loop: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Links] = weakref.WeakKeyDictionary()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._current: Links | None = None
+        self._memory: Any = fake_server() if self.address.scheme == "memory" else None
+        self._embedded = EmbeddedServer() if self.address.scheme == "embedded" else None
+        self._client: Redis | None = None
+        self._hubs: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Hub] = weakref.WeakKeyDictionary()
+        self._users = 0
+        self._audited = False
+        _managers.add(self)
+
+    @classmethod
+    def shared(cls, settings: Settings | None = None) -> RedisManager:
+        """Return the manager that everyone with these settings shares; without settings, those of the environment."""
+        settings = settings or Settings()
+        key = (settings.redis_url, settings.prefix, settings.timeout, settings.max_connections, settings.decode_responses)
+        manager = _shared.get(key)
+        if manager is None:
+            manager = _shared[key] = cls(settings=settings)
+        return manager
+
+    @property
+    def links(self) -> Links:
+        """The connections of the running loop."""
+        loop = asyncio.get_running_loop()
+        if loop is self._loop and self._current is not None:
+            return self._current
+        return self._enter_loop(loop)
+
+    def _enter_loop(self, loop: asyncio.AbstractEventLoop) -> Links:
+        self._forget_closed_loops()
+        links = self._links_by_loop.get(loop)
+        if links is None:
+            address = Address.parse(self._embedded.url) if self._embedded is not None else self.address
+            links = self._links_by_loop[loop] = Links(loop, address, self.settings, self._memory)
+        self._loop, self._current = loop, links
+        return links
+
+    def _forget_closed_loops(self) -> None:
+        for loop in [loop for loop in self._links_by_loop if loop.is_closed()]:
+            # Their transports cannot be closed without their loop; the sockets close when they are collected.
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ResourceWarning)
+                self._links_by_loop.pop(loop).abandon()
+            self._hubs.pop(loop, None)
+
+    # Lifetime.
+
+    async def connect(self) -> None:
+        """Connect, and look at how the server is set up; returns at once if that was done.
+
+        A Redis that is away is logged once and looked for in the background; with `require_redis` it is an error.
+        """
+        if self._embedded is not None:
+            await asyncio.to_thread(self._embedded.start)
+        try:
+            await self.links.connect()
+            await self._audit()
+        except RedisUnavailable:
+            if self.settings.require_redis:
+                raise
+
+    async def aclose(self) -> None:
+        """Finish background work and close the connections of the running loop."""
+        loop = asyncio.get_running_loop()
+        hub, links = self._hubs.pop(loop, None), self._links_by_loop.pop(loop, None)
+        self._loop = self._current = None
+        if hub is not None:
+            await hub.aclose()
+        if links is not None:
+            await links.aclose()
+        if self._embedded is not None and not self._links_by_loop:
+            await asyncio.to_thread(self._embedded.stop)
+
+    async def __aenter__(self) -> RedisManager:
+        self._users += 1
+        await self.connect()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._users -= 1
+        if self._users <= 0:
+            self._users = 0
+            await self.aclose()
+
+    def lifespan(self, app: Any = None) -> AbstractAsyncContextManager[None]:
+        """Return a context manager for frameworks that take `lifespan=`; middlewares need none."""
+        return self._lifespan()
+
+    @asynccontextmanager
+    async def _lifespan(self) -> AsyncIterator[None]:
+        async with self:
+            yield
+
+    # Commands.
+
+    def evaluate(
+        self, script: Script, args: tuple[Any, ...], *, repeatable: bool, timeout: float | None = None
+    ) -> asyncio.Future[Any]:
+        """Run a round on lane 1; `args` is the whole EVALSHA call. For the engine alone."""
+        return self.links.lane1.submit(args, repeatable=repeatable, timeout=timeout, script=script)
+
+    async def run_script(
+        self, script: Script, keys: tuple[bytes, ...] = (), args: tuple[Any, ...] = (), *, repeatable: bool = False
+    ) -> Any:
+        """Run a service's script on lane 2; raises `RedisUnavailable`."""
+        call = ("EVALSHA", script.sha, len(keys), *keys, *args)
+        return await self.links.lane2.submit(call, repeatable=repeatable, script=script)
+
+    def execute(self, *args: Any) -> Awaitable[Any]:
+        """Send one command; await its raw reply. Raises `RedisUnavailable`, `OperationFailed` for an error reply.
+
+        Not for commands that block or change the connection: `client` handles those.
+        """
+        if not args:
+            raise ValueError("execute() needs a command")
+        return self.links.lane2.submit(args)
+
+    @property
+    def client(self) -> Redis:
+        """redis-py's whole asyncio API on this manager's connections."""
+        if self._memory is not None:
+            return fake_client(self._memory, decode_responses=self.settings.decode_responses)
+        if self._client is None:
+            template = make_pool(self.address, self.settings)
+            self._client = GuardClient(template, lambda: self.links.pool, lambda: self.links.lane2)
+        return self._client
+
+    async def get_json(self, key: str) -> Any:
+        """Return the decoded JSON value of `key`, None if there is none."""
+        raw = await self.execute("GET", key)
+        return None if raw is None else orjson.loads(raw)
+
+    async def set_json(self, key: str, value: Any, *, ttl: float | None = None) -> None:
+        """Store `value` as JSON under `key`, for `ttl` seconds (at least a millisecond) or without end."""
+        expiry = () if ttl is None else ("PX", max(1, round(ttl * 1000)))
+        await self.execute("SET", key, orjson.dumps(value), *expiry)
+
+    @property
+    def pubsub(self) -> Hub:
+        """The hub of the running loop: one connection for all subscriptions."""
+        from ..pubsub.hub import Hub  # the hub stands on the manager
+
+        loop = asyncio.get_running_loop()
+        hub = self._hubs.get(loop)
+        if hub is None:
+            hub = self._hubs[loop] = Hub(self)
+        return hub
+
+    def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        """Run `work` apart from the caller's cancellation; `aclose` waits for it."""
+        return self.links.spawn(work)
+
+    async def health(self) -> Health:
+        """Ask the server how it is; never raises, and never waits longer than the timeout."""
+        return await examine(self)
+
+    async def _audit(self) -> None:
+        if not self._audited:
+            health = await self.health()
+            self._audited = health["healthy"]
+            for name, sentence in health["warnings"].items():
+                logger.warning("[%s] %s", name, sentence)
+
+    def __repr__(self) -> str:
+        return f"<RedisManager {self.address}{'' if self._current is None else f': {self._current!r}'}>"
+
+
+def _start_afresh_in_child() -> None:
+    """Forget, in a forked child, connections that belong to the parent; touch none of their sockets."""
+    for manager in _managers:
+        for links in manager._links_by_loop.values():
+            _inherited.extend(links.abandon())
+        _inherited.extend(manager._hubs.values())
+        manager._links_by_loop.clear()
+        manager._hubs.clear()
+        manager._loop = manager._current = None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_start_afresh_in_child)

@@ -1,0 +1,159 @@
+"""Configuration: every option by keyword, environment variable or `.env`; all faults are reported at once.
+
+Nothing is read at import. Secrets are `SecretStr`: they appear in no repr, log or error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+from urllib.parse import quote
+
+from pydantic import AliasChoices, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from .errors import ConfigurationError
+
+OutagePolicy = Literal["open", "closed"]
+LimitOutagePolicy = Literal["local", "open", "closed"]
+Words = Annotated[tuple[str, ...], NoDecode]
+
+
+def _env(*names: str) -> Any:
+    return AliasChoices(*names)
+
+
+class Settings(BaseSettings):
+    """All options. Lists are comma-separated in the environment.
+
+    The connection is `REDIS_URL`, else `REDIS_PRIVATE_URL`, else it is put together from `REDIS_HOST`, `REDIS_PORT`,
+    `REDIS_USERNAME`, `REDIS_PASSWORD`, `REDIS_DB` and `REDIS_SSL`. Times are in seconds.
+    """
+
+    model_config = SettingsConfigDict(
+        env_file=".env", extra="ignore", populate_by_name=True, frozen=True, hide_input_in_errors=True, env_ignore_empty=True
+    )
+
+    url: SecretStr | None = Field(None, validation_alias=_env("url", "REDIS_URL", "REDIS_PRIVATE_URL"))
+    host: str = Field("localhost", validation_alias=_env("host", "REDIS_HOST"))
+    port: int = Field(6379, ge=1, le=65535, validation_alias=_env("port", "REDIS_PORT"))
+    username: str | None = Field(None, validation_alias=_env("username", "REDIS_USERNAME", "REDIS_USER"))
+    password: SecretStr | None = Field(None, validation_alias=_env("password", "REDIS_PASSWORD"))
+    db: int = Field(0, ge=0, validation_alias=_env("db", "REDIS_DB"))
+    ssl: bool = Field(False, validation_alias=_env("ssl", "REDIS_SSL"))
+    ssl_ca_certs: str | None = Field(None, validation_alias=_env("ssl_ca_certs", "REDIS_SSL_CA_CERTS"))
+
+    max_connections: int = Field(
+        50, ge=1, validation_alias=_env("max_connections", "REDIS_MAX_CONNECTIONS", "REDIS_POOL_SIZE")
+    )
+    timeout: float = Field(0.5, gt=0, le=60, validation_alias=_env("timeout", "REDIS_TIMEOUT", "REDIS_SOCKET_TIMEOUT"))
+    connection_timeout: float = Field(
+        2.0, gt=0, le=60, validation_alias=_env("connection_timeout", "REDIS_CONNECTION_TIMEOUT")
+    )
+    max_in_flight: int = Field(10_000, ge=1, validation_alias=_env("max_in_flight", "REDIS_MAX_IN_FLIGHT"))
+    decode_responses: bool = Field(False, validation_alias=_env("decode_responses", "REDIS_DECODE_RESPONSES"))
+    require_redis: bool = Field(False, validation_alias=_env("require_redis", "REDIS_REQUIRED"))
+
+    env: str = Field("development", validation_alias=_env("env", "GUARD_ENV"))
+    prefix: str = Field("guard:", min_length=1, max_length=64, validation_alias=_env("prefix", "GUARD_PREFIX"))
+    stack: Words = Field((), validation_alias=_env("stack", "GUARD_STACK"))
+    exempt: Words = Field((), validation_alias=_env("exempt", "GUARD_EXEMPT"))
+    trusted_proxies: Words = Field((), validation_alias=_env("trusted_proxies", "GUARD_TRUSTED_PROXIES"))
+
+    jwt_key: SecretStr | None = Field(None, validation_alias=_env("jwt_key", "GUARD_JWT_KEY"))
+    jwt_algorithms: Words = Field((), validation_alias=_env("jwt_algorithms", "GUARD_JWT_ALGORITHMS"))
+    jwt_issuer: str | None = Field(None, validation_alias=_env("jwt_issuer", "GUARD_JWT_ISSUER"))
+    jwt_audience: Words = Field((), validation_alias=_env("jwt_audience", "GUARD_JWT_AUDIENCE"))
+    jwt_leeway: float = Field(0.0, ge=0, le=600, validation_alias=_env("jwt_leeway", "GUARD_JWT_LEEWAY"))
+    jwt_cookie: str | None = Field(None, validation_alias=_env("jwt_cookie", "GUARD_JWT_COOKIE"))
+    jwt_optional: bool = Field(False, validation_alias=_env("jwt_optional", "GUARD_JWT_OPTIONAL"))
+    jwt_on_outage: OutagePolicy = Field("closed", validation_alias=_env("jwt_on_outage", "GUARD_JWT_ON_OUTAGE"))
+
+    limits: Words = Field((), validation_alias=_env("limits", "GUARD_LIMITS"))
+    limit_key: Words = Field(("address",), validation_alias=_env("limit_key", "GUARD_LIMIT_KEY"))
+    limit_algorithm: Literal["gcra", "fixed", "log"] = Field(
+        "gcra", validation_alias=_env("limit_algorithm", "GUARD_LIMIT_ALGORITHM")
+    )
+    limit_on_outage: LimitOutagePolicy = Field(
+        "local", validation_alias=_env("limit_on_outage", "GUARD_LIMIT_ON_OUTAGE")
+    )
+
+    def __init__(self, **options: Any) -> None:
+        try:
+            super().__init__(**{name: value for name, value in options.items() if value is not None})
+        except ValidationError as error:
+            raise ConfigurationError(*_faults(error, options)) from None
+
+    @classmethod
+    def settings_customise_sources(cls, settings_cls: Any, **sources: Any) -> tuple[Any, ...]:
+        """Keywords, then the environment, then `.env`; lists are split at commas in all of them."""
+        return tuple(
+            _Splitting(source) for name, source in sources.items() if name in ("init_settings", "env_settings", "dotenv_settings")
+        )
+
+    @property
+    def redis_url(self) -> str:
+        """The URL of the connection, with credentials. Do not log it."""
+        if self.url is not None:
+            return self.url.get_secret_value()
+        secret = self.password.get_secret_value() if self.password else None
+        user = quote(self.username or "", safe="")
+        login = f"{user}:{quote(secret, safe='')}@" if secret is not None else f"{user}@" if user else ""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        query = f"?ssl_ca_certs={quote(self.ssl_ca_certs, safe='/')}" if self.ssl and self.ssl_ca_certs else ""
+        return f"{'rediss' if self.ssl else 'redis'}://{login}{host}:{self.port}/{self.db}{query}"
+
+    @property
+    def production(self) -> bool:
+        """True where `GUARD_ENV` says so."""
+        return self.env.lower() in ("production", "prod")
+
+
+class _Splitting:
+    """A settings source that splits comma-separated text for the tuple options."""
+
+    def __init__(self, source: Any) -> None:
+        self._source = source
+
+    def __call__(self) -> dict[str, Any]:
+        values: dict[str, Any] = self._source()
+        return {name: self._split(name, value) for name, value in values.items()}
+
+    def _split(self, name: str, value: Any) -> Any:
+        if isinstance(value, str) and name in _TUPLES:
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._source, name)
+
+
+_TUPLES = {
+    alias
+    for name, field in Settings.model_fields.items()
+    if isinstance(field.default, tuple)
+    for alias in (name, *getattr(field.validation_alias, "choices", ()))
+}
+
+
+def _faults(error: ValidationError, options: Mapping[str, Any]) -> list[str]:
+    return [_fault(str(item["loc"][0]) if item["loc"] else "?", item["msg"], options) for item in error.errors()]
+
+
+def _fault(place: str, message: str, options: Mapping[str, Any]) -> str:
+    for name, field in Settings.model_fields.items():
+        aliases: list[str] = list(getattr(field.validation_alias, "choices", ()))
+        if place == name or place in aliases:
+            variables = ", ".join(alias for alias in aliases if alias.isupper())
+            return f"{name} ({variables}): {message}{_given(name, aliases, options)}"
+    return f"{place}: {message}"
+
+
+def _given(name: str, aliases: list[str], options: Mapping[str, Any]) -> str:
+    import os
+
+    if "SecretStr" in str(Settings.model_fields[name].annotation):
+        return "; given: ***"
+    values = [options[key] for key in (name, *aliases) if options.get(key) is not None]
+    values += [os.environ[key] for key in aliases if key in os.environ]
+    return f"; given: {values[0]!r}" if values else ""

@@ -1,0 +1,62 @@
+"""From settings to a stack: the only place that knows all guards.
+
+`GUARD_STACK` names them, outermost first. A name that is unknown, a guard without what it needs, or no name at all is a
+`ConfigurationError`: a stack that is half there would be an open door.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from .core.guard import Guard
+from .errors import ConfigurationError
+from .jwt.guard import JWTAuth
+from .ratelimit.guard import RateLimit
+from .settings import Settings
+
+
+def build_stack(settings: Settings) -> tuple[Guard, ...]:
+    """Return the guards that `settings.stack` names; raises `ConfigurationError` with the faults of all of them."""
+    faults: list[str] = []
+    guards: list[Guard] = []
+    if not settings.stack:
+        faults.append(f"stack (GUARD_STACK): empty; name guards, outermost first, of {', '.join(_BUILDERS)}")
+    for name in settings.stack:
+        build = _BUILDERS.get(name)
+        if build is None:
+            faults.append(f"stack (GUARD_STACK): {name!r} given; allowed are {', '.join(_BUILDERS)}")
+            continue
+        try:
+            guards.append(build(settings))
+        except ConfigurationError as error:
+            faults += error.faults
+    ConfigurationError.raise_for(faults)
+    return tuple(guards)
+
+
+def _jwt(settings: Settings) -> Guard:
+    return JWTAuth(
+        settings.jwt_key.get_secret_value() if settings.jwt_key else (),
+        algorithms=settings.jwt_algorithms,
+        issuer=settings.jwt_issuer,
+        audience=settings.jwt_audience or None,
+        leeway=settings.jwt_leeway,
+        cookie=settings.jwt_cookie,
+        optional=settings.jwt_optional,
+        exempt=settings.exempt,
+        on_outage=settings.jwt_on_outage,
+    )
+
+
+def _ratelimit(settings: Settings) -> Guard:
+    return RateLimit(
+        *settings.limits,
+        key=settings.limit_key,
+        algorithm=settings.limit_algorithm,
+        trusted_proxies=settings.trusted_proxies,
+        exempt=settings.exempt,
+        on_outage=settings.limit_on_outage,
+    )
+
+
+_BUILDERS: dict[str, Callable[[Settings], Guard]] = {"jwt": _jwt, "ratelimit": _ratelimit}
