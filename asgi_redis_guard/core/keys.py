@@ -15,9 +15,11 @@ together share a {hash tag}. Every key has a TTL.
 from __future__ import annotations
 
 from binascii import b2a_base64
+from functools import lru_cache
 from hashlib import blake2b
 
 
+@lru_cache(maxsize=8192)
 def digest(*parts: str | bytes) -> bytes:
     """Return 20 ASCII characters that stand for `parts`, in this order and division."""
     hasher = blake2b(digest_size=15)

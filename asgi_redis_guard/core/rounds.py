@@ -12,18 +12,30 @@ that the outermost refusal wins although all asked at once. A driver does what `
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..errors import GuardProtocolError, OperationFailed, RedisUnavailable
 from .exchange import Exchange
 from .guard import Admission, Answer, Ask, Body, Guard, Pass, RequestEdits, Responder, Wait
 from .problem import unavailable
-from .script import Operation, Reply
+from .script import Operation, OperationKind, Reply
 
-#: What the program is asked: guard index, whether a failure stops the round, the operation.
-Round = list[tuple[int, bool, Operation]]
 
-_PASSED, _STOPPED, _HELD_BACK, _FAILED = 1, 0, 2, -1
+
+class Round(NamedTuple):
+    """What travels together: the operations, and the shape of the program that does them.
+
+    A place of the shape is the guard's index, whether a failure there stops the round, and the kind of operation.
+    """
+
+    shape: tuple[tuple[int, bool, OperationKind], ...]
+    operations: list[Operation]
+
+
+#: Statuses of an operation in the program's reply; a failed one has its error's text instead.
+_STOPPED, _HELD_BACK, _NOT_RUN = 0, 2, 3
+
+_PASSED = Reply(True)
 
 
 class Admissions:
@@ -63,7 +75,7 @@ class Admissions:
         self._flows: list[Admission | None] = []
         self._steps: list[Any] = []
         self._inputs: dict[int, Any] = {}
-        self._asked: list[tuple[int, int]] = []
+        self._asked: list[int] = []
         self._started = 0
         self._cursor = 0
 
@@ -84,18 +96,18 @@ class Admissions:
             step = steps[self._cursor]
             return self._collect() if step.__class__ is Ask else step
 
-    def replied(self, raw: Sequence[Sequence[Any]]) -> None:
+    def replied(self, raw: Sequence[Any]) -> None:
         """Take the program's reply to the round that `advance` returned."""
         at = 0
-        for index, count in self._asked:
-            slots = raw[at : at + count]
-            at += count
-            if len(slots) == count:  # fewer: a guard before it stopped the round, it was not run
-                self._inputs[index] = replies_of(slots)
+        for index in self._asked:
+            operations = self._steps[index].operations
+            replies, at = read_replies(operations, raw, at)
+            if replies is not None:  # None: a guard before it stopped the round, it was not run
+                self._inputs[index] = replies
 
     def failed(self, error: RedisUnavailable) -> None:
         """Tell every guard that asked that there is no reply."""
-        for index, _ in self._asked:
+        for index in self._asked:
             self._inputs[index] = error
 
     def resumed(self, value: Any) -> None:
@@ -227,24 +239,37 @@ class Admissions:
 
     def _collect(self) -> Round:
         """Put together the operations of all guards that ask and have no reply yet."""
-        operations: Round = []
         asked = self._asked = []
+        shape: list[tuple[int, bool, OperationKind]] = []
+        operations: list[Operation] = []
         for index in range(self._cursor, self._started):
             step = self._steps[index]
             if step.__class__ is Ask and index not in self._inputs:
-                asked.append((index, len(step.operations)))
-                closed = step.closed
-                for operation in step.operations:
-                    operations.append((index, closed, operation))
-        return operations
+                asked.append(index)
+                operations += step.operations
+                shape += [(index, step.closed, operation[0]) for operation in step.operations]
+        return Round(tuple(shape), operations)
 
 
-def replies_of(slots: Sequence[Sequence[Any]]) -> list[Reply] | OperationFailed:
-    """Read one guard's slots of the program's reply; one failed operation fails them all."""
-    replies = []
-    for slot in slots:
-        status = slot[0]
-        if status == _FAILED:
-            return OperationFailed(slot[1].decode("utf-8", "replace"))
-        replies.append(Reply(status != _STOPPED, status != _HELD_BACK, tuple(slot[1:])))
-    return replies
+def read_replies(
+    operations: Sequence[Operation], raw: Sequence[Any], at: int
+) -> tuple[list[Reply] | OperationFailed | None, int]:
+    """Read the replies to one guard's operations from `at` on; return them and where the next guard's begin.
+
+    One operation that failed fails them all; None means that they were not run.
+    """
+    replies: list[Reply] | OperationFailed | None = []
+    for kind, _, _ in operations:
+        status = raw[at]
+        end = at + 1 + len(kind.returns)
+        if status.__class__ is bytes:
+            replies = OperationFailed(status.decode("utf-8", "replace"))
+        elif status == _NOT_RUN:
+            replies = None
+        elif replies.__class__ is list:
+            if status == 1 and end == at + 1:
+                replies.append(_PASSED)  # type: ignore[union-attr]
+            else:
+                replies.append(Reply(status != _STOPPED, status != _HELD_BACK, raw[at + 1 : end]))  # type: ignore[union-attr]
+        at = end
+    return replies, at

@@ -9,20 +9,22 @@ The contract is in the file's first comments:
     -- keys: cell
     -- args: emission, tolerance, cost
     -- keeps: tat                       locals that the commit needs of the check
+    -- returns: remaining, reset_after  locals that go back, 0 unless they are set
     -- group: limits                    all or nothing within the group (optional)
     -- repeatable: yes                  may run twice if a reply is lost
     -- holds: yes                       its commit takes something that must be given back (optional)
-    -- returns: …
-    -- @check                           reads and decides: may set `stop = true` and `result = {…}`
+    -- @check                           reads and decides: may set `stop = true`
     -- @commit                          writes; runs only if nothing before it stopped
 
-Keys and arguments are locals of these names. `call(…)` is `redis.pcall` that returns false after an error. `now` is the
-server's time in microseconds.
+Names may be followed by an explanation in parentheses. Keys and arguments are locals of these names; arguments are text
+that is a number in arithmetic. `call(…)` is `redis.pcall` that returns false after an error, `now` the server's time in
+microseconds, `floor` and `ceil` are those of `math`.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any, NamedTuple
@@ -31,20 +33,18 @@ _LINE = re.compile(r"^-- (name|keys|args|keeps|group|repeatable|holds|returns):\
 _NAME = re.compile(r"^[a-z][a-z0-9_]*$")
 
 #: Locals of the program itself.
-RESERVED = frozenset(
-    "clock now failure call floor n k a out head at_key at_arg stop_at stop_guard stop_group".split()
-    + "header code guard stop result group i".split()
-)
+RESERVED = frozenset("clock now failure call floor ceil stop stop_at stop_group".split())
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class OperationKind:
-    """One step that the program can do: its contract and its Lua."""
+    """One step that a program can do: its contract and its Lua. Compared by identity: load each once."""
 
     name: str
     keys: tuple[str, ...]
     args: tuple[str, ...]
     keeps: tuple[str, ...]
+    returns: tuple[str, ...]
     group: str | None
     repeatable: bool
     holds: bool
@@ -58,7 +58,7 @@ class OperationKind:
 
     @classmethod
     def parse(cls, source: str) -> OperationKind:
-        """Read a kind from Lua source with a contract on top."""
+        """Read a kind from Lua source with a contract on top; raises ValueError where it is not kept."""
         head, has_check, body = source.partition("-- @check\n")
         check, _, commit = body.partition("-- @commit\n")
         fields = dict(match.groups() for line in head.splitlines() if (match := _LINE.match(line)))
@@ -69,6 +69,7 @@ class OperationKind:
             keys=_names(fields.get("keys", "")),
             args=_names(fields.get("args", "")),
             keeps=_names(fields.get("keeps", "")),
+            returns=_names(fields.get("returns", "")),
             group=fields.get("group") or None,
             repeatable=fields.get("repeatable") == "yes",
             holds=fields.get("holds") == "yes",
@@ -97,7 +98,7 @@ class Reply(NamedTuple):
 
     passed: bool
     committed: bool = True
-    values: tuple[Any, ...] = ()
+    values: Sequence[Any] = ()
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -58,10 +58,8 @@ def _from_header(exchange: Exchange) -> list[Credential]:
     for field in exchange.headers(b"authorization"):
         scheme, _, token = field.strip().partition(b" ")
         if scheme.lower() == b"bearer":
-            token = token.strip()
-            if not token:
-                raise BadCredentials("The Authorization header holds no token")
-            found.append(Credential(token))
+            if token := token.strip():  # a scheme with nothing behind it is no credential
+                found.append(Credential(token))
     return found
 
 

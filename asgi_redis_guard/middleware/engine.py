@@ -15,11 +15,10 @@ from typing import Any, ClassVar
 from ..core.asgi import ASGIApp, Receive, Scope, Send
 from ..core.exchange import Exchange
 from ..core.guard import Body, BodyTooLarge, Guard, Outcome, Wait, WaitTimeout
-from ..core.rounds import Admissions
+from ..core.rounds import Admissions, Round
 from ..errors import ConfigurationError, RedisUnavailable
 from ..observability.events import Hook
 from ..redis.manager import RedisManager
-from ..redis.program import program_of
 from ..settings import Settings
 from .body import ClientGone, RequestBody
 from .decisions import report
@@ -70,7 +69,6 @@ class GuardMiddleware:
         self._fuse_with(app)
         check_order(self.guards)
         self._manager = redis if isinstance(redis, RedisManager) else None
-        self._program = program_of(frozenset(kind for guard in self.guards for kind in guard.operations))
 
     def _fuse_with(self, app: ASGIApp) -> None:
         """Take over the guards and the inner app of a neighbour; the neighbour itself is not changed."""
@@ -99,7 +97,7 @@ class GuardMiddleware:
 
     async def _guard(self, scope: Scope, receive: Receive, send: Send) -> None:
         manager = self._manager or self.manager
-        trips = RoundTrips(manager, self._program)
+        trips = RoundTrips(manager)
         admissions = Admissions(self.guards, Exchange(scope, self._clock(), urandom, manager.keys))
         try:
             receive = await self._admit(admissions, trips, receive)
@@ -124,7 +122,7 @@ class GuardMiddleware:
         """Do what the guards ask until they have decided; return what the app reads the request from."""
         step = admissions.advance()
         while step is not None:
-            if isinstance(step, list):
+            if isinstance(step, Round):
                 try:
                     admissions.replied(await trips.run(step))
                 except RedisUnavailable as error:

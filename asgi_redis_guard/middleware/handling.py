@@ -10,7 +10,6 @@ from typing import Any
 
 from ..core.asgi import ASGIApp, Message, Receive, Scope, Send
 from ..core.guard import Answer, Close, RequestEdits, Responder, Wait, WaitTimeout
-from ..core.rounds import replies_of
 from ..errors import RedisUnavailable, ResponseAborted
 from .delivery import Delivery
 from .trips import RoundTrips
@@ -118,8 +117,7 @@ class Handling:
     async def _do(self, step: Any) -> Any:
         if isinstance(step, Wait):
             return await wait_for(step)
-        raw = await self._trips.run([(0, False, operation) for operation in step.operations], budgeted=False)
-        replies = replies_of(raw)
+        (replies,) = await self._trips.ask([step])
         if isinstance(replies, RedisUnavailable):
             raise replies
         return replies

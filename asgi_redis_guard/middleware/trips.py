@@ -8,38 +8,48 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..core.guard import Ask, Asking
-from ..core.rounds import Round, replies_of
+from ..core.rounds import Round, read_replies
 from ..errors import GuardProtocolError, RedisTimeout, RedisUnavailable
 from ..redis.manager import RedisManager
-from ..redis.program import Program
+from ..redis.program import program_of
 
 
 class RoundTrips:
     """What an exchange may still spend on Redis: all rounds of its admission together last at most the timeout."""
 
-    __slots__ = ("_program", "_started", "late", "manager")
+    __slots__ = ("_started", "late", "manager")
 
-    def __init__(self, manager: RedisManager, program: Program) -> None:
+    def __init__(self, manager: RedisManager) -> None:
         self.manager = manager
-        self._program = program
         self._started = 0.0
         #: The reply to a round whose caller was cancelled, where operations hold something.
         self.late: asyncio.Future[Any] | None = None
 
-    async def run(self, operations: Round, *, budgeted: bool = True) -> Any:
-        """Run `operations` in one round trip and return the program's raw reply; raises `RedisUnavailable`."""
+    async def run(self, wanted: Round, *, budgeted: bool = True) -> Any:
+        """Run a round in one round trip and return the program's raw reply; raises `RedisUnavailable`."""
         timeout = self._left() if budgeted else None
-        program = self._program
-        repeatable = program.repeatable or all(kind.repeatable for _, _, (kind, _, _) in operations)
-        future = self.manager.evaluate(
-            program, program.arguments(operations), repeatable=repeatable, timeout=timeout
-        )
-        if not (program.holds and any(kind.holds for _, _, (kind, _, _) in operations)):
+        program = program_of(wanted.shape)
+        future = self.manager.evaluate(program, program.call(wanted.operations), timeout)
+        if not program.holds:
             return await future
         self.late = future
         reply = await asyncio.shield(future)
         self.late = None
         return reply
+
+    async def ask(self, asks: Sequence[Ask]) -> list[Any]:
+        """Carry out what responders ask, together; return for each its replies or the error. Never raises for Redis."""
+        shape = tuple((place, False, operation.kind) for place, ask in enumerate(asks) for operation in ask.operations)
+        operations = [operation for ask in asks for operation in ask.operations]
+        try:
+            raw = await self.run(Round(shape, operations), budgeted=False)
+        except RedisUnavailable as error:
+            return [error] * len(asks)
+        results, at = [], 0
+        for ask in asks:
+            replies, at = read_replies(ask.operations, raw, at)
+            results.append(replies)
+        return results
 
     def _left(self) -> float | None:
         """Seconds left, None for the whole timeout (the first round)."""
@@ -60,16 +70,8 @@ class RoundTrips:
         asks = [(flow, ask) for flow in flows if (ask := _first(flow)) is not None]
         if not asks:
             return []
-        operations = [(place, False, operation) for place, (_, ask) in enumerate(asks) for operation in ask.operations]
-        try:
-            raw = await self.run(operations, budgeted=False)
-        except RedisUnavailable as error:
-            return [(flow, error) for flow, _ in asks]
-        results, at = [], 0
-        for flow, ask in asks:
-            results.append((flow, replies_of(raw[at : at + len(ask.operations)])))
-            at += len(ask.operations)
-        return results
+        results = await self.ask([ask for _, ask in asks])
+        return [(flow, result) for (flow, _), result in zip(asks, results, strict=True)]
 
 
 def _first(flow: Asking) -> Ask | None:

@@ -4,19 +4,20 @@
 -- keeps: used, left
 -- group: limits
 -- repeatable: yes
--- returns: remaining, reset_after, retry_after (units; µs; µs, 0 if this fits)
+-- returns: remaining, reset_after, retry_after (units left; µs; µs, 0 if this fits)
 -- @check
-local units = tonumber(cost)
-local used = tonumber(call('GET', counter)) or 0
-local left = used > 0 and call('PTTL', counter) or 0
-if left <= 0 then used, left = 0, math.ceil(tonumber(period) / 1000) end
-local free = tonumber(amount) - used
-used = used + units
-if units > free then
+used = tonumber(call('GET', counter)) or 0
+left = used > 0 and call('PTTL', counter) or 0
+if left <= 0 then used, left = 0, ceil(period / 1000) end
+reset_after = left * 1000
+remaining = amount - used
+if remaining < cost + 0 then
   stop = true
-  result = {math.max(0, free), left * 1000, left * 1000}
+  retry_after = reset_after
+  if remaining < 0 then remaining = 0 end
 else
-  result = {free - units, left * 1000, 0}
+  used = used + cost
+  remaining = remaining - cost
 end
 -- @commit
-call('SET', counter, string.format('%.0f', used), 'PX', string.format('%.0f', left))
+call('SET', counter, used, 'PX', left)

@@ -4,19 +4,19 @@
 -- keeps: tat
 -- group: limits
 -- repeatable: yes
--- returns: remaining, reset_after, retry_after (units left once this is counted; µs until the burst is whole again;
---          µs until this would fit, 0 if it does)
+-- returns: remaining, reset_after, retry_after (units left; µs until the burst is whole; µs until this fits, 0 if it does)
 -- @check
-local step, bound, units = tonumber(emission), tonumber(tolerance), tonumber(cost)
-local tat = tonumber(call('GET', cell)) or 0
-if tat < now then tat = now end
-local after = tat + step * units
-if after - bound > now then
+tat = tonumber(call('GET', cell))
+if not tat or tat < now then tat = now end
+local after = tat + emission * cost
+if after > now + tolerance then
   stop = true
-  result = {math.max(0, floor((bound - tat + now) / step)), tat - now, after - bound - now}
+  retry_after = after - tolerance - now
 else
   tat = after
-  result = {floor((bound - tat + now) / step), tat - now, 0}
 end
+reset_after = tat - now
+remaining = floor((tolerance - reset_after) / emission)
+if remaining < 0 then remaining = 0 end
 -- @commit
-call('SET', cell, string.format('%.0f', tat), 'PX', string.format('%.0f', math.ceil((tat - now) / 1000)))
+call('SET', cell, tat, 'PX', ceil((tat - now) / 1000))

@@ -4,23 +4,24 @@
 -- keeps: count
 -- group: limits
 -- repeatable: yes
--- returns: remaining, reset_after, retry_after (units; µs until the window is empty; µs, 0 if this fits)
+-- returns: remaining, reset_after, retry_after (units left; µs until the window is empty; µs, 0 if this fits)
 -- @check
-local span, units = tonumber(period), tonumber(cost)
-local open = string.format('(%.0f', now - span)
-local count = call('ZCOUNT', entries, open, '+inf') or 0
-local free = tonumber(amount) - count
-if units > free then
+local open = string.format('(%.0f', now - period)
+count = call('ZCOUNT', entries, open, '+inf') or 0
+remaining = amount - count
+if remaining < cost + 0 then
   stop = true
-  local wait, last = span, call('ZREVRANGE', entries, 0, 0, 'WITHSCORES')
-  local nth = call('ZRANGEBYSCORE', entries, open, '+inf', 'WITHSCORES', 'LIMIT', units - free - 1, 1)
-  if nth and nth[2] then wait = nth[2] + span - now end
-  result = {math.max(0, free), last and last[2] and last[2] + span - now or span, wait}
+  local last = call('ZREVRANGE', entries, 0, 0, 'WITHSCORES')
+  local nth = call('ZRANGEBYSCORE', entries, open, '+inf', 'WITHSCORES', 'LIMIT', cost - remaining - 1, 1)
+  reset_after = last and last[2] and last[2] + period - now or period + 0
+  retry_after = nth and nth[2] and nth[2] + period - now or period + 0
+  if remaining < 0 then remaining = 0 end
 else
-  result = {free - units, span, 0}
+  reset_after = period + 0
+  remaining = remaining - cost
 end
 -- @commit
-call('ZREMRANGEBYSCORE', entries, '-inf', string.format('%.0f', now - tonumber(period)))
 local stamp = string.format('%.0f', now)
-for unit = 1, tonumber(cost) do call('ZADD', entries, stamp, stamp .. ':' .. (count + unit)) end
-call('PEXPIRE', entries, string.format('%.0f', math.ceil(tonumber(period) / 1000)))
+call('ZREMRANGEBYSCORE', entries, '-inf', string.format('%.0f', now - period))
+for unit = 1, cost + 0 do call('ZADD', entries, stamp, stamp .. ':' .. (count + unit)) end
+call('PEXPIRE', entries, ceil(period / 1000))

@@ -27,7 +27,7 @@ from .embedded import EmbeddedServer
 from .health import Health, examine
 from .links import Links
 from .memory import fake_client, fake_server
-from .program import Script
+from .program import Program, Script
 
 if TYPE_CHECKING:
     from ..pubsub.hub import Hub
@@ -151,11 +151,9 @@ class RedisManager:
 
     # Commands.
 
-    def evaluate(
-        self, script: Script, args: tuple[Any, ...], *, repeatable: bool, timeout: float | None = None
-    ) -> asyncio.Future[Any]:
-        """Run a round on lane 1; `args` is the whole EVALSHA call. For the engine alone."""
-        return self.links.lane1.submit(args, repeatable=repeatable, timeout=timeout, script=script)
+    def evaluate(self, program: Program, call: tuple[Any, ...], timeout: float | None = None) -> asyncio.Future[Any]:
+        """Run a round on lane 1; `call` is the whole EVALSHA command. For the engine alone."""
+        return self.links.lane1.submit(call, repeatable=program.repeatable, timeout=timeout, script=program)
 
     async def run_script(
         self, script: Script, keys: tuple[bytes, ...] = (), args: tuple[Any, ...] = (), *, repeatable: bool = False

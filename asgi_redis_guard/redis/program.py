@@ -1,83 +1,46 @@
-"""The one Lua script of a stack: composed from its operations, run once a round.
+"""The one Lua script of a round: composed from its operations in their order, compiled once for each shape of round.
 
 Check, then commit. All checks run in guard order up to the first guard that stops the round; then the commits run: of
 all operations before the stop, except those of the group that stopped it (limits are all or nothing), and of none
 behind it. An operation that fails (full memory, wrong type) says so in its own slot and takes nobody with it.
 
     KEYS   the keys of all operations, in order
-    ARGV   for each operation: its header, then its arguments
-           header = code * 1024 + guard * 2 + (1 if a failure of this operation stops the round)
-    reply  for each operation: {1, …} passed | {0, …} stopped | {2, …} passed, but its group was stopped | {-1, error}
-           failed; operations behind the guard that stopped have no slot: they were not run
+    ARGV   the arguments of all operations, in order
+    reply  for each operation a status and what it returns, flat:
+           1 passed | 0 stopped | 2 passed, but its group was stopped | 3 not run | text: the error it failed with
 
-Each operation is inlined in a chain of branches on its code, in a scope of its own: defining functions on every call
-would cost more than running them.
+The operations stand one after the other, without a loop or a dispatch, and their state is in locals: on a short script,
+tables and function definitions cost more than the commands. A stack has a handful of shapes (with and without a
+token, say), each loaded on a link just before its first call there.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
 import hiredis
 
 from ..core.script import Operation, OperationKind
+from ..errors import GuardProtocolError
+
+#: Lua has 200 locals in a function; an operation takes about five.
+MOST_OPERATIONS = 32
+
+#: One operation of a shape: its guard's index, whether its failure stops the round, its kind.
+Place = tuple[int, bool, OperationKind]
 
 _HEAD = """\
 local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
-local failure
+local failure, stop_at, stop_group
+local floor, ceil = math.floor, math.ceil
 local function call(...)
   local reply = redis.pcall(...)
   if type(reply) == 'table' and reply.err then failure = reply.err return false end
   return reply
-end
-local floor, n, k, a = math.floor, 0, 1, 1
-local out, head, at_key, at_arg = {}, {}, {}, {}
-local stop_at, stop_guard, stop_group = nil, -1, nil
-"""
-
-_CHECK = """\
-local header = ARGV[a]
-while header do
-  header = tonumber(header)
-  local code, guard = floor(header / 1024), floor(header % 1024 / 2)
-  if stop_at and guard ~= stop_guard then break end
-  n = n + 1
-  head[n], at_key[n], at_arg[n] = code, k, a + 1
-  local stop, result, group = false, nil, nil
-"""
-
-_AFTER_CHECK = """\
-  if failure then
-    result = {-1, failure}
-    failure = nil
-    stop = header % 2 == 1
-    group = nil
-    head[n] = 0
-  elseif result then
-    table.insert(result, 1, stop and 0 or 1)
-  else
-    result = {stop and 0 or 1}
-  end
-  out[n] = result
-  if stop and not stop_at then stop_at, stop_guard, stop_group = n, guard, group end
-  header = ARGV[a]
-end
-"""
-
-_COMMIT = """\
-for i = 1, (stop_at or n + 1) - 1 do
-  local code, k, a = head[i], at_key[i], at_arg[i]
-"""
-
-_AFTER_COMMIT = """\
-  if failure then
-    out[i] = {-1, failure}
-    failure = nil
-  end
 end
 """
 
@@ -95,76 +58,92 @@ class Script:
 
 
 class Program(Script):
-    """The script of a stack: `kinds` in a fixed order; `codes` gives each its number.
+    """The script for one shape of round.
 
-    `repeatable` is true where every kind may run twice, `holds` where one takes something that must be given back.
+    `repeatable` is true where every operation may run twice, `holds` where one takes something that must be given back.
     """
 
-    __slots__ = ("codes", "holds", "kinds", "repeatable")
+    __slots__ = ("holds", "repeatable")
 
-    def __init__(self, kinds: Iterable[OperationKind]) -> None:
-        self.kinds = tuple(sorted(set(kinds), key=lambda kind: kind.name))
-        self.codes = {kind: code * 1024 for code, kind in enumerate(self.kinds, start=1)}
-        self.repeatable = all(kind.repeatable for kind in self.kinds)
-        self.holds = any(kind.holds for kind in self.kinds)
-        super().__init__(_compose(self.kinds))
+    def __init__(self, shape: Sequence[Place]) -> None:
+        if len(shape) > MOST_OPERATIONS:
+            raise GuardProtocolError(f"a round of {len(shape)} operations; allowed are {MOST_OPERATIONS}")
+        self.repeatable = all(kind.repeatable for _, _, kind in shape)
+        self.holds = any(kind.holds for _, _, kind in shape)
+        super().__init__(_compose(shape))
 
-    def arguments(self, operations: Sequence[tuple[int, bool, Operation]]) -> tuple[Any, ...]:
-        """Return the EVALSHA call for `operations`, each with its guard's index and whether its failure stops."""
+    def call(self, operations: Sequence[Operation]) -> tuple[Any, ...]:
+        """Return the EVALSHA command for `operations`, which are of this shape."""
         keys: list[bytes] = []
         args: list[Any] = []
-        codes = self.codes
-        for guard, closed, (kind, op_keys, op_args) in operations:
+        for _, op_keys, op_args in operations:
             keys += op_keys
-            args.append(codes[kind] + guard * 2 + closed)
             args += op_args
         return ("EVALSHA", self.sha, len(keys), *keys, *args)
 
-    def __repr__(self) -> str:
-        return f"<Program {self.sha[:8]}: {', '.join(kind.name for kind in self.kinds) or 'empty'}>"
+
+@lru_cache(maxsize=512)
+def program_of(shape: tuple[Place, ...]) -> Program:
+    """Return the program for `shape`; all stacks share them."""
+    return Program(shape)
 
 
-@lru_cache(maxsize=256)
-def program_of(kinds: frozenset[OperationKind]) -> Program:
-    """Return the program for `kinds`: stacks of the same guards share one."""
-    return Program(kinds)
+def _compose(shape: Sequence[Place]) -> str:
+    checks, commits, replies = [], [], []
+    key, arg = 1, 1
+    for number, (guard, closed, kind) in enumerate(shape, start=1):
+        binding = _bind(kind, key, arg)
+        first = number == 1 or shape[number - 2][0] != guard
+        last = number == len(shape) or shape[number][0] != guard
+        checks.append(_check(number, kind, binding, closed, opens=first, closes=last))
+        if kind.commit:
+            commits.append(_commit(number, kind, binding))
+        replies += [f"s{number}", *_numbered(number, kind.returns)]
+        key, arg = key + len(kind.keys), arg + len(kind.args)
+    declared = "".join(_declare(number, kind) for number, (_, _, kind) in enumerate(shape, start=1))
+    return f"{_HEAD}{declared}{''.join(checks)}{''.join(commits)}return {{{', '.join(replies)}}}\n"
 
 
-def _compose(kinds: Sequence[OperationKind]) -> str:
-    checks = "".join(_branch(number, kind, _check(kind)) for number, kind in enumerate(kinds, start=1))
-    commits = "".join(_branch(number, kind, _commit(kind)) for number, kind in enumerate(kinds, start=1) if kind.commit)
-    shared = "".join(f"local kept{i} = {{}}\n" for i in range(max((len(kind.keeps) for kind in kinds), default=0)))
-    check = f"{_HEAD}{shared}{_CHECK}{_chain(checks)}{_AFTER_CHECK}"
-    commit = f"{_COMMIT}{_chain(commits)}{_AFTER_COMMIT}" if commits else ""
-    return f"{check}{commit}return out\n"
+def _numbered(number: int, names: Sequence[str]) -> list[str]:
+    return [f"{name}_{number}" for name in names]
 
 
-def _chain(branches: str) -> str:
-    """Turn `elseif …` branches into one `if … end`."""
-    return f"{branches.removeprefix('else')}end\n" if branches else ""
-
-
-def _branch(number: int, kind: OperationKind, body: str) -> str:
-    return f"elseif code == {number} then -- {kind.name}\n{body}"
-
-
-def _bind(kind: OperationKind, key: str, arg: str) -> str:
-    lines = [f"local {name} = KEYS[{key} + {i}]\n" for i, name in enumerate(kind.keys)]
-    lines += [f"local {name} = ARGV[{arg} + {i}]\n" for i, name in enumerate(kind.args)]
+def _declare(number: int, kind: OperationKind) -> str:
+    """Declare what outlives an operation's own scope: its status, results and what its commit needs."""
+    lines = [f"local s{number} = 3\n"]
+    lines += [f"local {name} = 0\n" for name in _numbered(number, kind.returns)]
+    lines += [f"local {name}\n" for name in _numbered(number, kind.keeps)]
     return "".join(lines)
 
 
-def _check(kind: OperationKind) -> str:
-    keep = "".join(f"kept{i}[n] = {name}\n" for i, name in enumerate(kind.keeps))
-    group = f"group = '{kind.group}'\n" if kind.group else ""
+def _bind(kind: OperationKind, key: int, arg: int) -> str:
+    lines = [f"local {name} = KEYS[{key + i}]\n" for i, name in enumerate(kind.keys)]
+    lines += [f"local {name} = ARGV[{arg + i}]\n" for i, name in enumerate(kind.args)]
+    return "".join(lines)
+
+
+def _check(number: int, kind: OperationKind, binding: str, closed: bool, *, opens: bool, closes: bool) -> str:
+    """The check of one operation. All of one guard are run, so that a refusal knows of every limit it violates."""
+    outputs = (*kind.keeps, *kind.returns)
+    own = f"local {', '.join(kind.returns)} = {', '.join('0' for _ in kind.returns)}\n" if kind.returns else ""
+    own += f"local {', '.join(kind.keeps)}\n" if kind.keeps else ""
+    save = f"{', '.join(_numbered(number, outputs))} = {', '.join(outputs)}\n" if outputs else ""
+    group = f"'{kind.group}'" if kind.group else "nil"
+    on_failure = f"if not stop_at then stop_at, stop_group = {number}, nil end\n" if closed else ""
     return (
-        f"{_bind(kind, 'k', 'a + 1')}k = k + {len(kind.keys)}\na = a + {len(kind.args) + 1}\n{group}{kind.check}{keep}"
+        f"{'if not stop_at then' if opens else ''}\n"
+        f"do -- {kind.name}\nlocal stop\n{binding}{own}{kind.check}{save}"
+        f"if failure then\ns{number} = failure\nfailure = nil\n{on_failure}"
+        f"elseif stop then\ns{number} = 0\nif not stop_at then stop_at, stop_group = {number}, {group} end\n"
+        f"else\ns{number} = 1\nend\nend\n"
+        f"{'end' if closes else ''}\n"
     )
 
 
-def _commit(kind: OperationKind) -> str:
-    kept = "".join(f"local {name} = kept{i}[i]\n" for i, name in enumerate(kind.keeps))
-    body = f"{_bind(kind, 'k', 'a')}{kept}{kind.commit}"
-    if kind.group:
-        return f"if stop_group ~= '{kind.group}' then\n{body}else\nout[i][1] = 2\nend\n"
-    return body
+def _commit(number: int, kind: OperationKind, binding: str) -> str:
+    kept = "".join(f"local {name} = {name}_{number}\n" for name in kind.keeps)
+    held_back = f"if stop_group == '{kind.group}' then s{number} = 2 else\n" if kind.group else "do\n"
+    return (
+        f"if s{number} == 1 and (not stop_at or stop_at > {number}) then\n{held_back}"
+        f"{binding}{kept}{kind.commit}if failure then s{number} = failure failure = nil end\nend\nend\n"
+    )

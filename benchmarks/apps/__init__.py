@@ -1,0 +1,14 @@
+"""The same API five times: bare, with our guards, and with its peers, each used as its documentation asks.
+
+Every guarded app does the same for `GET /items/{id}`: verify an HS256 bearer token (signature, exp, sub, jti), ask
+Redis whether its jti is revoked (401), and charge every limit of `LIMITS` to its user (429). `POST /logout` revokes the
+token that it is called with. Where a peer leaves a choice, the choice that is faster for the peer is taken.
+"""
+
+import os
+
+SECRET = "a secret for benchmarks only, 32 bytes or more"
+REDIS_URL = os.environ.get("REDIS_URL", "")
+POOL_SIZE = int(os.environ.get("REDIS_MAX_CONNECTIONS", "256"))
+LIMITS = tuple(os.environ.get("BENCH_LIMITS", "1000000/minute;10000000/hour").split(";"))
+TOKEN_LIFE = 3600

@@ -1,0 +1,1 @@
+"""A package, so that tests can import `tests.servers` whatever the import mode."""
