@@ -1,13 +1,13 @@
 """Every exception the package raises; a class is added here or nowhere.
 
-    GuardError
-     ├─ ConfigurationError         options that cannot work, all of them at once
-     ├─ GuardProtocolError         a guard broke the protocol of `core.guard`: a bug in that guard
-     ├─ ResponseAborted            a response ends in the middle on purpose; the server closes the connection
-     └─ RedisUnavailable           no answer from Redis that can be relied on
-         ├─ RedisTimeout           none within the deadline
-         ├─ RedisOverloaded        too many commands in flight already
-         └─ OperationFailed        Redis refused this one operation (OOM, WRONGTYPE, NOPERM, MISCONF …)
+GuardError
+ ├─ ConfigurationError         options that cannot work, all of them at once
+ ├─ GuardProtocolError         a guard broke the protocol of `core.guard`: a bug in that guard
+ ├─ ResponseAborted            a response ends in the middle on purpose; the server closes the connection
+ └─ RedisUnavailable           no answer from Redis that can be relied on
+     ├─ RedisTimeout           none within the deadline
+     ├─ RedisOverloaded        too many commands in flight already
+     └─ OperationFailed        Redis refused this one operation (OOM, WRONGTYPE, NOPERM, MISCONF …)
 """
 
 from __future__ import annotations

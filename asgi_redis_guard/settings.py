@@ -31,7 +31,12 @@ class Settings(BaseSettings):
     """
 
     model_config = SettingsConfigDict(
-        env_file=".env", extra="ignore", populate_by_name=True, frozen=True, hide_input_in_errors=True, env_ignore_empty=True
+        env_file=".env",
+        extra="ignore",
+        populate_by_name=True,
+        frozen=True,
+        hide_input_in_errors=True,
+        env_ignore_empty=True,
     )
 
     url: SecretStr | None = Field(None, validation_alias=_env("url", "REDIS_URL", "REDIS_PRIVATE_URL"))
@@ -85,10 +90,12 @@ class Settings(BaseSettings):
             raise ConfigurationError(*_faults(error, options)) from None
 
     @classmethod
-    def settings_customise_sources(cls, settings_cls: Any, **sources: Any) -> tuple[Any, ...]:
+    def settings_customise_sources(cls, settings_cls: Any, **sources: Any) -> tuple[Any, ...]:  # type: ignore[override]
         """Keywords, then the environment, then `.env`; lists are split at commas in all of them."""
         return tuple(
-            _Splitting(source) for name, source in sources.items() if name in ("init_settings", "env_settings", "dotenv_settings")
+            _Splitting(source)
+            for name, source in sources.items()
+            if name in ("init_settings", "env_settings", "dotenv_settings")
         )
 
     @property

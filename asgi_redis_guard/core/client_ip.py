@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv6Address, IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 from ..errors import ConfigurationError
 from .asgi import Scope
@@ -66,7 +66,7 @@ class TrustedProxies:
         return self._canonical(found) if found is not None else None
 
     def _forwarded(self, scope: Scope) -> Address | None:
-        """Return the right-most untrusted address, or the left-most if all are trusted; None at the first that is none."""
+        """Return the right-most untrusted address, or the left-most if all are trusted; text that is none ends it."""
         fields = b",".join(value for name, value in scope["headers"] if name == b"x-forwarded-for")
         if not fields:
             return None

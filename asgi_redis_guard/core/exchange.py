@@ -19,27 +19,19 @@ class Exchange:
     far have established; those that the app needs are copied into its scope.
     """
 
-    __slots__ = ("_client", "_path", "facts", "keys", "now", "random", "scope")
+    __slots__ = ("_client", "_path", "facts", "is_websocket", "keys", "method", "now", "random", "scope")
 
     def __init__(self, scope: Scope, now: float, random: Callable[[int], bytes], keys: Keys) -> None:
         self.scope = scope
+        #: True for a WebSocket handshake, whose method is GET.
+        self.is_websocket: bool = scope["type"] == "websocket"
+        self.method: str = scope.get("method", "GET")
         self.now = now
         self.random = random
         self.keys = keys
         self.facts: dict[str, Any] = {}
         self._path: str | None = None
         self._client: tuple[TrustedProxies, str | None] | None = None
-
-    @property
-    def is_websocket(self) -> bool:
-        """True for a WebSocket handshake."""
-        return bool(self.scope["type"] == "websocket")
-
-    @property
-    def method(self) -> str:
-        """The HTTP method; GET for a WebSocket handshake."""
-        method: str = self.scope.get("method", "GET")
-        return method
 
     @property
     def path(self) -> str:

@@ -4,13 +4,13 @@
     a responder may have         start · body · receive · end, each of which may ask Redis in its turn
     a responder's control can    cancel the handler · run the app once more in the background
 
-Guards decide and never do I/O: the engine does what they yield and sends the result back into the generator. Redis being
-away is thrown in as `RedisUnavailable`; whoever does not catch it gets a 503 for its request.
+Guards decide and never do I/O: the engine does what they yield and sends the result back into the generator. Redis
+being away is thrown in as `RedisUnavailable`; whoever does not catch it gets a 503 for its request.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Protocol
 
@@ -18,7 +18,8 @@ from ..errors import GuardError
 from .asgi import Headers, Message
 from .exchange import Exchange
 from .paths import PathPatterns
-from .script import Operation, OperationKind, Reply
+from .script import Batch, Operation, OperationKind, Reply
+
 
 class BodyTooLarge(GuardError):
     """Thrown into a guard that asked for the body: it is longer than the limit. The app still gets all of it."""
@@ -35,12 +36,12 @@ class Ask:
     one of these operations refuses the request, so that nothing behind it takes effect.
     """
 
-    __slots__ = ("closed", "facts", "operations")
+    __slots__ = ("batch", "closed", "facts")
 
     def __init__(
-        self, operations: Sequence[Operation], facts: Mapping[str, Any] | None = None, *, closed: bool = False
+        self, operations: Batch | Iterable[Operation], facts: Mapping[str, Any] | None = None, *, closed: bool = False
     ) -> None:
-        self.operations = operations
+        self.batch = operations if isinstance(operations, Batch) else Batch(operations)
         self.facts = facts
         self.closed = closed
 
@@ -143,19 +144,21 @@ class Head:
     else None.
     """
 
-    __slots__ = ("content", "headers", "replaced", "replacements", "status")
+    __slots__ = ("content", "editor", "headers", "replaced", "replaced_by", "status")
 
     def __init__(self, status: int, headers: Headers, content: bytes | None = None) -> None:
         self.status = status
         self.headers = headers
         self.content = content
         self.replaced: bytes | None = None
-        self.replacements = 0
+        #: Places of the responder at work and of the one that replaced the response last; the engine's business.
+        self.editor = -1
+        self.replaced_by = -1
 
     def replace(self, answer: Answer) -> None:
         """Send `answer` instead of what comes from inside; responders further out see the new head."""
         self.status, self.headers, self.replaced = answer.status, list(answer.headers), answer.body
-        self.replacements += 1
+        self.replaced_by = self.editor
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,10 +228,11 @@ class Responder:
 class Guard:
     """One policy over requests. Subclasses are cheap to construct and hold no per-request state.
 
-    `kind` is what it is (`jwt`, `ratelimit` …), `name` which one, for events and reprs. `operations` are all kinds of
+    `kind` is what it is (`jwt`, `ratelimit` …), `name` which one, for events and reprs. `operations` are the kinds of
     Redis operations that it may ask for. `needs` names facts that must be there before `admit` starts; where only a
-    reply can give them, it starts in the round after. `provides` names the facts it leaves, `known_early` those of them that it knows before any reply. `inside` names kinds that
-    must not stand behind it: a cache belongs inside authentication. `unique` refuses a second of its kind in a stack.
+    reply can give them, it starts in the round after. `provides` names the facts it leaves, `known_early` those of
+    them that it knows before any reply. `inside` names kinds that must not stand behind it: a cache belongs inside
+    authentication. `unique` refuses a second of its kind in a stack.
     """
 
     kind: ClassVar[str] = "guard"
@@ -249,9 +253,9 @@ class Guard:
 
     def applies(self, exchange: Exchange) -> bool:
         """Tell whether the exchange concerns this guard at all: not a preflight, not an exempt path."""
-        if self.exempt_preflight and exchange.method == "OPTIONS" and exchange.is_preflight:
+        if exchange.method == "OPTIONS" and self.exempt_preflight and exchange.is_preflight:
             return False
-        return not (self.exempt and self.exempt.match(exchange.path) is not None)
+        return not self.exempt.patterns or self.exempt.match(exchange.path) is None
 
     def exempted(self, exchange: Exchange) -> Pass:
         """What an exchange gets that this guard does not apply to."""

@@ -1,11 +1,11 @@
 """Every Redis key the package uses is built here.
 
     key                        type     TTL                              what
-    <p>t:<digest>              string   the token's remaining life       a revoked token, by issuer and `jti` (or hash)
-    <p>u:<digest>              string   the longest life of a token      a user's cutoff: tokens issued up to it are revoked
-    <p>revoked                 hash     the longest life of a token      how many tokens are revoked, by hour of expiry
-    <p>l:<limit>:{<digest>}    string   until the quota is whole again   state of one limit for one identity (gcra, fixed)
-    <p>l:<limit>:{<digest>}    zset     the window                       the same, algorithm `log`
+    <p>t:<digest>              string   the token's remaining life       a revoked token, by issuer and `jti` or hash
+    <p>u:<digest>              string   the longest life of a token      a user's cutoff: older tokens are revoked
+    <p>revoked                 hash     the longest life of a token      how many are revoked, by hour of expiry
+    <p>l:<limit>:{<digest>}    string   until the quota is whole again   one limit for one identity (gcra, fixed)
+    <p>l:<limit>:{<digest>}    zset     the window                       one limit for one identity (log)
 
 `<p>` is the prefix, `guard:` by default. A digest is 120 bits of BLAKE2b over length-prefixed parts, so that two
 different inputs never share a key and neither secrets nor personal data stand in one. Keys that one operation touches

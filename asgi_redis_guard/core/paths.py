@@ -11,7 +11,6 @@ from collections.abc import Iterable
 
 from ..errors import ConfigurationError
 
-
 _UNCLEAR = frozenset(("", ".", ".."))
 
 

@@ -29,7 +29,7 @@ def problem(
     reason: str,
     detail: str,
     *,
-    type: str = "about:blank",  # noqa: A002  (the member's name in RFC 9457)
+    type: str = "about:blank",
     title: str | None = None,
     headers: Headers | None = None,
     members: Mapping[str, Any] | None = None,

@@ -11,31 +11,32 @@ that the outermost refusal wins although all asked at once. A driver does what `
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from ..errors import GuardProtocolError, OperationFailed, RedisUnavailable
 from .exchange import Exchange
 from .guard import Admission, Answer, Ask, Body, Guard, Pass, RequestEdits, Responder, Wait
 from .problem import unavailable
-from .script import Operation, OperationKind, Reply
-
+from .script import Batch, OperationKind, Reply
 
 
 class Round(NamedTuple):
-    """What travels together: the operations, and the shape of the program that does them.
+    """What travels together: a batch for each guard that asks, and the shape of the program that does them.
 
-    A place of the shape is the guard's index, whether a failure there stops the round, and the kind of operation.
+    A place of the shape is the guard's index, whether a failure there stops the round, and the kinds of operation.
     """
 
-    shape: tuple[tuple[int, bool, OperationKind], ...]
-    operations: list[Operation]
+    shape: tuple[Place, ...]
+    batches: list[Batch]
 
+
+Place = tuple[int, bool, tuple[OperationKind, ...]]
 
 #: Statuses of an operation in the program's reply; a failed one has its error's text instead.
-_STOPPED, _HELD_BACK, _NOT_RUN = 0, 2, 3
+_STOPPED, _PASSED, _HELD_BACK, _NOT_RUN = 0, 1, 2, 3
 
-_PASSED = Reply(True)
+_PLAIN_PASS = Reply(True)
 
 
 class Admissions:
@@ -44,52 +45,41 @@ class Admissions:
     When `advance` returns None it is decided: `answer` is what the guard at `answered_by` gave, or None if all passed.
     """
 
-    __slots__ = (
-        "_asked",
-        "_cursor",
-        "_flows",
-        "_guards",
-        "_inputs",
-        "_started",
-        "_steps",
-        "answer",
-        "answered_by",
-        "degraded",
-        "edits",
-        "exchange",
-        "orphans",
-        "responders",
-        "scope",
-    )
+    # Most exchanges never touch these.
+    answer: Answer | None = None
+    answered_by = -1
+    orphans: Sequence[Responder] = ()
+    edits: Sequence[RequestEdits] = ()
+    degraded: Sequence[int] = ()
 
     def __init__(self, guards: Sequence[Guard], exchange: Exchange) -> None:
         self.exchange = exchange
-        self.answer: Answer | None = None
-        self.answered_by = -1
         self.responders: list[Responder] = []
-        self.orphans: list[Responder] = []
         self.scope: dict[str, Any] = {}
-        self.edits: list[RequestEdits] = []
-        self.degraded: list[int] = []
         self._guards = guards
         self._flows: list[Admission | None] = []
         self._steps: list[Any] = []
         self._inputs: dict[int, Any] = {}
         self._asked: list[int] = []
-        self._started = 0
         self._cursor = 0
 
     def advance(self) -> Round | Wait | Body | None:
         """Decide what can be decided, start what can be started; return what to do next, None when all is decided."""
         guards, steps = self._guards, self._steps
         while True:
-            while self._cursor < self._started:
-                if not self._settle(self._cursor):
-                    break
-                if self.answer is not None:
+            while self._cursor < len(steps):
+                step = steps[self._cursor]
+                if step.__class__ is Pass:
+                    self._accept(step)
+                    self._cursor += 1
+                elif step.__class__ is Answer:
+                    self._refuse(self._cursor, step)
                     return None
-                self._cursor += 1
-            if self._start_more():
+                elif self._cursor in self._inputs:
+                    steps[self._cursor] = self._resume(self._cursor, self._inputs.pop(self._cursor))
+                else:
+                    break
+            if len(steps) < len(guards) and self._start_more() and steps[self._cursor].__class__ is not Ask:
                 continue
             if self._cursor == len(guards):
                 return None
@@ -100,8 +90,8 @@ class Admissions:
         """Take the program's reply to the round that `advance` returned."""
         at = 0
         for index in self._asked:
-            operations = self._steps[index].operations
-            replies, at = read_replies(operations, raw, at)
+            kinds = self._steps[index].batch.kinds
+            replies, at = read_replies(kinds, raw, at)
             if replies is not None:  # None: a guard before it stopped the round, it was not run
                 self._inputs[index] = replies
 
@@ -120,24 +110,10 @@ class Admissions:
 
     def abandon(self) -> None:
         """Let every guard that has its reply decide, and close the others: nobody will be answered."""
-        for index in range(self._cursor, self._started):
+        for index in range(self._cursor, len(self._steps)):
             step = self._heard(index)
             if step.__class__ is Pass and step.responder is not None:
-                self.orphans.append(step.responder)
-
-    def _settle(self, index: int) -> bool:
-        """Move the guard at the cursor on with what came back for it; true if it has decided."""
-        while True:
-            step = self._steps[index]
-            if step.__class__ is Pass:
-                self._accept(step)
-                return True
-            if step.__class__ is Answer:
-                self._refuse(index, step)
-                return True
-            if index not in self._inputs:
-                return False
-            self._steps[index] = self._resume(index, self._inputs.pop(index))
+                self.orphans = [*self.orphans, step.responder]
 
     def _resume(self, index: int, value: Any) -> Any:
         flow = self._flows[index]
@@ -146,67 +122,69 @@ class Admissions:
         try:
             if isinstance(value, Exception):
                 if isinstance(value, RedisUnavailable):
-                    self.degraded.append(index)
-                step = flow.throw(value)
-            else:
-                step = flow.send(value)
+                    self.degraded = [*self.degraded, index]
+                return self._checked(index, flow.throw(value))
+            return self._checked(index, flow.send(value))
         except StopIteration as stop:
             self._flows[index] = None
             return self._verdict(index, stop.value)
         except RedisUnavailable:
             self._flows[index] = None
             return unavailable("a service this request depends on is away")
-        return self._checked(index, step)
 
     def _start_more(self) -> bool:
-        """Start guards as far as they can start now; true if one at the cursor is decided or was started."""
-        before = self._started
-        while self._started < len(self._guards):
-            if self._started > self._cursor and not self._may_start(self._guards[self._started]):
-                break
-            self._start(self._started)
-            self._started += 1
-            if self._steps[-1].__class__ not in (Ask, Pass):
+        """Start guards as far as they can start now; true if there is one at the cursor now."""
+        guards, steps = self._guards, self._steps
+        while len(steps) < len(guards) and (len(steps) == self._cursor or self._may_start(guards[len(steps)])):
+            step = self._start(len(steps))
+            steps.append(step)
+            if step.__class__ is not Ask and step.__class__ is not Pass:
                 break  # an answer, or something that has to wait for its turn: nothing behind it starts
-        return self._started > before and self._cursor < self._started
+        return self._cursor < len(steps)
 
     def _may_start(self, guard: Guard) -> bool:
-        """Tell whether `guard` may start beside guards that are still undecided: nothing it needs is to come from them."""
-        if self._steps[-1].__class__ not in (Ask, Pass):
+        """Tell whether `guard` may start beside undecided guards: nothing that it needs is to come from them."""
+        last = self._steps[-1].__class__
+        if last is not Ask and last is not Pass:
             return False
+        if not guard.needs:
+            return True
         facts = self.exchange.facts
         return all(
-            need in facts or not any(need in self._guards[i].provides for i in range(self._cursor, self._started))
+            need in facts or not any(need in self._guards[i].provides for i in range(self._cursor, len(self._steps)))
             for need in guard.needs
         )
 
-    def _start(self, index: int) -> None:
+    def _start(self, index: int) -> Any:
+        """Start a guard and publish what it knows already; return its first step."""
         guard, exchange = self._guards[index], self.exchange
-        step: Any
         flow: Admission | None = None
-        if not guard.applies(exchange):
-            step = guard.exempted(exchange)
-        else:
+        step: Any
+        if guard.applies(exchange):
             flow = guard.admit(exchange)
             try:
-                step = self._checked(index, next(flow))
+                step = next(flow)
             except StopIteration as stop:
-                flow = None
-                step = self._verdict(index, stop.value)
-        facts: Mapping[str, Any] | None = step.facts if step.__class__ in (Ask, Pass) else None
-        if facts:
-            exchange.facts.update(facts)
+                flow, step = None, self._verdict(index, stop.value)
+            else:
+                if step.__class__ is not Ask:
+                    self._checked(index, step)
+        else:
+            step = guard.exempted(exchange)
         self._flows.append(flow)
-        self._steps.append(step)
+        if (step.__class__ is Ask or step.__class__ is Pass) and step.facts:
+            exchange.facts.update(step.facts)
+        return step
 
     def _checked(self, index: int, step: Any) -> Any:
-        if step.__class__ in (Ask, Wait, Body):
+        if step.__class__ is Ask or step.__class__ is Wait or step.__class__ is Body:
             return step
         raise GuardProtocolError(f"{self._guards[index]!r} yielded {step!r}; allowed are Ask, Wait and Body")
 
     def _verdict(self, index: int, value: Any) -> Pass | Answer:
-        if isinstance(value, Pass | Answer):
-            return value
+        if value.__class__ is Pass or value.__class__ is Answer:
+            verdict: Pass | Answer = value
+            return verdict
         raise GuardProtocolError(f"{self._guards[index]!r} returned {value!r}; allowed are Pass and Answer")
 
     def _accept(self, verdict: Pass) -> None:
@@ -215,17 +193,17 @@ class Admissions:
         if verdict.scope:
             self.scope.update(verdict.scope)
         if verdict.edits is not None:
-            self.edits.append(verdict.edits)
+            self.edits = [*self.edits, verdict.edits]
         if verdict.responder is not None:
             self.responders.append(verdict.responder)
 
     def _refuse(self, index: int, answer: Answer) -> None:
         """End with `answer`; guards behind whose operations have run are heard, so that what they hold is released."""
         self.answer, self.answered_by = answer, index
-        for behind in range(index + 1, self._started):
+        for behind in range(index + 1, len(self._steps)):
             step = self._heard(behind)
             if step.__class__ is Pass and step.responder is not None:
-                self.orphans.append(step.responder)
+                self.orphans = [*self.orphans, step.responder]
 
     def _heard(self, index: int) -> Any:
         """Give a guard the reply that it has and return its last step; it goes no further."""
@@ -238,38 +216,38 @@ class Admissions:
         return step
 
     def _collect(self) -> Round:
-        """Put together the operations of all guards that ask and have no reply yet."""
+        """Put together what all guards ask that have no reply yet."""
         asked = self._asked = []
-        shape: list[tuple[int, bool, OperationKind]] = []
-        operations: list[Operation] = []
-        for index in range(self._cursor, self._started):
+        shape: list[Place] = []
+        batches: list[Batch] = []
+        for index in range(self._cursor, len(self._steps)):
             step = self._steps[index]
             if step.__class__ is Ask and index not in self._inputs:
                 asked.append(index)
-                operations += step.operations
-                shape += [(index, step.closed, operation[0]) for operation in step.operations]
-        return Round(tuple(shape), operations)
+                shape.append((index, step.closed, step.batch.kinds))
+                batches.append(step.batch)
+        return Round(tuple(shape), batches)
 
 
 def read_replies(
-    operations: Sequence[Operation], raw: Sequence[Any], at: int
+    kinds: Sequence[OperationKind], raw: Sequence[Any], at: int
 ) -> tuple[list[Reply] | OperationFailed | None, int]:
     """Read the replies to one guard's operations from `at` on; return them and where the next guard's begin.
 
     One operation that failed fails them all; None means that they were not run.
     """
-    replies: list[Reply] | OperationFailed | None = []
-    for kind, _, _ in operations:
+    replies: list[Reply] = []
+    failure: OperationFailed | None = None
+    run = True
+    for kind in kinds:
         status = raw[at]
-        end = at + 1 + len(kind.returns)
-        if status.__class__ is bytes:
-            replies = OperationFailed(status.decode("utf-8", "replace"))
+        begin, at = at + 1, at + 1 + len(kind.returns)
+        if status == _PASSED:
+            replies.append(Reply(True, True, raw[begin:at]) if begin != at else _PLAIN_PASS)
+        elif status.__class__ is bytes:
+            failure = OperationFailed(status.decode("utf-8", "replace"))
         elif status == _NOT_RUN:
-            replies = None
-        elif replies.__class__ is list:
-            if status == 1 and end == at + 1:
-                replies.append(_PASSED)  # type: ignore[union-attr]
-            else:
-                replies.append(Reply(status != _STOPPED, status != _HELD_BACK, raw[at + 1 : end]))  # type: ignore[union-attr]
-        at = end
-    return replies, at
+            run = False
+        else:
+            replies.append(Reply(status != _STOPPED, status != _HELD_BACK, raw[begin:at]))
+    return (failure or replies if run else None), at

@@ -24,7 +24,7 @@ microseconds, `floor` and `ceil` are those of `math`.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any, NamedTuple
@@ -33,7 +33,7 @@ _LINE = re.compile(r"^-- (name|keys|args|keeps|group|repeatable|holds|returns):\
 _NAME = re.compile(r"^[a-z][a-z0-9_]*$")
 
 #: Locals of the program itself.
-RESERVED = frozenset("clock now failure call floor ceil stop stop_at stop_group".split())
+RESERVED = frozenset(["clock", "now", "failure", "call", "floor", "ceil", "stop", "stop_at", "stop_group"])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,7 +61,7 @@ class OperationKind:
         """Read a kind from Lua source with a contract on top; raises ValueError where it is not kept."""
         head, has_check, body = source.partition("-- @check\n")
         check, _, commit = body.partition("-- @commit\n")
-        fields = dict(match.groups() for line in head.splitlines() if (match := _LINE.match(line)))
+        fields: dict[str, str] = dict(match.group(1, 2) for line in head.splitlines() if (match := _LINE.match(line)))
         if not has_check or not fields.get("name"):
             raise ValueError("an operation needs '-- name:' and '-- @check'")
         return cls(
@@ -87,6 +87,24 @@ class Operation(NamedTuple):
     kind: OperationKind
     keys: tuple[bytes, ...]
     args: tuple[Any, ...] = ()
+
+
+class Batch:
+    """What a guard asks at a time: kinds, keys and arguments of its operations, each laid end to end.
+
+    Immutable; make it once for what is asked often.
+    """
+
+    __slots__ = ("args", "keys", "kinds")
+
+    def __init__(self, operations: Iterable[Operation]) -> None:
+        operations = tuple(operations)
+        self.kinds = tuple(kind for kind, _, _ in operations)
+        self.keys = tuple(key for _, keys, _ in operations for key in keys)
+        self.args = tuple(arg for _, _, args in operations for arg in args)
+
+    def __repr__(self) -> str:
+        return f"<Batch {', '.join(kind.name for kind in self.kinds)}>"
 
 
 class Reply(NamedTuple):

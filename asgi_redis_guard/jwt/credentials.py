@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from ..core.cookies import cookie_values
 from ..core.exchange import Exchange
 from ..core.guard import RequestEdits
-
-#: RFC 6750 §2.1, b64token.
-_TOKEN = re.compile(rb"[A-Za-z0-9\-._~+/]+=*")
 
 
 class BadCredentials(Exception):
     """The request is malformed (RFC 6750 §3.1, invalid_request)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Credential:
+class Credential(NamedTuple):
     """A token as it was found. `ambient` is true where a browser attaches it by itself (a cookie)."""
 
     token: bytes
@@ -41,6 +37,8 @@ class TokenSources:
     def find(self, exchange: Exchange) -> Credential | None:
         """Return the one credential, None if there is none; raises `BadCredentials` for two or a malformed one."""
         found = _from_header(exchange)
+        if self.cookie is None and not exchange.is_websocket and len(found) < 2:
+            return found[0] if found else None
         if self.cookie is not None:
             found += [Credential(value, ambient=True) for value in cookie_values(exchange, self.cookie) if value]
         if exchange.is_websocket:
@@ -55,10 +53,11 @@ class TokenSources:
 
 def _from_header(exchange: Exchange) -> list[Credential]:
     found = []
-    for field in exchange.headers(b"authorization"):
-        scheme, _, token = field.strip().partition(b" ")
-        if scheme.lower() == b"bearer":
-            if token := token.strip():  # a scheme with nothing behind it is no credential
+    for name, field in exchange.scope["headers"]:
+        if name == b"authorization":
+            scheme, _, token = field.strip().partition(b" ")
+            token = token.strip()
+            if token and scheme.lower() == b"bearer":  # a scheme with nothing behind it is no credential
                 found.append(Credential(token))
     return found
 
@@ -67,8 +66,3 @@ def _from_subprotocol(exchange: Exchange, prefix: str) -> list[Credential]:
     names = [name for name in exchange.scope.get("subprotocols", ()) if name.startswith(prefix)]
     edits = RequestEdits(drop_headers=frozenset((b"sec-websocket-protocol",)), drop_subprotocols=frozenset(names))
     return [Credential(name.removeprefix(prefix).encode("latin-1", "replace"), edits=edits) for name in names]
-
-
-def well_formed(token: bytes) -> bool:
-    """Tell whether `token` has only the characters that a bearer token may have."""
-    return _TOKEN.fullmatch(token) is not None

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal
+from functools import lru_cache
+from typing import Literal
 
 from starlette.authentication import AuthCredentials
 
@@ -17,9 +18,9 @@ from ..core.keys import Keys
 from ..core.origin import is_cross_origin
 from ..core.paths import PathPatterns
 from ..core.problem import unavailable
-from ..core.script import Operation, OperationKind
+from ..core.script import Batch, Operation, OperationKind
 from ..errors import ConfigurationError, RedisUnavailable
-from .credentials import BadCredentials, Credential, TokenSources, well_formed
+from .credentials import BadCredentials, Credential, TokenSources
 from .keys import KeyLike, KeySet
 from .policy import MAX_LEEWAY, MAX_LIFETIME, Challenges
 from .user import ANONYMOUS_SCOPE, VerifiedUser
@@ -115,18 +116,21 @@ class JWTAuth(Guard):
         credential, token = found
         if credential is None or token is None:
             return self.exempted(exchange)
-        user = VerifiedUser(token, self._revocation_id(token))
-        facts = {"user": user, "auth": AuthCredentials(token.scopes)}
+        revocation_id = self._revocation_id(token)
+        facts = {"user": VerifiedUser(token, revocation_id), "auth": AuthCredentials(token.scopes)}
         if self._revocation:
+            batch = _questions(exchange.keys, *revocation_id, token.subject, token.issued_at)
             try:
-                replies = yield Ask(self._operations(user, exchange.keys), facts, closed=self._closed)
+                replies = yield Ask(batch, facts, closed=self._closed)
             except RedisUnavailable:
                 if self._closed:
-                    return self._refuse(exchange, unavailable("Whether the access token is revoked cannot be told now."))
+                    return self._refuse(
+                        exchange, unavailable("Whether the access token is revoked cannot be told now.")
+                    )
             else:
                 if not all(reply.passed for reply in replies):
                     return self._refuse(exchange, self._challenges.invalid("The access token was revoked"))
-        if not set(self._scopes).issubset(token.scopes):
+        if self._scopes and not set(self._scopes).issubset(token.scopes):
             return self._refuse(exchange, self._challenges.insufficient(self._scopes))
         return Pass(facts, scope=facts, edits=credential.edits)
 
@@ -145,8 +149,6 @@ class JWTAuth(Guard):
         if credential.ambient and is_cross_origin(exchange, self._origins):
             return self._challenges.cross_origin()
         try:
-            if len(credential.token) <= self.verifier.max_size and not well_formed(credential.token):
-                raise TokenRefused("The access token is malformed")
             token = self.verifier.verify(credential.token, exchange.now)
             if token.token_id is None and self._without_jti == "refuse" and self._revocation:
                 raise TokenRefused("The access token lacks a required claim")
@@ -156,20 +158,25 @@ class JWTAuth(Guard):
 
     def _revocation_id(self, token: VerifiedToken) -> tuple[str, str | bytes]:
         """Issuer (only where there are several) and `jti`, or the hash of what was signed."""
-        return token.issuer if self._several_issuers else "", token.token_id if token.token_id is not None else token.signed
-
-    def _operations(self, user: VerifiedUser, keys: Keys) -> tuple[Operation, ...]:
-        issuer, token_id = user.revocation_id
-        mark = keys.token(issuer, token_id)
-        issued = user.token.issued_at
-        cutoff = Operation(USER, (keys.user(issuer, user.identity),), (int((issued or 0) * 1_000_000),))
-        return (Operation(TOKEN, (mark,)), cutoff) if user.identity else (Operation(TOKEN, (mark,)),)
+        return (
+            token.issuer if self._several_issuers else "",
+            token.token_id if token.token_id is not None else token.signed,
+        )
 
     def _refuse(self, exchange: Exchange, answer: Answer) -> Answer:
         return answer if self._on_refused is None else self._on_refused(exchange, answer)
 
     def __repr__(self) -> str:
         return f"<JWTAuth {self.name}: {', '.join(self.verifier.keys.algorithms)}>"
+
+
+@lru_cache(maxsize=8192)
+def _questions(keys: Keys, issuer: str, token_id: str | bytes, subject: str, issued_at: float | None) -> Batch:
+    """What the blacklist is asked about a token: its own mark, and its user's cutoff where it names a user."""
+    mark = Operation(TOKEN, (keys.token(issuer, token_id),))
+    if not subject:
+        return Batch((mark,))
+    return Batch((mark, Operation(USER, (keys.user(issuer, subject),), (int((issued_at or 0) * 1_000_000),))))
 
 
 def _words(given: str | Iterable[str] | None) -> tuple[str, ...]:
@@ -187,5 +194,7 @@ def _check(leeway: float, without_jti: str, on_outage: str, max_size: int, realm
     if not 256 <= max_size <= 65_536:
         faults.append(f"max_size: {max_size} given; allowed are 256 to 65536 bytes")
     if not re.fullmatch(r"[ !#-\[\]-~]*", realm):
-        faults.append("realm: given with quotes, backslashes or characters that are not ASCII; allowed is printable ASCII")
+        faults.append(
+            "realm: given with quotes, backslashes or characters that are not ASCII; allowed is printable ASCII"
+        )
     ConfigurationError.raise_for(faults)

@@ -41,7 +41,9 @@ class VerifyKey:
 class KeySet:
     """All keys of a verifier: several while keys are rotated, or one for each `kid`."""
 
-    def __init__(self, keys: KeyLike | Sequence[KeyLike] | Mapping[str, KeyLike], algorithms: Iterable[str] = ()) -> None:
+    def __init__(
+        self, keys: KeyLike | Sequence[KeyLike] | Mapping[str, KeyLike], algorithms: Iterable[str] = ()
+    ) -> None:
         wanted = tuple(algorithms)
         faults = [_unknown(name) for name in wanted if name not in ALGORITHMS]
         if any(name.startswith("HS") for name in wanted) and not all(name.startswith("HS") for name in wanted):
@@ -105,7 +107,8 @@ def _bound(material: Any, family: tuple[str, ...], kid: str | None, wanted: tupl
         needed = max(_SECRET_BYTES[name] for name in allowed)
         if len(material) < needed:
             raise ConfigurationError(
-                f"key (GUARD_JWT_KEY): a secret of {len(material)} bytes given; {', '.join(allowed)} needs {needed} or more"
+                f"key (GUARD_JWT_KEY): a secret of {len(material)} bytes given; "
+                f"{', '.join(allowed)} needs {needed} or more"
             )
     return VerifyKey(material, allowed, kid)
 
@@ -160,7 +163,9 @@ def _family(key: Any) -> tuple[str, ...]:
         key, ed25519.Ed25519PublicKey | ed448.Ed448PublicKey | ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey
     ):
         return ("EdDSA",)
-    raise ConfigurationError(f"key (GUARD_JWT_KEY): {type(key).__name__} given; allowed are RSA, P-256, P-384, P-521, Ed25519")
+    raise ConfigurationError(
+        f"key (GUARD_JWT_KEY): {type(key).__name__} given; allowed are RSA, P-256, P-384, P-521, Ed25519"
+    )
 
 
 def _unknown(name: str) -> str:

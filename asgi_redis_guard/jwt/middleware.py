@@ -2,18 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal, TypedDict, Unpack
 
 from ..core.asgi import ASGIApp
+from ..core.guard import OnRefused
 from ..middleware.engine import GuardMiddleware
 from ..observability.events import Hook
 from ..redis.manager import RedisManager
 from .guard import JWTAuth
+from .keys import KeyLike
+
+
+class JWTAuthOptions(TypedDict, total=False):
+    """The keyword options of `JWTAuth`, for type checkers; their meaning stands there."""
+
+    key: KeyLike | Sequence[KeyLike] | Mapping[str, KeyLike]
+    algorithms: Iterable[str]
+    issuer: str | Iterable[str] | None
+    audience: str | Iterable[str] | None
+    leeway: float
+    required: Iterable[str]
+    typ: str | None
+    scopes: Iterable[str]
+    cookie: str | None
+    origins: Iterable[str]
+    query: str | None
+    subprotocol: str | None
+    exempt: Iterable[str]
+    exempt_preflight: bool
+    optional: bool
+    revocation: bool
+    without_jti: Literal["hash", "refuse"]
+    max_lifetime: float
+    on_outage: Literal["closed", "open"]
+    on_refused: OnRefused | None
+    max_size: int
+    cache_size: int
+    realm: str
+    name: str
 
 
 class JWTAuthMiddleware(GuardMiddleware):
-    """Authenticate every request of `app` by a JSON Web Token; options are those of `JWTAuth`, or a `policy` made of it."""
+    """Authenticate requests of `app` by JSON Web Tokens; options are those of `JWTAuth`, or a `policy` made of it."""
 
     def __init__(
         self,
@@ -22,6 +53,6 @@ class JWTAuthMiddleware(GuardMiddleware):
         *,
         redis: RedisManager | str | None = None,
         hooks: Iterable[Hook] = (),
-        **options: Any,
+        **options: Unpack[JWTAuthOptions],
     ) -> None:
         super().__init__(app, (policy or JWTAuth(**options),), redis=redis, hooks=hooks)

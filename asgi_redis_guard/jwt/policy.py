@@ -1,4 +1,4 @@
-"""How refused tokens are answered (RFC 6750 §3), and the numbers that the guard and the revocation list must agree on."""
+"""How refused tokens are answered (RFC 6750 §3), and the numbers that guard and revocation list must agree on."""
 
 from __future__ import annotations
 

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Literal
 
 from ..core.asgi import Headers, Message, Scope, Send
 from ..core.guard import Answer, Asking, Head, Outcome, Responder
@@ -23,31 +24,44 @@ _HEADS = frozenset(("http.response.start", "websocket.accept", "websocket.http.r
 _BODIES = frozenset(("http.response.body", "websocket.http.response.body"))
 
 
+class Hooks:
+    """Which of some responders' methods are there to be called; worked out once for each combination of types."""
+
+    __slots__ = ("binds", "body", "end", "hold", "receive", "start", "watches")
+
+    def __init__(self, types: tuple[type[Responder], ...]) -> None:
+        def having(hook: str) -> tuple[int, ...]:
+            return tuple(place for place, kind in enumerate(types) if hook in kind.hooks)
+
+        self.start = having("start")[::-1]  # inside first
+        self.body = having("body")
+        self.receive = having("receive")
+        self.end = having("end")
+        self.binds = having("bind")
+        self.watches = bool(self.receive or self.end)
+        self.hold = max((kind.hold for kind in types), default=0)
+
+
+hooks_of = lru_cache(maxsize=1024)(Hooks)
+
+
 class Delivery:
     """Send messages through `responders`, given outermost first."""
 
-    __slots__ = (
-        "_dropping",
-        "_held",
-        "_hold",
-        "_kept",
-        "_kind",
-        "_places",
-        "_replaced_at",
-        "_responders",
-        "_scope",
-        "_send",
-        "_trailers",
-        "_trips",
-        "_watched",
-        "aborted",
-        "deaf",
-        "disconnected",
-        "ended",
-        "failure",
-        "started",
-        "status",
-    )
+    # Most responses never touch these.
+    _held: Message | None = None
+    _kept: list[bytes]
+    _size = 0
+    _replaced_by = -1
+    _dropping = False
+    _trailers = False
+    started = False
+    ended = False
+    disconnected = False
+    deaf = False
+    aborted = False
+    status: int | None = None
+    failure: Exception | None = None
 
     def __init__(
         self,
@@ -61,22 +75,9 @@ class Delivery:
         self._responders = responders
         self._trips = trips
         self._send = send
-        self._kind = kind
-        self._places = [place for place in reversed(range(len(responders))) if "start" in responders[place].hooks]
-        self._watched = any("body" in responder.hooks for responder in responders)
-        self._hold = max((responder.hold for responder in responders), default=0)
-        self._held: Message | None = None
-        self._kept: list[bytes] = []
-        self._replaced_at: int | None = None
-        self._dropping = False
-        self._trailers = False
-        self.started = False
-        self.ended = False
-        self.disconnected = False
-        self.deaf = False
-        self.aborted = False
-        self.status: int | None = None
-        self.failure: Exception | None = None
+        self._kind: Literal["complete", "refused"] = kind
+        self.hooks = hooks_of(tuple([responder.__class__ for responder in responders]))
+        self._hold = self.hooks.hold
 
     async def send(self, message: Message) -> None:
         """The `send` that the app gets."""
@@ -85,7 +86,7 @@ class Delivery:
         kind = message["type"]
         if kind in _HEADS:
             if self._hold and kind == "http.response.start":
-                self._held = message
+                self._held, self._kept, self._size = message, [], 0
             else:
                 await self._start(message, None)
         elif kind in _BODIES:
@@ -124,7 +125,8 @@ class Delivery:
         self._trailers = bool(message.get("trailers", False))
         if head.replaced is not None:
             await self._send_replacement(message, head.status, head.headers, head.replaced)
-            self._show(head.replaced, False, range(self._replaced_at or 0))
+            self._replaced_by = head.replaced_by
+            self._show(head.replaced, False, range(head.replaced_by))
             return
         out = {**message, "headers": head.headers}
         if "status" in message:
@@ -134,29 +136,26 @@ class Delivery:
 
     async def _edit(self, head: Head) -> None:
         """Let every responder edit the head, inside first; those that ask Redis share one round trip."""
-        asking: list[tuple[int, Asking]] = []
-        for place in self._places:
-            flow = self._noting(head, place, self._responders[place].start)
+        asking: dict[Asking, int] = {}
+        for place in self.hooks.start:
+            head.editor = place
+            flow = self._responders[place].start(head)
             if flow is not None:
-                asking.append((place, flow))
+                asking[flow] = place
         if not asking:
             return
-        places = {flow: place for place, flow in asking}
-        for flow, result in await self._trips.converse(list(places)):
-            place, before = places[flow], head.replacements
-            self._noting(head, place, lambda _, flow=flow, result=result: finish(flow, result))  # type: ignore[misc]
-            if head.replacements != before:
-                for outer in self._places:
-                    if outer < place and outer not in places.values():
-                        self._noting(head, outer, self._responders[outer].start)
+        for flow, result in await self._trips.converse(list(asking)):
+            head.editor = place = asking[flow]
+            finish(flow, result)
+            if head.replaced_by == place:
+                self._edit_again(head, [outer for outer in self.hooks.start if outer < place], set(asking.values()))
 
-    def _noting(self, head: Head, place: int, edit: Callable[[Head], Any]) -> Any:
-        """Run one edit and remember who replaced the response last."""
-        before = head.replacements
-        result = edit(head)
-        if head.replacements != before:
-            self._replaced_at = place
-        return result
+    def _edit_again(self, head: Head, places: Sequence[int], asked: set[int]) -> None:
+        """Let responders further out edit a head that was replaced after they had seen the first one."""
+        for place in places:
+            if place not in asked:
+                head.editor = place
+                self._responders[place].start(head)
 
     async def _send_replacement(self, message: Message, status: int, headers: Headers, body: bytes) -> None:
         """Send another response instead of the one that `message` begins; the app's own is dropped from here on."""
@@ -179,14 +178,14 @@ class Delivery:
         more = bool(message.get("more_body", False))
         if self._held is not None:
             self._kept.append(message.get("body", b""))
-            fits = sum(map(len, self._kept)) <= self._hold
+            self._size += len(self._kept[-1])
+            fits = self._size <= self._hold
             if more and fits:
                 return
             message = {**message, "body": b"".join(self._kept)}
             await self._release_held(message["body"] if fits else None)
-        if self._watched:
-            innermost = 0 if self._replaced_at is None else self._replaced_at + 1
-            self._show(message.get("body", b""), more, range(innermost, len(self._responders)))
+        if self.hooks.body:
+            self._show(message.get("body", b""), more, range(self._replaced_by + 1, len(self._responders)))
         if not self._dropping and self.failure is None:
             await self._send(message)
         if not more and not self._trailers:
@@ -202,7 +201,7 @@ class Delivery:
         """Show a chunk to responders, inside first. One that fails now ends the response in the middle."""
         for place in reversed(places):
             responder = self._responders[place]
-            if "body" in responder.hooks:
+            if place in self.hooks.body:
                 try:
                     responder.body(chunk, more)
                 except Exception as error:
@@ -223,11 +222,12 @@ class Delivery:
     # The end.
 
     def end(self, error: BaseException | None = None) -> None:
-        """Give every responder its `end`, once. Their operations leave now; their replies are awaited in the background."""
+        """Give every responder its `end`, once; the replies to what they ask are awaited in the background."""
         if self.ended:
             return
         self.ended = True
-        end_all(self._responders, self._outcome(error), self._trips)
+        if self.hooks.end:
+            end_all(self._responders, self._outcome(error), self._trips)
 
     def _outcome(self, error: BaseException | None) -> Outcome:
         if isinstance(error, asyncio.CancelledError):

@@ -88,7 +88,7 @@ class GuardMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         kind = scope["type"]
-        if kind == "http" or kind == "websocket":  # noqa: PLR1714  (the hot path)
+        if kind == "http" or kind == "websocket":
             await self._guard(scope, receive, send)
         elif kind == "lifespan":
             await guard_lifespan(self.app, self.manager, scope, receive, send)
@@ -122,17 +122,18 @@ class GuardMiddleware:
         """Do what the guards ask until they have decided; return what the app reads the request from."""
         step = admissions.advance()
         while step is not None:
-            if isinstance(step, Round):
+            if step.__class__ is Round:
                 try:
-                    admissions.replied(await trips.run(step))
+                    admissions.replied(await trips.send(step, trips.left()))
                 except RedisUnavailable as error:
                     admissions.failed(error)
+                trips.late = None
             elif isinstance(step, Wait):
                 try:
                     admissions.resumed(await wait_for(step))
                 except WaitTimeout as error:
                     admissions.thrown(error)
-            else:
+            elif isinstance(step, Body):
                 receive = await self._read(admissions, step, receive)
             step = admissions.advance()
         return receive

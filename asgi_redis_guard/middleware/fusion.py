@@ -17,7 +17,9 @@ def check_order(guards: Sequence[Guard]) -> None:
             faults.append(f"guards: {guard.kind} stands twice in one stack; allowed is one")
         for other in behind:
             if other.kind in guard.inside:
-                faults.append(f"guards: {guard.name} stands outside of {other.name}; add it before, so that it runs after")
+                faults.append(
+                    f"guards: {guard.name} stands outside of {other.name}; add it before, so that it runs after"
+                )
             unmet = sorted(need for need in guard.needs if need in other.provides and not _provided(need, outside))
             if unmet:
                 faults.append(

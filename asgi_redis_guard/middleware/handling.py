@@ -1,4 +1,4 @@
-"""Running the app behind its guards: the scope that it sees, what it receives, how it is cancelled, how it runs again."""
+"""Running the app behind its guards: the scope that it sees, what it receives, its cancellation, its background runs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ def edited_scope(scope: Scope, facts: dict[str, Any], edits: Sequence[RequestEdi
         return scope
     copy = {**scope, **facts}
     for edit in edits:
-        copy["headers"] = [*(field for field in copy["headers"] if field[0] not in edit.drop_headers), *edit.add_headers]
+        copy["headers"] = [
+            *(field for field in copy["headers"] if field[0] not in edit.drop_headers),
+            *edit.add_headers,
+        ]
         if edit.drop_subprotocols:
             copy["subprotocols"] = [name for name in copy["subprotocols"] if name not in edit.drop_subprotocols]
     return copy
@@ -30,29 +33,33 @@ def edited_scope(scope: Scope, facts: dict[str, Any], edits: Sequence[RequestEdi
 class Handling:
     """One run of the app with responders; the `Control` that they are bound to."""
 
-    __slots__ = ("_answer", "_app", "_delivery", "_receive", "_receivers", "_scope", "_task", "_trips", "_watching")
+    _answer: Answer | None = None
+    _task: asyncio.Task[Any] | None = None
 
     def __init__(
-        self, app: ASGIApp, scope: Scope, responders: Sequence[Responder], trips: RoundTrips, receive: Receive, send: Send
+        self,
+        app: ASGIApp,
+        scope: Scope,
+        responders: Sequence[Responder],
+        trips: RoundTrips,
+        receive: Receive,
+        send: Send,
     ) -> None:
         self._app = app
         self._scope = scope
         self._trips = trips
         self._receive = receive
+        self._responders = responders
         self._delivery = Delivery(scope, responders, trips, send)
-        self._receivers = [responder for responder in responders if "receive" in responder.hooks]
-        self._watching = any(not responder.hooks.isdisjoint(("receive", "end")) for responder in responders)
-        self._answer: Answer | None = None
-        self._task: asyncio.Task[Any] | None = None
-        for responder in responders:
-            if "bind" in responder.hooks:
-                responder.bind(self)
+        for place in self._delivery.hooks.binds:
+            responders[place].bind(self)
 
     async def run(self) -> None:
         """Run the app to its end; responders get theirs whatever happens."""
-        self._task = asyncio.current_task()
         delivery = self._delivery
-        receive = self.receive if self._watching else self._receive
+        receive = self.receive if delivery.hooks.watches else self._receive
+        if delivery.hooks.binds:
+            self._task = asyncio.current_task()
         try:
             await self._app(self._scope, receive, delivery.send)
         except asyncio.CancelledError as error:
@@ -64,7 +71,8 @@ class Handling:
             delivery.end(error)
             raise
         else:
-            await self._absorb()
+            if self._answer is not None:
+                await self._absorb()
         finally:
             self._task = None
         delivery.end()
@@ -79,7 +87,7 @@ class Handling:
             if kind in ("http.disconnect", "websocket.disconnect"):
                 self._delivery.disconnected = True
                 return message
-            if kind != "websocket.receive" or not self._receivers:
+            if kind != "websocket.receive" or not self._delivery.hooks.receive:
                 return message
             seen = await self._show(message)
             if isinstance(seen, Close):
@@ -91,10 +99,10 @@ class Handling:
 
     async def _show(self, message: Message) -> Message | Close | None:
         seen: Message | Close | None = message
-        for responder in self._receivers:
+        for place in self._delivery.hooks.receive:
             if seen is None or isinstance(seen, Close):
                 break
-            step = responder.receive(seen)
+            step = self._responders[place].receive(seen)
             seen = await self._drive(step) if inspect.isgenerator(step) else step  # type: ignore[assignment]
         return seen
 
@@ -140,7 +148,7 @@ class Handling:
 
     async def _absorb(self) -> None:
         """Take a cancellation back that the app swallowed, or that came as it returned: the server must not see it."""
-        if self._answer is not None and self._task is not None and self._task.cancelling():
+        if self._task is not None and self._task.cancelling():
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.sleep(0)
             self._task.uncancel()

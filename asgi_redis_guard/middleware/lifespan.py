@@ -1,4 +1,4 @@
-"""The lifespan scope: connect before the app's startup, close after its shutdown, once for all middlewares on a manager."""
+"""The lifespan scope: connect before the app's startup, close after its shutdown, once for all on a manager."""
 
 from __future__ import annotations
 

@@ -17,42 +17,41 @@ from ..redis.program import program_of
 class RoundTrips:
     """What an exchange may still spend on Redis: all rounds of its admission together last at most the timeout."""
 
-    __slots__ = ("_started", "late", "manager")
+    #: The reply to a round that takes something, until it has been heard.
+    late: asyncio.Future[Any] | None = None
+    _started = 0.0
 
     def __init__(self, manager: RedisManager) -> None:
         self.manager = manager
-        self._started = 0.0
-        #: The reply to a round whose caller was cancelled, where operations hold something.
-        self.late: asyncio.Future[Any] | None = None
 
-    async def run(self, wanted: Round, *, budgeted: bool = True) -> Any:
-        """Run a round in one round trip and return the program's raw reply; raises `RedisUnavailable`."""
-        timeout = self._left() if budgeted else None
+    def send(self, wanted: Round, timeout: float | None = None) -> asyncio.Future[Any]:
+        """Send a round; the future is the program's raw reply and may fail with `RedisUnavailable`, as this may.
+
+        Where the round takes something that must be given back, cancelling the caller does not cancel it: `late` is
+        its reply until somebody has heard it.
+        """
         program = program_of(wanted.shape)
-        future = self.manager.evaluate(program, program.call(wanted.operations), timeout)
+        future = self.manager.evaluate(program, program.call(wanted.batches), timeout)
         if not program.holds:
-            return await future
+            return future
         self.late = future
-        reply = await asyncio.shield(future)
-        self.late = None
-        return reply
+        return asyncio.shield(future)
 
     async def ask(self, asks: Sequence[Ask]) -> list[Any]:
         """Carry out what responders ask, together; return for each its replies or the error. Never raises for Redis."""
-        shape = tuple((place, False, operation.kind) for place, ask in enumerate(asks) for operation in ask.operations)
-        operations = [operation for ask in asks for operation in ask.operations]
+        shape = tuple([(place, False, ask.batch.kinds) for place, ask in enumerate(asks)])
         try:
-            raw = await self.run(Round(shape, operations), budgeted=False)
+            raw = await self.send(Round(shape, [ask.batch for ask in asks]))
         except RedisUnavailable as error:
             return [error] * len(asks)
         results, at = [], 0
         for ask in asks:
-            replies, at = read_replies(ask.operations, raw, at)
+            replies, at = read_replies(ask.batch.kinds, raw, at)
             results.append(replies)
         return results
 
-    def _left(self) -> float | None:
-        """Seconds left, None for the whole timeout (the first round)."""
+    def left(self) -> float | None:
+        """Seconds left for rounds of the admission, None for the whole timeout (the first); raises `RedisTimeout`."""
         now = time.monotonic()
         if not self._started:
             self._started = now

@@ -19,9 +19,10 @@ logger = logging.getLogger("asgi_redis_guard.events")
 class Decision:
     """One guard's word on one exchange.
 
-    `outcome`: `passed`, `refused` (status 400 and above), `answered` (a stored response), `undecided` (a guard before it
-    ended the exchange). `degraded` is true where Redis did not answer and the outage policy decided. `reason` is the short word of a
-    refusal (`invalid_token`, `rate_limited` …), `path` the decoded path below the root path. No secret is in here.
+    `outcome`: `passed`, `refused` (status 400 and above), `answered` (a stored response), `undecided` (a guard before
+    it ended the exchange). `degraded` is true where Redis did not answer and the outage policy decided. `reason` is the
+    short word of a refusal (`invalid_token`, `rate_limited` …), `path` the decoded path below the root path. No secret
+    is in here.
     """
 
     guard: str

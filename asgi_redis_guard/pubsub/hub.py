@@ -1,1 +1,144 @@
-class Hub: ...
+"""The pub/sub hub of one event loop: every subscription of the process shares one connection.
+
+This file is the public face and owns only the listeners. `switchboard.py` speaks to the server, `wire.py` keeps the
+connection, `subscriptions.py` the books, `subscription.py` is what a subscriber holds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from .inbox import Inbox, Overflow
+from .listener import Callback, Listener, finish
+from .messages import to_bytes
+from .subscription import OnGap, Subscription
+from .subscriptions import Key
+from .switchboard import Switchboard
+
+if TYPE_CHECKING:
+    from ..redis.manager import RedisManager
+
+Name = str | bytes
+
+
+class Hub:
+    """Subscribe, listen and publish; `manager.pubsub` is the one of the running loop.
+
+    Redis delivers at most once: what is published while the connection is away is lost, and every subscriber gets a
+    `Gap` when it is back. After `ping_interval` seconds of silence (by default four times the manager's timeout) the
+    server is pinged; a link without an answer for `ping_timeout` (by default twice the timeout) is dropped. Without
+    subscriptions the connection is closed after `idle` seconds.
+    """
+
+    def __init__(
+        self,
+        manager: RedisManager,
+        *,
+        ping_interval: float | None = None,
+        ping_timeout: float | None = None,
+        idle: float = 30.0,
+    ) -> None:
+        timeout = manager.settings.timeout
+        self._manager = manager
+        self._loop = asyncio.get_running_loop()
+        self._board = Switchboard(
+            manager,
+            self._loop,
+            idle=idle,
+            ping_interval=timeout * 4 if ping_interval is None else ping_interval,
+            ping_timeout=timeout * 2 if ping_timeout is None else ping_timeout,
+        )
+        self._listeners: set[Listener] = set()
+
+    @property
+    def connected(self) -> bool:
+        """True while there is a connection; there is none without a subscription."""
+        return self._board.wire.up
+
+    def subscribe(
+        self,
+        *channels: Name,
+        patterns: Name | Iterable[Name] = (),
+        json: bool = False,
+        maxsize: int = 256,
+        overflow: Overflow = "drop_oldest",
+        on_gap: OnGap | None = None,
+    ) -> Subscription:
+        """Return a subscription: `async with` enters and leaves it, `async for` yields its events.
+
+        With `json`, data is decoded. `maxsize` messages wait for a slow iterator; then `overflow` drops the oldest or
+        the newest, or ends the subscription, and a `Gap` tells so. `on_gap(gap)` is called as well, at once and for
+        every loss, however much is queued before it; it must not block. Entering raises `RedisUnavailable` if the
+        server does not confirm within the manager's timeout, `OperationFailed` if it refuses a channel.
+        """
+        self._check_loop()
+        keys = [*_keys(False, channels), *_keys(True, patterns)]
+        return Subscription(self._board, keys, Inbox(maxsize, overflow), json=json, on_gap=on_gap)
+
+    def listen(
+        self,
+        channels: Name | Iterable[Name],
+        callback: Callback,
+        *,
+        patterns: Name | Iterable[Name] = (),
+        json: bool = False,
+        maxsize: int = 256,
+        overflow: Overflow = "drop_oldest",
+        on_gap: OnGap | None = None,
+    ) -> Listener:
+        """Call `callback(event)`, plain or async, for each event that an iterator would yield, one after another.
+
+        Returns a handle at once, also while Redis is away: `await handle.ready()` waits for the server's confirmation,
+        `await handle.aclose()` ends it. Options as in `subscribe`.
+        """
+        names = (channels,) if isinstance(channels, str | bytes) else channels
+        subscription = self.subscribe(
+            *names, patterns=patterns, json=json, maxsize=maxsize, overflow=overflow, on_gap=on_gap
+        )
+        listener = Listener(subscription, callback, patience=self._board.timeout * 2)
+        self._listeners.add(listener)
+        listener.task.add_done_callback(lambda _: self._listeners.discard(listener))
+        return listener
+
+    async def publish(self, channel: Name, data: Any, *, json: bool = False) -> int:
+        """Send `data` (bytes or text; with `json` any value) to everyone who hears `channel`.
+
+        Returns the number of connections that it reached; this hub counts as one. Raises `RedisUnavailable`.
+        """
+        if json:
+            data = orjson.dumps(data)
+        elif not isinstance(data, str | bytes):
+            raise TypeError(f"data is {type(data).__name__}; allowed are bytes and str, or any value with json=True")
+        return int(await self._manager.execute(b"PUBLISH", to_bytes(channel), data))
+
+    async def aclose(self) -> None:
+        """End every iterator, listener and task, and close the connection; a closed hub stays closed."""
+        if self._loop.is_closed():
+            self.abandon()
+            return
+        self._check_loop()
+        listeners = list(self._listeners)
+        for listener in listeners:
+            listener.stop()
+        self._board.close()
+        await finish(listeners, self._board.timeout * 2)
+        await self._board.wire.aclose()
+
+    def abandon(self) -> list[Any]:
+        """Let go without I/O, after the loop has closed or in a forked child; return what must not be finalised yet."""
+        return [self._board.wire.abandon()]
+
+    def _check_loop(self) -> None:
+        if asyncio.get_running_loop() is not self._loop:
+            raise RuntimeError("this hub belongs to another event loop; manager.pubsub is the one of the running loop")
+
+    def __repr__(self) -> str:
+        return f"<Hub {self._board!r}>"
+
+
+def _keys(pattern: bool, names: Name | Iterable[Name]) -> list[Key]:
+    return [(pattern, to_bytes(name)) for name in ((names,) if isinstance(names, str | bytes) else names)]

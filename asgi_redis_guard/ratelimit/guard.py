@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Literal
 
 from ..core.client_ip import TrustedProxies
 from ..core.exchange import Exchange
 from ..core.guard import PASS, Admission, Answer, Ask, Guard, Head, OnRefused, Pass, Responder
+from ..core.keys import Keys
 from ..core.paths import PathPatterns
 from ..core.problem import problem, unavailable
+from ..core.script import Batch
 from ..errors import ConfigurationError, RedisUnavailable
 from .headers import limit_headers, merge, policy_member
 from .identity import Identity, KeyPart
 from .local import LocalLimits
-from .policy import KINDS, Algorithm, LimitState, make_limits
+from .policy import KINDS, Algorithm, LimitState, make_limits, read_states
 
 #: The problem type that the draft registers for a violated quota.
 _QUOTA_EXCEEDED = "https://iana.org/assignments/http-problem-types#quota-exceeded"
@@ -24,13 +27,13 @@ class RateLimit(Guard):
     """Refuse requests beyond `limits`, such as `"100/minute", "1000/hour"`, with 429.
 
     All limits of a stack are decided together: a request that any of them refuses is counted by none. `key` says whose
-    requests are counted together: `address`, `user`, `path`, `header:<name>`, a function over the exchange, or several of
-    them. `paths`: only these path patterns, counted together unless `path` is part of the key. `algorithm`: `gcra`
+    requests are counted together: `address`, `user`, `path`, `header:<name>`, a function over the exchange, or several
+    of them. `paths`: only these path patterns, counted together unless `path` is part of the key. `algorithm`: `gcra`
     (evenly spaced, `burst` at once), `fixed` (windows that begin with a first request), `log` (exact, one entry a
     request). `name` stands in headers and keys; limits of one name, period and key share their count.
 
-    `trusted_proxies`: whose `X-Forwarded-For` is believed. `unidentified`: what happens to a request whose key cannot be
-    told, `refuse` (400) or `allow`. `on_outage`: `local` counts in this process while Redis is away, for at most
+    `trusted_proxies`: whose `X-Forwarded-For` is believed. `unidentified`: what happens to a request whose key cannot
+    be told, `refuse` (400) or `allow`. `on_outage`: `local` counts in this process while Redis is away, for at most
     `local_keys` identities; `open` lets pass; `closed` answers 503. `legacy_headers` adds `X-RateLimit-*` (reset in
     seconds). `on_refused(exchange, answer)` may return another answer. Raises `ConfigurationError`.
     """
@@ -58,7 +61,6 @@ class RateLimit(Guard):
         _check(on_outage, unidentified, local_keys)
         proxies = trusted_proxies if isinstance(trusted_proxies, TrustedProxies) else TrustedProxies(trusted_proxies)
         self.limits = make_limits(limits, algorithm, burst, name)
-        self.operations = (KINDS[algorithm],)  # type: ignore[misc]  (fewer than the class may ask for)
         self.name = name or "ratelimit"
         self.identity = Identity(key, proxies)
         self.needs = self.identity.needs
@@ -67,6 +69,8 @@ class RateLimit(Guard):
         self._paths = PathPatterns(paths, option="paths")
         self._unidentified = unidentified
         self._on_outage = on_outage
+        self._closed = on_outage == "closed"
+        self._batch = lru_cache(maxsize=8192)(self._make_batch)
         self._on_refused = on_refused
         self._local = LocalLimits(self.limits, max_keys=local_keys)
         self._legacy = legacy_headers
@@ -80,14 +84,14 @@ class RateLimit(Guard):
         identity = self.identity.of(exchange, pattern)
         if identity is None:
             return PASS if self._unidentified == "allow" else self._refuse(exchange, _nobody())
-        operations = [limit.operation(exchange.keys, identity) for limit in self.limits]
         try:
-            replies = yield Ask(operations, closed=self._on_outage == "closed")
+            replies = yield Ask(self._batch(exchange.keys, identity), closed=self._closed)
         except RedisUnavailable:
             return self._without_redis(exchange, identity)
-        return self._decide(
-            exchange, [LimitState.of(limit, reply) for limit, reply in zip(self.limits, replies, strict=True)]
-        )
+        return self._decide(exchange, read_states(self.limits, replies))
+
+    def _make_batch(self, keys: Keys, identity: bytes) -> Batch:
+        return Batch(limit.operation(keys, identity) for limit in self.limits)
 
     def _without_redis(self, exchange: Exchange, identity: bytes) -> Pass | Answer:
         if self._on_outage == "open":
@@ -97,9 +101,9 @@ class RateLimit(Guard):
         return self._decide(exchange, self._local.decide([(limit, identity) for limit in self.limits]))
 
     def _decide(self, exchange: Exchange, states: list[LimitState]) -> Pass | Answer:
-        if all(state.allowed for state in states):
-            return Pass(responder=LimitResponder(self._policy, states, self._legacy))
         violated = [state.limit.name for state in states if not state.allowed]
+        if not violated:
+            return Pass(responder=LimitResponder(self._policy, states, self._legacy))
         fields = limit_headers(self._policy, states, legacy=self._legacy)
         answer = problem(
             429,

@@ -5,6 +5,7 @@ RFC 9651), `Retry-After` (RFC 9110 §10.2.3), and on request the older `X-RateLi
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from ..core.asgi import Headers
 from .policy import Limit, LimitState, most_restrictive, seconds_up
@@ -26,17 +27,22 @@ def policy_member(limit: Limit) -> bytes:
 
 def state_member(state: LimitState) -> bytes:
     """Return one member of `RateLimit`: `t` is the effective window, on a refusal the same as `Retry-After`."""
-    window = seconds_up(state.retry_after or state.reset_after)
-    return f"{quote(state.limit.name)};r={min(state.remaining, _LARGEST)};t={window}".encode()
+    limit, _, remaining, reset_after, retry_after = state
+    window = seconds_up(retry_after or reset_after)
+    return b"%b;r=%d;t=%d" % (_quoted(limit.name), min(remaining, _LARGEST), window)
+
+
+@lru_cache(maxsize=1024)
+def _quoted(name: str) -> bytes:
+    return quote(name).encode()
 
 
 def limit_headers(policy: bytes, states: Sequence[LimitState], *, legacy: bool) -> Headers:
     """Return the fields for a response; on a refusal, only the violated limits are named."""
     violated = [state for state in states if not state.allowed]
-    shown = violated or states
     fields: Headers = [
         (b"ratelimit-policy", policy),
-        (b"ratelimit", b", ".join([state_member(state) for state in shown])),
+        (b"ratelimit", b", ".join([state_member(state) for state in violated or states])),
     ]
     if violated:
         wait = max(seconds_up(state.retry_after) for state in violated)

@@ -29,6 +29,8 @@ class Identity:
         ConfigurationError.raise_for([_fault(part) for part in self.parts if not _known(part)] or _empty(self.parts))
         self.proxies = proxies
         self._readers = [self._reader(part) for part in self.parts]
+        #: The commonest keys, without the general way's lists.
+        self._single = self._readers[0] if self.parts in (("address",), ("user",)) else None
 
     @property
     def needs(self) -> frozenset[str]:
@@ -37,6 +39,9 @@ class Identity:
 
     def of(self, exchange: Exchange, pattern: str | None) -> bytes | None:
         """Return the digest for `exchange`; `pattern` is the path pattern that it matched, if there are any."""
+        if self._single is not None:
+            known = self._single(exchange)
+            return None if known is None else digest(*known)
         found: list[str | bytes] = []
         for part, read in zip(self.parts, self._readers, strict=True):
             value = pattern or "*" if part == "path" else read(exchange)
@@ -67,11 +72,15 @@ class Identity:
 
 
 def _known(part: object) -> bool:
-    return callable(part) or (isinstance(part, str) and (part in _NAMES or (part.startswith("header:") and len(part) > 7)))
+    return callable(part) or (
+        isinstance(part, str) and (part in _NAMES or (part.startswith("header:") and len(part) > 7))
+    )
 
 
 def _fault(part: object) -> str:
-    return f"key (GUARD_LIMIT_KEY): {part!r} given; allowed are 'address', 'user', 'path', 'header:<name>' and functions"
+    return (
+        f"key (GUARD_LIMIT_KEY): {part!r} given; allowed are 'address', 'user', 'path', 'header:<name>' and functions"
+    )
 
 
 def _empty(parts: tuple[KeyPart, ...]) -> list[str]:

@@ -21,7 +21,8 @@ class LocalLimits:
 
     def __init__(self, limits: Sequence[Limit], *, max_keys: int = 10_000) -> None:
         self._items: dict[Limit, RateLimitItem] = {
-            limit: RateLimitItemPerSecond(limit.amount, limit.period, namespace=limit.key_name.decode()) for limit in limits
+            limit: RateLimitItemPerSecond(limit.amount, limit.period, namespace=limit.key_name.decode())
+            for limit in limits
         }
         self._max_keys = max_keys
         self._storage = MemoryStorage()
@@ -35,14 +36,16 @@ class LocalLimits:
         if all(fits):
             for _, item, identity in calls:
                 self._strategy.hit(item, identity)
-        for limit, identity in wanted:
-            self._remember(limit, identity)
-        return [self._state(limit, item, identity, fit) for (limit, item, identity), fit in zip(calls, fits, strict=True)]
+        for limit, whose in wanted:
+            self._remember(limit, whose)
+        return [
+            self._state(limit, item, identity, fit) for (limit, item, identity), fit in zip(calls, fits, strict=True)
+        ]
 
     def _state(self, limit: Limit, item: RateLimitItem, identity: str, fits: bool) -> LimitState:
         reset_time, remaining = self._strategy.get_window_stats(item, identity)
-        reset_after = max(0.0, reset_time - time.time())  # limits counts by the wall clock
-        return LimitState(limit, fits, max(0, remaining), reset_after, 0.0 if fits else max(reset_after, 0.001))
+        reset_after = max(1, round((reset_time - time.time()) * 1_000_000))  # limits counts by the wall clock
+        return LimitState(limit, fits, max(0, remaining), reset_after, 0 if fits else reset_after)
 
     def _remember(self, limit: Limit, identity: bytes) -> None:
         self._seen[limit, identity] = None

@@ -3,13 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Literal, TypedDict, Unpack
 
 from ..core.asgi import ASGIApp
+from ..core.client_ip import TrustedProxies
+from ..core.guard import OnRefused
 from ..middleware.engine import GuardMiddleware
 from ..observability.events import Hook
 from ..redis.manager import RedisManager
 from .guard import RateLimit
+from .identity import KeyPart
+from .policy import Algorithm
+
+
+class RateLimitOptions(TypedDict, total=False):
+    """The keyword options of `RateLimit`, for type checkers; their meaning stands there."""
+
+    key: KeyPart | Iterable[KeyPart]
+    name: str | None
+    algorithm: Algorithm
+    burst: int | None
+    paths: Iterable[str]
+    exempt: Iterable[str]
+    exempt_preflight: bool
+    trusted_proxies: Iterable[str] | TrustedProxies
+    unidentified: Literal["refuse", "allow"]
+    on_outage: Literal["local", "open", "closed"]
+    on_refused: OnRefused | None
+    local_keys: int
+    legacy_headers: bool
 
 
 class RateLimitMiddleware(GuardMiddleware):
@@ -22,6 +44,6 @@ class RateLimitMiddleware(GuardMiddleware):
         policy: RateLimit | None = None,
         redis: RedisManager | str | None = None,
         hooks: Iterable[Hook] = (),
-        **options: Any,
+        **options: Unpack[RateLimitOptions],
     ) -> None:
         super().__init__(app, (policy or RateLimit(*limits, **options),), redis=redis, hooks=hooks)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from limits import RateLimitItem, parse_many
@@ -37,47 +36,47 @@ class Limit:
     burst: int
     name: str
     key_name: bytes
+    kind: OperationKind = field(init=False, repr=False)
+    numbers: tuple[int, int, int] = field(init=False, repr=False)
 
-    def operation(self, keys: Keys, identity: bytes, cost: int = 1) -> Operation:
-        """Return the operation that counts `cost` for `identity`."""
-        key = (keys.limit(self.key_name, identity),)
-        if self.algorithm == "gcra":
-            step = self.emission
-            return Operation(KINDS["gcra"], key, (step, step * self.burst, cost))
-        return Operation(KINDS[self.algorithm], key, (self.amount, self.period * 1_000_000, cost))
+    def __post_init__(self) -> None:
+        span = self.period * 1_000_000
+        step = -(-span // self.amount)  # µs from one request to the next at the sustained rate, rounded up
+        numbers = (step, step * self.burst, 1) if self.algorithm == "gcra" else (self.amount, span, 1)
+        object.__setattr__(self, "kind", KINDS[self.algorithm])
+        object.__setattr__(self, "numbers", numbers)
 
-    @property
-    def emission(self) -> int:
-        """Microseconds from one request to the next at the sustained rate, rounded up."""
-        return -(-self.period * 1_000_000 // self.amount)
+    def operation(self, keys: Keys, identity: bytes) -> Operation:
+        """Return the operation that counts one request for `identity`."""
+        return Operation(self.kind, (keys.limit(self.key_name, identity),), self.numbers)
 
 
 class LimitState(NamedTuple):
-    """How one limit stands after a decision. Times in seconds.
+    """How one limit stands after a decision. Times in microseconds.
 
-    `remaining` requests may come at once; in `reset_after` the quota is whole again; in `retry_after` this request would
-    have fitted (0 if it did).
+    `remaining` requests may come at once; in `reset_after` the quota is whole again; in `retry_after` this request
+    would have fitted (0 if it did).
     """
 
     limit: Limit
     allowed: bool
     remaining: int
-    reset_after: float
-    retry_after: float
+    reset_after: int
+    retry_after: int
 
-    @classmethod
-    def of(cls, limit: Limit, reply: Reply, cost: int = 1) -> LimitState:
-        """Read what the program said of `limit`."""
-        remaining, reset_after, retry_after = reply.values
-        if reply.passed and not reply.committed:
-            remaining += cost  # another limit refused: nothing was counted
-        return cls(limit, reply.passed, remaining, reset_after / 1e6, retry_after / 1e6)
+
+def read_states(limits: Sequence[Limit], replies: Sequence[Reply]) -> list[LimitState]:
+    """Read what the program said of `limits`; what another limit's refusal kept from being counted is left over."""
+    return [
+        LimitState(limit, passed, values[0] + (not committed), values[1], values[2])
+        for limit, (passed, committed, values) in zip(limits, replies, strict=True)
+    ]
 
 
 def make_limits(
     notations: Sequence[str], algorithm: Algorithm, burst: int | None, name: str | None
 ) -> tuple[Limit, ...]:
-    """Read limits such as `100/minute` or `10 per 5 seconds; 1000/hour`; raises `ConfigurationError` with all faults."""
+    """Read limits such as `100/minute; 1000 per 2 hours`; raises `ConfigurationError` with all faults."""
     faults: list[str] = []
     if algorithm not in KINDS:
         raise ConfigurationError(
@@ -99,7 +98,9 @@ def _parse(notation: str, faults: list[str]) -> list[RateLimitItem]:
     try:
         return list(parse_many(notation))
     except (ValueError, TypeError, OverflowError):
-        faults.append(f"limits (GUARD_LIMITS): {notation!r} given; allowed are forms such as '100/minute', '10 per 5 seconds'")
+        faults.append(
+            f"limits (GUARD_LIMITS): {notation!r} given; allowed are forms such as '100/minute', '10 per 5 seconds'"
+        )
         return []
 
 
@@ -142,9 +143,9 @@ def _printable(name: str) -> bool:
     return 0 < len(name) <= 64 and name.isascii() and name.isprintable()
 
 
-def seconds_up(value: float) -> int:
+def seconds_up(microseconds: int) -> int:
     """Whole seconds, rounded up, at least 1: nobody is told to come back too early."""
-    return max(1, math.ceil(value))
+    return -(-microseconds // 1_000_000) or 1
 
 
 def most_restrictive(states: Sequence[LimitState]) -> LimitState:

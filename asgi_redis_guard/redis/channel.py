@@ -89,17 +89,8 @@ class Channel:
         future: asyncio.Future[Any] = self._loop.create_future()
         if timeout is None:
             timeout = self._timeout
-        payload = hiredis.pack_command(args)
-        self._pipeline.submit(
-            Slot(
-                payload,
-                future,
-                timeout=timeout,
-                deadline=self._loop.time() + timeout,
-                repeatable=repeatable,
-                script=script,
-            )
-        )
+        deadline = self._loop.time() + timeout
+        self._pipeline.submit(Slot(hiredis.pack_command(args), future, timeout, deadline, repeatable, script))
         if self._link is None:
             self._reconnect()
         else:
@@ -281,7 +272,7 @@ class Channel:
             return
         if self._pinged <= link.last_byte:
             self._pinged = now
-            inflight.append(Slot(_PING, None, timeout=self._timeout, deadline=now + self._timeout))
+            inflight.append(Slot(_PING, None, self._timeout, now + self._timeout))
             link.write(_PING)
         elif now - self._pinged >= self._timeout:
             self._broke("no sign of life from the server")

@@ -21,18 +21,42 @@ from redis.backoff import NoBackoff
 
 from ..errors import OperationFailed, RedisTimeout, RedisUnavailable
 from .address import Address
-from .channel import Channel
 
 if TYPE_CHECKING:
     from ..settings import Settings
+    from .links import Lane
 
-_BLOCKING = frozenset("BLPOP BRPOP BRPOPLPUSH BLMOVE BLMOVEM BLMPOP BZPOPMIN BZPOPMAX BZMPOP WAIT WAITAOF".split())
+_BLOCKING = frozenset(
+    ["BLPOP", "BRPOP", "BRPOPLPUSH", "BLMOVE", "BLMOVEM", "BLMPOP", "BZPOPMIN", "BZPOPMAX", "BZMPOP", "WAIT", "WAITAOF"]
+)
 _BLOCKING_BY_OPTION = frozenset(("XREAD", "XREADGROUP"))
 _REFUSED = frozenset(
-    "SELECT AUTH HELLO RESET QUIT MONITOR MULTI EXEC DISCARD WATCH UNWATCH SUBSCRIBE UNSUBSCRIBE PSUBSCRIBE "
-    "PUNSUBSCRIBE SSUBSCRIBE SUNSUBSCRIBE SYNC PSYNC READONLY READWRITE ASKING".split()
+    [
+        "SELECT",
+        "AUTH",
+        "HELLO",
+        "RESET",
+        "QUIT",
+        "MONITOR",
+        "MULTI",
+        "EXEC",
+        "DISCARD",
+        "WATCH",
+        "UNWATCH",
+        "SUBSCRIBE",
+        "UNSUBSCRIBE",
+        "PSUBSCRIBE",
+        "PUNSUBSCRIBE",
+        "SSUBSCRIBE",
+        "SUNSUBSCRIBE",
+        "SYNC",
+        "PSYNC",
+        "READONLY",
+        "READWRITE",
+        "ASKING",
+    ]
 )
-_REFUSED_CLIENT = frozenset("REPLY TRACKING CACHING SETNAME SETINFO NO-EVICT NO-TOUCH".split())
+_REFUSED_CLIENT = frozenset(["REPLY", "TRACKING", "CACHING", "SETNAME", "SETINFO", "NO-EVICT", "NO-TOUCH"])
 _CONNECTION_CLASSES: dict[str, type[Any]] = {
     "redis": Connection,
     "rediss": SSLConnection,
@@ -63,14 +87,14 @@ _OWN = frozenset(
 class GuardClient(Redis):
     """A `redis.asyncio.Redis` whose ordinary commands are multiplexed. One object serves every event loop."""
 
-    def __init__(self, template: ConnectionPool, pool: Callable[[], ConnectionPool], lane: Callable[[], Channel]) -> None:
+    def __init__(self, template: ConnectionPool, pool: Callable[[], ConnectionPool], lane: Callable[[], Lane]) -> None:
         self._template = template
         self._pool = pool
         self._lane = lane
         super().__init__(connection_pool=template)
 
     @property
-    def connection_pool(self) -> ConnectionPool:  # type: ignore[override]
+    def connection_pool(self) -> ConnectionPool:
         """The pool of the running loop; outside of any, one that only tells encodings."""
         try:
             asyncio.get_running_loop()
@@ -159,7 +183,9 @@ class _StandIn:
             raise self._reply
         if disable_decoding or not self._kwargs.get("decode_responses"):
             return self._reply
-        return _decode(self._reply, self._kwargs.get("encoding", "utf-8"), self._kwargs.get("encoding_errors", "strict"))
+        return _decode(
+            self._reply, self._kwargs.get("encoding", "utf-8"), self._kwargs.get("encoding_errors", "strict")
+        )
 
 
 def _decode(reply: Any, encoding: str, errors: str) -> Any:

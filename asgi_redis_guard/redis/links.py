@@ -30,10 +30,16 @@ logger = logging.getLogger("asgi_redis_guard.redis")
 _PROBE_FIRST, _PROBE_MOST = 0.1, 2.0
 
 
+#: What commands are submitted to.
+Lane = Channel | MemoryChannel
+
+
 class Links:
     """The connections of one event loop, opened when they are first needed."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, address: Address, settings: Settings, memory: Any = None) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, address: Address, settings: Settings, memory: Any = None
+    ) -> None:
         self.loop = loop
         self.address = address
         self.breaker = Breaker(str(address), on_open=self._start_probe)
@@ -45,7 +51,7 @@ class Links:
         self._probe: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
 
-    def _lane(self, name: str, *, patient: bool, protocol: int) -> Channel | MemoryChannel:
+    def _lane(self, name: str, *, patient: bool, protocol: int) -> Lane:
         if self._memory is not None:
             return MemoryChannel(self.loop, self._memory)
         settings = self._settings

@@ -70,7 +70,13 @@ class RedisManager:
     def shared(cls, settings: Settings | None = None) -> RedisManager:
         """Return the manager that everyone with these settings shares; without settings, those of the environment."""
         settings = settings or Settings()
-        key = (settings.redis_url, settings.prefix, settings.timeout, settings.max_connections, settings.decode_responses)
+        key = (
+            settings.redis_url,
+            settings.prefix,
+            settings.timeout,
+            settings.max_connections,
+            settings.decode_responses,
+        )
         manager = _shared.get(key)
         if manager is None:
             manager = _shared[key] = cls(settings=settings)
@@ -99,7 +105,8 @@ class RedisManager:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ResourceWarning)
                 self._links_by_loop.pop(loop).abandon()
-            self._hubs.pop(loop, None)
+                if loop in self._hubs:
+                    self._hubs.pop(loop).abandon()
 
     # Lifetime.
 
@@ -175,7 +182,8 @@ class RedisManager:
     def client(self) -> Redis:
         """redis-py's whole asyncio API on this manager's connections."""
         if self._memory is not None:
-            return fake_client(self._memory, decode_responses=self.settings.decode_responses)
+            client: Redis = fake_client(self._memory, decode_responses=self.settings.decode_responses)
+            return client
         if self._client is None:
             template = make_pool(self.address, self.settings)
             self._client = GuardClient(template, lambda: self.links.pool, lambda: self.links.lane2)
@@ -226,7 +234,8 @@ def _start_afresh_in_child() -> None:
     for manager in _managers:
         for links in manager._links_by_loop.values():
             _inherited.extend(links.abandon())
-        _inherited.extend(manager._hubs.values())
+        for hub in manager._hubs.values():
+            _inherited.extend((hub, *hub.abandon()))
         manager._links_by_loop.clear()
         manager._hubs.clear()
         manager._loop = manager._current = None

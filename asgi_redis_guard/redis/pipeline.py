@@ -46,7 +46,6 @@ class Slot:
         self,
         payload: bytes,
         future: Waiter | None,
-        *,
         timeout: float,
         deadline: float,
         repeatable: bool = False,
@@ -106,7 +105,7 @@ class Pipeline:
             script = slot.script
             if script is not None and script.sha not in self.loaded:
                 self.loaded.add(script.sha)
-                inflight.append(Slot(script.load_payload, None, timeout=slot.timeout, deadline=now + slot.timeout))
+                inflight.append(Slot(script.load_payload, None, slot.timeout, now + slot.timeout))
                 chunks.append(script.load_payload)
             slot.deadline = now + slot.timeout
             slot.sent = True
@@ -140,7 +139,8 @@ class Pipeline:
 
         Repeatable ones go back to the head of `waiting`, in their order, once.
         """
-        lost, again = [], []
+        lost: list[Slot] = []
+        again: list[Slot] = []
         for slot in self.inflight:
             if slot.abandoned:
                 continue

@@ -23,14 +23,12 @@ from typing import Any
 
 import hiredis
 
-from ..core.script import Operation, OperationKind
+from ..core.rounds import Place
+from ..core.script import Batch, OperationKind
 from ..errors import GuardProtocolError
 
 #: Lua has 200 locals in a function; an operation takes about five.
 MOST_OPERATIONS = 32
-
-#: One operation of a shape: its guard's index, whether its failure stops the round, its kind.
-Place = tuple[int, bool, OperationKind]
 
 _HEAD = """\
 local clock = redis.call('TIME')
@@ -54,7 +52,7 @@ class Script:
         self.source = source
         # The digest that EVALSHA wants is SHA-1 by definition; nothing relies on its strength.
         self.sha = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
-        self.load_payload: bytes = hiredis.pack_command(("SCRIPT", "LOAD", source))
+        self.load_payload: bytes = hiredis.pack_command(("SCRIPT", "LOAD", source))  # type: ignore[arg-type]
 
 
 class Program(Script):
@@ -66,19 +64,20 @@ class Program(Script):
     __slots__ = ("holds", "repeatable")
 
     def __init__(self, shape: Sequence[Place]) -> None:
-        if len(shape) > MOST_OPERATIONS:
-            raise GuardProtocolError(f"a round of {len(shape)} operations; allowed are {MOST_OPERATIONS}")
-        self.repeatable = all(kind.repeatable for _, _, kind in shape)
-        self.holds = any(kind.holds for _, _, kind in shape)
-        super().__init__(_compose(shape))
+        flat = [(guard, closed, kind) for guard, closed, kinds in shape for kind in kinds]
+        if len(flat) > MOST_OPERATIONS:
+            raise GuardProtocolError(f"a round of {len(flat)} operations; allowed are {MOST_OPERATIONS}")
+        self.repeatable = all(kind.repeatable for _, _, kind in flat)
+        self.holds = any(kind.holds for _, _, kind in flat)
+        super().__init__(_compose(flat))
 
-    def call(self, operations: Sequence[Operation]) -> tuple[Any, ...]:
-        """Return the EVALSHA command for `operations`, which are of this shape."""
+    def call(self, batches: Sequence[Batch]) -> tuple[Any, ...]:
+        """Return the EVALSHA command for `batches`, which are of this shape."""
         keys: list[bytes] = []
         args: list[Any] = []
-        for _, op_keys, op_args in operations:
-            keys += op_keys
-            args += op_args
+        for batch in batches:
+            keys += batch.keys
+            args += batch.args
         return ("EVALSHA", self.sha, len(keys), *keys, *args)
 
 
@@ -88,7 +87,7 @@ def program_of(shape: tuple[Place, ...]) -> Program:
     return Program(shape)
 
 
-def _compose(shape: Sequence[Place]) -> str:
+def _compose(shape: Sequence[tuple[int, bool, OperationKind]]) -> str:
     checks, commits, replies = [], [], []
     key, arg = 1, 1
     for number, (guard, closed, kind) in enumerate(shape, start=1):

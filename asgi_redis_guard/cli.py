@@ -1,0 +1,69 @@
+"""The `asgi-redis-guard` command: reads arguments, and turns errors into one line and an exit status, nothing else.
+
+What a subcommand needs is imported when it runs, so that `--version` works without any extra.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from . import __version__
+from .errors import ConfigurationError, GuardError
+
+PROG = "asgi-redis-guard"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit status; usage errors exit with 2, as argparse does."""
+    options = _parser().parse_args(argv)
+    try:
+        return _demo(options.host, options.port)
+    except KeyboardInterrupt:
+        return 0  # the way to end it, so no fault
+    except ConfigurationError as error:
+        return _fail(*error.faults)
+    except (GuardError, OSError) as error:
+        return _fail(str(error))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=PROG, description="Composable ASGI middlewares over one shared Redis.")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    demo = commands.add_parser(
+        "demo",
+        help="serve an example API and print the curl lines to try",
+        description="Serve an example API on REDIS_URL if that is set, else on an embedded Valkey. Ctrl-C ends both.",
+    )
+    demo.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    demo.add_argument("--port", type=_port, default=8000, help="port, 0 for any free one (default: %(default)s)")
+    return parser
+
+
+def _port(text: str) -> int:
+    port = int(text)
+    if not 0 <= port <= 65535:
+        raise ValueError
+    return port
+
+
+_port.__name__ = "port"  # argparse puts it into "invalid port value"
+
+
+def _demo(host: str, port: int) -> int:
+    try:
+        from .demo import run
+    except ModuleNotFoundError as error:
+        if error.name not in ("fastapi", "uvicorn"):
+            raise
+        return _fail(f'the demo needs {error.name}; pip install "asgi-redis-guard[demo]"')
+    run(host, port)
+    return 0
+
+
+def _fail(*lines: str) -> int:
+    for line in lines:
+        print(f"{PROG}: error: {line}", file=sys.stderr)
+    return 1
