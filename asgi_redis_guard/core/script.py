@@ -61,7 +61,7 @@ class OperationKind:
         """Read a kind from Lua source with a contract on top; raises ValueError where it is not kept."""
         head, has_check, body = source.partition("-- @check\n")
         check, _, commit = body.partition("-- @commit\n")
-        fields: dict[str, str] = dict(match.group(1, 2) for line in head.splitlines() if (match := _LINE.match(line)))
+        fields = {match[1]: match[2] for line in head.splitlines() if (match := _LINE.match(line))}
         if not has_check or not fields.get("name"):
             raise ValueError("an operation needs '-- name:' and '-- @check'")
         return cls(

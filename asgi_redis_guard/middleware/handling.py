@@ -1,4 +1,4 @@
-"""Running the app behind its guards: the scope that it sees, what it receives, its cancellation, its background runs."""
+"""Running the app behind its guards: its scope, what it receives, its cancellation, its background runs."""
 
 from __future__ import annotations
 

@@ -8,17 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Protocol
 
 from ..redis.link import NOTHING, AuthenticationFailed, Receiver
+from .backoff import Backoff
 from .watchdog import Watchdog
 
 logger = logging.getLogger("asgi_redis_guard.pubsub")
-
-#: Seconds before the first, and at most between, attempts to connect again.
-_RETRY_FIRST, _RETRY_MOST = 0.05, 2.0
 
 #: Seconds between two looks at whether attempts are allowed again; no look touches the network.
 _LOOK_AGAIN = 0.1
@@ -87,7 +84,7 @@ class Wire:
         self._retry: asyncio.TimerHandle | None = None
         self._rest: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._pause = _RETRY_FIRST
+        self._backoff = Backoff()
         self._since = 0.0  # when the link was made, or the last attempt at one
         self._away = False
         self.reason = "not connected"
@@ -109,7 +106,7 @@ class Wire:
             return
         if self._retry is None:
             self._attempt()
-        elif self._retry.when() > (earliest := self._since + self._owner.longest_pause):
+        elif self._retry.when() > (earliest := self._since + self._backoff.limit(self._owner.longest_pause)):
             self._try_at(earliest)
 
     def rest(self) -> None:
@@ -163,7 +160,7 @@ class Wire:
             self._drop(f"broken reply: {type(error).__name__}: {error}")
 
     def writable(self, link: Line) -> None:
-        """Nothing is held back here: the transport keeps what does not fit."""
+        """The transport keeps what does not fit."""
 
     def lost(self, link: Line, error: Exception | None) -> None:
         if link is self._line:
@@ -186,8 +183,7 @@ class Wire:
             line = await self._owner.open()
         except Exception as error:
             self._opening = None
-            if isinstance(error, AuthenticationFailed):
-                self._pause = _RETRY_MOST  # more attempts would only lock the account
+            self._backoff.locked_out = isinstance(error, AuthenticationFailed)
             self._failed(str(error) or type(error).__name__)
         else:
             self._opening = None
@@ -209,10 +205,8 @@ class Wire:
             self.rest()
 
     def _drop(self, reason: str) -> None:
-        lived = self._loop.time() - self._since
+        self._backoff.lived(self._loop.time() - self._since)
         self._hang_up()
-        if lived > _RETRY_MOST:  # a link that is cut again and again must not make a busy loop
-            self._pause = _RETRY_FIRST
         self._failed(reason)
 
     def _failed(self, reason: str) -> None:
@@ -223,9 +217,7 @@ class Wire:
         if not self._away:
             self._away = True
             logger.warning("Pub/sub at %s is away (%s); messages may be missed", self._target, reason)
-        pause = min(self._pause, self._owner.longest_pause) * random.uniform(0.5, 1.5)  # noqa: S311  (jitter)
-        self._pause = min(self._pause * 2, _RETRY_MOST)
-        self._try_at(self._loop.time() + pause)
+        self._try_at(self._loop.time() + self._backoff.next(self._owner.longest_pause))
 
     def _try_at(self, when: float) -> None:
         if self._retry is not None:
