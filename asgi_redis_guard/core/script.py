@@ -92,16 +92,17 @@ class Operation(NamedTuple):
 class Batch:
     """What a guard asks at a time: kinds, keys and arguments of its operations, each laid end to end.
 
-    Immutable; make it once for what is asked often.
+    Immutable; make it once for what is asked often. `wire` is for whoever sends it, to keep its wire form in.
     """
 
-    __slots__ = ("args", "keys", "kinds")
+    __slots__ = ("args", "keys", "kinds", "wire")
 
     def __init__(self, operations: Iterable[Operation]) -> None:
         operations = tuple(operations)
         self.kinds = tuple(kind for kind, _, _ in operations)
         self.keys = tuple(key for _, keys, _ in operations for key in keys)
         self.args = tuple(arg for _, _, args in operations for arg in args)
+        self.wire: tuple[bytes, bytes] | None = None
 
     def __repr__(self) -> str:
         return f"<Batch {', '.join(kind.name for kind in self.kinds)}>"

@@ -12,6 +12,7 @@ from typing import Any
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from jwt import PyJWK
+from jwt.algorithms import HMACAlgorithm
 from jwt.exceptions import PyJWTError
 
 from ..errors import ConfigurationError
@@ -104,6 +105,7 @@ def _bound(material: Any, family: tuple[str, ...], kid: str | None, wanted: tupl
             f"algorithms (GUARD_JWT_ALGORITHMS): {', '.join(wanted)} given; this key is for {', '.join(family)}"
         )
     if isinstance(material, bytes):
+        _check_secret(material)
         needed = max(_SECRET_BYTES[name] for name in allowed)
         if len(material) < needed:
             raise ConfigurationError(
@@ -111,6 +113,16 @@ def _bound(material: Any, family: tuple[str, ...], kid: str | None, wanted: tupl
                 f"{', '.join(allowed)} needs {needed} or more"
             )
     return VerifyKey(material, allowed, kid)
+
+
+def _check_secret(material: bytes) -> None:
+    """Refuse what is a key of another kind: verifying HMAC with public material would let anybody sign."""
+    try:
+        HMACAlgorithm(HMACAlgorithm.SHA256).prepare_key(material)
+    except PyJWTError:
+        raise ConfigurationError(
+            "key (GUARD_JWT_KEY): a secret given that is empty, or a public key, a certificate or a JWK in disguise"
+        ) from None
 
 
 def _from_jwk(raw: Mapping[str, Any], kid: str | None, wanted: tuple[str, ...]) -> VerifyKey:

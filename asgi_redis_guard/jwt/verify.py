@@ -8,19 +8,30 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 from jwt import PyJWS
+from jwt.algorithms import HMACAlgorithm
 from jwt.exceptions import PyJWTError
 
-from .keys import KeySet
+from .keys import KeySet, VerifyKey
 
 #: RFC 7515 §3.1: three parts of base64url. Anything else never reaches a parser.
 _COMPACT = re.compile(rb"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
+
+
+class _CheckedHMAC(HMACAlgorithm):
+    """HMAC whose secret was checked when it was given; PyJWT would examine it again for every token."""
+
+    def prepare_key(self, key: str | bytes) -> bytes:
+        return key if isinstance(key, bytes) else key.encode()
+
+
+_HASHES = {"HS256": HMACAlgorithm.SHA256, "HS384": HMACAlgorithm.SHA384, "HS512": HMACAlgorithm.SHA512}
 
 
 class TokenRefused(Exception):
@@ -39,15 +50,14 @@ class ClaimRules:
     max_lifetime: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class VerifiedToken:
+class VerifiedToken(NamedTuple):
     """A token whose signature and claims hold; its times hold at the moment that `check_times` was last called for.
 
     `payload` is kept as bytes, so that no two requests share a mutable claim. `signed` is the SHA-256 of what was
     signed, which no re-encoding of the signature changes.
     """
 
-    payload: bytes = field(repr=False)
+    payload: bytes
     subject: str
     issuer: str
     token_id: str | None
@@ -55,7 +65,10 @@ class VerifiedToken:
     expires_at: float | None
     not_before: float | None
     issued_at: float | None
-    signed: bytes = field(repr=False)
+    signed: bytes
+
+    def __repr__(self) -> str:
+        return f"<VerifiedToken of {self.subject!r}>"
 
 
 class Verifier:
@@ -72,6 +85,10 @@ class Verifier:
         self._cache: dict[bytes, VerifiedToken] = {}
         self._cache_size = cache_size
         self._jws = PyJWS(algorithms=list(keys.algorithms))
+        for name, hash_alg in _HASHES.items():
+            if name in keys.algorithms:
+                self._jws.unregister_algorithm(name)
+                self._jws.register_algorithm(name, _CheckedHMAC(hash_alg))
 
     def verify(self, token: bytes, now: float) -> VerifiedToken:
         """Return the verified token; raises `TokenRefused`. `now` is seconds since the epoch."""
@@ -111,13 +128,9 @@ class Verifier:
     def _verify(self, token: bytes) -> VerifiedToken:
         if _COMPACT.fullmatch(token) is None:
             raise TokenRefused("The access token is malformed")
-        try:
-            header = self._jws.get_unverified_header(token)
-        except Exception:  # whatever a parser makes of hostile bytes
-            raise TokenRefused("The access token is malformed") from None
-        self._check_type(header)
-        payload = self._signature(token, header)
-        return self._claims(payload, sha256(token.rpartition(b".")[0]).digest())
+        decoded = self._decode(token)
+        self._check_type(decoded["header"])
+        return self._claims(decoded["payload"], sha256(token.rpartition(b".")[0]).digest())
 
     def _check_type(self, header: Mapping[str, Any]) -> None:
         wanted = self.rules.typ
@@ -127,17 +140,27 @@ class Verifier:
         if not isinstance(given, str) or given.lower().removeprefix("application/") != wanted.lower():
             raise TokenRefused("The access token is of another type")
 
-    def _signature(self, token: bytes, header: Mapping[str, Any]) -> bytes:
-        for key in self.keys.candidates(header.get("kid"), header.get("alg")):
+    def _decode(self, token: bytes) -> dict[str, Any]:
+        """Verify the signature with the key that may have made it; return header and payload."""
+        for key in self._candidates(token):
             try:
-                decoded = self._jws.decode_complete(token, key.material, algorithms=list(key.algorithms))
+                return self._jws.decode_complete(token, key.material, algorithms=key.algorithms)
             except PyJWTError:
                 continue
-            except Exception:  # a parser or a backend that stumbles over hostile bytes
-                break
-            payload: bytes = decoded["payload"]
-            return payload
+            except Exception:  # noqa: S112  (a parser or backend that stumbles over hostile bytes)
+                continue
         raise TokenRefused("The access token is invalid")
+
+    def _candidates(self, token: bytes) -> Sequence[VerifyKey]:
+        """The keys to try: a lone key as it is; of several those that `alg` and `kid` leave."""
+        keys = self.keys.keys
+        if len(keys) == 1:
+            return keys
+        try:
+            header = self._jws.get_unverified_header(token)
+        except Exception:  # whatever a parser makes of hostile bytes
+            raise TokenRefused("The access token is malformed") from None
+        return self.keys.candidates(header.get("kid"), header.get("alg"))
 
     def _claims(self, payload: bytes, signed: bytes) -> VerifiedToken:
         try:

@@ -27,7 +27,7 @@ _BODIES = frozenset(("http.response.body", "websocket.http.response.body"))
 class Hooks:
     """Which of some responders' methods are there to be called; worked out once for each combination of types."""
 
-    __slots__ = ("binds", "body", "end", "hold", "receive", "start", "watches")
+    __slots__ = ("binds", "body", "end", "hold", "only_start", "receive", "start", "watches")
 
     def __init__(self, types: tuple[type[Responder], ...]) -> None:
         def having(hook: str) -> tuple[int, ...]:
@@ -40,6 +40,8 @@ class Hooks:
         self.binds = having("bind")
         self.watches = bool(self.receive or self.end)
         self.hold = max((kind.hold for kind in types), default=0)
+        #: Nothing but heads to edit: nobody needs to watch how the exchange goes on.
+        self.only_start = not (self.body or self.watches or self.binds or self.hold)
 
 
 hooks_of = lru_cache(maxsize=1024)(Hooks)

@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable
 from os import urandom
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from ..core.asgi import ASGIApp, Receive, Scope, Send
 from ..core.exchange import Exchange
@@ -28,6 +28,8 @@ from .fusion import check_order, describe, same_handle
 from .handling import Handling, edited_scope, run_detached, wait_for
 from .lifespan import guard_lifespan
 from .trips import RoundTrips
+
+_GUARDED = frozenset(("http", "websocket"))
 
 
 class GuardMiddleware:
@@ -87,56 +89,62 @@ class GuardMiddleware:
         return self._manager
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        kind = scope["type"]
-        if kind == "http" or kind == "websocket":
-            await self._guard(scope, receive, send)
-        elif kind == "lifespan":
-            await guard_lifespan(self.app, self.manager, scope, receive, send)
-        else:
-            await self.app(scope, receive, send)
-
-    async def _guard(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in _GUARDED:
+            return await self._pass_through(scope, receive, send)
         manager = self._manager or self.manager
         trips = RoundTrips(manager)
         admissions = Admissions(self.guards, Exchange(scope, self._clock(), urandom, manager.keys))
         try:
-            receive = await self._admit(admissions, trips, receive)
+            step = admissions.advance()
+            while step is not None:
+                if isinstance(step, Round):
+                    try:
+                        admissions.replied(await trips.send(step, trips.left()))
+                    except RedisUnavailable as error:
+                        admissions.failed(error)
+                    trips.late = None
+                else:
+                    receive = await self._fetch(admissions, step, receive)
+                step = admissions.advance()
         except ClientGone:
             return give_up(admissions, trips, Outcome("disconnect"))
-        except asyncio.CancelledError as error:
-            give_up(admissions, trips, Outcome("cancelled", error=error))
-            raise
         except BaseException as error:
-            give_up(admissions, trips, Outcome("error", error=error))
+            kind: Literal["cancelled", "error"] = "cancelled" if isinstance(error, asyncio.CancelledError) else "error"
+            give_up(admissions, trips, Outcome(kind, error=error))
             raise
         if self.hooks:
             report(self.hooks, self.guards, admissions)
+        await self._proceed(admissions, trips, receive, send)
+        return None
+
+    async def _pass_through(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve the scopes that no guard is for."""
+        if scope["type"] == "lifespan":
+            await guard_lifespan(self.app, self.manager, scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
+
+    async def _fetch(self, admissions: Admissions, step: Wait | Body, receive: Receive) -> Receive:
+        """Get a guard what it waits for; return what the app reads the request from."""
+        if isinstance(step, Body):
+            return await self._read(admissions, step, receive)
+        try:
+            admissions.resumed(await wait_for(step))
+        except WaitTimeout as error:
+            admissions.thrown(error)
+        return receive
+
+    async def _proceed(self, admissions: Admissions, trips: RoundTrips, receive: Receive, send: Send) -> None:
+        """Send the answer, or run the app with what the guards have found."""
         if admissions.answer is not None:
             return await self._answer(admissions, trips, receive, send)
-        scope = edited_scope(scope, admissions.scope, admissions.edits)
+        scope = edited_scope(admissions.exchange.scope, admissions.scope, admissions.edits)
         if not admissions.responders:
             return await self.app(scope, receive, send)
-        return await Handling(self.app, scope, admissions.responders, trips, receive, send).run()
-
-    async def _admit(self, admissions: Admissions, trips: RoundTrips, receive: Receive) -> Receive:
-        """Do what the guards ask until they have decided; return what the app reads the request from."""
-        step = admissions.advance()
-        while step is not None:
-            if step.__class__ is Round:
-                try:
-                    admissions.replied(await trips.send(step, trips.left()))
-                except RedisUnavailable as error:
-                    admissions.failed(error)
-                trips.late = None
-            elif isinstance(step, Wait):
-                try:
-                    admissions.resumed(await wait_for(step))
-                except WaitTimeout as error:
-                    admissions.thrown(error)
-            elif isinstance(step, Body):
-                receive = await self._read(admissions, step, receive)
-            step = admissions.advance()
-        return receive
+        delivery = Delivery(scope, admissions.responders, trips, send)
+        if delivery.hooks.only_start:
+            return await self.app(scope, receive, delivery.send)
+        return await Handling(self.app, scope, admissions.responders, trips, receive, delivery).run()
 
     async def _read(self, admissions: Admissions, step: Body, receive: Receive) -> Receive:
         """Read the request body for the guard that wants it."""

@@ -8,7 +8,7 @@ import inspect
 from collections.abc import Sequence
 from typing import Any
 
-from ..core.asgi import ASGIApp, Message, Receive, Scope, Send
+from ..core.asgi import ASGIApp, Message, Receive, Scope
 from ..core.guard import Answer, Close, RequestEdits, Responder, Wait, WaitTimeout
 from ..errors import RedisUnavailable, ResponseAborted
 from .delivery import Delivery
@@ -43,15 +43,15 @@ class Handling:
         responders: Sequence[Responder],
         trips: RoundTrips,
         receive: Receive,
-        send: Send,
+        delivery: Delivery,
     ) -> None:
         self._app = app
         self._scope = scope
         self._trips = trips
         self._receive = receive
         self._responders = responders
-        self._delivery = Delivery(scope, responders, trips, send)
-        for place in self._delivery.hooks.binds:
+        self._delivery = delivery
+        for place in delivery.hooks.binds:
             responders[place].bind(self)
 
     async def run(self) -> None:
@@ -186,4 +186,5 @@ async def run_detached(app: ASGIApp, scope: Scope, responders: Sequence[Responde
     async def send(message: Message) -> None:
         """Nobody listens."""
 
-    await Handling(app, dict(scope), responders, trips, receive, send).run()
+    scope = dict(scope)
+    await Handling(app, scope, responders, trips, receive, Delivery(scope, responders, trips, send)).run()

@@ -31,7 +31,7 @@ class RoundTrips:
         its reply until somebody has heard it.
         """
         program = program_of(wanted.shape)
-        future = self.manager.evaluate(program, program.call(wanted.batches), timeout)
+        future = self.manager.evaluate(program, wanted.batches, timeout)
         if not program.holds:
             return future
         self.late = future

@@ -187,6 +187,7 @@ class Wire:
             self._failed(str(error) or type(error).__name__)
         else:
             self._opening = None
+            self._backoff.locked_out = False
             self._adopt(line)
 
     def _adopt(self, line: Line) -> None:

@@ -58,17 +58,20 @@ def limit_headers(policy: bytes, states: Sequence[LimitState], *, legacy: bool) 
 
 
 def merge(headers: Headers, fields: Headers) -> None:
-    """Add `fields` to a response; the two list fields are joined with what another guard has put there.
+    """Add `fields` to a response; the list fields are joined with what another guard has put there.
 
     A guard further out stands in front, as its limits do.
     """
+    if _OURS.isdisjoint([name for name, _ in headers]):
+        headers += fields
+        return
     for name, value in fields:
-        if name in (b"ratelimit", b"ratelimit-policy"):
-            for place, (other, present) in enumerate(headers):
-                if other == name:
-                    headers[place] = (name, value + b", " + present)
-                    break
-            else:
-                headers.append((name, value))
-        elif not any(other == name for other, _ in headers):
+        place = next((place for place, (other, _) in enumerate(headers) if other == name), None)
+        if place is None:
             headers.append((name, value))
+        elif name in _LISTS:
+            headers[place] = (name, value + b", " + headers[place][1])
+
+
+_LISTS = frozenset((b"ratelimit", b"ratelimit-policy"))
+_OURS = _LISTS | {b"retry-after", b"x-ratelimit-limit", b"x-ratelimit-remaining", b"x-ratelimit-reset"}

@@ -12,15 +12,18 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Sequence
 from typing import Any
 
 import hiredis
 
+from ..core.script import Batch
 from ..errors import OperationFailed, RedisTimeout, RedisUnavailable
 from .address import Address
 from .breaker import SERVER_DOWN, Breaker
 from .link import NOTHING, AuthenticationFailed, Link, Push, open_link
 from .pipeline import Loadable, Pipeline, Slot
+from .program import Program
 
 _PING = hiredis.pack_command(("PING",))
 
@@ -84,19 +87,26 @@ class Channel:
         is in seconds. `repeatable` commands are sent once more after a link that broke while they were in flight.
         Raises `RedisUnavailable` at once while the breaker is open, `RedisOverloaded` past the bound.
         """
+        return self._send(hiredis.pack_command(args), repeatable, self._timeout if timeout is None else timeout, script)
+
+    def evaluate(self, program: Program, batches: Sequence[Batch], timeout: float | None = None) -> asyncio.Future[Any]:
+        """Queue one round, as `submit` does; the future is the program's raw reply."""
+        timeout = self._timeout if timeout is None else timeout
+        return self._send(program.payload(batches), program.repeatable, timeout, program)
+
+    def _send(self, payload: bytes, repeatable: bool, timeout: float, script: Loadable | None) -> asyncio.Future[Any]:
         if self._breaker.is_open or self._closed:
             raise RedisUnavailable("closed" if self._closed else self._breaker.reason)
-        future: asyncio.Future[Any] = self._loop.create_future()
-        if timeout is None:
-            timeout = self._timeout
-        deadline = self._loop.time() + timeout
-        self._pipeline.submit(Slot(hiredis.pack_command(args), future, timeout, deadline, repeatable, script))
+        loop = self._loop
+        future: asyncio.Future[Any] = loop.create_future()
+        self._pipeline.submit(Slot(payload, future, timeout, loop.time() + timeout, repeatable, script))
         if self._link is None:
             self._reconnect()
-        else:
-            self._schedule_flush()
+        elif not self._flushing:
+            self._flushing = True
+            loop.call_soon(self._flush)
         if self._sweeper is None:
-            self._sweeper = self._loop.call_later(self._timeout / 8, self._sweep)
+            self._sweeper = loop.call_later(self._timeout / 8, self._sweep)
         return future
 
     async def connect(self) -> Link:

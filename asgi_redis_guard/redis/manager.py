@@ -11,7 +11,7 @@ import logging
 import os
 import warnings
 import weakref
-from collections.abc import AsyncIterator, Awaitable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ import orjson
 from redis.asyncio import Redis
 
 from ..core.keys import Keys
+from ..core.script import Batch
 from ..errors import ConfigurationError, RedisUnavailable
 from ..settings import Settings
 from .address import Address
@@ -158,9 +159,9 @@ class RedisManager:
 
     # Commands.
 
-    def evaluate(self, program: Program, call: tuple[Any, ...], timeout: float | None = None) -> asyncio.Future[Any]:
-        """Run a round on lane 1; `call` is the whole EVALSHA command. For the engine alone."""
-        return self.links.lane1.submit(call, repeatable=program.repeatable, timeout=timeout, script=program)
+    def evaluate(self, program: Program, batches: Sequence[Batch], timeout: float | None = None) -> asyncio.Future[Any]:
+        """Run a round on lane 1. For the engine alone."""
+        return self.links.lane1.evaluate(program, batches, timeout)
 
     async def run_script(
         self, script: Script, keys: tuple[bytes, ...] = (), args: tuple[Any, ...] = (), *, repeatable: bool = False

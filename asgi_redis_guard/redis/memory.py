@@ -6,15 +6,15 @@ The same programs run on it, in its own Lua. Nothing leaves the process and noth
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 from redis import exceptions
 
+from ..core.script import Batch
 from ..errors import ConfigurationError, OperationFailed
 from .pipeline import Loadable
-
-if TYPE_CHECKING:
-    from .program import Script
+from .program import Program
 
 
 def fake_server() -> Any:
@@ -54,7 +54,7 @@ class MemoryChannel:
         *,
         repeatable: bool = False,
         timeout: float | None = None,
-        script: Loadable | Script | None = None,
+        script: Loadable | None = None,
     ) -> asyncio.Future[Any]:
         """Run one command; the interface of `Channel.submit`."""
         future: asyncio.Future[Any] = self._loop.create_future()
@@ -63,6 +63,10 @@ class MemoryChannel:
         except exceptions.ResponseError as error:
             future.set_exception(OperationFailed(_text(error)))
         return future
+
+    def evaluate(self, program: Program, batches: Sequence[Batch], timeout: float | None = None) -> asyncio.Future[Any]:
+        """Run one round; the interface of `Channel.evaluate`."""
+        return self.submit(program.call(batches), script=program)
 
     def _run(self, args: tuple[Any, ...], script: Any) -> Any:
         if script is None:

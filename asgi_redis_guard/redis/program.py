@@ -61,7 +61,7 @@ class Program(Script):
     `repeatable` is true where every operation may run twice, `holds` where one takes something that must be given back.
     """
 
-    __slots__ = ("holds", "repeatable")
+    __slots__ = ("_head", "holds", "repeatable")
 
     def __init__(self, shape: Sequence[Place]) -> None:
         flat = [(guard, closed, kind) for guard, closed, kinds in shape for kind in kinds]
@@ -70,6 +70,9 @@ class Program(Script):
         self.repeatable = all(kind.repeatable for _, _, kind in flat)
         self.holds = any(kind.holds for _, _, kind in flat)
         super().__init__(_compose(flat))
+        keys = sum(len(kind.keys) for _, _, kind in flat)
+        args = sum(len(kind.args) for _, _, kind in flat)
+        self._head = b"*%d\r\n%b" % (3 + keys + args, _bulk(("EVALSHA", self.sha, keys)))
 
     def call(self, batches: Sequence[Batch]) -> tuple[Any, ...]:
         """Return the EVALSHA command for `batches`, which are of this shape."""
@@ -79,6 +82,22 @@ class Program(Script):
             keys += batch.keys
             args += batch.args
         return ("EVALSHA", self.sha, len(keys), *keys, *args)
+
+    def payload(self, batches: Sequence[Batch]) -> bytes:
+        """Return the same command as it goes over the wire; batches remember their part of it."""
+        wires = [batch.wire or _wire(batch) for batch in batches]
+        return b"".join([self._head, *[keys for keys, _ in wires], *[args for _, args in wires]])
+
+
+def _wire(batch: Batch) -> tuple[bytes, bytes]:
+    batch.wire = wire = (_bulk(batch.keys), _bulk(batch.args))
+    return wire
+
+
+def _bulk(words: tuple[Any, ...]) -> bytes:
+    """Return `words` as RESP bulk strings, without the header of an array."""
+    packed: bytes = hiredis.pack_command(words) if words else b"\r\n"
+    return packed[packed.index(b"\r\n") + 2 :]
 
 
 @lru_cache(maxsize=512)
