@@ -11,7 +11,8 @@ that the outermost refusal wins although all asked at once. A driver does what `
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from ..errors import GuardProtocolError, OperationFailed, RedisUnavailable
@@ -45,22 +46,22 @@ class Admissions:
     When `advance` returns None it is decided: `answer` is what the guard at `answered_by` gave, or None if all passed.
     """
 
-    # Most exchanges never touch these.
+    # Allocated when there is something to put in: objects alive while a reply is awaited are what the collector walks.
+    responders: Sequence[Responder] = ()
+    scope: Mapping[str, Any] = MappingProxyType({})
     answer: Answer | None = None
     answered_by = -1
     orphans: Sequence[Responder] = ()
     edits: Sequence[RequestEdits] = ()
     degraded: Sequence[int] = ()
+    _asked: Sequence[int] = ()
 
     def __init__(self, guards: Sequence[Guard], exchange: Exchange) -> None:
         self.exchange = exchange
-        self.responders: list[Responder] = []
-        self.scope: dict[str, Any] = {}
         self._guards = guards
         self._flows: list[Admission | None] = []
         self._steps: list[Any] = []
         self._inputs: dict[int, Any] = {}
-        self._asked: list[int] = []
         self._cursor = 0
 
     def advance(self) -> Round | Wait | Body | None:
@@ -149,10 +150,9 @@ class Admissions:
             return False
         if not guard.needs:
             return True
-        facts = self.exchange.facts
-        return all(
-            need in facts or not any(need in self._guards[i].provides for i in range(self._cursor, len(self._steps)))
-            for need in guard.needs
+        missing = guard.needs - self.exchange.facts.keys()
+        return not (
+            missing and any(missing & other.provides for other in self._guards[self._cursor : len(self._steps)])
         )
 
     def _start(self, index: int) -> Any:
@@ -191,11 +191,11 @@ class Admissions:
         if verdict.facts:
             self.exchange.facts.update(verdict.facts)
         if verdict.scope:
-            self.scope.update(verdict.scope)
+            self.scope = {**self.scope, **verdict.scope} if self.scope else verdict.scope
         if verdict.edits is not None:
             self.edits = [*self.edits, verdict.edits]
         if verdict.responder is not None:
-            self.responders.append(verdict.responder)
+            self.responders = [*self.responders, verdict.responder]
 
     def _refuse(self, index: int, answer: Answer) -> None:
         """End with `answer`; guards behind whose operations have run are heard, so that what they hold is released."""
@@ -217,7 +217,7 @@ class Admissions:
 
     def _collect(self) -> Round:
         """Put together what all guards ask that have no reply yet."""
-        asked = self._asked = []
+        asked: list[int] = []
         shape: list[Place] = []
         batches: list[Batch] = []
         for index in range(self._cursor, len(self._steps)):
@@ -226,6 +226,7 @@ class Admissions:
                 asked.append(index)
                 shape.append((index, step.closed, step.batch.kinds))
                 batches.append(step.batch)
+        self._asked = asked
         return Round(tuple(shape), batches)
 
 

@@ -53,12 +53,11 @@ class TokenSources:
 
 def _from_header(exchange: Exchange) -> list[Credential]:
     found = []
-    for name, field in exchange.scope["headers"]:
-        if name == b"authorization":
-            scheme, _, token = field.strip().partition(b" ")
-            token = token.strip()
-            if token and scheme.lower() == b"bearer":  # a scheme with nothing behind it is no credential
-                found.append(Credential(token))
+    for field in exchange.headers(b"authorization"):
+        scheme, _, token = field.strip().partition(b" ")
+        token = token.strip()
+        if token and scheme.lower() == b"bearer":  # a scheme with nothing behind it is no credential
+            found.append(Credential(token))
     return found
 
 

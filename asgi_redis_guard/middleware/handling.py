@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..core.asgi import ASGIApp, Message, Receive, Scope
@@ -15,7 +15,7 @@ from .delivery import Delivery
 from .trips import RoundTrips
 
 
-def edited_scope(scope: Scope, facts: dict[str, Any], edits: Sequence[RequestEdits]) -> Scope:
+def edited_scope(scope: Scope, facts: Mapping[str, Any], edits: Sequence[RequestEdits]) -> Scope:
     """Return the app's copy of the scope: facts added, headers and subprotocols edited. The original stays as it is."""
     if not facts and not edits:
         return scope

@@ -13,6 +13,7 @@ import warnings
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -57,7 +58,7 @@ class RedisManager:
         self.address = Address.parse(url or self.settings.redis_url)
         self.keys = Keys(self.settings.prefix)
         self._links_by_loop: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Links] = weakref.WeakKeyDictionary()
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread = 0
         self._current: Links | None = None
         self._memory: Any = fake_server() if self.address.scheme == "memory" else None
         self._embedded = EmbeddedServer() if self.address.scheme == "embedded" else None
@@ -86,10 +87,11 @@ class RedisManager:
     @property
     def links(self) -> Links:
         """The connections of the running loop."""
-        loop = asyncio.get_running_loop()
-        if loop is self._loop and self._current is not None:
+        # A thread runs one loop at a time, so that the one last seen here is the running one if it runs at all. Asking
+        # asyncio costs a system call on Python 3.11.
+        if get_ident() == self._thread and self._current is not None and self._current.loop.is_running():
             return self._current
-        return self._enter_loop(loop)
+        return self._enter_loop(asyncio.get_running_loop())
 
     def _enter_loop(self, loop: asyncio.AbstractEventLoop) -> Links:
         self._forget_closed_loops()
@@ -97,7 +99,7 @@ class RedisManager:
         if links is None:
             address = Address.parse(self._embedded.url) if self._embedded is not None else self.address
             links = self._links_by_loop[loop] = Links(loop, address, self.settings, self._memory)
-        self._loop, self._current = loop, links
+        self._thread, self._current = get_ident(), links
         return links
 
     def _forget_closed_loops(self) -> None:
@@ -129,7 +131,7 @@ class RedisManager:
         """Finish background work and close the connections of the running loop."""
         loop = asyncio.get_running_loop()
         hub, links = self._hubs.pop(loop, None), self._links_by_loop.pop(loop, None)
-        self._loop = self._current = None
+        self._current = None
         if hub is not None:
             await hub.aclose()
         if links is not None:
@@ -239,7 +241,7 @@ def _start_afresh_in_child() -> None:
             _inherited.extend((hub, *hub.abandon()))
         manager._links_by_loop.clear()
         manager._hubs.clear()
-        manager._loop = manager._current = None
+        manager._current = None
 
 
 if hasattr(os, "register_at_fork"):
