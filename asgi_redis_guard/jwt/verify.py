@@ -180,7 +180,7 @@ class Verifier:
             payload=payload,
             subject=_text(claims, "sub") or "",
             issuer=issuer or "",
-            token_id=_text(claims, "jti"),
+            token_id=_text(claims, "jti") or None,
             scopes=_scopes(claims),
             expires_at=_time(claims, "exp"),
             not_before=_time(claims, "nbf"),

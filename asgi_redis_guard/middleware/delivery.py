@@ -109,7 +109,7 @@ class Delivery:
         self._held, self._hold = None, 0
         body = b"" if self._scope.get("method") == "HEAD" else answer.body
         await self.send({"type": f"{prefix}.start", "status": answer.status, "headers": answer.headers})
-        await self.send({"type": f"{prefix}.body", "body": body})
+        await self.send({"type": f"{prefix}.body", "body": body, "more_body": False})
 
     # The head.
 
@@ -172,7 +172,8 @@ class Delivery:
             kind = "websocket.http.response.start"
         prefix = kind.removesuffix(".start")
         await self._send({"type": kind, "status": status, "headers": headers})
-        await self._send({"type": f"{prefix}.body", "body": b"" if self._scope.get("method") == "HEAD" else body})
+        body = b"" if self._scope.get("method") == "HEAD" else body
+        await self._send({"type": f"{prefix}.body", "body": body, "more_body": False})  # some test clients insist on it
 
     # The body and everything else.
 

@@ -65,7 +65,8 @@ class RedisManager:
         self._client: Redis | None = None
         self._hubs: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Hub] = weakref.WeakKeyDictionary()
         self._users = 0
-        self._audited = False
+        self._connecting = False
+        self._audit_due = self._memory is None
         _managers.add(self)
 
     @classmethod
@@ -99,6 +100,8 @@ class RedisManager:
         if links is None:
             address = Address.parse(self._embedded.url) if self._embedded is not None else self.address
             links = self._links_by_loop[loop] = Links(loop, address, self.settings, self._memory)
+            if self._audit_due and not self._connecting:
+                links.spawn(self._audit())
         self._thread, self._current = get_ident(), links
         return links
 
@@ -120,12 +123,15 @@ class RedisManager:
         """
         if self._embedded is not None:
             await asyncio.to_thread(self._embedded.start)
+        self._connecting = True  # the audit is done here, not in the background
         try:
             await self.links.connect()
             await self._audit()
         except RedisUnavailable:
             if self.settings.require_redis:
                 raise
+        finally:
+            self._connecting = False
 
     async def aclose(self) -> None:
         """Finish background work and close the connections of the running loop."""
@@ -222,11 +228,13 @@ class RedisManager:
         return await examine(self)
 
     async def _audit(self) -> None:
-        if not self._audited:
+        """Look once at how the server is set up; a server that does not answer is looked at later."""
+        if self._audit_due:
             health = await self.health()
-            self._audited = health["healthy"]
-            for name, sentence in health["warnings"].items():
-                logger.warning("[%s] %s", name, sentence)
+            if health["healthy"] and self._audit_due:
+                self._audit_due = False
+                for name, sentence in health["warnings"].items():
+                    logger.warning("[%s] %s", name, sentence)
 
     def __repr__(self) -> str:
         return f"<RedisManager {self.address}{'' if self._current is None else f': {self._current!r}'}>"
