@@ -80,12 +80,15 @@ class Admissions:
                     steps[self._cursor] = self._resume(self._cursor, self._inputs.pop(self._cursor))
                 else:
                     break
-            if len(steps) < len(guards) and self._start_more() and steps[self._cursor].__class__ is not Ask:
-                continue
             if self._cursor == len(guards):
                 return None
+            if len(steps) < len(guards):
+                self._start_more()
             step = steps[self._cursor]
-            return self._collect() if step.__class__ is Ask else step
+            if step.__class__ is Ask:
+                return self._collect()
+            if step.__class__ is Wait or step.__class__ is Body:
+                return step
 
     def replied(self, raw: Sequence[Any]) -> None:
         """Take the program's reply to the round that `advance` returned."""
@@ -133,15 +136,14 @@ class Admissions:
             self._flows[index] = None
             return unavailable("a service this request depends on is away")
 
-    def _start_more(self) -> bool:
-        """Start guards as far as they can start now; true if there is one at the cursor now."""
+    def _start_more(self) -> None:
+        """Start guards as far as they can start now; the one at the cursor always can."""
         guards, steps = self._guards, self._steps
         while len(steps) < len(guards) and (len(steps) == self._cursor or self._may_start(guards[len(steps)])):
             step = self._start(len(steps))
             steps.append(step)
             if step.__class__ is not Ask and step.__class__ is not Pass:
                 break  # an answer, or something that has to wait for its turn: nothing behind it starts
-        return self._cursor < len(steps)
 
     def _may_start(self, guard: Guard) -> bool:
         """Tell whether `guard` may start beside undecided guards: nothing that it needs is to come from them."""

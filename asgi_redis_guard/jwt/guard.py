@@ -43,7 +43,8 @@ class JWTAuth(Guard):
     patterns that need no token. `optional`: no token is no fault, a bad one is.
 
     `revocation`: ask the blacklist. `without_jti`: `hash` knows a token without `jti` by what was signed, `refuse`
-    refuses it. `max_lifetime`: seconds; longer-lived tokens are refused, since they could outlive a user's cutoff.
+    refuses it. `max_lifetime`: seconds; tokens that live longer or have no `exp` are refused, since they could outlive
+    a revocation.
     `on_outage`: `closed` answers 503 while Redis is away, `open` lets unrevoked and revoked tokens pass.
     `on_refused(exchange, answer)` may return another answer. `cache_size`: verified tokens that are remembered.
     Raises `ConfigurationError`.

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import orjson
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from jwt import PyJWK
@@ -76,15 +77,25 @@ class KeySet:
 
 
 def _each(keys: Any) -> list[tuple[str | None, KeyLike]]:
+    if isinstance(keys, str | bytes):
+        parsed = _jwk_text(keys)
+        return _each(parsed) if parsed is not None else [(None, keys)] if keys else []
     if isinstance(keys, Mapping):
         if "kty" in keys:
             return [(None, keys)]
-        if isinstance(keys.get("keys"), list):
-            return [(None, key) for key in keys["keys"]]
+        if isinstance(keys.get("keys"), list):  # RFC 7517 §4.2: those for encryption are not for us
+            return [(None, key) for key in keys["keys"] if not isinstance(key, Mapping) or key.get("use") != "enc"]
         return [(str(kid), key) for kid, key in keys.items()]
-    if isinstance(keys, str | bytes):
-        return [(None, keys)] if keys else []
     return [(None, key) for key in keys]
+
+
+def _jwk_text(text: str | bytes) -> Mapping[str, Any] | None:
+    """Return the JWK or JWK set that `text` is, as it stands in an environment variable, or None."""
+    try:
+        parsed = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return None
+    return parsed if isinstance(parsed, dict) and ("kty" in parsed or isinstance(parsed.get("keys"), list)) else None
 
 
 def _prepare(raw: Any, kid: str | None, wanted: tuple[str, ...]) -> VerifyKey:
@@ -126,9 +137,11 @@ def _check_secret(material: bytes) -> None:
 
 
 def _from_jwk(raw: Mapping[str, Any], kid: str | None, wanted: tuple[str, ...]) -> VerifyKey:
+    if raw.get("use") == "enc":
+        raise ConfigurationError("key (GUARD_JWT_KEY): a JWK for encryption given; one for signatures is needed")
     try:
         jwk = PyJWK(dict(raw))
-    except (PyJWTError, ValueError, TypeError, KeyError) as error:
+    except (PyJWTError, ValueError, TypeError, KeyError, NotImplementedError) as error:
         raise ConfigurationError(f"key (GUARD_JWT_KEY): not a usable JWK ({type(error).__name__})") from None
     material = jwk.key
     family = ("HS256", "HS384", "HS512") if isinstance(material, bytes) else _family(material)

@@ -114,7 +114,7 @@ class Verifier:
         if issued is not None and issued > now + leeway:
             raise TokenRefused("The access token was issued in the future")
         most = self.rules.max_lifetime
-        if most is not None and expires is not None and expires - (now if issued is None else issued) > most:
+        if most is not None and (math.inf if expires is None else expires) - (now if issued is None else issued) > most:
             raise TokenRefused("The access token is valid for longer than is accepted here")
 
     def _remember(self, known: bytes, verified: VerifiedToken) -> None:
@@ -137,7 +137,7 @@ class Verifier:
         if wanted is None:
             return
         given = header.get("typ")
-        if not isinstance(given, str) or given.lower().removeprefix("application/") != wanted.lower():
+        if not isinstance(given, str) or _media_type(given) != _media_type(wanted):
             raise TokenRefused("The access token is of another type")
 
     def _decode(self, token: bytes) -> dict[str, Any]:
@@ -187,6 +187,11 @@ class Verifier:
             issued_at=_time(claims, "iat"),
             signed=signed,
         )
+
+
+def _media_type(typ: str) -> str:
+    """RFC 7515 §4.1.9: the prefix may be left out, and case does not matter."""
+    return typ.lower().removeprefix("application/")
 
 
 def _text(claims: Mapping[str, Any], name: str) -> str | None:
