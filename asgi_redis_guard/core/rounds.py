@@ -165,21 +165,23 @@ class Admissions:
         if guard.applies(exchange):
             flow = guard.admit(exchange)
             try:
-                step = next(flow)
+                step = self._checked(index, next(flow))
             except StopIteration as stop:
                 flow, step = None, self._verdict(index, stop.value)
-            else:
-                if step.__class__ is not Ask:
-                    self._checked(index, step)
         else:
             step = guard.exempted(exchange)
         self._flows.append(flow)
-        if (step.__class__ is Ask or step.__class__ is Pass) and step.facts:
+        if step.__class__ is Pass and step.facts:
             exchange.facts.update(step.facts)
         return step
 
     def _checked(self, index: int, step: Any) -> Any:
-        if step.__class__ is Ask or step.__class__ is Wait or step.__class__ is Body:
+        """Return what a guard yielded, with the facts published that it knows before any reply."""
+        if step.__class__ is Ask:
+            if step.facts:
+                self.exchange.facts.update(step.facts)
+            return step
+        if step.__class__ is Wait or step.__class__ is Body:
             return step
         raise GuardProtocolError(f"{self._guards[index]!r} yielded {step!r}; allowed are Ask, Wait and Body")
 
