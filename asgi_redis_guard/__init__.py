@@ -4,6 +4,7 @@ from .core.client_ip import TrustedProxies
 from .core.exchange import Exchange
 from .core.guard import (
     PASS,
+    Admission,
     Answer,
     Ask,
     Body,
@@ -16,11 +17,12 @@ from .core.guard import (
     Pass,
     RequestEdits,
     Responder,
+    Verdict,
     Wait,
     WaitTimeout,
 )
 from .core.problem import problem
-from .core.script import Operation, OperationKind, Reply
+from .core.script import Batch, Operation, OperationKind, Reply
 from .errors import (
     ConfigurationError,
     GuardError,
@@ -47,8 +49,10 @@ __version__ = "0.1.0"
 
 __all__ = [
     "PASS",
+    "Admission",
     "Answer",
     "Ask",
+    "Batch",
     "Body",
     "BodyTooLarge",
     "Close",
@@ -84,6 +88,7 @@ __all__ = [
     "RevocationList",
     "Settings",
     "TrustedProxies",
+    "Verdict",
     "VerifiedUser",
     "Wait",
     "WaitTimeout",

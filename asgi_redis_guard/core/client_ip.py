@@ -84,8 +84,9 @@ class TrustedProxies:
         return any(address in network for network in self._networks if network.version == address.version)
 
     def _of_text(self, host: str) -> str | None:
+        """An address in its canonical form; a name that the server made up (test clients do) as it is."""
         address = parse(host)
-        return self._canonical(address) if address is not None else None
+        return self._canonical(address) if address is not None else host or None
 
     def _canonical(self, address: Address) -> str:
         if address.version == 6 and self._prefix < 128:

@@ -30,6 +30,6 @@ def is_cross_origin(exchange: Exchange, trusted: frozenset[str] = frozenset()) -
         return False
     host = (exchange.header(b"host") or b"").decode("latin-1").lower()
     try:
-        return urlsplit(origin).netloc.lower() != host
+        return not host or urlsplit(origin).netloc.lower() != host
     except ValueError:
         return True

@@ -11,6 +11,7 @@ that the outermost refusal wins although all asked at once. A driver does what `
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -20,6 +21,8 @@ from .exchange import Exchange
 from .guard import Admission, Answer, Ask, Body, Guard, Pass, RequestEdits, Responder, Wait
 from .problem import unavailable
 from .script import Batch, OperationKind, Reply
+
+logger = logging.getLogger("asgi_redis_guard.core")
 
 
 class Round(NamedTuple):
@@ -114,10 +117,7 @@ class Admissions:
 
     def abandon(self) -> None:
         """Let every guard that has its reply decide, and close the others: nobody will be answered."""
-        for index in range(self._cursor, len(self._steps)):
-            step = self._heard(index)
-            if step.__class__ is Pass and step.responder is not None:
-                self.orphans = [*self.orphans, step.responder]
+        self._hear(self._cursor)
 
     def _resume(self, index: int, value: Any) -> Any:
         flow = self._flows[index]
@@ -154,7 +154,12 @@ class Admissions:
             return True
         missing = guard.needs - self.exchange.facts.keys()
         return not (
-            missing and any(missing & other.provides for other in self._guards[self._cursor : len(self._steps)])
+            missing
+            and any(
+                missing & self._guards[index].provides
+                for index in range(self._cursor, len(self._steps))
+                if self._steps[index].__class__ is not Pass  # one that has passed has told what it knows
+            )
         )
 
     def _start(self, index: int) -> Any:
@@ -168,8 +173,12 @@ class Admissions:
                 step = self._checked(index, next(flow))
             except StopIteration as stop:
                 flow, step = None, self._verdict(index, stop.value)
+            except TypeError:
+                if hasattr(flow, "send"):
+                    raise
+                raise GuardProtocolError(f"{guard!r} admits with {flow!r}; allowed is a generator") from None
         else:
-            step = guard.exempted(exchange)
+            step = self._verdict(index, guard.exempted(exchange))
         self._flows.append(flow)
         if step.__class__ is Pass and step.facts:
             exchange.facts.update(step.facts)
@@ -204,8 +213,16 @@ class Admissions:
     def _refuse(self, index: int, answer: Answer) -> None:
         """End with `answer`; guards behind whose operations have run are heard, so that what they hold is released."""
         self.answer, self.answered_by = answer, index
-        for behind in range(index + 1, len(self._steps)):
-            step = self._heard(behind)
+        self._hear(index + 1)
+
+    def _hear(self, first: int) -> None:
+        """Hear the guards from `first` on, whose word no longer counts; one that fails now changes nothing."""
+        for index in range(first, len(self._steps)):
+            try:
+                step = self._heard(index)
+            except Exception:
+                logger.exception("%r failed after the exchange had been decided", self._guards[index])
+                continue
             if step.__class__ is Pass and step.responder is not None:
                 self.orphans = [*self.orphans, step.responder]
 

@@ -23,7 +23,7 @@ from ..errors import ConfigurationError, RedisUnavailable
 from .credentials import BadCredentials, Credential, TokenSources
 from .keys import KeyLike, KeySet
 from .policy import MAX_LEEWAY, MAX_LIFETIME, Challenges
-from .user import ANONYMOUS_SCOPE, VerifiedUser
+from .user import ANONYMOUS, VerifiedUser
 from .verify import ClaimRules, TokenRefused, VerifiedToken, Verifier
 
 TOKEN = OperationKind.load(__package__, "token.lua")
@@ -84,7 +84,8 @@ class JWTAuth(Guard):
         realm: str = "api",
         name: str = "jwt",
     ) -> None:
-        _check(leeway, without_jti, on_outage, max_size, realm)
+        wanted = tuple(" ".join(_words(scopes)).split())
+        _check(leeway, without_jti, on_outage, max_size, realm, wanted)
         issuers = _words(issuer)
         rules = ClaimRules(
             issuers=frozenset(issuers),
@@ -100,7 +101,7 @@ class JWTAuth(Guard):
         self.verifier = Verifier(KeySet(key, _words(algorithms)), rules, max_size=max_size, cache_size=cache_size)
         self._sources = TokenSources(cookie.encode() if cookie else None, query, subprotocol)
         self._origins = frozenset(_words(origins))
-        self._scopes = _words(scopes)
+        self._scopes = wanted
         self._optional = optional
         self._revocation = revocation
         self._several_issuers = len(issuers) > 1
@@ -117,6 +118,8 @@ class JWTAuth(Guard):
         credential, token = found
         if credential is None or token is None:
             return self.exempted(exchange)
+        if self._scopes and not set(self._scopes).issubset(token.scopes):
+            return self._refuse(exchange, self._challenges.insufficient(self._scopes))
         revocation_id = self._revocation_id(token)
         facts = {"user": VerifiedUser(token, revocation_id), "auth": AuthCredentials(token.scopes)}
         if self._revocation:
@@ -131,13 +134,11 @@ class JWTAuth(Guard):
             else:
                 if not all(reply.passed for reply in replies):
                     return self._refuse(exchange, self._challenges.invalid("The access token was revoked"))
-        if self._scopes and not set(self._scopes).issubset(token.scopes):
-            return self._refuse(exchange, self._challenges.insufficient(self._scopes))
         return Pass(facts, scope=facts, edits=credential.edits)
 
     def exempted(self, exchange: Exchange) -> Pass:
         """Let it pass as nobody, so that `request.user` is there; what another middleware has established stays."""
-        return Pass(scope={name: value for name, value in ANONYMOUS_SCOPE.items() if name not in exchange.scope})
+        return Pass(scope={name: make() for name, make in ANONYMOUS.items() if name not in exchange.scope})
 
     def _authenticate(self, exchange: Exchange) -> tuple[Credential | None, VerifiedToken | None] | Answer:
         """Find and verify the token without Redis; both are None if there is none and none is needed."""
@@ -184,7 +185,7 @@ def _words(given: str | Iterable[str] | None) -> tuple[str, ...]:
     return () if given is None else (given,) if isinstance(given, str) else tuple(given)
 
 
-def _check(leeway: float, without_jti: str, on_outage: str, max_size: int, realm: str) -> None:
+def _check(leeway: float, without_jti: str, on_outage: str, max_size: int, realm: str, scopes: tuple[str, ...]) -> None:
     faults = []
     if not 0 <= leeway <= MAX_LEEWAY:
         faults.append(f"leeway (GUARD_JWT_LEEWAY): {leeway} given; allowed are 0 to {MAX_LEEWAY:g} seconds")
@@ -198,4 +199,9 @@ def _check(leeway: float, without_jti: str, on_outage: str, max_size: int, realm
         faults.append(
             "realm: given with quotes, backslashes or characters that are not ASCII; allowed is printable ASCII"
         )
+    faults += [
+        f"scopes: {scope!r} given; allowed are printable ASCII without quotes and backslashes (RFC 6749 §3.3)"
+        for scope in scopes
+        if not re.fullmatch(r"[!#-\[\]-~]+", scope)
+    ]
     ConfigurationError.raise_for(faults)

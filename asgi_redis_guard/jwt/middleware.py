@@ -7,6 +7,7 @@ from typing import Literal, TypedDict, Unpack
 
 from ..core.asgi import ASGIApp
 from ..core.guard import OnRefused
+from ..errors import ConfigurationError
 from ..middleware.engine import GuardMiddleware
 from ..observability.events import Hook
 from ..redis.manager import RedisManager
@@ -55,4 +56,6 @@ class JWTAuthMiddleware(GuardMiddleware):
         hooks: Iterable[Hook] = (),
         **options: Unpack[JWTAuthOptions],
     ) -> None:
+        if policy is not None and options:
+            raise ConfigurationError(f"policy: given together with {', '.join(options)}; allowed is one or the other")
         super().__init__(app, (policy or JWTAuth(**options),), redis=redis, hooks=hooks)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -55,4 +56,5 @@ class VerifiedUser(BaseUser):
         return f"<VerifiedUser {self.identity!r}>"
 
 
-ANONYMOUS_SCOPE = {"user": UnauthenticatedUser(), "auth": AuthCredentials()}
+#: What makes the scope of a request by nobody; anew for each, for an app may change what it gets.
+ANONYMOUS: dict[str, Callable[[], Any]] = {"user": UnauthenticatedUser, "auth": AuthCredentials}

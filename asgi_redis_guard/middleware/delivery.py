@@ -13,8 +13,8 @@ from typing import Literal
 
 from ..core.asgi import Headers, Message, Scope, Send
 from ..core.guard import Answer, Asking, Head, Outcome, Responder
-from ..core.problem import problem
-from ..errors import ResponseAborted
+from ..core.problem import problem, unavailable
+from ..errors import RedisUnavailable, ResponseAborted
 from .ending import end_all
 from .trips import RoundTrips, finish
 
@@ -57,6 +57,7 @@ class Delivery:
     _replaced_by = -1
     _dropping = False
     _trailers = False
+    _unfinished = False
     started = False
     ended = False
     disconnected = False
@@ -119,8 +120,7 @@ class Delivery:
             await self._edit(head)
         except Exception as error:
             self.failure = error
-            logger.exception("a responder failed before the head was sent")
-            answer = problem(500, "responder_failed", "The response could not be completed.")
+            answer = _instead(error)
             await self._send_replacement(message, answer.status, answer.headers, answer.body)
             return
         self.status = head.status
@@ -134,6 +134,7 @@ class Delivery:
         if "status" in message:
             out["status"] = head.status
         self.started = True
+        self._unfinished = message["type"] == "http.response.start"
         await self._send(out)
 
     async def _edit(self, head: Head) -> None:
@@ -178,7 +179,7 @@ class Delivery:
     # The body and everything else.
 
     async def _body(self, message: Message) -> None:
-        more = bool(message.get("more_body", False))
+        more = self._unfinished = bool(message.get("more_body", False))
         if self._held is not None:
             self._kept.append(message.get("body", b""))
             self._size += len(self._kept[-1])
@@ -218,6 +219,7 @@ class Delivery:
             await self._release_held(None)
         if not self._dropping:
             await self._send(message)
+        self._unfinished = False  # as far as can be told from here
         last_trailers = kind == "http.response.trailers" and not message.get("more_trailers", False)
         if kind in ("websocket.close", "http.response.pathsend") or last_trailers:
             self.end()
@@ -239,4 +241,18 @@ class Delivery:
             return Outcome("error", self.status, error or self.failure)
         if self.disconnected:
             return Outcome("disconnect", self.status)
-        return Outcome(self._kind, self.status)
+        return Outcome(self._kind if self._is_whole() else "error", self.status)
+
+    def _is_whole(self) -> bool:
+        """Tell whether the client has all of a response, not only what the app cared to send of it."""
+        if self._dropping:
+            return True
+        return self._held is None and not self._unfinished and (self.started or self._scope["type"] == "websocket")
+
+
+def _instead(error: Exception) -> Answer:
+    """Return what the client gets because a responder failed before the head was sent."""
+    if isinstance(error, RedisUnavailable):  # the breaker has its own line in the log
+        return unavailable("A service that this response depends on is away.")
+    logger.error("a responder failed before the head was sent", exc_info=error)
+    return problem(500, "responder_failed", "The response could not be completed.")

@@ -34,6 +34,8 @@ async def _end_round(flows: list[Asking], trips: RoundTrips) -> None:
     for flow, result in await trips.converse(flows):
         try:
             finish(flow, result)
+        except RedisUnavailable as error:  # the breaker has its own line in the log
+            logger.debug("the end of a responder was not done: %s", error)
         except Exception:
             logger.exception("the end of a responder failed")
 
@@ -47,7 +49,7 @@ def give_up(admissions: Admissions, trips: RoundTrips, outcome: Outcome) -> None
     if late is not None:
         trips.manager.spawn(_give_up_late(admissions, trips, outcome, late))
     else:
-        end_all([*admissions.responders, *admissions.orphans], outcome, trips)
+        _abandon(admissions, trips, outcome)
 
 
 async def _give_up_late(
@@ -57,5 +59,9 @@ async def _give_up_late(
         admissions.replied(await late)
     except RedisUnavailable as error:
         admissions.failed(error)
+    _abandon(admissions, trips, outcome)
+
+
+def _abandon(admissions: Admissions, trips: RoundTrips, outcome: Outcome) -> None:
     admissions.abandon()
     end_all([*admissions.responders, *admissions.orphans], outcome, trips)

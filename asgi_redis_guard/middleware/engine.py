@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from os import urandom
 from typing import Any, ClassVar, Literal
 
@@ -42,6 +42,9 @@ class GuardMiddleware:
     """
 
     fusible: ClassVar[bool] = True
+
+    #: What is known from the start: in a background run, the facts of the guards that are not in it.
+    _facts: Mapping[str, Any] | None = None
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -94,6 +97,8 @@ class GuardMiddleware:
         manager = self._manager or self.manager
         trips = RoundTrips(manager)
         admissions = Admissions(self.guards, Exchange(scope, self._clock(), urandom, manager.keys))
+        if self._facts:
+            admissions.exchange.facts.update(self._facts)
         try:
             step = admissions.advance()
             while step is not None:
@@ -104,7 +109,7 @@ class GuardMiddleware:
                         admissions.failed(error)
                     trips.late = None
                 else:
-                    receive = await self._fetch(admissions, step, receive)
+                    receive = await self._fetch(admissions, trips, step, receive)
                 step = admissions.advance()
         except ClientGone:
             return give_up(admissions, trips, Outcome("disconnect"))
@@ -124,15 +129,16 @@ class GuardMiddleware:
         else:
             await self.app(scope, receive, send)
 
-    async def _fetch(self, admissions: Admissions, step: Wait | Body, receive: Receive) -> Receive:
+    async def _fetch(self, admissions: Admissions, trips: RoundTrips, step: Wait | Body, receive: Receive) -> Receive:
         """Get a guard what it waits for; return what the app reads the request from."""
-        if isinstance(step, Body):
-            return await self._read(admissions, step, receive)
-        try:
-            admissions.resumed(await wait_for(step))
-        except WaitTimeout as error:
-            admissions.thrown(error)
-        return receive
+        with trips.paused():
+            if isinstance(step, Body):
+                return await self._read(admissions, step, receive)
+            try:
+                admissions.resumed(await wait_for(step))
+            except WaitTimeout as error:
+                admissions.thrown(error)
+            return receive
 
     async def _proceed(self, admissions: Admissions, trips: RoundTrips, receive: Receive, send: Send) -> None:
         """Send the answer, or run the app with what the guards have found."""
@@ -165,24 +171,28 @@ class GuardMiddleware:
         if answer is None:
             return
         end_all(admissions.orphans, Outcome("refused"), trips)
-        if admissions.exchange.is_websocket:
-            await receive()  # websocket.connect: a server may want it taken before it is answered
         delivery = Delivery(scope, admissions.responders, trips, send, "refused")
         try:
+            if admissions.exchange.is_websocket:
+                await receive()  # websocket.connect: a server may want it taken before it is answered
             await delivery.answer(answer)
         except BaseException as error:
             delivery.end(error)
             raise
         delivery.end()
         if answer.background is not None:
-            app = self._behind(admissions.answered_by)
+            app = self._behind(admissions)
             copy = edited_scope(scope, admissions.scope, admissions.edits)
             trips.manager.spawn(run_detached(app, copy, [answer.background], trips))
 
-    def _behind(self, place: int) -> ASGIApp:
-        """Return the app with only the guards behind `place` around it."""
-        guards = self.guards[place + 1 :]
-        return GuardMiddleware(self.app, guards, redis=self._redis, clock=self._clock) if guards else self.app
+    def _behind(self, admissions: Admissions) -> ASGIApp:
+        """Return the app with only the guards around it that stand behind the one that answered."""
+        guards = self.guards[admissions.answered_by + 1 :]
+        if not guards:
+            return self.app
+        behind = GuardMiddleware(self.app, guards, redis=self._redis, clock=self._clock)
+        behind._facts = admissions.exchange.facts
+        return behind
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {describe(self.guards)} around {self.app!r}>"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,8 @@ from ..core.guard import Answer, Close, RequestEdits, Responder, Wait, WaitTimeo
 from ..errors import RedisUnavailable, ResponseAborted
 from .delivery import Delivery
 from .trips import RoundTrips
+
+logger = logging.getLogger("asgi_redis_guard.middleware")
 
 
 def edited_scope(scope: Scope, facts: Mapping[str, Any], edits: Sequence[RequestEdits]) -> Scope:
@@ -26,7 +29,7 @@ def edited_scope(scope: Scope, facts: Mapping[str, Any], edits: Sequence[Request
             *edit.add_headers,
         ]
         if edit.drop_subprotocols:
-            copy["subprotocols"] = [name for name in copy["subprotocols"] if name not in edit.drop_subprotocols]
+            copy["subprotocols"] = [name for name in copy.get("subprotocols", ()) if name not in edit.drop_subprotocols]
     return copy
 
 
@@ -35,6 +38,7 @@ class Handling:
 
     _answer: Answer | None = None
     _task: asyncio.Task[Any] | None = None
+    _cancelling = 0
 
     def __init__(
         self,
@@ -51,33 +55,42 @@ class Handling:
         self._receive = receive
         self._responders = responders
         self._delivery = delivery
-        for place in delivery.hooks.binds:
-            responders[place].bind(self)
 
     async def run(self) -> None:
         """Run the app to its end; responders get theirs whatever happens."""
         delivery = self._delivery
-        receive = self.receive if delivery.hooks.watches else self._receive
-        if delivery.hooks.binds:
-            self._task = asyncio.current_task()
         try:
-            await self._app(self._scope, receive, delivery.send)
-        except asyncio.CancelledError as error:
-            if not self._was_ours():
-                delivery.end(error)
-                raise
-            await self._answer_instead()
+            if delivery.hooks.binds:
+                self._bind()
+            await self._run_app()
+            if delivery.aborted:
+                raise ResponseAborted("a responder failed while the body was sent") from delivery.failure
         except BaseException as error:
             delivery.end(error)
             raise
-        else:
-            if self._answer is not None:
-                await self._absorb()
         finally:
             self._task = None
         delivery.end()
-        if delivery.aborted:
-            raise ResponseAborted("a responder failed while the body was sent") from delivery.failure
+
+    def _bind(self) -> None:
+        self._task = asyncio.current_task()
+        self._cancelling = self._task.cancelling() if self._task is not None else 0
+        for place in self._delivery.hooks.binds:
+            self._responders[place].bind(self)
+
+    async def _run_app(self) -> None:
+        receive = self.receive if self._delivery.hooks.watches else self._receive
+        try:
+            await self._app(self._scope, receive, self._delivery.send)
+        except asyncio.CancelledError:
+            if not self._was_ours():
+                raise
+            await self._answer_instead()
+        else:
+            if self._answer is not None:
+                await self._absorb()
+                if not self._delivery.started:
+                    await self._answer_instead()
 
     async def receive(self) -> Message:
         """The `receive` that the app gets: disconnects are noted, WebSocket messages shown to responders."""
@@ -103,7 +116,7 @@ class Handling:
             if seen is None or isinstance(seen, Close):
                 break
             step = self._responders[place].receive(seen)
-            seen = await self._drive(step) if inspect.isgenerator(step) else step  # type: ignore[assignment]
+            seen = await self._drive(step) if inspect.isgenerator(step) else step
         return seen
 
     async def _drive(self, flow: Any) -> Message | Close | None:
@@ -144,20 +157,20 @@ class Handling:
 
     def _was_ours(self) -> bool:
         """Tell whether the cancellation that arrived is the one that was asked for here, and take it back."""
-        return self._answer is not None and self._task is not None and self._task.uncancel() == 0
+        return self._answer is not None and self._task is not None and self._task.uncancel() <= self._cancelling
 
     async def _absorb(self) -> None:
-        """Take a cancellation back that the app swallowed, or that came as it returned: the server must not see it."""
-        if self._task is not None and self._task.cancelling():
-            with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.sleep(0)
-            self._task.uncancel()
+        """Take a cancellation back that the app swallowed, or that came as it returned; the server's own goes on."""
+        if self._task is None or self._task.cancelling() <= self._cancelling:
+            return
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(0)
+        if self._task.uncancel() > self._cancelling:
+            raise asyncio.CancelledError
 
     async def _answer_instead(self) -> None:
         delivery, answer = self._delivery, self._answer
         if answer is None or delivery.started:
-            delivery.failure = delivery.failure or ResponseAborted("the handler was cancelled")
-            delivery.end()
             raise ResponseAborted("the handler was cancelled after its response had begun")
         await delivery.answer(answer)
 
@@ -172,7 +185,10 @@ async def wait_for(step: Wait) -> Any:
 
 
 async def run_detached(app: ASGIApp, scope: Scope, responders: Sequence[Responder], trips: RoundTrips) -> None:
-    """Run `app` with an empty request body and nobody to send to; only `responders` see the response."""
+    """Run `app` with an empty request body and nobody to send to; only `responders` see the response.
+
+    What goes wrong is logged: nobody awaits it.
+    """
     asked = False
     never: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
 
@@ -187,4 +203,9 @@ async def run_detached(app: ASGIApp, scope: Scope, responders: Sequence[Responde
         """Nobody listens."""
 
     scope = dict(scope)
-    await Handling(app, scope, responders, trips, receive, Delivery(scope, responders, trips, send)).run()
+    try:
+        await Handling(app, scope, responders, trips, receive, Delivery(scope, responders, trips, send)).run()
+    except ResponseAborted as error:
+        logger.debug("a background run was given up: %s", error)
+    except Exception:
+        logger.exception("the app failed in a background run")

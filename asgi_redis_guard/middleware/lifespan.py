@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..core.asgi import ASGIApp, Message, Receive, Scope, Send
+from ..errors import GuardError
 from ..redis.manager import RedisManager
 
 _OVER = ("lifespan.shutdown.complete", "lifespan.shutdown.failed", "lifespan.startup.failed")
@@ -10,7 +11,7 @@ _OVER = ("lifespan.shutdown.complete", "lifespan.shutdown.failed", "lifespan.sta
 
 async def guard_lifespan(app: ASGIApp, manager: RedisManager, scope: Scope, receive: Receive, send: Send) -> None:
     """Pass the protocol through to `app`, with the manager open for as long as the app runs."""
-    entered = False
+    entered = refused = False
 
     async def leave() -> None:
         nonlocal entered
@@ -19,17 +20,23 @@ async def guard_lifespan(app: ASGIApp, manager: RedisManager, scope: Scope, rece
             await manager.__aexit__(None, None, None)
 
     async def connected_receive() -> Message:
-        nonlocal entered
+        nonlocal entered, refused
         message = await receive()
         if message["type"] == "lifespan.startup" and not entered:
-            await manager.__aenter__()
             entered = True
+            try:
+                await manager.__aenter__()
+            except GuardError as error:  # servers take a mere exception for "no lifespan here" and start all the same
+                refused = True
+                await send({"type": "lifespan.startup.failed", "message": str(error)})
+                raise
         return message
 
     async def closing_send(message: Message) -> None:
         if message["type"] in _OVER:
             await leave()
-        await send(message)
+        if not refused:
+            await send(message)
 
     try:
         await app(scope, connected_receive, closing_send)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from ..core.guard import Ask, Asking
@@ -50,6 +51,16 @@ class RoundTrips:
             results.append(replies)
         return results
 
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Take what happens meanwhile (a wait, the reading of a body) off the time that Redis has used up."""
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            if self._started:
+                self._started += time.monotonic() - began
+
     def left(self) -> float | None:
         """Seconds left for rounds of the admission, None for the whole timeout (the first); raises `RedisTimeout`."""
         now = time.monotonic()
@@ -64,20 +75,32 @@ class RoundTrips:
     async def converse(self, flows: Sequence[Asking]) -> list[tuple[Asking, Any]]:
         """Ask what responders' generators want, in one round trip; return each with its replies or the error.
 
-        A generator that asks nothing is through and is left out.
+        A generator that asks nothing is through and is left out. One that fails before it asks has its own error.
         """
-        asks = [(flow, ask) for flow in flows if (ask := _first(flow)) is not None]
-        if not asks:
-            return []
-        results = await self.ask([ask for _, ask in asks])
-        return [(flow, result) for (flow, _), result in zip(asks, results, strict=True)]
+        asking: list[Asking] = []
+        asks: list[Ask] = []
+        failed: list[tuple[Asking, Any]] = []
+        for flow in flows:
+            try:
+                ask = _first(flow)
+            except Exception as error:
+                failed.append((flow, error))
+            else:
+                if ask is not None:
+                    asking.append(flow)
+                    asks.append(ask)
+        results = await self.ask(asks) if asks else []
+        return [*failed, *zip(asking, results, strict=True)]
 
 
 def _first(flow: Asking) -> Ask | None:
     try:
-        return next(flow)
+        ask = next(flow)
     except StopIteration:
         return None
+    if ask.__class__ is not Ask:
+        raise GuardProtocolError(f"{flow!r} yielded {ask!r}; a responder may yield an Ask")
+    return ask
 
 
 def finish(flow: Asking, result: Any) -> None:

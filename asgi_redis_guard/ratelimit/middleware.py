@@ -8,6 +8,7 @@ from typing import Literal, TypedDict, Unpack
 from ..core.asgi import ASGIApp
 from ..core.client_ip import TrustedProxies
 from ..core.guard import OnRefused
+from ..errors import ConfigurationError
 from ..middleware.engine import GuardMiddleware
 from ..observability.events import Hook
 from ..redis.manager import RedisManager
@@ -46,4 +47,7 @@ class RateLimitMiddleware(GuardMiddleware):
         hooks: Iterable[Hook] = (),
         **options: Unpack[RateLimitOptions],
     ) -> None:
+        if policy is not None and (limits or options):
+            given = ", ".join([*limits, *options])
+            raise ConfigurationError(f"policy: given together with {given}; allowed is one or the other")
         super().__init__(app, (policy or RateLimit(*limits, **options),), redis=redis, hooks=hooks)

@@ -7,7 +7,6 @@ import contextlib
 import shutil
 import socket
 import subprocess  # the server is a child process
-import sys
 import tempfile
 import time
 
@@ -22,6 +21,7 @@ class EmbeddedServer:
     def __init__(self) -> None:
         self._directory: str | None = None
         self._process: subprocess.Popen[bytes] | None = None
+        self._watchdog: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
@@ -43,14 +43,18 @@ class EmbeddedServer:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,  # Ctrl-C is for the app; it stops the server on its way out
-            preexec_fn=_end_with_parent if sys.platform == "linux" else None,
         )
+        self._watchdog = _end_with_this_process(self._process.pid)
         atexit.register(self.stop)
         self._wait_until_ready(path)
 
     def stop(self) -> None:
         """End the child and remove its directory; safe to call twice."""
         atexit.unregister(self.stop)
+        watchdog, self._watchdog = self._watchdog, None
+        if watchdog is not None:
+            watchdog.kill()
+            watchdog.communicate()
         process, self._process = self._process, None
         if process is not None and process.poll() is None:
             process.terminate()
@@ -89,10 +93,12 @@ def _binary() -> str:
     return str(get_binary_path())
 
 
-def _end_with_parent() -> None:
-    """Ask the kernel to end this child when its parent dies, however it dies."""
-    import ctypes
-    import signal
-
-    pr_set_pdeathsig = 1
-    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
+def _end_with_this_process(pid: int) -> subprocess.Popen[bytes]:
+    """Start a shell that ends `pid` once the pipe to it is closed: however this process dies, the kernel closes it."""
+    return subprocess.Popen(  # noqa: S603  (fixed text, a number)
+        ["/bin/sh", "-c", 'read -r _; kill "$0"', str(pid)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
