@@ -22,7 +22,7 @@ from .core.guard import (
     WaitTimeout,
 )
 from .core.problem import problem
-from .core.script import Batch, Operation, OperationKind, Reply
+from .core.script import Batch, Operation, OperationKind, Replies, Reply
 from .errors import (
     ConfigurationError,
     GuardError,
@@ -80,6 +80,7 @@ __all__ = [
     "RedisOverloaded",
     "RedisTimeout",
     "RedisUnavailable",
+    "Replies",
     "Reply",
     "RequestEdits",
     "Responder",

@@ -5,7 +5,6 @@ Nothing is read at import. Secrets are `SecretStr`: they appear in no repr, log 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
@@ -24,13 +23,14 @@ def _env(*names: str) -> Any:
 
 
 class Settings(BaseSettings):
-    """All options. Lists are comma-separated in the environment.
+    """All options: keywords are the names of the fields, variables their aliases. Lists are comma-separated there.
 
     The connection is `REDIS_URL`, else `REDIS_PRIVATE_URL`, else it is put together from `REDIS_HOST`, `REDIS_PORT`,
     `REDIS_USERNAME`, `REDIS_PASSWORD`, `REDIS_DB` and `REDIS_SSL`. Times are in seconds.
     """
 
     model_config = SettingsConfigDict(
+        env_prefix="GUARD_",  # or pydantic-settings would read HOST, PORT, USERNAME … where there is no REDIS_…
         env_file=".env",
         extra="ignore",
         populate_by_name=True,
@@ -39,55 +39,49 @@ class Settings(BaseSettings):
         env_ignore_empty=True,
     )
 
-    url: SecretStr | None = Field(None, validation_alias=_env("url", "REDIS_URL", "REDIS_PRIVATE_URL"))
-    host: str = Field("localhost", validation_alias=_env("host", "REDIS_HOST"))
-    port: int = Field(6379, ge=1, le=65535, validation_alias=_env("port", "REDIS_PORT"))
-    username: str | None = Field(None, validation_alias=_env("username", "REDIS_USERNAME", "REDIS_USER"))
-    password: SecretStr | None = Field(None, validation_alias=_env("password", "REDIS_PASSWORD"))
-    db: int = Field(0, ge=0, validation_alias=_env("db", "REDIS_DB"))
-    ssl: bool = Field(False, validation_alias=_env("ssl", "REDIS_SSL"))
-    ssl_ca_certs: str | None = Field(None, validation_alias=_env("ssl_ca_certs", "REDIS_SSL_CA_CERTS"))
+    url: SecretStr | None = Field(None, validation_alias=_env("REDIS_URL", "REDIS_PRIVATE_URL"))
+    host: str = Field("localhost", validation_alias=_env("REDIS_HOST"))
+    port: int = Field(6379, ge=1, le=65535, validation_alias=_env("REDIS_PORT"))
+    username: str | None = Field(None, validation_alias=_env("REDIS_USERNAME", "REDIS_USER"))
+    password: SecretStr | None = Field(None, validation_alias=_env("REDIS_PASSWORD"))
+    db: int = Field(0, ge=0, validation_alias=_env("REDIS_DB"))
+    ssl: bool = Field(False, validation_alias=_env("REDIS_SSL"))
+    ssl_ca_certs: str | None = Field(None, validation_alias=_env("REDIS_SSL_CA_CERTS"))
 
-    max_connections: int = Field(
-        50, ge=1, validation_alias=_env("max_connections", "REDIS_MAX_CONNECTIONS", "REDIS_POOL_SIZE")
-    )
-    timeout: float = Field(0.5, gt=0, le=60, validation_alias=_env("timeout", "REDIS_TIMEOUT", "REDIS_SOCKET_TIMEOUT"))
-    connection_timeout: float = Field(
-        2.0, gt=0, le=60, validation_alias=_env("connection_timeout", "REDIS_CONNECTION_TIMEOUT")
-    )
-    max_in_flight: int = Field(10_000, ge=1, validation_alias=_env("max_in_flight", "REDIS_MAX_IN_FLIGHT"))
-    decode_responses: bool = Field(False, validation_alias=_env("decode_responses", "REDIS_DECODE_RESPONSES"))
-    require_redis: bool = Field(False, validation_alias=_env("require_redis", "REDIS_REQUIRED"))
+    max_connections: int = Field(50, ge=1, validation_alias=_env("REDIS_MAX_CONNECTIONS", "REDIS_POOL_SIZE"))
+    timeout: float = Field(0.5, gt=0, le=60, validation_alias=_env("REDIS_TIMEOUT", "REDIS_SOCKET_TIMEOUT"))
+    connection_timeout: float = Field(2.0, gt=0, le=60, validation_alias=_env("REDIS_CONNECTION_TIMEOUT"))
+    max_in_flight: int = Field(10_000, ge=1, validation_alias=_env("REDIS_MAX_IN_FLIGHT"))
+    decode_responses: bool = Field(False, validation_alias=_env("REDIS_DECODE_RESPONSES"))
+    require_redis: bool = Field(False, validation_alias=_env("REDIS_REQUIRED"))
 
-    env: str = Field("development", validation_alias=_env("env", "GUARD_ENV"))
-    prefix: str = Field("guard:", min_length=1, max_length=64, validation_alias=_env("prefix", "GUARD_PREFIX"))
-    stack: Words = Field((), validation_alias=_env("stack", "GUARD_STACK"))
-    exempt: Words = Field((), validation_alias=_env("exempt", "GUARD_EXEMPT"))
-    trusted_proxies: Words = Field((), validation_alias=_env("trusted_proxies", "GUARD_TRUSTED_PROXIES"))
+    env: str = Field("development", validation_alias=_env("GUARD_ENV"))
+    prefix: str = Field("guard:", min_length=1, max_length=64, validation_alias=_env("GUARD_PREFIX"))
+    stack: Words = Field((), validation_alias=_env("GUARD_STACK"))
+    exempt: Words = Field((), validation_alias=_env("GUARD_EXEMPT"))
+    trusted_proxies: Words = Field((), validation_alias=_env("GUARD_TRUSTED_PROXIES"))
 
-    jwt_key: SecretStr | None = Field(None, validation_alias=_env("jwt_key", "GUARD_JWT_KEY"))
-    jwt_algorithms: Words = Field((), validation_alias=_env("jwt_algorithms", "GUARD_JWT_ALGORITHMS"))
-    jwt_issuer: str | None = Field(None, validation_alias=_env("jwt_issuer", "GUARD_JWT_ISSUER"))
-    jwt_audience: Words = Field((), validation_alias=_env("jwt_audience", "GUARD_JWT_AUDIENCE"))
-    jwt_leeway: float = Field(0.0, ge=0, le=600, validation_alias=_env("jwt_leeway", "GUARD_JWT_LEEWAY"))
-    jwt_cookie: str | None = Field(None, validation_alias=_env("jwt_cookie", "GUARD_JWT_COOKIE"))
-    jwt_optional: bool = Field(False, validation_alias=_env("jwt_optional", "GUARD_JWT_OPTIONAL"))
-    jwt_on_outage: OutagePolicy = Field("closed", validation_alias=_env("jwt_on_outage", "GUARD_JWT_ON_OUTAGE"))
+    jwt_key: SecretStr | None = Field(None, validation_alias=_env("GUARD_JWT_KEY"))
+    jwt_algorithms: Words = Field((), validation_alias=_env("GUARD_JWT_ALGORITHMS"))
+    jwt_issuer: str | None = Field(None, validation_alias=_env("GUARD_JWT_ISSUER"))
+    jwt_audience: Words = Field((), validation_alias=_env("GUARD_JWT_AUDIENCE"))
+    jwt_leeway: float = Field(0.0, ge=0, le=600, validation_alias=_env("GUARD_JWT_LEEWAY"))
+    jwt_cookie: str | None = Field(None, validation_alias=_env("GUARD_JWT_COOKIE"))
+    jwt_optional: bool = Field(False, validation_alias=_env("GUARD_JWT_OPTIONAL"))
+    jwt_on_outage: OutagePolicy = Field("closed", validation_alias=_env("GUARD_JWT_ON_OUTAGE"))
 
-    limits: Words = Field((), validation_alias=_env("limits", "GUARD_LIMITS"))
-    limit_key: Words = Field(("address",), validation_alias=_env("limit_key", "GUARD_LIMIT_KEY"))
-    limit_algorithm: Literal["gcra", "fixed", "log"] = Field(
-        "gcra", validation_alias=_env("limit_algorithm", "GUARD_LIMIT_ALGORITHM")
-    )
-    limit_on_outage: LimitOutagePolicy = Field(
-        "local", validation_alias=_env("limit_on_outage", "GUARD_LIMIT_ON_OUTAGE")
-    )
+    limits: Words = Field((), validation_alias=_env("GUARD_LIMITS"))
+    limit_key: Words = Field(("address",), validation_alias=_env("GUARD_LIMIT_KEY"))
+    limit_algorithm: Literal["gcra", "fixed", "log"] = Field("gcra", validation_alias=_env("GUARD_LIMIT_ALGORITHM"))
+    limit_on_outage: LimitOutagePolicy = Field("local", validation_alias=_env("GUARD_LIMIT_ON_OUTAGE"))
 
     def __init__(self, **options: Any) -> None:
+        faults = [f"{name}: no such option" for name in options if name not in _NAMES and not name.startswith("_")]
         try:
             super().__init__(**{name: value for name, value in options.items() if value is not None})
         except ValidationError as error:
-            raise ConfigurationError(*_faults(error, options)) from None
+            faults += _faults(error)
+        ConfigurationError.raise_for(faults)
 
     @classmethod
     def settings_customise_sources(cls, settings_cls: Any, **sources: Any) -> tuple[Any, ...]:  # type: ignore[override]
@@ -135,32 +129,25 @@ class _Splitting:
         return getattr(self._source, name)
 
 
+_ALIASES: dict[str, list[str]] = {
+    name: list(getattr(field.validation_alias, "choices", ())) for name, field in Settings.model_fields.items()
+}
+_NAMES = {alias for name, aliases in _ALIASES.items() for alias in (name, *aliases)}
 _TUPLES = {
     alias
-    for name, field in Settings.model_fields.items()
-    if isinstance(field.default, tuple)
-    for alias in (name, *getattr(field.validation_alias, "choices", ()))
+    for name, aliases in _ALIASES.items()
+    if isinstance(Settings.model_fields[name].default, tuple)
+    for alias in (name, *aliases)
 }
 
 
-def _faults(error: ValidationError, options: Mapping[str, Any]) -> list[str]:
-    return [_fault(str(item["loc"][0]) if item["loc"] else "?", item["msg"], options) for item in error.errors()]
+def _faults(error: ValidationError) -> list[str]:
+    return [_fault(str(item["loc"][0]) if item["loc"] else "?", item["msg"], item["input"]) for item in error.errors()]
 
 
-def _fault(place: str, message: str, options: Mapping[str, Any]) -> str:
-    for name, field in Settings.model_fields.items():
-        aliases: list[str] = list(getattr(field.validation_alias, "choices", ()))
+def _fault(place: str, message: str, given: Any) -> str:
+    for name, aliases in _ALIASES.items():
         if place == name or place in aliases:
-            variables = ", ".join(alias for alias in aliases if alias.isupper())
-            return f"{name} ({variables}): {message}{_given(name, aliases, options)}"
+            secret = "SecretStr" in str(Settings.model_fields[name].annotation)
+            return f"{name} ({', '.join(aliases)}): {message}; given: {'***' if secret else repr(given)}"
     return f"{place}: {message}"
-
-
-def _given(name: str, aliases: list[str], options: Mapping[str, Any]) -> str:
-    import os
-
-    if "SecretStr" in str(Settings.model_fields[name].annotation):
-        return "; given: ***"
-    values = [options[key] for key in (name, *aliases) if options.get(key) is not None]
-    values += [os.environ[key] for key in aliases if key in os.environ]
-    return f"; given: {values[0]!r}" if values else ""

@@ -19,6 +19,9 @@ Network = IPv4Network | IPv6Network
 #: How many addresses of a forwarding chain are looked at; longer chains are cut at the left.
 _MOST_HOPS = 64
 
+#: How servers name a peer on a unix socket, where they name it at all; one name for everybody is nobody's.
+_UNIX = ("unix:", "/")
+
 
 class TrustedProxies:
     """The proxies whose `X-Forwarded-For` is believed: addresses and networks, `"unix"` for peers on a unix socket.
@@ -39,7 +42,7 @@ class TrustedProxies:
                 self._unix = True
                 continue
             try:
-                networks.append(ip_network(entry, strict=False))
+                networks.append(_network(entry))
             except ValueError:
                 faults.append(
                     f"trusted_proxies (GUARD_TRUSTED_PROXIES): {entry!r} given; "
@@ -56,7 +59,9 @@ class TrustedProxies:
     def client(self, scope: Scope) -> str | None:
         """Return the client's canonical address (an IPv6 network for IPv6), or None where nobody can tell."""
         client = scope.get("client")
-        host: str = client[0] if client else ""
+        host: str = client[0] or "" if client else ""
+        if host.startswith(_UNIX):
+            host = ""
         if not self:
             return self._direct(host)
         peer = parse(host) if host else None
@@ -92,6 +97,13 @@ class TrustedProxies:
         if address.version == 6 and self._prefix < 128:
             return str(ip_network((address.packed, self._prefix), strict=False))
         return str(address)
+
+
+def _network(text: str) -> Network:
+    """Parse an address or a network; one of IPv4 mapped into IPv6 is unmapped, as addresses are."""
+    network = ip_network(text, strict=False)
+    mapped = getattr(network.network_address, "ipv4_mapped", None)
+    return IPv4Network((mapped, network.prefixlen - 96)) if mapped and network.prefixlen >= 96 else network
 
 
 @lru_cache(maxsize=4096)

@@ -10,7 +10,7 @@ being away is thrown in as `RedisUnavailable`; whoever does not catch it gets a 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Protocol
 
@@ -18,7 +18,7 @@ from ..errors import GuardError
 from .asgi import Headers, Message
 from .exchange import Exchange
 from .paths import PathPatterns
-from .script import Batch, Operation, OperationKind, Reply
+from .script import Batch, Operation, OperationKind, Replies
 
 
 class BodyTooLarge(GuardError):
@@ -74,7 +74,6 @@ class Body:
 
 
 Step = Ask | Wait | Body
-Replies = Sequence[Reply]
 Asking = Generator[Ask, Replies, None]
 
 

@@ -20,7 +20,7 @@ from ..errors import GuardProtocolError, OperationFailed, RedisUnavailable
 from .exchange import Exchange
 from .guard import Admission, Answer, Ask, Body, Guard, Pass, RequestEdits, Responder, Wait
 from .problem import unavailable
-from .script import Batch, OperationKind, Reply
+from .script import NOT_RUN, PASSED, Batch, OperationKind, Replies
 
 logger = logging.getLogger("asgi_redis_guard.core")
 
@@ -36,11 +36,6 @@ class Round(NamedTuple):
 
 
 Place = tuple[int, bool, tuple[OperationKind, ...]]
-
-#: Statuses of an operation in the program's reply; a failed one has its error's text instead.
-_STOPPED, _PASSED, _HELD_BACK, _NOT_RUN = 0, 1, 2, 3
-
-_PLAIN_PASS = Reply(True)
 
 
 class Admissions:
@@ -252,24 +247,20 @@ class Admissions:
 
 
 def read_replies(
-    kinds: Sequence[OperationKind], raw: Sequence[Any], at: int
-) -> tuple[list[Reply] | OperationFailed | None, int]:
+    kinds: tuple[OperationKind, ...], raw: Sequence[Any], at: int
+) -> tuple[Replies | OperationFailed | None, int]:
     """Read the replies to one guard's operations from `at` on; return them and where the next guard's begin.
 
     One operation that failed fails them all; None means that they were not run.
     """
-    replies: list[Reply] = []
-    failure: OperationFailed | None = None
-    run = True
+    begin, passed, trouble = at, True, None
     for kind in kinds:
         status = raw[at]
-        begin, at = at + 1, at + 1 + len(kind.returns)
-        if status == _PASSED:
-            replies.append(Reply(True, True, raw[begin:at]) if begin != at else _PLAIN_PASS)
-        elif status.__class__ is bytes:
-            failure = OperationFailed(status.decode("utf-8", "replace"))
-        elif status == _NOT_RUN:
-            run = False
-        else:
-            replies.append(Reply(status != _STOPPED, status != _HELD_BACK, raw[begin:at]))
-    return (failure or replies if run else None), at
+        at += kind.width
+        if status != PASSED:
+            passed = False
+            if status.__class__ is bytes or status == NOT_RUN:
+                trouble = status
+    if trouble is None:
+        return Replies(kinds, raw, begin, passed), at
+    return (None if trouble == NOT_RUN else OperationFailed(trouble.decode("utf-8", "replace"))), at

@@ -24,19 +24,21 @@ microseconds, `floor` and `ceil` are those of `math`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.resources import files
 from typing import Any, NamedTuple
 
 _LINE = re.compile(r"^-- (name|keys|args|keeps|group|repeatable|holds|returns):\s*(.*)$")
 _NAME = re.compile(r"^[a-z][a-z0-9_]*$")
+_EXPLANATION = re.compile(r"\([^()]*\)")
 
 #: Locals of the program itself.
-RESERVED = frozenset(["clock", "now", "failure", "call", "floor", "ceil", "stop", "stop_at", "stop_group"])
+RESERVED = frozenset(["clock", "now", "failure", "unfit", "call", "floor", "ceil", "stop", "stop_at", "stop_group"])
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class OperationKind:
     """One step that a program can do: its contract and its Lua. Compared by identity: load each once."""
 
@@ -50,6 +52,11 @@ class OperationKind:
     holds: bool
     check: str
     commit: str
+
+    @cached_property
+    def width(self) -> int:
+        """How many places it takes in a program's reply: its status and what it returns."""
+        return 1 + len(self.returns)
 
     @classmethod
     def load(cls, package: str, file: str) -> OperationKind:
@@ -120,8 +127,40 @@ class Reply(NamedTuple):
     values: Sequence[Any] = ()
 
 
+class Replies(Sequence[Reply]):
+    """The replies to a batch, in its order; read out of the program's flat reply when they are asked for.
+
+    `passed` is true if every operation passed and was committed.
+    """
+
+    __slots__ = ("_at", "_kinds", "_raw", "passed")
+
+    def __init__(self, kinds: tuple[OperationKind, ...], raw: Sequence[Any], at: int, passed: bool) -> None:
+        self._kinds = kinds
+        self._raw = raw
+        self._at = at
+        self.passed = passed
+
+    def __len__(self) -> int:
+        return len(self._kinds)
+
+    def __getitem__(self, index: Any) -> Any:
+        return list(self)[index]
+
+    def __iter__(self) -> Iterator[Reply]:
+        raw, at = self._raw, self._at
+        for kind in self._kinds:
+            status, end = raw[at], at + kind.width
+            yield Reply(status != STOPPED, status != HELD_BACK, raw[at + 1 : end])
+            at = end
+
+
+#: Statuses of an operation in the program's reply; a failed one has its error's text instead.
+STOPPED, PASSED, HELD_BACK, NOT_RUN = 0, 1, 2, 3
+
+
 def _names(text: str) -> tuple[str, ...]:
-    names = tuple(part.strip() for part in text.partition("(")[0].split(",") if part.strip())
+    names = tuple(part.strip() for part in _EXPLANATION.sub("", text).split(",") if part.strip())
     for name in names:
         if not _NAME.match(name) or name in RESERVED:
             raise ValueError(f"not a free name for a Lua local: {name!r}")

@@ -10,8 +10,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Literal
 
-from starlette.authentication import AuthCredentials
-
 from ..core.exchange import Exchange
 from ..core.guard import Admission, Answer, Ask, Guard, OnRefused, Pass
 from ..core.keys import Keys
@@ -22,8 +20,8 @@ from ..core.script import Batch, Operation, OperationKind
 from ..errors import ConfigurationError, RedisUnavailable
 from .credentials import BadCredentials, Credential, TokenSources
 from .keys import KeyLike, KeySet
-from .policy import MAX_LEEWAY, MAX_LIFETIME, Challenges
-from .user import ANONYMOUS, VerifiedUser
+from .policy import MAX_LEEWAY, MAX_LIFETIME, Challenges, lifetime_faults
+from .user import ANONYMOUS, VerifiedUser, credentials_of
 from .verify import ClaimRules, TokenRefused, VerifiedToken, Verifier
 
 TOKEN = OperationKind.load(__package__, "token.lua")
@@ -85,7 +83,7 @@ class JWTAuth(Guard):
         name: str = "jwt",
     ) -> None:
         wanted = tuple(" ".join(_words(scopes)).split())
-        _check(leeway, without_jti, on_outage, max_size, realm, wanted)
+        _check(leeway, without_jti, on_outage, max_size, max_lifetime, realm, wanted)
         issuers = _words(issuer)
         rules = ClaimRules(
             issuers=frozenset(issuers),
@@ -121,7 +119,7 @@ class JWTAuth(Guard):
         if self._scopes and not set(self._scopes).issubset(token.scopes):
             return self._refuse(exchange, self._challenges.insufficient(self._scopes))
         revocation_id = self._revocation_id(token)
-        facts = {"user": VerifiedUser(token, revocation_id), "auth": AuthCredentials(token.scopes)}
+        facts = {"user": VerifiedUser(token, revocation_id), "auth": credentials_of(token.scopes)}
         if self._revocation:
             batch = _questions(exchange.keys, *revocation_id, token.subject, token.issued_at)
             try:
@@ -132,7 +130,7 @@ class JWTAuth(Guard):
                         exchange, unavailable("Whether the access token is revoked cannot be told now.")
                     )
             else:
-                if not all(reply.passed for reply in replies):
+                if not replies.passed:
                     return self._refuse(exchange, self._challenges.invalid("The access token was revoked"))
         return Pass(facts, scope=facts, edits=credential.edits)
 
@@ -185,8 +183,16 @@ def _words(given: str | Iterable[str] | None) -> tuple[str, ...]:
     return () if given is None else (given,) if isinstance(given, str) else tuple(given)
 
 
-def _check(leeway: float, without_jti: str, on_outage: str, max_size: int, realm: str, scopes: tuple[str, ...]) -> None:
-    faults = []
+def _check(
+    leeway: float,
+    without_jti: str,
+    on_outage: str,
+    max_size: int,
+    max_lifetime: float,
+    realm: str,
+    scopes: tuple[str, ...],
+) -> None:
+    faults = lifetime_faults(max_lifetime)
     if not 0 <= leeway <= MAX_LEEWAY:
         faults.append(f"leeway (GUARD_JWT_LEEWAY): {leeway} given; allowed are 0 to {MAX_LEEWAY:g} seconds")
     if without_jti not in ("hash", "refuse"):

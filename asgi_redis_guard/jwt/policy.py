@@ -13,6 +13,13 @@ MAX_LIFETIME = 30 * 86_400.0
 MAX_LEEWAY = 600.0
 
 
+def lifetime_faults(max_lifetime: float) -> list[str]:
+    """What is wrong with a longest life in seconds: marks and cutoffs must end, and not before they begin."""
+    if 0.001 <= max_lifetime <= 1e11:
+        return []
+    return [f"max_lifetime: {max_lifetime} given; allowed are 0.001 to 1e11 seconds"]
+
+
 class Challenges:
     """Builds the refusals of one realm."""
 

@@ -13,7 +13,7 @@ import orjson
 from ..errors import ConfigurationError
 from ..redis.manager import RedisManager
 from ..redis.program import Script
-from .policy import MAX_LEEWAY, MAX_LIFETIME
+from .policy import MAX_LEEWAY, MAX_LIFETIME, lifetime_faults
 from .user import VerifiedUser
 
 
@@ -64,13 +64,13 @@ class RevocationList:
     """Revoke tokens before they expire.
 
     `max_lifetime` and the prefix must be what `JWTAuth` and its manager have. Marks are kept for a token's remaining
-    life and `MAX_LEEWAY` seconds more. `issuer` matters only where `JWTAuth` accepts several issuers.
+    life and `MAX_LEEWAY` seconds more: a token past its end by less than those gets one too, for some verifier may be
+    that lenient. `issuer` matters only where `JWTAuth` accepts several issuers.
     All methods raise `RedisUnavailable`; a revocation counts once its call has returned.
     """
 
     def __init__(self, redis: RedisManager, *, max_lifetime: float = MAX_LIFETIME) -> None:
-        if max_lifetime <= 0:
-            raise ConfigurationError(f"max_lifetime: {max_lifetime} given; allowed are seconds above 0")
+        ConfigurationError.raise_for(lifetime_faults(max_lifetime))
         self._redis = redis
         self._longest = round(max_lifetime * 1000)
 
@@ -84,7 +84,7 @@ class RevocationList:
         reason: str | None = None,
         issuer: str = "",
     ) -> bool:
-        """Revoke one token; true if it was not revoked before. A token past its end needs no mark and gets none."""
+        """Revoke one token; true if it was not revoked before. A token long past its end gets no mark, and false."""
         return await self.revoke_many([Revocation(jti, expires_at, ttl, user, reason, issuer)]) == 1
 
     async def revoke_token(self, user: VerifiedUser, *, reason: str | None = None) -> bool:
@@ -99,8 +99,7 @@ class RevocationList:
         for start in range(0, len(items), _BATCH):
             batch = items[start : start + _BATCH]
             keys = tuple(self._redis.keys.token(item.issuer, item.jti) for item in batch)
-            args = [round(MAX_LEEWAY * 1000), self._longest]
-            values: list[int | bytes] = [*args]
+            values: list[int | bytes] = [round(MAX_LEEWAY * 1000)]
             for item in batch:
                 values += (self._end(item), _note(item))
             added += await self._redis.run_script(

@@ -5,7 +5,7 @@ local left = redis.call('PTTL', KEYS[2])
 if redis.call('DEL', KEYS[2]) == 0 then return 0 end
 if left > 0 then
   local clock = redis.call('TIME')
-  local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
-  redis.call('HINCRBY', KEYS[1], math.floor((now + left) / 3600000), -1)
+  local hour = math.floor((clock[1] * 1000 + math.floor(clock[2] / 1000) + left) / 3600000)
+  if redis.call('HINCRBY', KEYS[1], hour, -1) < 1 then redis.call('HDEL', KEYS[1], hour) end
 end
 return 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -55,6 +56,20 @@ class VerifiedUser(BaseUser):
     def __repr__(self) -> str:
         return f"<VerifiedUser {self.identity!r}>"
 
+
+class TokenCredentials(AuthCredentials):
+    """The scopes of a token, as Starlette's `@requires` reads them; immutable, so that requests may share one."""
+
+    def __init__(self, scopes: tuple[str, ...]) -> None:
+        self._granted = scopes
+
+    @property
+    def scopes(self) -> list[str]:  # type: ignore[override]
+        """The scopes granted; a list of the caller's own."""
+        return list(self._granted)
+
+
+credentials_of = lru_cache(maxsize=1024)(TokenCredentials)
 
 #: What makes the scope of a request by nobody; anew for each, for an app may change what it gets.
 ANONYMOUS: dict[str, Callable[[], Any]] = {"user": UnauthenticatedUser, "auth": AuthCredentials}

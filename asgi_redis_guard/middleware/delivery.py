@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Literal
 
 from ..core.asgi import Headers, Message, Scope, Send
@@ -16,35 +15,13 @@ from ..core.guard import Answer, Asking, Head, Outcome, Responder
 from ..core.problem import problem, unavailable
 from ..errors import RedisUnavailable, ResponseAborted
 from .ending import end_all
+from .hooks import hooks_of
 from .trips import RoundTrips, finish
 
 logger = logging.getLogger("asgi_redis_guard.middleware")
 
 _HEADS = frozenset(("http.response.start", "websocket.accept", "websocket.http.response.start"))
 _BODIES = frozenset(("http.response.body", "websocket.http.response.body"))
-
-
-class Hooks:
-    """Which of some responders' methods are there to be called; worked out once for each combination of types."""
-
-    __slots__ = ("binds", "body", "end", "hold", "only_start", "receive", "start", "watches")
-
-    def __init__(self, types: tuple[type[Responder], ...]) -> None:
-        def having(hook: str) -> tuple[int, ...]:
-            return tuple(place for place, kind in enumerate(types) if hook in kind.hooks)
-
-        self.start = having("start")[::-1]  # inside first
-        self.body = having("body")
-        self.receive = having("receive")
-        self.end = having("end")
-        self.binds = having("bind")
-        self.watches = bool(self.receive or self.end)
-        self.hold = max((kind.hold for kind in types), default=0)
-        #: Nothing but heads to edit: nobody needs to watch how the exchange goes on.
-        self.only_start = not (self.body or self.watches or self.binds or self.hold)
-
-
-hooks_of = lru_cache(maxsize=1024)(Hooks)
 
 
 class Delivery:
@@ -79,7 +56,7 @@ class Delivery:
         self._trips = trips
         self._send = send
         self._kind: Literal["complete", "refused"] = kind
-        self.hooks = hooks_of(tuple([responder.__class__ for responder in responders]))
+        self.hooks = hooks_of(responders)
         self._hold = self.hooks.hold
 
     async def send(self, message: Message) -> None:

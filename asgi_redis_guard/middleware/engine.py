@@ -26,6 +26,8 @@ from .delivery import Delivery
 from .ending import end_all, give_up
 from .fusion import check_order, describe, same_handle
 from .handling import Handling, edited_scope, run_detached, wait_for
+from .heads import HeadSend
+from .hooks import hooks_of
 from .lifespan import guard_lifespan
 from .trips import RoundTrips
 
@@ -147,10 +149,10 @@ class GuardMiddleware:
         scope = edited_scope(admissions.exchange.scope, admissions.scope, admissions.edits)
         if not admissions.responders:
             return await self.app(scope, receive, send)
-        delivery = Delivery(scope, admissions.responders, trips, send)
-        if delivery.hooks.only_start:
-            return await self.app(scope, receive, delivery.send)
-        return await Handling(self.app, scope, admissions.responders, trips, receive, delivery).run()
+        if admissions.exchange.is_websocket or not hooks_of(admissions.responders).only_start:
+            delivery = Delivery(scope, admissions.responders, trips, send)
+            return await Handling(self.app, scope, admissions.responders, trips, receive, delivery).run()
+        return await self.app(scope, receive, HeadSend(scope, admissions.responders, trips, send))
 
     async def _read(self, admissions: Admissions, step: Body, receive: Receive) -> Receive:
         """Read the request body for the guard that wants it."""

@@ -49,11 +49,12 @@ class MemoryLine:
         self._reading.cancel()
 
     async def _write(self, data: bytes) -> None:
-        with suppress(exceptions.ConnectionError):  # whoever reads notices it too
+        try:
             await self._connection.send_packed_command(data)
+        except exceptions.ConnectionError as error:
+            self._lost(error)
 
     async def _read(self) -> None:
-        reason: Exception | None = None
         try:
             while True:
                 self._replies.append(await self._reply())
@@ -61,14 +62,17 @@ class MemoryLine:
                 if self.receiver is not None:
                     self.receiver.readable(self)  # type: ignore[arg-type]  # has of a link what a wire needs
         except exceptions.ConnectionError as error:
-            reason = error
+            self._lost(error)
         finally:
-            if self._connection.is_connected:
-                await self._write(_LEAVE_ALL)
+            with suppress(exceptions.ConnectionError):
+                await self._connection.send_packed_command(_LEAVE_ALL)
             await self._connection.disconnect(nowait=True)
+
+    def _lost(self, error: Exception) -> None:
         receiver, self.receiver = self.receiver, None
+        self._reading.cancel()
         if receiver is not None:
-            receiver.lost(self, reason)  # type: ignore[arg-type]
+            receiver.lost(self, error)  # type: ignore[arg-type]
 
     async def _reply(self) -> Any:
         try:

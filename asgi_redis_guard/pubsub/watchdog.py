@@ -33,40 +33,33 @@ class Watchdog:
         self._timeout = timeout
         self._ping = ping
         self._dead = dead
-        self._line: Watched | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._pinged = 0.0
 
     def watch(self, line: Watched) -> None:
         """Watch `line`, and no other."""
         self.stop()
-        self._line = line
-        self._look()
+        self._look(line)
 
     def stop(self) -> None:
         """Watch nothing."""
-        self._line = None
         if self._timer is not None:
             self._timer.cancel()
 
-    def _look(self) -> None:
-        if self._line is None:
-            return
+    def _look(self, line: Watched) -> None:
         now = self._loop.time()
-        due = self._line.last_byte + self._interval
+        due = line.last_byte + self._interval
         if now < due:
-            self._timer = self._loop.call_at(due, self._look)
+            self._timer = self._loop.call_at(due, self._look, line)
             return
-        self._pinged = now
-        self._timer = self._loop.call_later(self._timeout, self._wait_a_pass)
+        self._timer = self._loop.call_later(self._timeout, self._wait_a_pass, line, now)
         self._ping()
 
-    def _wait_a_pass(self) -> None:
+    def _wait_a_pass(self, line: Watched, pinged: float) -> None:
         """Let the loop read what has arrived: if a handler blocked it, the server is not to blame."""
-        self._timer = self._loop.call_later(0.001, self._judge)
+        self._timer = self._loop.call_later(0.001, self._judge, line, pinged)
 
-    def _judge(self) -> None:
-        if self._line is None or self._line.last_byte > self._pinged:
-            self._look()
+    def _judge(self, line: Watched, pinged: float) -> None:
+        if line.last_byte > pinged:
+            self._look(line)
         else:
             self._dead()

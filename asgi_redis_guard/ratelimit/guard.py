@@ -6,13 +6,14 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Literal
 
+from ..core.asgi import Headers
 from ..core.client_ip import TrustedProxies
 from ..core.exchange import Exchange
 from ..core.guard import PASS, Admission, Answer, Ask, Guard, Head, OnRefused, Pass, Responder
 from ..core.keys import Keys
 from ..core.paths import PathPatterns
 from ..core.problem import problem, unavailable
-from ..core.script import Batch
+from ..core.script import Replies
 from ..errors import ConfigurationError, RedisUnavailable
 from .headers import limit_headers, merge, policy_member
 from .identity import Identity, KeyPart
@@ -70,7 +71,7 @@ class RateLimit(Guard):
         self._unidentified = unidentified
         self._on_outage = on_outage
         self._closed = on_outage == "closed"
-        self._batch = lru_cache(maxsize=8192)(self._make_batch)
+        self._ask = lru_cache(maxsize=8192)(self._make_ask)
         self._on_refused = on_refused
         self._local = LocalLimits(self.limits, max_keys=local_keys)
         self._legacy = legacy_headers
@@ -85,13 +86,21 @@ class RateLimit(Guard):
         if identity is None:
             return PASS if self._unidentified == "allow" else self._refuse(exchange, _nobody())
         try:
-            replies = yield Ask(self._batch(exchange.keys, identity), closed=self._closed)
+            replies = yield self._ask(exchange.keys, identity)
         except RedisUnavailable:
             return self._without_redis(exchange, identity)
+        if replies.passed:
+            return Pass(responder=LimitResponder(self, replies))
         return self._decide(exchange, read_states(self.limits, replies))
 
-    def _make_batch(self, keys: Keys, identity: bytes) -> Batch:
-        return Batch(limit.operation(keys, identity) for limit in self.limits)
+    def _make_ask(self, keys: Keys, identity: bytes) -> Ask:
+        return Ask((limit.operation(keys, identity) for limit in self.limits), closed=self._closed)
+
+    def headers(self, states: Replies | list[LimitState]) -> Headers:
+        """Return the header fields for a response."""
+        if isinstance(states, Replies):
+            states = read_states(self.limits, states)
+        return limit_headers(self._policy, states, legacy=self._legacy)
 
     def _without_redis(self, exchange: Exchange, identity: bytes) -> Pass | Answer:
         if self._on_outage == "open":
@@ -103,8 +112,8 @@ class RateLimit(Guard):
     def _decide(self, exchange: Exchange, states: list[LimitState]) -> Pass | Answer:
         violated = [state.limit.name for state in states if not state.allowed]
         if not violated:
-            return Pass(responder=LimitResponder(self._policy, states, self._legacy))
-        fields = limit_headers(self._policy, states, legacy=self._legacy)
+            return Pass(responder=LimitResponder(self, states))
+        fields = self.headers(states)
         answer = problem(
             429,
             "rate_limited",
@@ -126,16 +135,15 @@ class RateLimit(Guard):
 class LimitResponder(Responder):
     """Puts the state of the limits on the response."""
 
-    __slots__ = ("_legacy", "_policy", "_states")
+    __slots__ = ("_limit", "_states")
 
-    def __init__(self, policy: bytes, states: list[LimitState], legacy: bool) -> None:
-        self._policy = policy
+    def __init__(self, limit: RateLimit, states: Replies | list[LimitState]) -> None:
+        self._limit = limit
         self._states = states
-        self._legacy = legacy
 
     def start(self, head: Head) -> None:
         """Add or join the header fields."""
-        merge(head.headers, limit_headers(self._policy, self._states, legacy=self._legacy))
+        merge(head.headers, self._limit.headers(self._states))
 
 
 def _nobody() -> Answer:

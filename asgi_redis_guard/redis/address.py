@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from redis.asyncio.connection import SSLConnection, parse_url
+from redis.asyncio.connection import Connection, SSLConnection, parse_url
+from redis.exceptions import RedisError
 
 from ..errors import ConfigurationError
 
 SCHEMES = ("redis", "rediss", "unix", "memory", "embedded")
+
+_SCHEME = re.compile(r"([a-z]+)://", re.IGNORECASE)
+
+#: URLs whose parts can be told apart for sure, so that a password is in none but the login and the query.
+_TCP = re.compile(
+    r"(rediss?)://([^@/?#]*@)?((?:[\w.-]+|\[[\da-f:.]+\])?(?::\d{1,5})?(?:/\d*)?)(?:\?[^@]*)?", re.IGNORECASE
+)
+_UNIX = re.compile(r"(unix)://([^@/?#]*@)?(/[^@?#]*)(?:\?[^@]*)?", re.IGNORECASE)
+
+#: Options of redis-py's pools, not of its connections.
+_POOL_OPTIONS = ("max_connections", "timeout")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,20 +42,20 @@ class Address:
     @classmethod
     def parse(cls, url: str) -> Address:
         """Parse `url`; raises `ConfigurationError` that never repeats a password."""
-        scheme = urlsplit(url).scheme
+        match = _SCHEME.match(url)
+        scheme = match[1].lower() if match else ""
         if scheme not in SCHEMES:
             allowed = ", ".join(f"{s}://" for s in SCHEMES)
             raise ConfigurationError(f"url (REDIS_URL): unknown scheme {scheme!r}; allowed are {allowed}")
         if scheme in ("memory", "embedded"):
             return cls(scheme, {})
         try:
-            options = dict(parse_url(url))
-        except ValueError as error:
-            raise ConfigurationError(f"url (REDIS_URL): {mask(url)} cannot be parsed: {type(error).__name__}") from None
-        options.pop("connection_class", None)
-        if scheme == "rediss":
-            options.setdefault("ssl_check_hostname", options.get("ssl_cert_reqs") != "none")
-        return cls(scheme, options)
+            return cls(scheme, _options(scheme, url))
+        except (ValueError, TypeError, RedisError):  # their messages may repeat the password
+            form = f"{scheme}://[[user]:password@]{'/path' if scheme == 'unix' else 'host[:port][/db]'}"
+            raise ConfigurationError(
+                f"url (REDIS_URL): {mask(url)} cannot be read; allowed: {form}, percent-encoded; options are redis-py's"
+            ) from None
 
     @property
     def host(self) -> str:
@@ -98,8 +111,25 @@ class Address:
         return f"{'rediss' if self.tls else 'redis'}://{self.host}:{self.port}/{self.db}"
 
 
+def _options(scheme: str, url: str) -> dict[str, Any]:
+    """Read redis-py's options from `url`; raises what redis-py raises where one is unknown or cannot be right."""
+    if scheme != "unix" and not re.fullmatch(r"/?\d*", urlsplit(url).path):
+        raise ValueError("the path is the number of a database")
+    options: dict[str, Any] = dict(parse_url(url))
+    connection = options.pop("connection_class", Connection)
+    if scheme == "unix" and not options.get("path"):
+        raise ValueError("a unix socket has a path")
+    if scheme == "rediss":
+        options.setdefault("ssl_check_hostname", options.get("ssl_cert_reqs") != "none")
+    connection(**{name: value for name, value in options.items() if name not in _POOL_OPTIONS})
+    return options
+
+
 def mask(url: str) -> str:
-    """Return `url` without its user, password and query."""
-    parts = urlsplit(url)
-    place = parts.netloc.rpartition("@")[2]
-    return f"{parts.scheme}://{'***@' if '@' in parts.netloc else ''}{place}{parts.path}"
+    """Return `url` without its user, password and query; no more than its scheme where it is not clear what is what."""
+    clear = _TCP.fullmatch(url) or _UNIX.fullmatch(url)
+    if clear is None:
+        match = _SCHEME.match(url)
+        return f"{match[1] if match else ''}://***"
+    scheme, login, place = clear.groups()
+    return f"{scheme}://{'***@' if login else ''}{place}"

@@ -133,14 +133,15 @@ class Channel:
         elif self._pipeline.waiting:
             self._reconnect()
 
-    def close(self) -> None:
-        """Fail every caller and forget the link; a closed channel stays closed."""
+    def close(self) -> asyncio.Task[None] | None:
+        """Fail every caller and forget the link, for good; return a task that is cancelled by this, and ends soon."""
         self._closed = True
         if self._reconnecting is not None:
             self._reconnecting.cancel()
         if self._sweeper is not None:
             self._sweeper.cancel()
         self.drop("closed")
+        return self._reconnecting
 
     def abandon(self) -> Link | None:
         """Let go of everything without touching the socket (its loop is closed, or belongs to the parent process)."""
@@ -153,6 +154,7 @@ class Channel:
     def readable(self, link: Link) -> None:
         pipeline = self._pipeline
         next_reply = link.next
+        served = False
         try:
             while (reply := next_reply()) is not NOTHING:
                 if reply.__class__ is Push:
@@ -161,15 +163,16 @@ class Channel:
                 if slot is None:
                     raise RedisUnavailable("a reply that nobody asked for")
                 if isinstance(reply, OperationFailed):
-                    self._refused(slot, reply)
+                    served = self._refused(slot, reply) or served
                 else:
                     future = slot.future
                     if future is not None and not future.done():
                         future.set_result(reply)
+                        served = True
         except Exception as error:  # not RESP, or out of step: nothing after this byte can be trusted
             self._broke(f"broken reply: {type(error).__name__}")
             return
-        if self._breaker.failures:
+        if served and self._breaker.failures:  # a late reply serves nobody
             self._breaker.succeeded()
 
     def writable(self, link: Link) -> None:
@@ -196,18 +199,20 @@ class Channel:
 
     # Faults.
 
-    def _refused(self, slot: Slot, error: OperationFailed) -> None:
-        """Give an error reply to its caller, or act on it."""
+    def _refused(self, slot: Slot, error: OperationFailed) -> bool:
+        """Give an error reply to its caller, or act on it; tell whether the server serves."""
         code = error.code
-        if code == "NOSCRIPT" and self._pipeline.missing_script(slot):
-            self._schedule_flush()
-        elif code in SERVER_DOWN:
+        if code in SERVER_DOWN:
             slot.fail(RedisUnavailable(str(error)))
-            self._breaker.failed(code)
+            self._breaker.failed(str(error))
             if code == "READONLY":  # a replica now: the name may lead to the new primary
                 self._loop.call_soon(self.drop, "the server became a replica")
+            return False
+        if code == "NOSCRIPT" and self._pipeline.missing_script(slot):
+            self._schedule_flush()
         else:
             slot.fail(error)
+        return True
 
     def _broke(self, reason: str) -> None:
         self._breaker.failed(reason)
@@ -259,11 +264,14 @@ class Channel:
         if not len(self._pipeline):
             return
         now = self._loop.time()
-        if self._pipeline.expired(now):
-            self._loop.call_later(0.001, self._expire, now)
-        self._watch(now)
-        if self._sweeper is None:
-            self._sweeper = self._loop.call_later(self._timeout / 8, self._sweep)
+        self._loop.call_later(0.001, self._judge, now)
+        self._sweeper = self._loop.call_later(self._timeout / 8, self._sweep)
+
+    def _judge(self, now: float) -> None:
+        """Look at how things were at `now`, after the pass of the loop that has read what had arrived by then."""
+        if not self._closed:
+            self._expire(now)
+            self._watch(now)
 
     def _expire(self, cutoff: float) -> None:
         """Fail what was expired at `cutoff` and has not been answered by the bytes read since."""

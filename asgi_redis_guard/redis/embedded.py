@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import os
 import shutil
 import socket
 import subprocess  # the server is a child process
 import tempfile
+import threading
 import time
 
 from ..errors import ConfigurationError, RedisUnavailable
@@ -16,9 +18,14 @@ _START_SECONDS = 10.0
 
 
 class EmbeddedServer:
-    """One child, on a unix socket in a directory of its own; nothing is written to disk but the socket."""
+    """One child, on a unix socket in a directory of its own; nothing is written to disk but the socket.
+
+    It belongs to the process that started it: in one that was forked off it can be used, and is never stopped.
+    """
 
     def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._owner = 0
         self._directory: str | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._watchdog: subprocess.Popen[bytes] | None = None
@@ -31,9 +38,20 @@ class EmbeddedServer:
 
     def start(self) -> None:
         """Start the child and wait until it answers; returns at once if it runs."""
-        if self._process is not None and self._process.poll() is None:
+        if self._forked:
             return
+        with self._lock:
+            if self._process is None or self._process.poll() is not None:
+                self._end_watchdog()
+                self._launch()
+
+    @property
+    def _forked(self) -> bool:
+        return self._owner not in (0, os.getpid())
+
+    def _launch(self) -> None:
         binary = _binary()
+        self._owner = os.getpid()
         self._directory = self._directory or tempfile.mkdtemp(prefix="arg-")
         path = f"{self._directory}/valkey.sock"
         options = ["--port", "0", "--unixsocket", path, "--unixsocketperm", "700", "--save", "", "--appendonly", "no"]
@@ -51,10 +69,18 @@ class EmbeddedServer:
     def stop(self) -> None:
         """End the child and remove its directory; safe to call twice."""
         atexit.unregister(self.stop)
+        if not self._forked:
+            with self._lock:
+                self._end_watchdog()
+                self._end_server()
+
+    def _end_watchdog(self) -> None:
         watchdog, self._watchdog = self._watchdog, None
         if watchdog is not None:
             watchdog.kill()
             watchdog.communicate()
+
+    def _end_server(self) -> None:
         process, self._process = self._process, None
         if process is not None and process.poll() is None:
             process.terminate()

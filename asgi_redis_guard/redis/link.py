@@ -98,6 +98,14 @@ class Link(asyncio.Protocol):
             with contextlib.suppress(RuntimeError):  # its loop may be closed already
                 transport.abort()
 
+    def bury(self) -> None:
+        """Close the socket after its loop has closed, which the transport cannot do by itself any more."""
+        self.receiver = None
+        transport, self.transport = self.transport, None
+        close = getattr(transport, "_call_connection_lost", None)  # asyncio's; uvloop closes everything with the loop
+        if close is not None:
+            close(None)
+
     async def converse(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
         """Write `commands` in one go and return their replies; errors are values. Only before there is a receiver."""
         self._greeting = self._loop.create_future()
@@ -185,7 +193,7 @@ async def _greet(link: Link, address: Address, name: str, protocol: int) -> None
 def _check(replies: Sequence[Any], address: Address) -> None:
     """Raise if the server greets but cannot serve (LOADING, NOAUTH, an unknown database …)."""
     for reply in replies:
-        if isinstance(reply, OperationFailed):
+        if isinstance(reply, OperationFailed) and reply.code != "NOPERM":  # an account without PING serves all the same
             if reply.code == "NOAUTH":
                 raise AuthenticationFailed(f"{address} asks for a password (NOAUTH)")
             raise RedisUnavailable(f"{address} does not serve: {reply}")

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import os
 import random
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 from typing import TYPE_CHECKING, Any
 
 from redis.asyncio import ConnectionPool
@@ -19,6 +19,7 @@ from .address import Address
 from .breaker import Breaker
 from .channel import Channel
 from .client import make_pool
+from .loop_end import AtLoopEnd
 from .memory import MemoryChannel
 
 if TYPE_CHECKING:
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("asgi_redis_guard.redis")
 
-#: Seconds before the first and at most between the probes of an open breaker.
-_PROBE_FIRST, _PROBE_MOST = 0.1, 2.0
+#: Seconds before the first and at most between the probes of an open breaker, and of service after which they begin anew.
+_PROBE_FIRST, _PROBE_MOST, _STEADY = 0.1, 2.0, 10.0
 
 
 #: What commands are submitted to.
@@ -45,10 +46,14 @@ class Links:
         self.breaker = Breaker(str(address), on_open=self._start_probe)
         self._settings = settings
         self._memory = memory
+        self.users = 0  # who have opened the manager in this loop and not closed it
+        self.at_loop_end: AtLoopEnd | None = None
         self.lane1 = self._lane("guards", patient=False, protocol=3)
         self.lane2 = self._lane("app", patient=True, protocol=2)
         self._pool: ConnectionPool | None = None
         self._probe: asyncio.Task[None] | None = None
+        self._pause = _PROBE_FIRST
+        self._back_since = 0.0
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def _lane(self, name: str, *, patient: bool, protocol: int) -> Lane:
@@ -90,21 +95,26 @@ class Links:
         task.add_done_callback(self._tasks.discard)
         return task
 
+    async def drain(self) -> None:
+        """Let background work finish, for at most twice the timeout; what is late is cancelled."""
+        deadline = self.loop.time() + self._settings.timeout * 2
+        while self._tasks and (left := deadline - self.loop.time()) > 0:
+            await asyncio.wait(self._tasks, timeout=left)
+        await _cancel(self._tasks, self._settings.timeout)
+
     async def aclose(self) -> None:
-        """Let background work finish within the timeout, then close everything."""
-        if self._tasks:
-            _, late = await asyncio.wait(self._tasks, timeout=self._settings.timeout * 2)
-            for task in late:
-                task.cancel()
-        if self._probe is not None:
-            self._probe.cancel()
-        self.lane1.close()
-        self.lane2.close()
+        """Close everything; nothing of it runs any more."""
+        if self.at_loop_end is not None:
+            self.at_loop_end.cancel()
+        await _cancel([self._probe, self.lane1.close(), self.lane2.close()], self._settings.timeout)
         if self._pool is not None:
             await self._pool.disconnect()
+        await asyncio.sleep(0)  # the pass of the loop in which transports close their sockets
 
     def abandon(self) -> list[Any]:
         """Let go without I/O, after the loop has closed or in a forked child; return what must not be finalised yet."""
+        if self.at_loop_end is not None:
+            self.at_loop_end.cancel()
         return [self.lane1.abandon(), self.lane2.abandon(), self._pool]
 
     def _start_probe(self) -> None:
@@ -112,19 +122,34 @@ class Links:
             self._probe = self.loop.create_task(self._probe_until_back(), name="asgi-redis-guard probe")
 
     async def _probe_until_back(self) -> None:
+        refuses_writes = self.breaker.reason.startswith("READONLY")
         self.lane1.drop(self.breaker.reason)
         self.lane2.drop(self.breaker.reason)
-        pause = _PROBE_FIRST
+        if self.loop.time() - self._back_since > _STEADY:  # else it came back and did not serve: go on where it was
+            self._pause = _PROBE_FIRST
         while self.breaker.is_open:
-            await asyncio.sleep(pause * random.uniform(0.75, 1.25))  # noqa: S311  (jitter)
-            pause = min(pause * 2, _PROBE_MOST)
+            await asyncio.sleep(self._pause * random.uniform(0.75, 1.25))  # noqa: S311  (jitter)
+            self._pause = min(self._pause * 2, _PROBE_MOST)
             try:
-                await self.lane1.connect()
+                link = await self.lane1.connect()
+                if refuses_writes and link is not None and link.server.get("role") == "replica":
+                    self.lane1.drop("the server is a replica")
+                    raise RedisUnavailable("READONLY: the server is a replica")
             except RedisUnavailable as error:
                 self.breaker.reason = str(error)
                 logger.debug("Redis at %s is still away: %s", self.address, error)
             else:
+                self._back_since = self.loop.time()
                 self.breaker.close()
 
     def __repr__(self) -> str:
         return f"<Links to {self.address}: {self.lane1!r}, {self.lane2!r}, {self.breaker!r}>"
+
+
+async def _cancel(tasks: Iterable[asyncio.Task[Any] | None], patience: float) -> None:
+    """Cancel tasks and wait until they have ended, for at most `patience` seconds."""
+    ending = [task for task in tasks if task is not None and not task.done()]
+    for task in ending:
+        task.cancel()
+    if ending:
+        await asyncio.wait(ending, timeout=patience)

@@ -9,11 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import warnings
+import threading
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -27,7 +26,9 @@ from .address import Address
 from .client import GuardClient, make_pool
 from .embedded import EmbeddedServer
 from .health import Health, examine
+from .link import Link
 from .links import Links
+from .loop_end import AtLoopEnd
 from .memory import fake_client, fake_server
 from .program import Program, Script
 
@@ -38,6 +39,19 @@ logger = logging.getLogger("asgi_redis_guard.redis")
 
 _managers: weakref.WeakSet[RedisManager] = weakref.WeakSet()
 _shared: dict[tuple[Any, ...], RedisManager] = {}
+
+#: The settings that a manager goes by.
+_OWN_SETTINGS = (
+    "redis_url",
+    "prefix",
+    "timeout",
+    "connection_timeout",
+    "max_connections",
+    "max_in_flight",
+    "decode_responses",
+    "require_redis",
+    "production",
+)
 
 #: Connections of the parent process: kept, so that finalising them never writes to a socket that is not ours.
 _inherited: list[Any] = []
@@ -57,14 +71,13 @@ class RedisManager:
         self.settings = settings or Settings(url=url, **options)
         self.address = Address.parse(url or self.settings.redis_url)
         self.keys = Keys(self.settings.prefix)
-        self._links_by_loop: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Links] = weakref.WeakKeyDictionary()
-        self._thread = 0
-        self._current: Links | None = None
+        self._links_by_loop: dict[asyncio.AbstractEventLoop, Links] = {}
+        self._lock = threading.Lock()  # guards the dictionary, where several threads run a loop each
+        self._here = threading.local()  # `links`: those last used in this thread
         self._memory: Any = fake_server() if self.address.scheme == "memory" else None
         self._embedded = EmbeddedServer() if self.address.scheme == "embedded" else None
         self._client: Redis | None = None
-        self._hubs: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Hub] = weakref.WeakKeyDictionary()
-        self._users = 0
+        self._hubs: dict[asyncio.AbstractEventLoop, Hub] = {}
         self._connecting = False
         self._audit_due = self._memory is None
         _managers.add(self)
@@ -73,13 +86,7 @@ class RedisManager:
     def shared(cls, settings: Settings | None = None) -> RedisManager:
         """Return the manager that everyone with these settings shares; without settings, those of the environment."""
         settings = settings or Settings()
-        key = (
-            settings.redis_url,
-            settings.prefix,
-            settings.timeout,
-            settings.max_connections,
-            settings.decode_responses,
-        )
+        key = tuple(getattr(settings, name) for name in _OWN_SETTINGS)
         manager = _shared.get(key)
         if manager is None:
             manager = _shared[key] = cls(settings=settings)
@@ -90,29 +97,34 @@ class RedisManager:
         """The connections of the running loop."""
         # A thread runs one loop at a time, so that the one last seen here is the running one if it runs at all. Asking
         # asyncio costs a system call on Python 3.11.
-        if get_ident() == self._thread and self._current is not None and self._current.loop.is_running():
-            return self._current
+        links: Links | None = getattr(self._here, "links", None)
+        if links is not None and links.loop.is_running():
+            return links
         return self._enter_loop(asyncio.get_running_loop())
 
     def _enter_loop(self, loop: asyncio.AbstractEventLoop) -> Links:
-        self._forget_closed_loops()
-        links = self._links_by_loop.get(loop)
-        if links is None:
-            address = Address.parse(self._embedded.url) if self._embedded is not None else self.address
-            links = self._links_by_loop[loop] = Links(loop, address, self.settings, self._memory)
-            if self._audit_due and not self._connecting:
-                links.spawn(self._audit())
-        self._thread, self._current = get_ident(), links
+        with self._lock:
+            self._forget_closed_loops()
+            links = self._links_by_loop.get(loop)
+            if links is None:
+                address = Address.parse(self._embedded.url) if self._embedded is not None else self.address
+                links = self._links_by_loop[loop] = Links(loop, address, self.settings, self._memory)
+                links.at_loop_end = AtLoopEnd(self._leave_loop)
+                if self._audit_due and not self._connecting:
+                    links.spawn(self._audit())
+        self._here.links = links
         return links
 
     def _forget_closed_loops(self) -> None:
+        """Close what loops have left open that were closed without being ended in order."""
         for loop in [loop for loop in self._links_by_loop if loop.is_closed()]:
-            # Their transports cannot be closed without their loop; the sockets close when they are collected.
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", ResourceWarning)
-                self._links_by_loop.pop(loop).abandon()
-                if loop in self._hubs:
-                    self._hubs.pop(loop).abandon()
+            for left in self._abandon(loop):
+                if isinstance(left, Link):
+                    left.bury()
+
+    def _abandon(self, loop: asyncio.AbstractEventLoop) -> list[Any]:
+        hub = self._hubs.pop(loop, None)
+        return [*self._links_by_loop.pop(loop).abandon(), hub, *(hub.abandon() if hub is not None else ())]
 
     # Lifetime.
 
@@ -134,26 +146,31 @@ class RedisManager:
             self._connecting = False
 
     async def aclose(self) -> None:
-        """Finish background work and close the connections of the running loop."""
+        """Finish background work and close the connections of the running loop; an embedded server ends with the last."""
+        await self._leave_loop()
+        if self._embedded is not None and not self._links_by_loop:
+            await asyncio.to_thread(self._embedded.stop)
+
+    async def _leave_loop(self) -> None:
         loop = asyncio.get_running_loop()
+        if loop in self._links_by_loop:
+            await self._links_by_loop[loop].drain()  # they may need the links still
         hub, links = self._hubs.pop(loop, None), self._links_by_loop.pop(loop, None)
-        self._current = None
+        self._here.links = None
         if hub is not None:
             await hub.aclose()
         if links is not None:
             await links.aclose()
-        if self._embedded is not None and not self._links_by_loop:
-            await asyncio.to_thread(self._embedded.stop)
 
     async def __aenter__(self) -> RedisManager:
-        self._users += 1
+        self.links.users += 1
         await self.connect()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._users -= 1
-        if self._users <= 0:
-            self._users = 0
+        links = self.links
+        links.users -= 1
+        if links.users <= 0:
             await self.aclose()
 
     def lifespan(self, app: Any = None) -> AbstractAsyncContextManager[None]:
@@ -237,19 +254,16 @@ class RedisManager:
                     logger.warning("[%s] %s", name, sentence)
 
     def __repr__(self) -> str:
-        return f"<RedisManager {self.address}{'' if self._current is None else f': {self._current!r}'}>"
+        links = getattr(self._here, "links", None)
+        return f"<RedisManager {self.address}{'' if links is None else f': {links!r}'}>"
 
 
 def _start_afresh_in_child() -> None:
     """Forget, in a forked child, connections that belong to the parent; touch none of their sockets."""
     for manager in _managers:
-        for links in manager._links_by_loop.values():
-            _inherited.extend(links.abandon())
-        for hub in manager._hubs.values():
-            _inherited.extend((hub, *hub.abandon()))
-        manager._links_by_loop.clear()
-        manager._hubs.clear()
-        manager._current = None
+        for loop in list(manager._links_by_loop):
+            _inherited.extend(manager._abandon(loop))
+        manager._lock, manager._here = threading.Lock(), threading.local()
 
 
 if hasattr(os, "register_at_fork"):

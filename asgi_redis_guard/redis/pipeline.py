@@ -123,7 +123,7 @@ class Pipeline:
         self.waiting.appendleft(slot)
 
     def missing_script(self, slot: Slot) -> bool:
-        """Handle NOSCRIPT for `slot`: load and call again, once. False if that was tried already."""
+        """Handle NOSCRIPT for `slot`: load and call again. False if it was repeated twice already."""
         if slot.script is None or slot.attempts > 1:
             return False
         self.loaded.discard(slot.script.sha)

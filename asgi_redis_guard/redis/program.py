@@ -7,7 +7,10 @@ behind it. An operation that fails (full memory, wrong type) says so in its own 
     KEYS   the keys of all operations, in order
     ARGV   the arguments of all operations, in order
     reply  for each operation a status and what it returns, flat:
-           1 passed | 0 stopped | 2 passed, but its group was stopped | 3 not run | text: the error it failed with
+           1 passed | 0 stopped | 2 passed, but held back | 3 not run | text: the error it failed with
+
+Held back is what must not commit although it passed: its group was stopped, or its own guard by an operation before it.
+A server that became a replica fails the whole script with READONLY, so that the channel learns of it.
 
 The operations stand one after the other, without a loop or a dispatch, and their state is in locals: on a short script,
 tables and function definitions cost more than the commands. A stack has a handful of shapes (with and without a
@@ -33,14 +36,23 @@ MOST_OPERATIONS = 32
 _HEAD = """\
 local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
-local failure, stop_at, stop_group
+local failure, unfit, stop_at, stop_group
 local floor, ceil = math.floor, math.ceil
 local function call(...)
   local reply = redis.pcall(...)
-  if type(reply) == 'table' and reply.err then failure = reply.err return false end
+  if type(reply) == 'table' and reply.err then
+    failure = reply.err
+    if type(failure) == 'string' then -- fakeredis has bytes of Python here
+      failure = string.match(failure, '^@user_script: %d+: %-?([^%c]*)') or failure -- 6.2 says where it happened
+      if string.find(failure, '^READONLY ') then unfit = failure end
+    end
+    return false
+  end
   return reply
 end
 """
+
+_TAIL = "if unfit then return redis.error_reply(unfit) end\n"
 
 
 class Script:
@@ -119,7 +131,7 @@ def _compose(shape: Sequence[tuple[int, bool, OperationKind]]) -> str:
         replies += [f"s{number}", *_numbered(number, kind.returns)]
         key, arg = key + len(kind.keys), arg + len(kind.args)
     declared = "".join(_declare(number, kind) for number, (_, _, kind) in enumerate(shape, start=1))
-    return f"{_HEAD}{declared}{''.join(checks)}{''.join(commits)}return {{{', '.join(replies)}}}\n"
+    return f"{_HEAD}{declared}{''.join(checks)}{''.join(commits)}{_TAIL}return {{{', '.join(replies)}}}\n"
 
 
 def _numbered(number: int, names: Sequence[str]) -> list[str]:
@@ -160,8 +172,8 @@ def _check(number: int, kind: OperationKind, binding: str, closed: bool, *, open
 
 def _commit(number: int, kind: OperationKind, binding: str) -> str:
     kept = "".join(f"local {name} = {name}_{number}\n" for name in kind.keeps)
-    held_back = f"if stop_group == '{kind.group}' then s{number} = 2 else\n" if kind.group else "do\n"
+    held_back = f"stop_at < {number}" + (f" or stop_group == '{kind.group}'" if kind.group else "")
     return (
-        f"if s{number} == 1 and (not stop_at or stop_at > {number}) then\n{held_back}"
+        f"if s{number} == 1 then\nif stop_at and ({held_back}) then s{number} = 2 else\n"
         f"{binding}{kept}{kind.commit}if failure then s{number} = failure failure = nil end\nend\nend\n"
     )

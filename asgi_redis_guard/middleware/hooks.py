@@ -1,0 +1,36 @@
+"""Which methods of an exchange's responders are to be called: a table, made once for each combination of types."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+from ..core.guard import Responder
+
+
+class Hooks:
+    """The places of the responders that have each method; responders are given outermost first."""
+
+    __slots__ = ("binds", "body", "end", "hold", "only_start", "receive", "start", "watches")
+
+    def __init__(self, types: tuple[type[Responder], ...]) -> None:
+        def having(hook: str) -> tuple[int, ...]:
+            return tuple(place for place, kind in enumerate(types) if hook in kind.hooks)
+
+        self.start = having("start")[::-1]  # inside first
+        self.body = having("body")
+        self.receive = having("receive")
+        self.end = having("end")
+        self.binds = having("bind")
+        self.watches = bool(self.receive or self.end)
+        self.hold = max((kind.hold for kind in types), default=0)
+        #: Nothing but heads to edit: nobody needs to watch how the exchange goes on.
+        self.only_start = not (self.body or self.watches or self.binds or self.hold)
+
+
+_hooks_of_types = lru_cache(maxsize=1024)(Hooks)
+
+
+def hooks_of(responders: Sequence[Responder]) -> Hooks:
+    """Return the table for `responders`."""
+    return _hooks_of_types(tuple([responder.__class__ for responder in responders]))

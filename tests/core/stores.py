@@ -1,0 +1,43 @@
+"""A store for guards that are driven without an engine: it carries rounds out as the program does."""
+
+from typing import Any
+
+from asgi_redis_guard.core.rounds import Admissions, Round
+from asgi_redis_guard.core.script import OperationKind
+
+STEP = OperationKind.parse("-- name: test.step\n-- args: place, number, stopping\n-- returns: echo\n-- @check\n")
+
+
+class Store:
+    """Carries rounds out as the program does: checks up to the first stop, then commits what stands before it."""
+
+    def __init__(self) -> None:
+        self.rounds = 0
+        self.effects: list[tuple[Any, ...]] = []
+
+    def __call__(self, wanted: Round) -> list[Any]:
+        self.rounds += 1
+        raw: list[Any] = []
+        stopped = False
+        for (_, _, kinds), batch in zip(wanted.shape, wanted.batches, strict=True):
+            skipped = stopped
+            for at in range(len(kinds)):
+                *which, stopping = batch.args[3 * at : 3 * at + 3]
+                raw += [3, 0] if skipped else [0 if stopping else 1, (*which,)]
+                stopped = stopped or (stopping and not skipped)
+                if not skipped and not stopped:
+                    self.effects.append((*which,))
+        return raw
+
+
+def drive(admissions: Admissions, store: Store | None = None) -> Store:
+    """Do what guards ask until they have decided."""
+    store = store or Store()
+    step = admissions.advance()
+    while step is not None:
+        if isinstance(step, Round):
+            admissions.replied(store(step))
+        else:
+            admissions.resumed(step)
+        step = admissions.advance()
+    return store

@@ -1,0 +1,115 @@
+"""Keys: every one is in the table, below the prefix, and belongs to one input alone."""
+
+import re
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from asgi_redis_guard.core import keys as module
+from asgi_redis_guard.core.keys import Keys, digest
+
+parts = st.lists(st.text(max_size=6) | st.binary(max_size=6), max_size=4)
+
+
+def table(prefix: str = "guard:") -> list[re.Pattern[bytes]]:
+    """Read the shapes of keys from the module's own description."""
+    shapes = re.findall(r"^    (<p>\S+) ", module.__doc__ or "", re.MULTILINE)
+    assert len(shapes) >= 4
+    names = {"<p>": re.escape(prefix), "<digest>": "[A-Za-z0-9+/]{20}", "<limit>": ".+"}
+    return [re.compile(re.sub("<[a-z]+>", lambda name: names[name[0]], shape).encode()) for shape in shapes]
+
+
+def built(keys: Keys) -> dict[str, bytes]:
+    """Use every builder once."""
+    return {
+        "token": keys.token("issuer", "jti"),
+        "token by hash": keys.token("", b"\xff" * 32),
+        "user": keys.user("issuer", "alice"),
+        "limit": keys.limit(b"default.gcra.60", digest("address", "1.2.3.4")),
+        "revoked": keys.revoked,
+    }
+
+
+@pytest.mark.parametrize("prefix", ["guard:", "g", "app:prod:", "{tag}:", "ü:", "a.b*c["])
+def test_every_key_is_in_the_table_and_below_the_prefix(prefix: str) -> None:
+    keys = Keys(prefix)
+    for name, key in built(keys).items():
+        assert key.startswith(prefix.encode()), name
+        fits = {shape.pattern for shape in table(prefix) if shape.fullmatch(key)}
+        assert len(fits) == 1, name
+    assert keys.prefix == prefix
+
+
+def test_every_builder_is_looked_at_here() -> None:
+    builders = {name for name in dir(Keys) if not name.startswith("_")} - {"prefix"}
+    assert builders == {name.partition(" ")[0] for name in built(Keys())}
+
+
+def test_prefixes_keep_deployments_apart() -> None:
+    assert not {*built(Keys("a:")).values()} & {*built(Keys("b:")).values()}
+
+
+def test_a_limit_has_a_hash_tag_of_its_own() -> None:
+    key = Keys().limit(b"x", digest("a"))
+    assert key.endswith(b"{" + digest("a") + b"}")
+
+
+def test_keys_stay_what_they_were_in_the_last_release() -> None:
+    """Whoever changes one forgets all revocations and counts at the next deployment."""
+    assert digest() == b"t9uHGWxINAXkD4QB+h/J"
+    assert digest("issuer", "jti") == b"//OcyCwEjEKsd8sGHqQL"
+    assert Keys().token("", "t-1") == b"guard:t:H1548PiDzRoS+hNuCOXI"
+    assert Keys().user("", "alice") == b"guard:u:eXsWXnliurds+2dqvw4n"
+
+
+def test_neither_secrets_nor_names_stand_in_a_key() -> None:
+    keys = Keys()
+    for key in (keys.token("issuer", "secret-jti"), keys.user("issuer", "alice")):
+        assert b"secret" not in key
+        assert b"alice" not in key
+        assert b"issuer" not in key
+
+
+def as_bytes(given_parts: list[Any]) -> list[bytes]:
+    return [part if isinstance(part, bytes) else part.encode() for part in given_parts]
+
+
+@settings(deadline=None)
+@given(parts, parts)
+def test_different_parts_never_share_a_digest(one: list[Any], other: list[Any]) -> None:
+    assert (digest(*one) == digest(*other)) is (as_bytes(one) == as_bytes(other))
+
+
+@settings(deadline=None)
+@given(st.binary(max_size=12), st.integers(0, 12), st.integers(0, 12))
+def test_where_parts_are_divided_makes_a_difference(data: bytes, one: int, other: int) -> None:
+    same = min(one, len(data)) == min(other, len(data))
+    assert (digest(data[:one], data[one:]) == digest(data[:other], data[other:])) is same
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (("a/b", "c"), ("a", "b/c")),
+        (("1:a",), ("a",)),
+        (("a", ""), ("a",)),
+        (("", "a"), ("a", "")),
+        (("1", ":a"), ("1:", "a")),
+        (("a1:b",), ("a", "b")),
+        (("\ud800",), ("?",)),
+    ],
+)
+def test_parts_that_others_have_confused_are_kept_apart(one: tuple[str, ...], other: tuple[str, ...]) -> None:
+    assert digest(*one) != digest(*other)
+
+
+@settings(deadline=None)
+@given(st.text(max_size=5), st.text(max_size=5) | st.binary(max_size=5), st.text(max_size=5), st.text(max_size=5))
+def test_a_token_a_user_and_a_hash_never_share_a_key(issuer: str, jti: Any, other: str, sub: str) -> None:
+    keys = Keys()
+    assert keys.token(issuer, jti) != keys.user(other, sub)
+    if isinstance(jti, bytes):
+        assert keys.token(issuer, jti) != keys.token(issuer, jti.decode("latin-1"))
+    assert (keys.user(issuer, sub) == keys.user(other, sub)) is (issuer == other)

@@ -1,0 +1,77 @@
+"""What tests of connections wait with, and small operations for them to send."""
+
+import asyncio
+import functools
+import inspect
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+import pytest
+
+from asgi_redis_guard.core.script import Batch, Operation, OperationKind
+from asgi_redis_guard.redis.manager import RedisManager
+from asgi_redis_guard.redis.program import Program
+
+#: No healthy server needs this long; nothing waits for it to pass.
+PATIENCE = 20.0
+
+
+async def within(awaitable: Awaitable[Any], seconds: float = PATIENCE) -> Any:
+    """Await with patience that ends before the test's own."""
+    async with asyncio.timeout(seconds):
+        return await awaitable
+
+
+async def eventually(true: Callable[[], object]) -> None:
+    """Wait until something holds that no event tells of."""
+    async with asyncio.timeout(PATIENCE):
+        while not true():  # noqa: ASYNC110  (there is no event to wait for)
+            await asyncio.sleep(0.002)
+
+
+def names(prefix: str) -> list[str]:
+    """The names of the tasks that this package runs now."""
+    return [task.get_name() for task in asyncio.all_tasks() if task.get_name().startswith(prefix)]
+
+
+def kind(check: str, commit: str = "", **contract: str) -> OperationKind:
+    """An operation in a few words: `kind("stop = true", keys="k", returns="n", group="g")`."""
+    head = "".join(f"-- {name}: {value}\n" for name, value in {"name": "test", **contract}.items())
+    return OperationKind.parse(f"{head}-- @check\n{check}\n-- @commit\n{commit}\n")
+
+
+#: Passes, and leaves a trace.
+MARK = kind("", "call('RPUSH', k, v)", keys="k", args="v")
+#: Refuses.
+STOP = kind("stop = true")
+
+Guard = list[Operation]
+
+
+def mark(key: bytes, value: str = "1") -> Operation:
+    """Append `value` to the list at `key`, if the round comes so far."""
+    return Operation(MARK, (key,), (value,))
+
+
+async def run(manager: RedisManager, *guards: Guard, closed: tuple[int, ...] = ()) -> list[Any]:
+    """Do the operations of some guards in one round; return the flat reply."""
+    batches = [Batch(guard) for guard in guards]
+    shape = [(place, place in closed, batch.kinds) for place, batch in enumerate(batches)]
+    return list(await within(manager.evaluate(Program(shape), batches)))
+
+
+def on_both_loops(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+    """Run an async test on asyncio's loop and on uvloop; its fixtures must not be async."""
+    import uvloop
+
+    @functools.wraps(test)
+    def on(*args: Any, new_loop: Callable[[], asyncio.AbstractEventLoop], **options: Any) -> None:
+        with asyncio.Runner(loop_factory=new_loop) as runner:
+            runner.run(test(*args, **options))
+
+    signature = inspect.signature(test)
+    loop = inspect.Parameter("new_loop", inspect.Parameter.KEYWORD_ONLY)
+    on.__signature__ = signature.replace(parameters=[*signature.parameters.values(), loop])  # type: ignore[attr-defined]
+    factories = [asyncio.new_event_loop, uvloop.new_event_loop]
+    mark = pytest.mark.parametrize("new_loop", factories, ids=["asyncio", "uvloop"])
+    return mark(on)
