@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from ..errors import GuardProtocolError, OperationFailed, RedisUnavailable
 from .exchange import Exchange
-from .guard import Admission, Answer, Ask, Body, Guard, Pass, RequestEdits, Responder, Wait
+from .guard import PASS, Admission, Answer, Ask, Body, Guard, Pass, RequestEdits, Responder, Wait
 from .problem import unavailable
 from .script import NOT_RUN, PASSED, Batch, OperationKind, Replies
 
@@ -64,18 +64,19 @@ class Admissions:
 
     def advance(self) -> Round | Wait | Body | None:
         """Decide what can be decided, start what can be started; return what to do next, None when all is decided."""
-        guards, steps = self._guards, self._steps
+        guards, steps, inputs = self._guards, self._steps, self._inputs
         while True:
             while self._cursor < len(steps):
                 step = steps[self._cursor]
                 if step.__class__ is Pass:
-                    self._accept(step)
+                    if step is not PASS:
+                        self._accept(step)
                     self._cursor += 1
                 elif step.__class__ is Answer:
                     self._refuse(self._cursor, step)
                     return None
-                elif self._cursor in self._inputs:
-                    steps[self._cursor] = self._resume(self._cursor, self._inputs.pop(self._cursor))
+                elif self._cursor in inputs:
+                    steps[self._cursor] = self._resume(self._cursor, inputs.pop(self._cursor))
                 else:
                     break
             if self._cursor == len(guards):
@@ -115,11 +116,12 @@ class Admissions:
         self._hear(self._cursor)
 
     def _resume(self, index: int, value: Any) -> Any:
+        """Give a guard what came back for it; return its next step or its verdict."""
         flow = self._flows[index]
         if flow is None:
             raise GuardProtocolError(f"{self._guards[index]!r} was asked to go on after it had decided")
         try:
-            if isinstance(value, Exception):
+            if value.__class__ is not Replies and isinstance(value, Exception):
                 if isinstance(value, RedisUnavailable):
                     self.degraded = [*self.degraded, index]
                 return self._checked(index, flow.throw(value))
@@ -133,51 +135,46 @@ class Admissions:
 
     def _start_more(self) -> None:
         """Start guards as far as they can start now; the one at the cursor always can."""
-        guards, steps = self._guards, self._steps
-        while len(steps) < len(guards) and (len(steps) == self._cursor or self._may_start(guards[len(steps)])):
-            step = self._start(len(steps))
+        guards, steps, facts = self._guards, self._steps, self.exchange.facts
+        if steps and steps[-1].__class__ is not Ask and steps[-1].__class__ is not Pass:
+            return
+        while len(steps) < len(guards):
+            guard = guards[len(steps)]
+            if guard.needs and len(steps) > self._cursor and self._is_to_come(guard.needs - facts.keys()):
+                return
+            step = self._start(guard)
             steps.append(step)
             if step.__class__ is not Ask and step.__class__ is not Pass:
-                break  # an answer, or something that has to wait for its turn: nothing behind it starts
+                return  # an answer, or something that has to wait for its turn: nothing behind it starts
+            if step.facts:
+                facts.update(step.facts)
 
-    def _may_start(self, guard: Guard) -> bool:
-        """Tell whether `guard` may start beside undecided guards: nothing that it needs is to come from them."""
-        last = self._steps[-1].__class__
-        if last is not Ask and last is not Pass:
-            return False
-        if not guard.needs:
-            return True
-        missing = guard.needs - self.exchange.facts.keys()
-        return not (
-            missing
-            and any(
-                missing & self._guards[index].provides
-                for index in range(self._cursor, len(self._steps))
-                if self._steps[index].__class__ is not Pass  # one that has passed has told what it knows
-            )
+    def _is_to_come(self, missing: frozenset[str]) -> bool:
+        """Tell whether a guard that is still undecided may provide what is missing."""
+        return bool(missing) and any(
+            missing & self._guards[index].provides
+            for index in range(self._cursor, len(self._steps))
+            if self._steps[index].__class__ is not Pass  # one that has passed has told what it knows
         )
 
-    def _start(self, index: int) -> Any:
-        """Start a guard and publish what it knows already; return its first step."""
-        guard, exchange = self._guards[index], self.exchange
-        flow: Admission | None = None
-        step: Any
-        if guard.applies(exchange):
-            flow = guard.admit(exchange)
-            try:
-                step = self._checked(index, next(flow))
-            except StopIteration as stop:
-                flow, step = None, self._verdict(index, stop.value)
-            except TypeError:
-                if hasattr(flow, "send"):
-                    raise
-                raise GuardProtocolError(f"{guard!r} admits with {flow!r}; allowed is a generator") from None
-        else:
-            step = self._verdict(index, guard.exempted(exchange))
+    def _start(self, guard: Guard) -> Any:
+        """Start a guard; return its first step."""
+        index = len(self._steps)
+        if not guard.applies(self.exchange):
+            self._flows.append(None)
+            return self._verdict(index, guard.exempted(self.exchange))
+        flow = guard.admit(self.exchange)
+        try:
+            step = next(flow)
+        except StopIteration as stop:
+            self._flows.append(None)
+            return self._verdict(index, stop.value)
+        except TypeError:
+            if hasattr(flow, "send"):
+                raise
+            raise GuardProtocolError(f"{guard!r} admits with {flow!r}; allowed is a generator") from None
         self._flows.append(flow)
-        if step.__class__ is Pass and step.facts:
-            exchange.facts.update(step.facts)
-        return step
+        return step if step.__class__ is Ask else self._checked(index, step)
 
     def _checked(self, index: int, step: Any) -> Any:
         """Return what a guard yielded, with the facts published that it knows before any reply."""

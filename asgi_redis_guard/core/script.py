@@ -141,6 +141,11 @@ class Replies(Sequence[Reply]):
         self._at = at
         self.passed = passed
 
+    @property
+    def flat(self) -> Sequence[Any]:
+        """Status and values of every operation, end to end."""
+        return self._raw[self._at : self._at + sum([kind.width for kind in self._kinds])]
+
     def __len__(self) -> int:
         return len(self._kinds)
 

@@ -36,9 +36,10 @@ class TokenSources:
 
     def find(self, exchange: Exchange) -> Credential | None:
         """Return the one credential, None if there is none; raises `BadCredentials` for two or a malformed one."""
-        found = _from_header(exchange)
-        if self.cookie is None and not exchange.is_websocket and len(found) < 2:
-            return found[0] if found else None
+        fields = [value for name, value in exchange.scope["headers"] if name == b"authorization"]
+        if len(fields) == 1 and self.cookie is None and not exchange.is_websocket:
+            return _from_field(fields[0])  # by far the commonest
+        found = [credential for field in fields if (credential := _from_field(field)) is not None]
         if self.cookie is not None:
             found += [Credential(value, ambient=True) for value in cookie_values(exchange, self.cookie) if value]
         if exchange.is_websocket:
@@ -51,14 +52,11 @@ class TokenSources:
         return found[0] if found else None
 
 
-def _from_header(exchange: Exchange) -> list[Credential]:
-    found = []
-    for field in exchange.headers(b"authorization"):
-        scheme, _, token = field.strip().partition(b" ")
-        token = token.strip()
-        if token and scheme.lower() == b"bearer":  # a scheme with nothing behind it is no credential
-            found.append(Credential(token))
-    return found
+def _from_field(field: bytes) -> Credential | None:
+    """Read an Authorization field; a scheme with nothing behind it is no credential."""
+    scheme, _, token = field.strip().partition(b" ")
+    token = token.strip()
+    return Credential(token) if token and scheme.lower() == b"bearer" else None
 
 
 def _from_subprotocol(exchange: Exchange, prefix: str) -> list[Credential]:

@@ -23,7 +23,6 @@ class Listener:
         self._subscription = subscription
         self._callback = callback
         self._patience = patience
-        self._stopping = False
         subscription.start()
         self.task = asyncio.get_running_loop().create_task(self._run(), name=f"asgi-redis-guard listen {callback!r}")
 
@@ -41,7 +40,6 @@ class Listener:
 
     def stop(self) -> None:
         """Call no callback any more; one that runs goes on."""
-        self._stopping = True
         self._subscription.leave()
 
     async def aclose(self) -> None:
@@ -53,8 +51,6 @@ class Listener:
         try:
             async for event in self._subscription:
                 await self._call(event)
-                if self._stopping:
-                    break
         except RedisUnavailable as error:
             logger.error("%r ended: %s", self, error)
         finally:

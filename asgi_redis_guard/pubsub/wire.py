@@ -148,6 +148,7 @@ class Wire:
         """Let go without I/O (the loop is closed, or belongs to the parent process); return the link."""
         self.closed = True
         line, self._line = self._line, None
+        self._owner.dropped()
         return line
 
     # Receiver of the link.

@@ -15,7 +15,7 @@ from ..core.paths import PathPatterns
 from ..core.problem import problem, unavailable
 from ..core.script import Replies
 from ..errors import ConfigurationError, RedisUnavailable
-from .headers import limit_headers, merge, policy_member
+from .headers import limit_headers, merge, passed_headers, policy_member, state_template
 from .identity import Identity, KeyPart
 from .local import LocalLimits
 from .policy import KINDS, Algorithm, LimitState, make_limits, read_states
@@ -61,13 +61,13 @@ class RateLimit(Guard):
     ) -> None:
         _check(on_outage, unidentified, local_keys)
         proxies = trusted_proxies if isinstance(trusted_proxies, TrustedProxies) else TrustedProxies(trusted_proxies)
-        self.limits = make_limits(limits, algorithm, burst, name)
+        self._paths = PathPatterns(paths, option="paths")
+        self.limits = make_limits(limits, algorithm, burst, name, self._paths.patterns)
         self.name = name or "ratelimit"
         self.identity = Identity(key, proxies)
         self.needs = self.identity.needs
         self.exempt = PathPatterns(exempt)
         self.exempt_preflight = exempt_preflight
-        self._paths = PathPatterns(paths, option="paths")
         self._unidentified = unidentified
         self._on_outage = on_outage
         self._closed = on_outage == "closed"
@@ -76,6 +76,7 @@ class RateLimit(Guard):
         self._local = LocalLimits(self.limits, max_keys=local_keys)
         self._legacy = legacy_headers
         self._policy = b", ".join(policy_member(limit) for limit in self.limits)
+        self._template = state_template(self.limits)
 
     def admit(self, exchange: Exchange) -> Admission:
         """Count the request against all limits, or refuse it."""
@@ -99,6 +100,8 @@ class RateLimit(Guard):
     def headers(self, states: Replies | list[LimitState]) -> Headers:
         """Return the header fields for a response."""
         if isinstance(states, Replies):
+            if not self._legacy:
+                return passed_headers(self._policy, self._template, states.flat)
             states = read_states(self.limits, states)
         return limit_headers(self._policy, states, legacy=self._legacy)
 
@@ -107,7 +110,7 @@ class RateLimit(Guard):
             return PASS
         if self._on_outage == "closed":
             return self._refuse(exchange, unavailable("Requests cannot be counted now."))
-        return self._decide(exchange, self._local.decide([(limit, identity) for limit in self.limits]))
+        return self._decide(exchange, self._local.decide(identity, exchange.now))
 
     def _decide(self, exchange: Exchange, states: list[LimitState]) -> Pass | Answer:
         violated = [state.limit.name for state in states if not state.allowed]

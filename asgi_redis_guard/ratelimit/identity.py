@@ -21,7 +21,7 @@ class Identity:
     """Turns an exchange into the digest that its requests are counted under, or None if there is nothing to go by.
 
     `user` is the verified user, for nobody in particular the address: an anonymous flood never shares a bucket with a
-    user, nor all of it a single one.
+    user, nor all of it a single one, nor one with a limit by `address` (two limits on one count would spoil it).
     """
 
     def __init__(self, key: KeyPart | Iterable[KeyPart], proxies: TrustedProxies) -> None:
@@ -68,13 +68,14 @@ class Identity:
         user = exchange.facts.get("user")
         if user is not None and getattr(user, "is_authenticated", False) and user.identity:
             return ("user", user.identity)
-        return self._address(exchange)
+        address = exchange.client(self.proxies)
+        return None if address is None else ("nobody", address)
 
 
 def _known(part: object) -> bool:
-    return callable(part) or (
-        isinstance(part, str) and (part in _NAMES or (part.startswith("header:") and len(part) > 7))
-    )
+    if not isinstance(part, str):
+        return callable(part)
+    return part in _NAMES or (part.startswith("header:") and len(part) > 7 and part.isascii())
 
 
 def _fault(part: object) -> str:

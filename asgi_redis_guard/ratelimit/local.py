@@ -1,17 +1,13 @@
-"""Limits inside this process, for as long as Redis is away: the `limits` package with a bound on its memory.
+"""Limits inside this process, for as long as Redis is away. Pure: the time is given.
 
-Each process counts for itself, in fixed windows, so that N workers admit up to N times the limit.
+Each process counts for itself, in fixed windows, so that N workers admit up to N times the limit. The `limits` package
+has such a storage too; it starts a thread for each guard and reads the wall clock, so only its notation is used here.
 """
 
 from __future__ import annotations
 
-import time
 from collections import OrderedDict
 from collections.abc import Sequence
-
-from limits import RateLimitItem, RateLimitItemPerSecond
-from limits.storage import MemoryStorage
-from limits.strategies import FixedWindowRateLimiter
 
 from .policy import Limit, LimitState
 
@@ -20,36 +16,32 @@ class LocalLimits:
     """Decide on limits in memory; at most `max_keys` identities are remembered, the least recently seen go first."""
 
     def __init__(self, limits: Sequence[Limit], *, max_keys: int = 10_000) -> None:
-        self._items: dict[Limit, RateLimitItem] = {
-            limit: RateLimitItemPerSecond(limit.amount, limit.period, namespace=limit.key_name.decode())
-            for limit in limits
-        }
+        self._limits = tuple(limits)
         self._max_keys = max_keys
-        self._storage = MemoryStorage()
-        self._strategy = FixedWindowRateLimiter(self._storage)
-        self._seen: OrderedDict[tuple[Limit, bytes], None] = OrderedDict()
+        #: For each identity and limit the end of the window, in seconds since the epoch, and how many it has admitted.
+        self._windows: OrderedDict[bytes, list[tuple[float, int]]] = OrderedDict()
 
-    def decide(self, wanted: Sequence[tuple[Limit, bytes]]) -> list[LimitState]:
-        """Count one request against every limit of `wanted`, each with its identity: all of them or none."""
-        calls = [(limit, self._items[limit], identity.decode("latin-1")) for limit, identity in wanted]
-        fits = [self._strategy.test(item, identity) for _, item, identity in calls]
-        if all(fits):
-            for _, item, identity in calls:
-                self._strategy.hit(item, identity)
-        for limit, whose in wanted:
-            self._remember(limit, whose)
+    def decide(self, identity: bytes, now: float) -> list[LimitState]:
+        """Count one request of `identity` against every limit: against all of them or none."""
+        held = self._windows.pop(identity, None) or [(now, 0)] * len(self._limits)
+        windows = [_window(limit, end, used, now) for limit, (end, used) in zip(self._limits, held, strict=True)]
+        fits = [used < limit.amount for limit, (_, used) in zip(self._limits, windows, strict=True)]
+        counted = all(fits)
+        windows = [(end, used + counted) for end, used in windows]
+        self._windows[identity] = windows
+        if len(self._windows) > self._max_keys:
+            self._windows.popitem(last=False)
         return [
-            self._state(limit, item, identity, fit) for (limit, item, identity), fit in zip(calls, fits, strict=True)
+            _state(limit, end, used, fit, now)
+            for limit, (end, used), fit in zip(self._limits, windows, fits, strict=True)
         ]
 
-    def _state(self, limit: Limit, item: RateLimitItem, identity: str, fits: bool) -> LimitState:
-        reset_time, remaining = self._strategy.get_window_stats(item, identity)
-        reset_after = max(1, round((reset_time - time.time()) * 1_000_000))  # limits counts by the wall clock
-        return LimitState(limit, fits, max(0, remaining), reset_after, 0 if fits else reset_after)
 
-    def _remember(self, limit: Limit, identity: bytes) -> None:
-        self._seen[limit, identity] = None
-        self._seen.move_to_end((limit, identity))
-        while len(self._seen) > self._max_keys:
-            (old, whose), _ = self._seen.popitem(last=False)
-            self._storage.clear(self._items[old].key_for(whose.decode("latin-1")))
+def _window(limit: Limit, end: float, used: int, now: float) -> tuple[float, int]:
+    """The window that `now` is in; one whose end is further away than it is long was begun by a clock that was wrong."""
+    return (end, used) if now < end <= now + limit.period else (now + limit.period, 0)
+
+
+def _state(limit: Limit, end: float, used: int, fits: bool, now: float) -> LimitState:
+    reset_after = max(1, round((end - now) * 1_000_000))
+    return LimitState(limit, fits, limit.amount - used, reset_after, 0 if fits else reset_after)

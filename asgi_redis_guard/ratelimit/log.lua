@@ -11,7 +11,7 @@ count = call('ZCOUNT', entries, open, '+inf') or 0
 remaining = amount - count
 if remaining < cost + 0 then
   stop = true
-  local last = call('ZREVRANGE', entries, 0, 0, 'WITHSCORES')
+  local last = count > 0 and call('ZREVRANGE', entries, 0, 0, 'WITHSCORES')
   local nth = call('ZRANGEBYSCORE', entries, open, '+inf', 'WITHSCORES', 'LIMIT', cost - remaining - 1, 1)
   reset_after = last and last[2] and last[2] + period - now or period + 0
   retry_after = nth and nth[2] and nth[2] + period - now or period + 0

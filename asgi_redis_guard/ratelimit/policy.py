@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 from limits import RateLimitItem, parse_many
 
-from ..core.keys import Keys
+from ..core.keys import Keys, digest
 from ..core.script import Operation, OperationKind, Reply
 from ..errors import ConfigurationError
 
@@ -20,6 +20,9 @@ KINDS: dict[str, OperationKind] = {
 
 #: Entries of one sorted set; a log of more is a server stalled, not a limit.
 _LONGEST_LOG = 100_000
+
+#: Characters; what is longer holds numbers that nobody means.
+_LONGEST_NOTATION = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +77,12 @@ def read_states(limits: Sequence[Limit], replies: Sequence[Reply]) -> list[Limit
 
 
 def make_limits(
-    notations: Sequence[str], algorithm: Algorithm, burst: int | None, name: str | None
+    notations: Sequence[str], algorithm: Algorithm, burst: int | None, name: str | None, paths: Sequence[str] = ()
 ) -> tuple[Limit, ...]:
-    """Read limits such as `100/minute; 1000 per 2 hours`; raises `ConfigurationError` with all faults."""
+    """Read limits such as `100/minute; 1000 per 2 hours`; raises `ConfigurationError` with all faults.
+
+    Limits without a name that count different paths must not share their counts, so these stand in the key instead.
+    """
     faults: list[str] = []
     if algorithm not in KINDS:
         raise ConfigurationError(
@@ -89,18 +95,20 @@ def make_limits(
     items = [item for notation in notations for item in _parse(notation, faults)]
     if not items and not faults:
         faults.append("limits (GUARD_LIMITS): none given; name at least one, such as '100/minute'")
-    limits = [_limit(item, place, items, algorithm, burst, name, faults) for place, item in enumerate(items)]
+    space = name or (digest(*paths).decode() if paths else "default")
+    limits = [_limit(item, place, items, algorithm, burst, name, space, faults) for place, item in enumerate(items)]
     ConfigurationError.raise_for(faults)
     return tuple(limits)
 
 
 def _parse(notation: str, faults: list[str]) -> list[RateLimitItem]:
     try:
+        if len(notation) > _LONGEST_NOTATION:
+            raise ValueError
         return list(parse_many(notation))
     except (ValueError, TypeError, OverflowError):
-        faults.append(
-            f"limits (GUARD_LIMITS): {notation!r} given; allowed are forms such as '100/minute', '10 per 5 seconds'"
-        )
+        given = repr(notation)[:_LONGEST_NOTATION]
+        faults.append(f"limits (GUARD_LIMITS): {given} given; allowed are forms such as '100/minute', '10 per 5 seconds'")
         return []
 
 
@@ -111,13 +119,14 @@ def _limit(
     algorithm: Algorithm,
     burst: int | None,
     name: str | None,
+    space: str,
     faults: list[str],
 ) -> Limit:
     period, amount = item.get_expiry(), item.amount
     said = f"limits (GUARD_LIMITS): {amount} per {period} s given;"
     if not (0 < amount <= 1_000_000_000 and 0 < period <= 366 * 86_400):
         faults.append(f"{said} allowed are 1 to 1,000,000,000 in 1 second to 366 days")
-        amount, period = 1, 1
+        amount, period = max(1, burst or 1), 1
     elif amount > period * 1_000_000:
         faults.append(f"{said} allowed is at most one a microsecond")
     elif algorithm == "log" and amount > _LONGEST_LOG:
@@ -127,7 +136,7 @@ def _limit(
     same = [other.get_expiry() for other in items[:place]].count(period)
     suffix = f"-{same + 1}" if same else ""
     header = f"{name}-{_span(period)}{suffix}" if name and len(items) > 1 else name or f"{_span(period)}{suffix}"
-    key_name = f"{name or 'default'}.{algorithm}.{period}{suffix}".encode()
+    key_name = f"{space}.{algorithm}.{period}{suffix}".encode()
     return Limit(amount, period, algorithm, burst or amount, header, key_name)
 
 

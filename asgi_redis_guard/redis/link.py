@@ -22,6 +22,9 @@ NOTHING = object()
 
 Push = hiredis.PushNotification
 
+#: Refusals of the greeting's PING by a server that serves: the account may not ask, or only writes are refused.
+_SERVES = ("NOPERM", "MISCONF")
+
 
 class AuthenticationFailed(RedisUnavailable):
     """The server refused the credentials; trying again soon would only lock the account."""
@@ -193,7 +196,7 @@ async def _greet(link: Link, address: Address, name: str, protocol: int) -> None
 def _check(replies: Sequence[Any], address: Address) -> None:
     """Raise if the server greets but cannot serve (LOADING, NOAUTH, an unknown database …)."""
     for reply in replies:
-        if isinstance(reply, OperationFailed) and reply.code != "NOPERM":  # an account without PING serves all the same
+        if isinstance(reply, OperationFailed) and reply.code not in _SERVES:
             if reply.code == "NOAUTH":
                 raise AuthenticationFailed(f"{address} asks for a password (NOAUTH)")
             raise RedisUnavailable(f"{address} does not serve: {reply}")

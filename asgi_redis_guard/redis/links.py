@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("asgi_redis_guard.redis")
 
-#: Seconds before the first and at most between the probes of an open breaker, and of service after which they begin anew.
+#: Seconds before the first and at most between the probes of an open breaker; after how long a service they begin anew.
 _PROBE_FIRST, _PROBE_MOST, _STEADY = 0.1, 2.0, 10.0
 
 

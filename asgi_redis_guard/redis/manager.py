@@ -146,7 +146,7 @@ class RedisManager:
             self._connecting = False
 
     async def aclose(self) -> None:
-        """Finish background work and close the connections of the running loop; an embedded server ends with the last."""
+        """Finish background work and close the connections of the running loop; with the last, an embedded server."""
         await self._leave_loop()
         if self._embedded is not None and not self._links_by_loop:
             await asyncio.to_thread(self._embedded.stop)
@@ -163,14 +163,19 @@ class RedisManager:
             await links.aclose()
 
     async def __aenter__(self) -> RedisManager:
+        try:
+            await self.connect()
+        except RedisUnavailable:
+            await self.aclose()
+            raise
         self.links.users += 1
-        await self.connect()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        links = self.links
-        links.users -= 1
-        if links.users <= 0:
+        links = self._links_by_loop.get(asyncio.get_running_loop())
+        if links is not None:
+            links.users -= 1
+        if links is None or links.users <= 0:
             await self.aclose()
 
     def lifespan(self, app: Any = None) -> AbstractAsyncContextManager[None]:
@@ -230,7 +235,7 @@ class RedisManager:
         """The hub of the running loop: one connection for all subscriptions."""
         from ..pubsub.hub import Hub  # the hub stands on the manager
 
-        loop = asyncio.get_running_loop()
+        loop = self.links.loop
         hub = self._hubs.get(loop)
         if hub is None:
             hub = self._hubs[loop] = Hub(self)

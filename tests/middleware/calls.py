@@ -10,7 +10,9 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Self
 
 from asgi_redis_guard.core.asgi import ASGIApp, Headers, Message, Receive, Scope, Send
+from asgi_redis_guard.redis.links import Links
 from asgi_redis_guard.redis.manager import RedisManager
+from asgi_redis_guard.redis.program import Program
 
 EMPTY: Message = {"type": "http.request", "body": b"", "more_body": False}
 CONNECT: Message = {"type": "websocket.connect"}
@@ -55,6 +57,7 @@ class Call:
         self._inbox.put_nowait(message)
 
     async def receive(self) -> Message:
+        await asyncio.sleep(0)
         return await self._inbox.get()
 
     async def send(self, message: Message) -> None:
@@ -148,17 +151,11 @@ class TestRedis(RedisManager):
         self.withheld: list[tuple[asyncio.Future[Any], asyncio.Future[Any]]] | None = None
         self.asked = asyncio.Event()
 
-    def evaluate(self, program: Any, *args: Any, **options: Any) -> asyncio.Future[Any]:
-        if self.away is not None:
-            raise self.away
-        reply = super().evaluate(program, *args, **options)
-        self.rounds.append([line.split()[2] for line in program.source.splitlines() if line.startswith("do -- ")])
-        self.asked.set()
-        if self.withheld is None:
-            return reply
-        later: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self.withheld.append((later, reply))
-        return later
+    def _enter_loop(self, loop: asyncio.AbstractEventLoop) -> Links:
+        links = super()._enter_loop(loop)
+        if not isinstance(links.lane1, NotingLane):
+            links.lane1 = NotingLane(self, links.lane1)  # type: ignore[assignment]
+        return links
 
     def withhold(self) -> None:
         """Carry rounds out and keep the replies."""
@@ -175,3 +172,26 @@ class TestRedis(RedisManager):
     async def value(self, key: str) -> Any:
         """Read a key."""
         return await self.execute("GET", key)
+
+
+class NotingLane:
+    """A lane that tells a `TestRedis` of every round."""
+
+    def __init__(self, redis: TestRedis, lane: Any) -> None:
+        self._redis, self._lane = redis, lane
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._lane, name)
+
+    def evaluate(self, program: Program, *args: Any, **options: Any) -> asyncio.Future[Any]:
+        redis = self._redis
+        if redis.away is not None:
+            raise redis.away
+        reply: asyncio.Future[Any] = self._lane.evaluate(program, *args, **options)
+        redis.rounds.append([line.split()[2] for line in program.source.splitlines() if line.startswith("do -- ")])
+        redis.asked.set()
+        if redis.withheld is None:
+            return reply
+        later: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        redis.withheld.append((later, reply))
+        return later

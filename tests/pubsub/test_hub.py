@@ -11,7 +11,7 @@ from asgi_redis_guard.pubsub.hub import Hub
 from asgi_redis_guard.pubsub.messages import Gap, Malformed, Message
 from asgi_redis_guard.redis.manager import RedisManager
 from asgi_redis_guard.testing import RoundTripCounter
-from tests.pubsub.conftest import data, eventually, hub_on, take, within
+from tests.pubsub.conftest import PATIENCE, data, eventually, hub_on, take, within
 
 
 async def test_nothing_published_after_entering_is_missed(hub: Hub) -> None:
@@ -300,6 +300,14 @@ async def test_closing_the_hub_ends_every_iterator_after_what_it_has(hub: Hub) -
     await hub.aclose()
 
 
+async def test_closing_the_hub_closes_the_socket_before_it_returns(redis_url: str) -> None:
+    async with hub_on(redis_url) as hub, hub.subscribe("a"):
+        socket = hub._board.wire._line.transport.get_extra_info("socket")  # type: ignore[union-attr]
+        assert socket.fileno() >= 0
+        await hub.aclose()
+        assert socket.fileno() == -1
+
+
 async def test_a_closed_hub_stays_closed_and_the_manager_makes_another(manager: RedisManager) -> None:
     hub = manager.pubsub
     assert manager.pubsub is hub
@@ -321,6 +329,12 @@ async def test_closing_the_hub_fails_those_who_are_entering(hub: Hub) -> None:
     await hub.aclose()
     with pytest.raises(RedisUnavailable, match="closed"):
         await within(entering)
+
+
+async def test_an_embedded_server_is_a_server_like_any_other() -> None:
+    async with RedisManager("embedded://", timeout=PATIENCE) as manager, manager.pubsub.subscribe("a") as subscription:
+        assert await manager.pubsub.publish("a", "x") == 1
+        assert await data(subscription, 1) == [b"x"]
 
 
 async def test_reprs_tell_the_state(hub: Hub) -> None:

@@ -1,6 +1,8 @@
 """Callbacks, on every kind of store."""
 
 import asyncio
+import gc
+import weakref
 from typing import Any
 
 import pytest
@@ -179,6 +181,17 @@ async def test_listening_begins_while_redis_is_away_and_goes_on_when_it_is_back(
             proxy.reset_all()
             await eventually(lambda: len(got) == 2)
             assert got[1] == Gap("reconnected")
+
+
+async def test_a_closed_listener_is_forgotten(hub: Hub) -> None:
+    handle = hub.listen("a", lambda event: None)
+    await handle.ready()
+    await handle.aclose()
+    await asyncio.sleep(0)
+    gone = weakref.ref(handle)
+    del handle
+    gc.collect()
+    assert gone() is None
 
 
 async def test_a_handle_says_what_it_calls(hub: Hub) -> None:

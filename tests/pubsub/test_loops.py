@@ -10,6 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from asgi_redis_guard.pubsub.hub import Hub
+from asgi_redis_guard.pubsub.subscription import Subscription
 from asgi_redis_guard.redis.manager import RedisManager
 from tests.pubsub.conftest import PATIENCE, data, quiet_manager, take, within
 
@@ -105,7 +106,7 @@ def test_a_forked_child_never_touches_the_connection_of_its_parent(redis_url: st
     loop = asyncio.new_event_loop()
     manager = quiet_manager(redis_url)
 
-    async def enter() -> tuple[Hub, object]:
+    async def enter() -> tuple[Hub, Subscription]:
         return manager.pubsub, await manager.pubsub.subscribe("a").__aenter__()
 
     hub, subscription = loop.run_until_complete(enter())
@@ -114,6 +115,7 @@ def test_a_forked_child_never_touches_the_connection_of_its_parent(redis_url: st
         status = 1
         try:
             assert not hub.connected
+            assert not subscription.live
             asyncio.run(visit(manager))
             status = 0
         finally:

@@ -236,6 +236,15 @@ async def test_what_cannot_be_read_drops_the_link_and_the_rest_is_not_read(conne
     assert case.wire.reason == "broken reply: ValueError: nonsense"
 
 
+async def test_nothing_is_read_from_a_link_that_was_closed_while_reading(connected: Case) -> None:
+    case = connected
+    case.lines[0].replies = ["close", "after"]
+    received = case.received
+    case.received = lambda reply: (received(reply), case.wire.close())  # type: ignore[method-assign]
+    case.wire.readable(cast(Any, case.lines[0]))
+    assert "after" not in case.said
+
+
 async def test_it_is_closed_when_nobody_has_wanted_it_for_a_while(connected: Case) -> None:
     case = connected
     case.wanted = False
@@ -243,7 +252,8 @@ async def test_it_is_closed_when_nobody_has_wanted_it_for_a_while(connected: Cas
     case.lines[0].last_byte = case.clock.now + 60
     await case.advance(29)
     case.wire.rest()
-    assert case.wire.up
+    case.wire.want()
+    assert case.wire.up, "and nobody has asked for it to stay"
     await case.advance(1)
     assert case.said == ["dropped"]
     assert case.lines[0].aborted

@@ -2,7 +2,6 @@
 
 import pytest
 
-from asgi_redis_guard.core.rounds import read_replies
 from asgi_redis_guard.core.script import Batch, Operation
 from asgi_redis_guard.errors import GuardProtocolError, OperationFailed, RedisUnavailable
 from asgi_redis_guard.redis.manager import RedisManager
@@ -178,24 +177,6 @@ async def test_a_batch_can_be_sent_again_and_in_other_rounds(each_manager: Redis
     for program, batches in ((alone, [first]), (both, [first, second]), (alone, [first])):
         await within(each_manager.evaluate(program, batches))
     assert await trace(each_manager, b"k") == [[b"a", b"a", b"b", b"a"]]
-
-
-def test_replies_are_read_as_the_program_means_them() -> None:
-    raw = [1, 7, 0, 0, b"OOM full", 0, 3, 0, 2, 5]
-    kinds = (QUOTA, QUOTA)
-    passed, at = read_replies(kinds, raw, 0)
-    assert isinstance(passed, list)
-    assert [(reply.passed, reply.committed, list(reply.values)) for reply in passed] == [
-        (True, True, [7]),
-        (False, True, [0]),
-    ]
-    failed, at = read_replies((QUOTA,), raw, at)
-    assert isinstance(failed, OperationFailed)
-    assert failed.code == "OOM"
-    assert read_replies((QUOTA,), raw, at) == (None, 8)
-    held, at = read_replies((QUOTA,), raw, 8)
-    assert isinstance(held, list)
-    assert (held[0].passed, held[0].committed) == (True, False)
 
 
 def test_one_shape_is_one_program_and_knows_what_it_may() -> None:

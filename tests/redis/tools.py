@@ -3,12 +3,17 @@
 import asyncio
 import functools
 import inspect
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
 from typing import Any
 
+import hiredis
 import pytest
 
 from asgi_redis_guard.core.script import Batch, Operation, OperationKind
+from asgi_redis_guard.redis.address import Address
+from asgi_redis_guard.redis.breaker import Breaker
+from asgi_redis_guard.redis.channel import Channel
 from asgi_redis_guard.redis.manager import RedisManager
 from asgi_redis_guard.redis.program import Program
 
@@ -29,9 +34,48 @@ async def eventually(true: Callable[[], object]) -> None:
             await asyncio.sleep(0.002)
 
 
-def names(prefix: str) -> list[str]:
-    """The names of the tasks that this package runs now."""
-    return [task.get_name() for task in asyncio.all_tasks() if task.get_name().startswith(prefix)]
+@asynccontextmanager
+async def channel_to(url: str, *, threshold: int = 5, **options: Any) -> AsyncIterator[Channel]:
+    """A channel by itself, with a breaker that nobody probes."""
+    options = {"name": "test", "timeout": PATIENCE, "connect_timeout": PATIENCE, "limit": 10_000, **options}
+    breaker = Breaker(url, threshold=threshold)
+    channel = Channel(asyncio.get_running_loop(), Address.parse(url), breaker, **options)
+    try:
+        yield channel
+    finally:
+        connecting = channel.close()
+        if connecting is not None:
+            await asyncio.wait([connecting])
+        await asyncio.sleep(0)
+
+
+#: What a server says to HELLO 3.
+HELLO_3 = b"%2\r\n$6\r\nserver\r\n$5\r\nredis\r\n$4\r\nrole\r\n$6\r\nmaster\r\n"
+
+
+@asynccontextmanager
+async def scripted(answer: Callable[[list[bytes]], bytes]) -> AsyncIterator[str]:
+    """A server that gives to each command what `answer` says; an empty answer ends the connection."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        parser = hiredis.Reader()
+        while data := await reader.read(65536):
+            parser.feed(data)
+            while (command := parser.gets()) is not False:
+                reply = answer(command)
+                if not reply:
+                    writer.transport.abort()
+                    return
+                writer.write(reply)
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
+        yield f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    finally:
+        server.close()
+        await server.wait_closed()
+        await asyncio.sleep(0.01)
 
 
 def kind(check: str, commit: str = "", **contract: str) -> OperationKind:
