@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from os import urandom
 from typing import Any, ClassVar, Literal
 
@@ -142,17 +142,17 @@ class GuardMiddleware:
                 admissions.thrown(error)
             return receive
 
-    async def _proceed(self, admissions: Admissions, trips: RoundTrips, receive: Receive, send: Send) -> None:
-        """Send the answer, or run the app with what the guards have found."""
+    def _proceed(self, admissions: Admissions, trips: RoundTrips, receive: Receive, send: Send) -> Awaitable[None]:
+        """Send the answer, or run the app with what the guards have found; what comes back is to be awaited."""
         if admissions.answer is not None:
-            return await self._answer(admissions, trips, receive, send)
+            return self._answer(admissions, trips, receive, send)
         scope = edited_scope(admissions.exchange.scope, admissions.scope, admissions.edits)
         if not admissions.responders:
-            return await self.app(scope, receive, send)
+            return self.app(scope, receive, send)
         if admissions.exchange.is_websocket or not hooks_of(admissions.responders).only_start:
             delivery = Delivery(scope, admissions.responders, trips, send)
-            return await Handling(self.app, scope, admissions.responders, trips, receive, delivery).run()
-        return await self.app(scope, receive, HeadSend(scope, admissions.responders, trips, send))
+            return Handling(self.app, scope, admissions.responders, trips, receive, delivery).run()
+        return self.app(scope, receive, HeadSend(scope, admissions.responders, trips, send))
 
     async def _read(self, admissions: Admissions, step: Body, receive: Receive) -> Receive:
         """Read the request body for the guard that wants it."""
