@@ -130,9 +130,13 @@ class Pass:
         self.responder = responder
 
 
+#: What a guard decides.
 Verdict = Pass | Answer
+
+#: What `admit` returns: a generator that yields what is to be done, gets what came of it, and ends with a verdict.
 Admission = Generator[Step, Any, Verdict]
 
+#: Nothing against it, and nothing to add.
 PASS = Pass()
 
 

@@ -59,7 +59,7 @@ class Watchdog:
         self._timer = self._loop.call_later(0.001, self._judge, line, pinged)
 
     def _judge(self, line: Watched, pinged: float) -> None:
-        if line.last_byte > pinged:
+        if line.last_byte >= pinged:  # some loops count whole milliseconds, and an answer may need less
             self._look(line)
         else:
             self._dead()

@@ -3,9 +3,9 @@
 It owns the link and its reconnection. State changes are plain methods; the only coroutine is the reconnecting task.
 User tasks never touch the socket, so that cancelling one disturbs nobody.
 
-Commands issued in one turn of the loop leave in one write. A deadline that expires gives the loop one more pass to read
-what has arrived (a handler that blocked the loop is not a dead server). A link is dropped after `timeout` seconds
-without a byte and a PING unanswered for as long.
+Commands issued in one turn of the loop leave in one write. A handler that blocks the loop is not a dead server: that
+time does not count, and a deadline that expires gives the loop one more pass to read what has arrived. A link is
+dropped after `timeout` seconds without a byte and a PING unanswered for as long.
 """
 
 from __future__ import annotations
@@ -260,12 +260,20 @@ class Channel:
 
     def _sweep(self) -> None:
         """Run while anything is queued or owed: notice expired deadlines and a silent link."""
-        self._sweeper = None
-        if not len(self._pipeline):
+        sweeper, self._sweeper = self._sweeper, None
+        if not len(self._pipeline) or sweeper is None:
             return
-        now = self._loop.time()
+        now, interval = self._loop.time(), self._timeout / 8
+        if (deaf := now - sweeper.when()) > interval:
+            self._forgive(now, deaf)
         self._loop.call_later(0.001, self._judge, now)
-        self._sweeper = self._loop.call_later(self._timeout / 8, self._sweep)
+        self._sweeper = self._loop.call_later(interval, self._sweep)
+
+    def _forgive(self, now: float, deaf: float) -> None:
+        """The loop was held up for the last `deaf` seconds, and nobody could listen: they count for no deadline."""
+        self._pipeline.forgive(now, deaf)
+        if self._link is not None and self._pinged > self._link.last_byte:
+            self._pinged += min(deaf, now - self._pinged)
 
     def _judge(self, now: float) -> None:
         """Look at how things were at `now`, after the pass of the loop that has read what had arrived by then."""

@@ -134,6 +134,11 @@ class Pipeline:
         """Return the slots whose deadline is over and whose caller still waits; they stay where they are."""
         return [slot for slot in self._slots() if slot.deadline <= now and not slot.abandoned]
 
+    def forgive(self, now: float, seconds: float) -> None:
+        """Take the last `seconds` before `now` out of every deadline: replies could not be read in them."""
+        for slot in self._slots():
+            slot.deadline += min(seconds, max(0.0, now - slot.deadline + slot.timeout))
+
     def broken(self) -> list[Slot]:
         """Empty `inflight` after the link died; return the slots whose commands may have run and must not be repeated.
 

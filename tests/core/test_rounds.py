@@ -112,7 +112,7 @@ def one_after_the_other(plans: Sequence[Plan]) -> Expected:
 
 
 @example([Plan("pass", 1, "nothing", "late", frozenset()), LOCAL, Plan("pass", 1, "nothing", "late", frozenset([1]))])
-@settings(max_examples=400)
+@settings(max_examples=400, deadline=None)
 @given(stacks())
 def test_a_stack_does_what_its_guards_do_one_after_the_other_in_the_fewest_rounds(plans: list[Plan]) -> None:
     seen: dict[int, Any] = {}

@@ -1,35 +1,17 @@
-"""`core/rounds.py`: facts, exemptions, outages, and guards that do not keep to the protocol."""
-
-from collections.abc import Callable
-from typing import Any
+"""`core/rounds.py`: what travels together, who starts when, and where facts and replies go."""
 
 import pytest
 
-from asgi_redis_guard import Answer, Ask, Exchange, GuardProtocolError, OperationFailed, Pass, RedisUnavailable
+from asgi_redis_guard import Answer, Ask, Exchange, OperationFailed, Pass
 from asgi_redis_guard.core.guard import PASS, Admission
 from asgi_redis_guard.core.paths import PathPatterns
-from asgi_redis_guard.core.rounds import Admissions, Round, read_replies
+from asgi_redis_guard.core.rounds import Admissions, read_replies
 from asgi_redis_guard.core.script import OperationKind
-from tests.core.stores import Store, drive
+from tests.core.stores import Replies, drive, round_of
 from tests.guards import COUNT, Ends, answering, asking, count, exchange, passing
 from tests.guards import Does as Guard
 
 PLAIN = OperationKind.parse("-- name: test.plain\n-- @check\n")
-
-
-class Replies(Store):
-    """A store where every count passes."""
-
-    def __call__(self, wanted: Round) -> list[int]:
-        self.rounds += 1
-        return [1, 0] * sum(len(kinds) for _, _, kinds in wanted.shape)
-
-
-def round_of(admissions: Admissions) -> Round:
-    """Advance to a round."""
-    step = admissions.advance()
-    assert isinstance(step, Round)
-    return step
 
 
 def test_asks_of_guards_in_a_row_travel_together_in_their_order() -> None:
@@ -123,146 +105,6 @@ def test_scope_edits_and_responders_are_kept_in_the_order_of_the_guards() -> Non
     drive(admissions, Replies())
     assert admissions.scope == {"a": 1, "b": 2}
     assert admissions.responders == [first, second]
-
-
-def test_without_redis_a_guard_that_does_not_catch_it_answers_503_with_retry_after_and_counts_as_degraded() -> None:
-    def open_while_away(exchange: Exchange) -> Admission:
-        try:
-            yield Ask([count("a")])
-        except RedisUnavailable:
-            return PASS
-        return Answer(500, [])
-
-    admissions = Admissions([Guard(open_while_away), asking(count("b"))], exchange())
-    round_of(admissions)
-    admissions.failed(RedisUnavailable())
-    assert admissions.advance() is None
-    assert admissions.answered_by == 1
-    assert admissions.answer is not None
-    assert admissions.answer.status == 503
-    assert (b"retry-after", b"1") in admissions.answer.headers
-    assert list(admissions.degraded) == [0, 1]
-
-
-def test_an_operation_that_failed_fails_its_own_guard_alone() -> None:
-    seen: list[Any] = []
-
-    def careful(exchange: Exchange) -> Admission:
-        try:
-            yield Ask([count("a")])
-        except OperationFailed as error:
-            seen.append(error.code)
-        return PASS
-
-    admissions = Admissions([Guard(careful), asking(count("b"))], exchange())
-    round_of(admissions)
-    admissions.replied([b"OOM command not allowed", 0, 1, 0])
-    assert admissions.advance() is None
-    assert admissions.answer is None
-    assert (seen, list(admissions.degraded)) == (["OOM"], [0])
-
-
-def _falls_off(exchange: Exchange) -> Any:
-    yield Ask([count("a")])
-
-
-def _ends_at_once(exchange: Exchange) -> Any:
-    return
-    yield
-
-
-def _yields_junk(exchange: Exchange) -> Any:
-    yield "please"
-    return PASS
-
-
-def _yields_junk_later(exchange: Exchange) -> Any:
-    yield Ask([count("a")])
-    yield PASS
-
-
-def _returns_junk(exchange: Exchange) -> Any:
-    return "passed"
-    yield
-
-
-def _returns_the_class(exchange: Exchange) -> Any:
-    yield Ask([count("a")])
-    return Pass
-
-
-@pytest.mark.parametrize(
-    "admit",
-    [
-        _falls_off,
-        _ends_at_once,
-        _yields_junk,
-        _yields_junk_later,
-        _returns_junk,
-        _returns_the_class,
-        lambda exchange: PASS,
-        lambda exchange: None,
-    ],
-)
-def test_a_guard_that_breaks_the_protocol_is_named(admit: Callable[[Exchange], Any]) -> None:
-    admissions = Admissions([passing(), Guard(admit, name="culprit"), passing()], exchange())
-    with pytest.raises(GuardProtocolError, match="<Does culprit>"):
-        drive(admissions, Replies())
-    assert admissions.answer is None
-
-
-def test_a_guard_whose_exemption_is_no_verdict_is_named_and_lets_nobody_through() -> None:
-    guard = passing(name="culprit", exempt=PathPatterns(["/"]))
-    guard.exempted = lambda exchange: None  # type: ignore[assignment, method-assign, return-value]
-    with pytest.raises(GuardProtocolError, match="<Does culprit>"):
-        Admissions([guard, answering(Answer(401, []))], exchange()).advance()
-
-
-def test_a_type_error_inside_a_guard_stays_one() -> None:
-    def broken(exchange: Exchange) -> Any:
-        len(1)  # type: ignore[arg-type]
-        yield
-
-    with pytest.raises(TypeError, match="len"):
-        Admissions([Guard(broken)], exchange()).advance()
-
-
-def test_a_guard_that_fails_behind_a_refusal_changes_nothing(caplog: pytest.LogCaptureFixture) -> None:
-    def broken(exchange: Exchange) -> Admission:
-        yield Ask([count("b")])
-        raise LookupError
-
-    def refusing(exchange: Exchange) -> Admission:
-        yield Ask([count("a")])
-        return Answer(403, [])
-
-    holder = Ends()
-    admissions = Admissions([Guard(refusing), Guard(broken, name="broken"), passing(holder)], exchange())
-    drive(admissions, Replies())
-    assert admissions.answer is not None
-    assert admissions.answer.status == 403
-    assert admissions.orphans == [holder]
-    assert "<Does broken> failed after the exchange had been decided" in caplog.text
-
-
-def test_abandoned_guards_with_a_reply_decide_and_the_others_are_closed() -> None:
-    closed: list[str] = []
-
-    def waiting(exchange: Exchange) -> Admission:
-        try:
-            yield Ask([count("again")])
-        except GeneratorExit:
-            closed.append("waiting")
-            raise
-        return PASS
-
-    holder = Ends()
-    admissions = Admissions([asking(count("a"), responder=holder), Guard(waiting)], exchange())
-    round_of(admissions)
-    admissions.replied([1, 0, 3, 0])
-    admissions.abandon()
-    assert admissions.orphans == [holder]
-    assert closed == ["waiting"]
 
 
 def test_one_failed_operation_fails_the_whole_ask_and_the_next_guard_s_begin_where_they_should() -> None:

@@ -71,7 +71,7 @@ deeds: st.SearchStrategy[Deed] = st.sampled_from(["ask", "ask", "ask and be stop
 plans = st.builds(Plan, st.lists(deeds, max_size=4).map(tuple), st.sampled_from([False, False, False, True]))
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(st.lists(plans, max_size=5))
 def test_whatever_guards_do_in_between_the_outermost_answer_wins_and_everything_is_done_once(plans: list[Plan]) -> None:
     run = Run(plans)
@@ -84,7 +84,7 @@ def test_whatever_guards_do_in_between_the_outermost_answer_wins_and_everything_
     assert len(set(run.store.effects)) == len(run.store.effects)
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(st.lists(plans, max_size=5))
 def test_no_guard_is_left_hanging_and_whoever_passed_behind_an_answer_is_told_of_the_end(plans: list[Plan]) -> None:
     run = Run(plans)
@@ -97,7 +97,7 @@ def test_no_guard_is_left_hanging_and_whoever_passed_behind_an_answer_is_told_of
         assert (place in told) == (came_to_its_end and not plans[place].answers)
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(st.lists(plans, max_size=5))
 def test_a_reply_that_redis_gave_is_always_heard(plans: list[Plan]) -> None:
     run = Run(plans)

@@ -1,6 +1,7 @@
 """Connections that break at every point: nobody gets a wrong answer, and all is well again without a restart."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -50,34 +51,32 @@ async def test_scripts_flushed_under_load_are_nobodys_failure(fresh_server: Serv
 
 @pytest.mark.parametrize("fault", ["garble", "truncate", "reset"])
 async def test_broken_replies_under_load(redis_url: str, fault: str) -> None:
-    async with FaultProxy(redis_url) as proxy, RedisManager(proxy.url, timeout=PATIENCE) as manager:
-        async with load_on(manager) as load:
-            for size in range(1, 12):
-                before = proxy.connections
-                if fault == "garble":
-                    proxy.garble(b"\x00\xff garbage \r\n" if size % 2 else b"?" * size)
-                elif fault == "truncate":
-                    proxy.truncate_reply(size)
-                else:
-                    proxy.reset_all()
-                await eventually(lambda before=before: proxy.connections > before)
-                await load.more(20)
+    async with (
+        FaultProxy(redis_url) as proxy,
+        RedisManager(proxy.url, timeout=PATIENCE) as manager,
+        load_on(manager) as load,
+    ):
+        for size in range(1, 12):
+            before = proxy.connections
+            if fault == "garble":
+                proxy.garble(b"\x00\xff garbage \r\n" if size % 2 else b"?" * size)
+            elif fault == "truncate":
+                proxy.truncate_reply(size)
+            else:
+                proxy.reset_all()
+            await eventually(lambda before=before: proxy.connections > before)
+            await load.more(20)
 
 
-@pytest.mark.parametrize(
-    "garbage", [b"+OK\r\n" * 9, b"$5\r\nhel", b"*2\r\n:1\r\n", b":1\r\n:2\r\n:3\r\n", b"%1\r\n+a\r\n"]
-)
+@pytest.mark.parametrize("garbage", [b"+OK\r\n" * 9, b":1\r\n:2\r\n:3\r\n", b"-ERR\r\n_\r\n"])
 async def test_a_reply_nobody_asked_for_ends_the_connection(redis_url: str, garbage: bytes) -> None:
     """Such a connection is out of step: what follows on it could be anybody's."""
-    async with FaultProxy(redis_url) as proxy, channel_to(proxy.url, timeout=0.3, threshold=1000) as channel:
-        await channel.connect()
-        first = channel.link
+    async with FaultProxy(redis_url) as proxy, channel_to(proxy.url) as channel:
+        first = await channel.connect()
         proxy.garble(garbage)
-        with_garbage = channel.submit(("ECHO", "lost"))
-        await asyncio.wait([with_garbage])
-        with_garbage.exception()
-        await eventually(lambda: channel.link is not first or channel.submit(("PING",)).cancel())
-        assert await within(channel.submit(("ECHO", "mine"), timeout=PATIENCE)) == b"mine"
+        await asyncio.gather(channel.submit(("ECHO", "lost")), return_exceptions=True)
+        assert channel.link is not first
+        assert await within(channel.submit(("ECHO", "mine"))) == b"mine"
 
 
 async def test_a_command_that_must_not_be_repeated_runs_once_and_its_caller_knows(redis_url: str) -> None:
@@ -100,15 +99,18 @@ async def test_a_repeatable_command_is_repeated_once(redis_url: str) -> None:
         assert await within(channel.submit(script, repeatable=True, script=INCR)) == 4
 
 
+class CutsEveryTime(FaultProxy):
+    """Lets no reply to an INCR through."""
+
+    def saw_request(self, link: Any, data: bytes) -> None:
+        super().saw_request(link, data)
+        self.cut_after_request(b"INCR")
+
+
 async def test_a_repeatable_command_is_not_repeated_twice(redis_url: str) -> None:
-    async with FaultProxy(redis_url) as proxy, channel_to(proxy.url) as channel:
-        await channel.connect()
-        proxy.cut_after_request(b"INCR")
-        future = channel.submit(("INCR", "k"), repeatable=True)
-        await eventually(lambda: proxy.connections == 2)
-        proxy.cut_after_request(b"INCR")
+    async with CutsEveryTime(redis_url) as proxy, channel_to(proxy.url) as channel:
         with pytest.raises(RedisUnavailable) as caught:
-            await within(future)
+            await within(channel.submit(("INCR", "k"), repeatable=True))
         assert caught.value.maybe_executed
         assert await within(channel.submit(("GET", "k"))) == b"2"
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asgi_redis_guard import PASS, Answer, Ask, Body, BodyTooLarge, Exchange, GuardMiddleware
@@ -52,6 +52,7 @@ class Echo:
         await responding(body)(scope, receive, send)
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(max_size=6), min_size=1, max_size=6), st.integers(0, 20))
 async def test_the_guard_gets_the_whole_body_up_to_its_limit_and_the_app_gets_every_message(
     pieces: list[bytes], limit: int

@@ -12,6 +12,7 @@ from asgi_redis_guard import (
     Exchange,
     GuardMiddleware,
     GuardProtocolError,
+    OperationFailed,
     Pass,
     RedisManager,
     RedisTimeout,
@@ -125,6 +126,22 @@ async def test_redis_away_is_a_503_with_retry_after_where_the_guard_does_not_min
         assert call.status == 503
         assert (b"retry-after", b"1") in call.headers
         assert (b"content-type", b"application/problem+json") in call.headers
+
+
+@pytest.mark.parametrize("closed", [False, True])
+async def test_an_operation_that_fails_stops_the_guards_behind_only_where_its_own_guard_would_refuse(
+    redis: TestRedis, closed: bool
+) -> None:
+    def careful(exchange: Exchange) -> Admission:
+        try:
+            yield Ask([count("broken")], closed=closed)
+        except OperationFailed:
+            return Answer(503, []) if closed else Pass()
+        return Answer(500, [])
+
+    await redis.execute("LPUSH", "broken", "not a string")
+    call = await Call(GuardMiddleware(responding(), [Does(careful), asking(count("behind"))], redis=redis)).run()
+    assert (call.status, await redis.value("behind")) == ((503, None) if closed else (200, b"1"))
 
 
 async def test_a_guard_that_breaks_the_protocol_is_an_error_for_the_server_and_the_app_does_not_run(

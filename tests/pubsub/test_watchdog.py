@@ -68,6 +68,13 @@ def test_any_byte_is_a_sign_of_life(case: Case) -> None:
     assert case.said == ["ping", "ping"]
 
 
+def test_an_answer_within_the_same_tick_of_the_clock_counts(case: Case) -> None:
+    case.clock.advance(2.0)
+    case.line.last_byte = case.clock.now
+    case.clock.advance(1.5)
+    assert case.said == ["ping"]
+
+
 def test_bytes_read_in_the_pass_after_the_deadline_still_count(case: Case) -> None:
     case.clock.advance(2.0)
     case.clock.advance(1.0)  # the loop was blocked over the deadline; the answer lies in the socket

@@ -108,7 +108,7 @@ def test_several_parts_count_together_and_in_their_order() -> None:
     "key", ["", "Address", "ip", "header:", "header:é", "address,user", 5, None, [], (), ["address", "x"], [1]]
 )
 def test_a_key_that_is_none_is_refused(key: Any) -> None:
-    with pytest.raises((ConfigurationError, TypeError), match="GUARD_LIMIT_KEY|iterable"):
+    with pytest.raises((ConfigurationError, TypeError), match=r"GUARD_LIMIT_KEY|iterable"):
         Identity(key, TrustedProxies())
 
 

@@ -180,8 +180,7 @@ def test_any_text_is_a_limit_or_a_configuration_error(
 ) -> None:
     try:
         limits = make(*notations, algorithm=algorithm, burst=burst, name=name)
-    except ConfigurationError as error:
-        assert error.faults
+    except ConfigurationError:
         return
     assert limits
     for limit in limits:

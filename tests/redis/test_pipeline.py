@@ -141,6 +141,15 @@ class Links(RuleBasedStateMachine):
             slot.fail(RedisTimeout("late", maybe_executed=slot.sent))
         assert not self.pipeline.expired(self.now)
 
+    @rule(seconds=st.sampled_from([0.5, 3.0]))
+    def the_loop_is_held_up(self, seconds: float) -> None:
+        waiting = [slot for slot in self.slots.values() if not slot.abandoned]
+        left = {slot: slot.deadline - self.now for slot in waiting}
+        self.now += seconds
+        self.pipeline.forgive(self.now, seconds)
+        for slot in waiting:
+            assert slot.deadline - self.now == pytest.approx(left[slot])
+
     @rule(unheard=st.integers(0, 8), restarted=st.booleans())
     def link_breaks(self, unheard: int, restarted: bool) -> None:
         """The server carried out the first `unheard` of what it owes, and nobody will hear of it."""
@@ -242,6 +251,15 @@ def test_a_deadline_runs_from_the_write() -> None:
     pipeline.take(5.0)
     assert pipeline.expired(5.9) == []
     assert pipeline.expired(6.0) == [waits]
+
+
+def test_time_before_the_write_is_not_forgiven() -> None:
+    pipeline = Pipeline(10)
+    late = slot()
+    pipeline.submit(late)
+    pipeline.take(5.0)
+    pipeline.forgive(5.2, 3.0)
+    assert late.deadline == pytest.approx(6.2)
 
 
 def test_failing_a_slot_nobody_waits_for_does_nothing() -> None:

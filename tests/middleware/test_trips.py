@@ -1,0 +1,121 @@
+"""`middleware/trips.py`: rounds of one exchange, and the operations that outlive their request."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from asgi_redis_guard import Ask, GuardMiddleware, GuardProtocolError, Operation, RedisTimeout, RedisUnavailable
+from asgi_redis_guard.core.guard import Asking
+from asgi_redis_guard.core.rounds import Round
+from asgi_redis_guard.core.script import Batch
+from asgi_redis_guard.middleware import trips as module
+from asgi_redis_guard.middleware.trips import RoundTrips, finish
+from asgi_redis_guard.testing import ManualClock
+from tests.guards import ACQUIRE, Lock, asking, count
+from tests.middleware.calls import Call, TestRedis, responding, settled
+
+
+def flow(*asks: Any, got: list[Any] | None = None) -> Asking:
+    """A responder's generator."""
+    for ask in asks:
+        replies = yield ask
+        if got is not None:
+            got.append([reply.values[0] for reply in replies])
+
+
+async def test_generators_that_ask_share_one_round_and_get_their_own_replies(redis: TestRedis) -> None:
+    got: list[Any] = []
+    flows = [
+        flow(Ask([count("a"), count("b")]), got=got),
+        flow(),
+        flow(Ask([count("a")]), got=got),
+    ]
+    for one, result in await RoundTrips(redis).converse(flows):
+        finish(one, result)
+    assert got == [[1, 1], [1]]  # all checks of a round come before its writes
+    assert len(redis.rounds) == 1
+
+
+async def test_nothing_to_ask_is_no_round(redis: TestRedis) -> None:
+    assert await RoundTrips(redis).converse([flow(), flow()]) == []
+    assert redis.rounds == []
+
+
+async def test_without_redis_everyone_gets_the_error(redis: TestRedis) -> None:
+    redis.away = RedisUnavailable("away")
+    answered = await RoundTrips(redis).converse([flow(Ask([count("a")])) for _ in range(2)])
+    assert len(answered) == 2
+    for one, result in answered:
+        with pytest.raises(RedisUnavailable, match="away"):
+            finish(one, result)
+
+
+async def test_a_generator_that_asks_twice_is_named() -> None:
+    twice = flow(Ask([count("a")]), Ask([count("a")]))
+    next(twice)
+    with pytest.raises(GuardProtocolError, match="flow"):
+        finish(twice, [])
+
+
+def test_the_time_for_redis_runs_from_the_first_round_and_stops_in_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = ManualClock()
+
+    class Clock:
+        monotonic = staticmethod(clock)
+
+    monkeypatch.setattr(module, "time", Clock)
+    trips = RoundTrips(TestRedis(timeout=0.5))
+    with trips.paused():
+        clock.advance(10)
+    assert trips.left() is None
+    clock.advance(0.2)
+    with trips.paused():
+        clock.advance(10)
+    assert trips.left() == pytest.approx(0.3)
+    clock.advance(0.3)
+    with pytest.raises(RedisTimeout):
+        trips.left()
+
+
+async def test_a_round_that_takes_something_outlives_its_caller_and_its_reply_is_kept(redis: TestRedis) -> None:
+    redis.withhold()
+    trips = RoundTrips(redis)
+    batch = Batch([Operation(ACQUIRE, (b"lock",), ("mine",))])
+    future = trips.send(Round(((0, False, batch.kinds),), [batch]))
+    future.cancel()
+    redis.give()
+    assert trips.late is not None
+    assert await trips.late == [1]
+    assert await redis.value("lock") == b"mine"
+
+
+async def test_what_a_cancelled_request_took_is_given_back_when_its_late_reply_comes(redis: TestRedis) -> None:
+    redis.withhold()
+    stack = GuardMiddleware(responding(), [asking(count("a")), Lock("lock"), asking(count("b"))], redis=redis)
+    call = Call(stack).start()
+    await redis.asked.wait()
+    call.task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call.task
+    assert await redis.value("lock") == b"mine"
+    redis.give()
+    await settled(redis)
+    assert await redis.value("lock") is None
+    assert redis.rounds[1:] == [["test.release"]]
+
+
+async def test_a_late_reply_that_never_comes_gives_nothing_back_and_nobody_hears_of_it(
+    redis: TestRedis, caplog: pytest.LogCaptureFixture
+) -> None:
+    redis.withhold()
+    call = Call(GuardMiddleware(responding(), [Lock("lock")], redis=redis)).start()
+    await redis.asked.wait()
+    call.task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call.task
+    ((later, _),) = redis.withheld or []
+    later.set_exception(RedisTimeout("never", maybe_executed=True))
+    await settled(redis)
+    assert len(redis.rounds) == 1
+    assert caplog.text == ""

@@ -1,0 +1,36 @@
+"""`RateLimitMiddleware`: limits and options or a policy, and the same decisions as the engine's."""
+
+import inspect
+from typing import get_type_hints
+
+import pytest
+
+from asgi_redis_guard import ConfigurationError, RateLimit, RateLimitMiddleware
+from asgi_redis_guard.ratelimit.middleware import RateLimitOptions
+from tests.drive import App, get
+from tests.ratelimit.conftest import CountingManager
+
+
+async def test_limits_and_options_are_given_to_the_guard(manager: CountingManager) -> None:
+    app = RateLimitMiddleware(App(), "1/hour", "9/day", name="api", redis=manager)
+    assert repr(app.guards[0]) == "<RateLimit api: 1 per 3600 s, 9 per 86400 s by address>"
+    assert [(await get(app)).status for _ in range(2)] == [200, 429]
+
+
+async def test_a_policy_may_be_shared(manager: CountingManager) -> None:
+    policy = RateLimit("2/hour")
+    one, other = (RateLimitMiddleware(App(), policy=policy, redis=manager) for _ in range(2))
+    assert one.guards == other.guards == (policy,)
+    assert [(await get(app)).status for app in (one, other, one)] == [200, 200, 429]
+
+
+def test_it_takes_every_option_of_the_guard() -> None:
+    options = inspect.signature(RateLimit.__init__).parameters.keys() - {"self", "limits"}
+    assert get_type_hints(RateLimitOptions, include_extras=True).keys() == options
+
+
+def test_faults_are_told_when_it_is_built() -> None:
+    with pytest.raises(ConfigurationError, match="none given"):
+        RateLimitMiddleware(App())
+    with pytest.raises(ConfigurationError, match="sometimes"):
+        RateLimitMiddleware(App(), "sometimes")
