@@ -13,6 +13,7 @@ from .core.guard import (
     Control,
     Guard,
     Head,
+    OnRefused,
     Outcome,
     Pass,
     RequestEdits,
@@ -21,7 +22,8 @@ from .core.guard import (
     Wait,
     WaitTimeout,
 )
-from .core.problem import problem
+from .core.paths import PathPatterns
+from .core.problem import problem, unavailable
 from .core.script import Batch, Operation, OperationKind, Replies, Reply
 from .errors import (
     ConfigurationError,
@@ -35,10 +37,12 @@ from .errors import (
 )
 from .jwt.guard import JWTAuth
 from .jwt.middleware import JWTAuthMiddleware
-from .jwt.revocation import Revocation, RevocationList
+from .jwt.revocation import Revocation, RevocationList, RevocationStats
 from .jwt.user import VerifiedUser
 from .middleware.engine import GuardMiddleware
 from .observability.events import Decision, Hook
+from .pubsub.hub import Hub
+from .pubsub.messages import Gap, Malformed, Message
 from .ratelimit.guard import RateLimit
 from .ratelimit.middleware import RateLimitMiddleware
 from .redis.health import Health
@@ -60,6 +64,7 @@ __all__ = [
     "Control",
     "Decision",
     "Exchange",
+    "Gap",
     "Guard",
     "GuardError",
     "GuardMiddleware",
@@ -67,13 +72,18 @@ __all__ = [
     "Head",
     "Health",
     "Hook",
+    "Hub",
     "JWTAuth",
     "JWTAuthMiddleware",
+    "Malformed",
+    "Message",
+    "OnRefused",
     "Operation",
     "OperationFailed",
     "OperationKind",
     "Outcome",
     "Pass",
+    "PathPatterns",
     "RateLimit",
     "RateLimitMiddleware",
     "RedisManager",
@@ -87,6 +97,7 @@ __all__ = [
     "ResponseAborted",
     "Revocation",
     "RevocationList",
+    "RevocationStats",
     "Settings",
     "TrustedProxies",
     "Verdict",
@@ -94,4 +105,5 @@ __all__ = [
     "Wait",
     "WaitTimeout",
     "problem",
+    "unavailable",
 ]

@@ -5,6 +5,9 @@ Nothing is read at import. Secrets are `SecretStr`: they appear in no repr, log 
 
 from __future__ import annotations
 
+import difflib
+import os
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
@@ -77,6 +80,7 @@ class Settings(BaseSettings):
 
     def __init__(self, **options: Any) -> None:
         faults = [f"{name}: no such option" for name in options if name not in _NAMES and not name.startswith("_")]
+        ConfigurationError.raise_for(_misspelt(os.environ))
         try:
             super().__init__(**{name: value for name, value in options.items() if value is not None})
         except ValidationError as error:
@@ -151,3 +155,13 @@ def _fault(place: str, message: str, given: Any) -> str:
             secret = "SecretStr" in str(Settings.model_fields[name].annotation)
             return f"{name} ({', '.join(aliases)}): {message}; given: {'***' if secret else repr(given)}"
     return f"{place}: {message}"
+
+
+def _misspelt(environment: Iterable[str]) -> list[str]:
+    """Name `GUARD_…` variables that look like an option and are none: a typo must not switch a check off unnoticed."""
+    known = {
+        alias for field in Settings.model_fields.values() for alias in getattr(field.validation_alias, "choices", ())
+    }
+    unknown = [name for name in environment if name.startswith("GUARD_") and name not in known]
+    near = {name: difflib.get_close_matches(name, known, 1, 0.85) for name in unknown}
+    return [f"{name}: not an option; did you mean {match[0]}?" for name, match in near.items() if match]

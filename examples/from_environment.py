@@ -3,7 +3,7 @@
     export REDIS_URL=embedded:// GUARD_STACK=jwt,ratelimit GUARD_EXEMPT=/login
     export GUARD_JWT_KEY='a secret of at least 32 bytes, from a secret store'
     export GUARD_LIMITS=10/minute,100/hour GUARD_LIMIT_KEY=user
-    uvicorn examples.from_environment:app
+    uvicorn --lifespan on examples.from_environment:app
 
 A stack that is empty or half configured is a `ConfigurationError` when the app starts, never an open door.
 """

@@ -33,6 +33,11 @@ class Exchange:
         self._path: str | None = None
         self._client: tuple[TrustedProxies, str | None] | None = None
 
+    def fact(self, name: str) -> Any:
+        """Return what a guard of this stack has found, else what the scope has from further out, or None."""
+        facts = self.facts
+        return facts[name] if name in facts else self.scope.get(name)
+
     @property
     def path(self) -> str:
         """The decoded path below `root_path`, as the app's own routes see it."""

@@ -10,7 +10,8 @@ being away is thrown in as `RedisUnavailable`; whoever does not catch it gets a 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping
+import inspect
+from collections.abc import Awaitable, Callable, Generator, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Protocol
 
@@ -213,8 +214,9 @@ class Responder:
     def start(self, head: Head) -> Asking | None:
         """Edit the head before it is sent; a generator may ask Redis first, all responders in one round trip.
 
-        It is called again, on the new head, if a responder further in replaces the response after that round trip.
-        Operations that responders ask for report in their values; they never stop a round.
+        It may be called more than once for one response, each time on a fresh head (another responder failed, asked
+        Redis, or replaced the response), so it must have no effect but on the head. Operations that responders ask for
+        report in their values; they never stop a round.
         """
 
     def body(self, chunk: bytes, more: bool) -> None:
@@ -228,6 +230,17 @@ class Responder:
         """Clean up after the last byte, an error or a disconnect; all responders in one round trip, never cancelled."""
 
 
+#: A function of the app that makes its own response for a refusal: `(exchange, answer) -> answer`. Not a coroutine.
+OnRefused = Callable[[Exchange, Answer], Answer]
+
+
+def refusal_faults(on_refused: OnRefused | None) -> list[str]:
+    """What is wrong with an `on_refused`: guards do not wait, so it must not be a coroutine function."""
+    if on_refused is None or (callable(on_refused) and not inspect.iscoroutinefunction(on_refused)):
+        return []
+    return [f"on_refused: {on_refused!r} given; allowed is a plain function (exchange, answer) -> answer"]
+
+
 class Guard:
     """One policy over requests. Subclasses are cheap to construct and hold no per-request state.
 
@@ -235,7 +248,8 @@ class Guard:
     Redis operations that it may ask for. `needs` names facts that must be there before `admit` starts; where only a
     reply can give them, it starts in the round after. `provides` names the facts it leaves, `known_early` those of
     them that it knows before any reply. `inside` names kinds that must not stand behind it: a cache belongs inside
-    authentication. `unique` refuses a second of its kind in a stack.
+    authentication. `unique` refuses a second of its kind in a stack. `claims` stands for the keys that it writes: no
+    two guards of a stack may claim the same, for they would write over each other.
     """
 
     kind: ClassVar[str] = "guard"
@@ -247,8 +261,17 @@ class Guard:
 
     name: str = ""
     needs: frozenset[str] = frozenset()
+    claims: frozenset[Hashable] = frozenset()
     exempt: PathPatterns = PathPatterns()
     exempt_preflight: bool = True
+    on_refused: OnRefused | None = None
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if not cls.name:
+            cls.name = cls.kind
+        if not isinstance(cls.exempt, PathPatterns):
+            cls.exempt = PathPatterns(cls.exempt)
 
     def admit(self, exchange: Exchange) -> Admission:
         """Decide on one exchange."""
@@ -260,10 +283,10 @@ class Guard:
             return False
         return not self.exempt.patterns or self.exempt.match(exchange.path) is None
 
+    def refuse(self, exchange: Exchange, answer: Answer) -> Answer:
+        """Return `answer`, or what the app's `on_refused` makes of it."""
+        return answer if self.on_refused is None else self.on_refused(exchange, answer)
+
     def exempted(self, exchange: Exchange) -> Pass:
         """What an exchange gets that this guard does not apply to."""
         return PASS
-
-
-#: A function of the app that makes its own response for a refusal: `(exchange, answer) -> answer`.
-OnRefused = Callable[[Exchange, Answer], Answer]

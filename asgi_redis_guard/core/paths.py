@@ -1,8 +1,8 @@
 """Path patterns, for exemptions and rules: literal segments, `*` for one segment, a final `*` for one or more.
 
 They match the decoded path below `root_path`, whole segments only: `/health` never matches `/healthz`, `/static/*`
-never matches `/static`. A path with empty, `.` or `..` segments or a backslash matches nothing: what an app makes of
-it is not known here.
+never matches `/static`. What an app makes of a path with empty, `.` or `..` segments or a backslash is not known here:
+for an exemption such a path matches nothing; a rule that must not be dodged is `lenient`, and leaves out what is empty.
 """
 
 from __future__ import annotations
@@ -15,11 +15,15 @@ _UNCLEAR = frozenset(("", ".", ".."))
 
 
 class PathPatterns:
-    """A set of patterns; `match` tells which one a path falls under, the first given first."""
+    """A set of patterns; `match` tells which one a path falls under, the first given first.
 
-    __slots__ = ("_literal", "_wild", "patterns")
+    `lenient` patterns hold for what a sloppy router may take for the same path, with slashes doubled or at the end.
+    """
 
-    def __init__(self, patterns: Iterable[str] = (), *, option: str = "exempt") -> None:
+    __slots__ = ("_lenient", "_literal", "_wild", "patterns")
+
+    def __init__(self, patterns: Iterable[str] = (), *, option: str = "exempt", lenient: bool = False) -> None:
+        self._lenient = lenient
         if isinstance(patterns, str):
             patterns = (patterns,)
         self.patterns = tuple(patterns)
@@ -30,7 +34,8 @@ class PathPatterns:
                 if not _well_formed(pattern)
             ]
         )
-        self._literal = {pattern for pattern in self.patterns if "*" not in pattern}
+        literal = [pattern for pattern in self.patterns if "*" not in pattern]
+        self._literal = {_lean(pattern) if lenient else pattern for pattern in literal}
         self._wild = [(pattern, pattern.split("/")) for pattern in self.patterns if "*" in pattern]
 
     def __bool__(self) -> bool:
@@ -38,6 +43,8 @@ class PathPatterns:
 
     def match(self, path: str) -> str | None:
         """Return the pattern that `path` falls under, or None."""
+        if self._lenient:
+            path = _lean(path)
         if path in self._literal:
             return path
         if not self._wild or "\\" in path:
@@ -52,6 +59,10 @@ class PathPatterns:
 
     def __repr__(self) -> str:
         return f"<PathPatterns {', '.join(self.patterns)}>"
+
+
+def _lean(path: str) -> str:
+    return "/" + "/".join(part for part in path.replace("\\", "/").split("/") if part not in ("", "."))
 
 
 def _well_formed(pattern: str) -> bool:

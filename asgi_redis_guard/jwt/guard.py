@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Literal
 
 from ..core.exchange import Exchange
-from ..core.guard import Admission, Answer, Ask, Guard, OnRefused, Pass
+from ..core.guard import Admission, Answer, Ask, Guard, OnRefused, Pass, refusal_faults
 from ..core.keys import Keys
 from ..core.origin import is_cross_origin
 from ..core.paths import PathPatterns
@@ -83,7 +83,7 @@ class JWTAuth(Guard):
         name: str = "jwt",
     ) -> None:
         wanted = tuple(" ".join(_words(scopes)).split())
-        _check(leeway, without_jti, on_outage, max_size, max_lifetime, realm, wanted)
+        _check(leeway, without_jti, on_outage, max_size, max_lifetime, realm, wanted, on_refused)
         issuers = _words(issuer)
         rules = ClaimRules(
             issuers=frozenset(issuers),
@@ -105,19 +105,19 @@ class JWTAuth(Guard):
         self._several_issuers = len(issuers) > 1
         self._without_jti = without_jti
         self._closed = on_outage == "closed"
-        self._on_refused = on_refused
+        self.on_refused = on_refused
         self._challenges = Challenges(realm)
 
     def admit(self, exchange: Exchange) -> Admission:
         """Verify locally, then ask the blacklist; what fails locally costs no round trip."""
         found = self._authenticate(exchange)
         if isinstance(found, Answer):
-            return self._refuse(exchange, found)
+            return self.refuse(exchange, found)
         credential, token = found
         if credential is None or token is None:
             return self.exempted(exchange)
         if self._scopes and not set(self._scopes).issubset(token.scopes):
-            return self._refuse(exchange, self._challenges.insufficient(self._scopes))
+            return self.refuse(exchange, self._challenges.insufficient(self._scopes))
         revocation_id = self._revocation_id(token)
         facts = {"user": VerifiedUser(token, revocation_id), "auth": credentials_of(token.scopes)}
         if self._revocation:
@@ -126,12 +126,10 @@ class JWTAuth(Guard):
                 replies = yield Ask(batch, facts, closed=self._closed)
             except RedisUnavailable:
                 if self._closed:
-                    return self._refuse(
-                        exchange, unavailable("Whether the access token is revoked cannot be told now.")
-                    )
+                    return self.refuse(exchange, unavailable("Whether the access token is revoked cannot be told now."))
             else:
                 if not replies.passed:
-                    return self._refuse(exchange, self._challenges.invalid("The access token was revoked"))
+                    return self.refuse(exchange, self._challenges.invalid("The access token was revoked"))
         return Pass(facts, scope=facts, edits=credential.edits)
 
     def exempted(self, exchange: Exchange) -> Pass:
@@ -163,9 +161,6 @@ class JWTAuth(Guard):
             token.token_id if token.token_id is not None else token.signed,
         )
 
-    def _refuse(self, exchange: Exchange, answer: Answer) -> Answer:
-        return answer if self._on_refused is None else self._on_refused(exchange, answer)
-
     def __repr__(self) -> str:
         return f"<JWTAuth {self.name}: {', '.join(self.verifier.keys.algorithms)}>"
 
@@ -191,8 +186,9 @@ def _check(
     max_lifetime: float,
     realm: str,
     scopes: tuple[str, ...],
+    on_refused: OnRefused | None,
 ) -> None:
-    faults = lifetime_faults(max_lifetime)
+    faults = [*lifetime_faults(max_lifetime), *refusal_faults(on_refused)]
     if not 0 <= leeway <= MAX_LEEWAY:
         faults.append(f"leeway (GUARD_JWT_LEEWAY): {leeway} given; allowed are 0 to {MAX_LEEWAY:g} seconds")
     if without_jti not in ("hash", "refuse"):

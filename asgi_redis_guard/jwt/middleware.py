@@ -45,17 +45,17 @@ class JWTAuthOptions(TypedDict, total=False):
 
 
 class JWTAuthMiddleware(GuardMiddleware):
-    """Authenticate requests of `app` by JSON Web Tokens; options are those of `JWTAuth`, or a `policy` made of it."""
+    """Authenticate requests of `app` by JSON Web Tokens; options are those of `JWTAuth`, or a `guard` made of it."""
 
     def __init__(
         self,
         app: ASGIApp,
-        policy: JWTAuth | None = None,
         *,
+        guard: JWTAuth | None = None,
         redis: RedisManager | str | None = None,
         hooks: Iterable[Hook] = (),
         **options: Unpack[JWTAuthOptions],
     ) -> None:
-        if policy is not None and options:
-            raise ConfigurationError(f"policy: given together with {', '.join(options)}; allowed is one or the other")
-        super().__init__(app, (policy or JWTAuth(**options),), redis=redis, hooks=hooks)
+        if guard is not None and options:
+            raise ConfigurationError(f"guard: given together with {', '.join(options)}; allowed is one or the other")
+        super().__init__(app, (guard or JWTAuth(**options),), redis=redis, hooks=hooks)

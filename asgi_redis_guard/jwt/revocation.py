@@ -42,7 +42,7 @@ class Revocation:
     ttl: float | None = None
     user: str | None = None
     reason: str | None = None
-    issuer: str = ""
+    issuer: str | None = None
 
     def __post_init__(self) -> None:
         if not self.jti:
@@ -65,14 +65,16 @@ class RevocationList:
 
     `max_lifetime` and the prefix must be what `JWTAuth` and its manager have. Marks are kept for a token's remaining
     life and `MAX_LEEWAY` seconds more: a token past its end by less than those gets one too, for some verifier may be
-    that lenient. `issuer` matters only where `JWTAuth` accepts several issuers.
+    that lenient. `by_issuer` is for a `JWTAuth` that accepts several issuers: every call then names the issuer, and
+    none does otherwise (`ValueError`), for a mark under the wrong name would never be found.
     All methods raise `RedisUnavailable`; a revocation counts once its call has returned.
     """
 
-    def __init__(self, redis: RedisManager, *, max_lifetime: float = MAX_LIFETIME) -> None:
+    def __init__(self, redis: RedisManager, *, max_lifetime: float = MAX_LIFETIME, by_issuer: bool = False) -> None:
         ConfigurationError.raise_for(lifetime_faults(max_lifetime))
         self._redis = redis
         self._longest = round(max_lifetime * 1000)
+        self._by_issuer = by_issuer
 
     async def revoke(
         self,
@@ -82,7 +84,7 @@ class RevocationList:
         ttl: float | None = None,
         user: str | None = None,
         reason: str | None = None,
-        issuer: str = "",
+        issuer: str | None = None,
     ) -> bool:
         """Revoke one token; true if it was not revoked before. A token long past its end gets no mark, and false."""
         return await self.revoke_many([Revocation(jti, expires_at, ttl, user, reason, issuer)]) == 1
@@ -90,7 +92,8 @@ class RevocationList:
     async def revoke_token(self, user: VerifiedUser, *, reason: str | None = None) -> bool:
         """Revoke the token that `request.user` came with: what a log-out does."""
         issuer, token_id = user.revocation_id
-        return await self.revoke(token_id, user.token.expires_at, reason=reason, issuer=issuer)
+        known = issuer if issuer or self._by_issuer else None
+        return await self.revoke(token_id, user.token.expires_at, reason=reason, issuer=known)
 
     async def revoke_many(self, revocations: Iterable[Revocation | str]) -> int:
         """Revoke many tokens in one round trip (5,000 each); return how many were not revoked before."""
@@ -98,7 +101,7 @@ class RevocationList:
         added = 0
         for start in range(0, len(items), _BATCH):
             batch = items[start : start + _BATCH]
-            keys = tuple(self._redis.keys.token(item.issuer, item.jti) for item in batch)
+            keys = tuple(self._redis.keys.token(self._namespace(item.issuer), item.jti) for item in batch)
             values: list[int | bytes] = [round(MAX_LEEWAY * 1000)]
             for item in batch:
                 values += (self._end(item), _note(item))
@@ -107,16 +110,16 @@ class RevocationList:
             )
         return added
 
-    async def is_revoked(self, jti: str | bytes, *, issuer: str = "") -> bool:
+    async def is_revoked(self, jti: str | bytes, *, issuer: str | None = None) -> bool:
         """Tell whether this very token is revoked; cutoffs of its user are not looked at."""
-        return bool(await self._redis.execute("EXISTS", self._redis.keys.token(issuer, jti)))
+        return bool(await self._redis.execute("EXISTS", self._redis.keys.token(self._namespace(issuer), jti)))
 
-    async def unrevoke(self, jti: str | bytes, *, issuer: str = "") -> bool:
+    async def unrevoke(self, jti: str | bytes, *, issuer: str | None = None) -> bool:
         """Take a revocation back; true if there was one."""
-        keys = (self._redis.keys.revoked, self._redis.keys.token(issuer, jti))
+        keys = (self._redis.keys.revoked, self._redis.keys.token(self._namespace(issuer), jti))
         return bool(await self._redis.run_script(_UNREVOKE, keys))
 
-    async def revoke_user(self, user: str, *, before: float | None = None, issuer: str = "") -> float:
+    async def revoke_user(self, user: str, *, before: float | None = None, issuer: str | None = None) -> float:
         """Refuse every token of `user` whose `iat` is not after now, or not after `before`; return the cutoff.
 
         Times are seconds since the epoch; now is the Redis server's. An `iat` in whole seconds falls under a cutoff in
@@ -124,7 +127,7 @@ class RevocationList:
         """
         cutoff = "" if before is None else round(before * 1_000_000)
         keep = self._longest + round(MAX_LEEWAY * 1000)
-        key = self._redis.keys.user(issuer, user)
+        key = self._redis.keys.user(self._namespace(issuer), user)
         return float(await self._redis.run_script(_CUTOFF, (key,), (keep, cutoff), repeatable=True)) / 1_000_000
 
     async def stats(self) -> RevocationStats:
@@ -132,6 +135,13 @@ class RevocationList:
         flat = await self._redis.run_script(_COUNT, (self._redis.keys.revoked,), repeatable=True)
         by_hour = dict(zip(flat[::2], flat[1::2], strict=True))
         return {"revoked": sum(by_hour.values()), "by_hour": by_hour}
+
+    def _namespace(self, issuer: str | None) -> str:
+        if self._by_issuer is (issuer is None):
+            raise ValueError(
+                f"issuer is {'missing' if self._by_issuer else 'given'}, but by_issuer is {self._by_issuer}"
+            )
+        return issuer or ""
 
     def _end(self, item: Revocation) -> int:
         """The script's form of an end: ms since the epoch, or minus a life in ms."""

@@ -127,7 +127,7 @@ class GuardMiddleware:
     async def _pass_through(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve the scopes that no guard is for."""
         if scope["type"] == "lifespan":
-            await guard_lifespan(self.app, self.manager, scope, receive, send)
+            await guard_lifespan(self.app, lambda: self.manager, scope, receive, send)
         else:
             await self.app(scope, receive, send)
 

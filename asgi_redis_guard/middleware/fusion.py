@@ -16,6 +16,10 @@ def check_order(guards: Sequence[Guard]) -> None:
         if guard.unique and any(other.kind == guard.kind for other in outside):
             faults.append(f"guards: {guard.kind} stands twice in one stack; allowed is one")
         for other in behind:
+            if guard.claims & other.claims:
+                faults.append(
+                    f"guards: {guard!r} and {other!r} count under the same key; give one of them a name of its own"
+                )
             if other.kind in guard.inside:
                 faults.append(
                     f"guards: {guard.name} stands outside of {other.name}; add it before, so that it runs after"

@@ -81,7 +81,9 @@ class Handling:
     async def _run_app(self) -> None:
         receive = self.receive if self._delivery.hooks.watches else self._receive
         try:
-            await self._app(self._scope, receive, self._delivery.send)
+            # Routers write into the scope they get; a background run must not find their traces.
+            scope = dict(self._scope) if self._delivery.hooks.binds else self._scope
+            await self._app(scope, receive, self._delivery.send)
         except asyncio.CancelledError:
             if not self._was_ours():
                 raise

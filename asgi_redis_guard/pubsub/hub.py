@@ -95,6 +95,8 @@ class Hub:
         Returns a handle at once, also while Redis is away: `await handle.ready()` waits for the server's confirmation,
         `await handle.aclose()` ends it. Options as in `subscribe`.
         """
+        if not callable(callback):
+            raise TypeError(f"callback is {type(callback).__name__}; it must be callable")
         names = (channels,) if isinstance(channels, str | bytes) else channels
         subscription = self.subscribe(
             *names, patterns=patterns, json=json, maxsize=maxsize, overflow=overflow, on_gap=on_gap

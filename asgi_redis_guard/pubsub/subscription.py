@@ -119,12 +119,14 @@ class Subscription:
         if not self._settled.is_set():
             self._settled.set()
             return
+        if self._ended:  # by an on_gap that was called just before
+            return
         gap = Gap("reconnected")
         self._inbox.note(gap)
         self._note(gap)
 
     def deliver(self, message: Message) -> None:
-        if self._settled.is_set():  # before that nobody was promised anything
+        if self._settled.is_set() and not self._ended:  # before and after, nobody was promised anything
             self._note(self._inbox.put(message))
             if self._inbox.cut:
                 self._board.leave(self)

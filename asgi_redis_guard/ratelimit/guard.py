@@ -9,7 +9,7 @@ from typing import Literal
 from ..core.asgi import Headers
 from ..core.client_ip import TrustedProxies
 from ..core.exchange import Exchange
-from ..core.guard import PASS, Admission, Answer, Ask, Guard, Head, OnRefused, Pass, Responder
+from ..core.guard import PASS, Admission, Answer, Ask, Guard, Head, OnRefused, Pass, Responder, refusal_faults
 from ..core.keys import Keys
 from ..core.paths import PathPatterns
 from ..core.problem import problem, unavailable
@@ -59,20 +59,21 @@ class RateLimit(Guard):
         local_keys: int = 10_000,
         legacy_headers: bool = False,
     ) -> None:
-        _check(on_outage, unidentified, local_keys)
+        _check(on_outage, unidentified, local_keys, on_refused)
         proxies = trusted_proxies if isinstance(trusted_proxies, TrustedProxies) else TrustedProxies(trusted_proxies)
-        self._paths = PathPatterns(paths, option="paths")
+        self._paths = PathPatterns(paths, option="paths", lenient=True)
         self.limits = make_limits(limits, algorithm, burst, name, self._paths.patterns)
         self.name = name or "ratelimit"
         self.identity = Identity(key, proxies)
         self.needs = self.identity.needs
+        self.claims = frozenset((limit.key_name, self.identity.parts) for limit in self.limits)
         self.exempt = PathPatterns(exempt)
         self.exempt_preflight = exempt_preflight
         self._unidentified = unidentified
         self._on_outage = on_outage
         self._closed = on_outage == "closed"
         self._ask = lru_cache(maxsize=8192)(self._make_ask)
-        self._on_refused = on_refused
+        self.on_refused = on_refused
         self._local = LocalLimits(self.limits, max_keys=local_keys)
         self._legacy = legacy_headers
         self._policy = b", ".join(policy_member(limit) for limit in self.limits)
@@ -85,7 +86,7 @@ class RateLimit(Guard):
             return PASS
         identity = self.identity.of(exchange, pattern)
         if identity is None:
-            return PASS if self._unidentified == "allow" else self._refuse(exchange, _nobody())
+            return PASS if self._unidentified == "allow" else self.refuse(exchange, _nobody())
         try:
             replies = yield self._ask(exchange.keys, identity)
         except RedisUnavailable:
@@ -109,7 +110,7 @@ class RateLimit(Guard):
         if self._on_outage == "open":
             return PASS
         if self._on_outage == "closed":
-            return self._refuse(exchange, unavailable("Requests cannot be counted now."))
+            return self.refuse(exchange, unavailable("Requests cannot be counted now."))
         return self._decide(exchange, self._local.decide(identity, exchange.now))
 
     def _decide(self, exchange: Exchange, states: list[LimitState]) -> Pass | Answer:
@@ -125,10 +126,7 @@ class RateLimit(Guard):
             headers=fields,
             members={"violated-policies": violated},
         )
-        return self._refuse(exchange, answer)
-
-    def _refuse(self, exchange: Exchange, answer: Answer) -> Answer:
-        return answer if self._on_refused is None else self._on_refused(exchange, answer)
+        return self.refuse(exchange, answer)
 
     def __repr__(self) -> str:
         limits = ", ".join(f"{limit.amount} per {limit.period} s" for limit in self.limits)
@@ -153,8 +151,8 @@ def _nobody() -> Answer:
     return problem(400, "unidentified", "The request does not tell whose it is.")
 
 
-def _check(on_outage: str, unidentified: str, local_keys: int) -> None:
-    faults = []
+def _check(on_outage: str, unidentified: str, local_keys: int, on_refused: OnRefused | None) -> None:
+    faults = refusal_faults(on_refused)
     if on_outage not in ("local", "open", "closed"):
         faults.append(f"on_outage (GUARD_LIMIT_ON_OUTAGE): {on_outage!r} given; allowed are 'local', 'open', 'closed'")
     if unidentified not in ("refuse", "allow"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -9,6 +10,8 @@ from ..core.client_ip import TrustedProxies
 from ..core.exchange import Exchange
 from ..core.keys import digest
 from ..errors import ConfigurationError
+
+logger = logging.getLogger("asgi_redis_guard.ratelimit")
 
 #: One part of a key: `address`, `user`, `path`, `header:<name>`, or a function over the exchange that returns text,
 #: bytes or None for "cannot be told".
@@ -28,6 +31,7 @@ class Identity:
         self.parts: tuple[KeyPart, ...] = (key,) if isinstance(key, str) or callable(key) else tuple(key)
         ConfigurationError.raise_for([_fault(part) for part in self.parts if not _known(part)] or _empty(self.parts))
         self.proxies = proxies
+        self._warned = False
         self._readers = [self._reader(part) for part in self.parts]
         #: The commonest keys, without the general way's lists.
         self._single = self._readers[0] if self.parts in (("address",), ("user",)) else None
@@ -65,11 +69,26 @@ class Identity:
         return None if address is None else ("address", address)
 
     def _user(self, exchange: Exchange) -> tuple[str, str] | None:
-        user = exchange.facts.get("user")
-        if user is not None and getattr(user, "is_authenticated", False) and user.identity:
-            return ("user", user.identity)
+        user = exchange.fact("user")
+        if user is None:
+            self._warn()
+        elif getattr(user, "is_authenticated", False) and (identity := _name(user)):
+            return ("user", identity)
         address = exchange.client(self.proxies)
         return None if address is None else ("nobody", address)
+
+    def _warn(self) -> None:
+        if not self._warned:
+            self._warned = True
+            logger.warning("a limit counts by user, but nothing outside of it has established one: it counts addresses")
+
+
+def _name(user: Any) -> str:
+    """The identity of a user as Starlette has it; its `SimpleUser` has a display name alone."""
+    try:
+        return str(user.identity)
+    except NotImplementedError:
+        return str(user.display_name)
 
 
 def _known(part: object) -> bool:

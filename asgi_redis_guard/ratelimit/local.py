@@ -38,7 +38,7 @@ class LocalLimits:
 
 
 def _window(limit: Limit, end: float, used: int, now: float) -> tuple[float, int]:
-    """The window that `now` is in; one whose end is further away than it is long was begun by a clock that was wrong."""
+    """The window that `now` is in; one that ends later than a new one would was begun by a clock that was wrong."""
     return (end, used) if now < end <= now + limit.period else (now + limit.period, 0)
 
 

@@ -36,18 +36,18 @@ class RateLimitOptions(TypedDict, total=False):
 
 
 class RateLimitMiddleware(GuardMiddleware):
-    """Limit the requests of `app`: `limits` and options are those of `RateLimit`, or a `policy` made of it."""
+    """Limit the requests of `app`: `limits` and options are those of `RateLimit`, or a `guard` made of it."""
 
     def __init__(
         self,
         app: ASGIApp,
         *limits: str,
-        policy: RateLimit | None = None,
+        guard: RateLimit | None = None,
         redis: RedisManager | str | None = None,
         hooks: Iterable[Hook] = (),
         **options: Unpack[RateLimitOptions],
     ) -> None:
-        if policy is not None and (limits or options):
+        if guard is not None and (limits or options):
             given = ", ".join([*limits, *options])
-            raise ConfigurationError(f"policy: given together with {given}; allowed is one or the other")
-        super().__init__(app, (policy or RateLimit(*limits, **options),), redis=redis, hooks=hooks)
+            raise ConfigurationError(f"guard: given together with {given}; allowed is one or the other")
+        super().__init__(app, (guard or RateLimit(*limits, **options),), redis=redis, hooks=hooks)

@@ -107,8 +107,8 @@ def _parse(notation: str, faults: list[str]) -> list[RateLimitItem]:
             raise ValueError
         return list(parse_many(notation))
     except (ValueError, TypeError, OverflowError):
-        given = repr(notation)[:_LONGEST_NOTATION]
-        faults.append(f"limits (GUARD_LIMITS): {given} given; allowed are forms such as '100/minute', '10 per 5 seconds'")
+        said = f"limits (GUARD_LIMITS): {repr(notation)[:_LONGEST_NOTATION]} given;"
+        faults.append(f"{said} allowed are forms such as '100/minute', '10 per 5 seconds'")
         return []
 
 

@@ -30,6 +30,7 @@ _BLOCKING = frozenset(
     ["BLPOP", "BRPOP", "BRPOPLPUSH", "BLMOVE", "BLMOVEM", "BLMPOP", "BZPOPMIN", "BZPOPMAX", "BZMPOP", "WAIT", "WAITAOF"]
 )
 _BLOCKING_BY_OPTION = frozenset(("XREAD", "XREADGROUP"))
+_SCRIPTS = frozenset(("EVAL", "EVALSHA", "EVAL_RO", "EVALSHA_RO", "FCALL", "FCALL_RO"))
 _REFUSED = frozenset(
     [
         "SELECT",
@@ -115,9 +116,12 @@ class GuardClient(Redis):
                 f"{' '.join(words)} would change the connection that all callers share; "
                 "use client.pipeline(), client.pubsub() or a client of your own"
             )
-        if verb in _BLOCKING or (verb in _BLOCKING_BY_OPTION and _has_block(args)):
+        if verb in _BLOCKING or (verb in _BLOCKING_BY_OPTION and _block_option(args) is not None):
             return await self._execute_blocking(verb, args, options)
-        stand_in = _StandIn(await self._multiplexed(words, args), self._template.connection_kwargs)
+        reply = await self._multiplexed(words, args)
+        if verb in _SCRIPTS:
+            reply = _with_errors(reply)
+        stand_in = _StandIn(reply, self._template.connection_kwargs)
         return await self.parse_response(stand_in, args[0], **options)  # type: ignore[arg-type]
 
     async def _multiplexed(self, words: list[str], args: tuple[Any, ...]) -> Any:
@@ -134,12 +138,15 @@ class GuardClient(Redis):
     async def _execute_blocking(self, verb: str, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
         """Run on a connection of its own, whose read timeout leaves the time that the command may block."""
         pool = self.connection_pool
+        cancelled = _cancellations()
         connection = await pool.get_connection()
         usual = connection.socket_timeout
         try:
             blocks = _block_seconds(verb, args)
             connection.socket_timeout = None if blocks == 0 or usual is None else blocks + usual
             await connection.send_command(*args)
+            if _cancellations() > cancelled:  # redis-py sends with `wait_for`, which swallows that on Python 3.11
+                raise asyncio.CancelledError
             return await self.parse_response(connection, args[0], **options)
         except BaseException:
             await connection.disconnect(nowait=True)  # a reply may still be on its way: never reuse the socket
@@ -196,6 +203,12 @@ def _decode(reply: Any, encoding: str, errors: str) -> Any:
     return reply
 
 
+def _cancellations() -> int:
+    """How often the running task was asked to end."""
+    task = asyncio.current_task()
+    return 0 if task is None else task.cancelling()
+
+
 def _words(command: Any) -> list[str]:
     """The command's words; redis-py writes some as one string with spaces (`CONFIG GET`)."""
     return (command.decode() if isinstance(command, bytes) else str(command)).split()
@@ -206,15 +219,29 @@ def _subcommand(words: list[str], args: tuple[Any, ...]) -> str:
     return rest[0].upper() if rest else ""
 
 
-def _has_block(args: tuple[Any, ...]) -> bool:
-    return any(arg in ("BLOCK", b"BLOCK", "block", b"block") for arg in args[1:] if isinstance(arg, str | bytes))
+def _with_errors(reply: Any) -> Any:
+    """Turn errors inside of `reply` into redis-py's."""
+    if isinstance(reply, list):
+        return [_with_errors(item) for item in reply]
+    return BaseParser.parse_error(str(reply)) if isinstance(reply, OperationFailed) else reply
+
+
+def _block_option(args: tuple[Any, ...]) -> Any:
+    """The milliseconds after XREAD's BLOCK; None without it."""
+    words = iter(args[1:])
+    for word in words:
+        option = str(word, "latin-1").upper() if isinstance(word, bytes) else str(word).upper()
+        if option == "BLOCK":
+            return next(words, None)
+        if option == "STREAMS":  # from here on they are names
+            break
+    return None
 
 
 def _block_seconds(verb: str, args: tuple[Any, ...]) -> float:
     """How long the command may block by its own arguments; 0 means for ever, or that it cannot be told."""
     if verb in _BLOCKING_BY_OPTION:
-        names = [arg.upper() if isinstance(arg, str | bytes) else arg for arg in args]
-        value, scale = args[names.index(b"BLOCK" if b"BLOCK" in names else "BLOCK") + 1], 1000
+        value, scale = _block_option(args), 1000
     else:
         value, scale = args[1 if verb in ("BLMPOP", "BZMPOP") else -1], 1000 if verb in ("WAIT", "WAITAOF") else 1
     try:

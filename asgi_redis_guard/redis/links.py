@@ -46,7 +46,6 @@ class Links:
         self.breaker = Breaker(str(address), on_open=self._start_probe)
         self._settings = settings
         self._memory = memory
-        self.users = 0  # who have opened the manager in this loop and not closed it
         self.at_loop_end: AtLoopEnd | None = None
         self.lane1 = self._lane("guards", patient=False, protocol=3)
         self.lane2 = self._lane("app", patient=True, protocol=2)

@@ -66,10 +66,11 @@ class RedisManager:
     """
 
     def __init__(self, url: str | None = None, *, settings: Settings | None = None, **options: Any) -> None:
-        if settings is not None and options:
-            raise ConfigurationError(f"settings: given together with {', '.join(options)}; allowed is one or the other")
+        if settings is not None and (url is not None or options):
+            given = ", ".join([*(["url"] if url is not None else []), *options])
+            raise ConfigurationError(f"settings: given together with {given}; allowed is one or the other")
         self.settings = settings or Settings(url=url, **options)
-        self.address = Address.parse(url or self.settings.redis_url)
+        self.address = Address.parse(self.settings.redis_url)
         self.keys = Keys(self.settings.prefix)
         self._links_by_loop: dict[asyncio.AbstractEventLoop, Links] = {}
         self._lock = threading.Lock()  # guards the dictionary, where several threads run a loop each
@@ -78,6 +79,7 @@ class RedisManager:
         self._embedded = EmbeddedServer() if self.address.scheme == "embedded" else None
         self._client: Redis | None = None
         self._hubs: dict[asyncio.AbstractEventLoop, Hub] = {}
+        self._users: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, int] = weakref.WeakKeyDictionary()
         self._connecting = False
         self._audit_due = self._memory is None
         _managers.add(self)
@@ -163,19 +165,21 @@ class RedisManager:
             await links.aclose()
 
     async def __aenter__(self) -> RedisManager:
+        loop = asyncio.get_running_loop()
+        self._users[loop] = self._users.get(loop, 0) + 1
         try:
             await self.connect()
-        except RedisUnavailable:
-            await self.aclose()
+        except BaseException:
+            await self.__aexit__()
             raise
-        self.links.users += 1
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        links = self._links_by_loop.get(asyncio.get_running_loop())
-        if links is not None:
-            links.users -= 1
-        if links is None or links.users <= 0:
+        loop = asyncio.get_running_loop()
+        others = self._users.pop(loop, 1) - 1
+        if others > 0:
+            self._users[loop] = others
+        else:
             await self.aclose()
 
     def lifespan(self, app: Any = None) -> AbstractAsyncContextManager[None]:

@@ -42,8 +42,8 @@ def middlewares_one_by_one(example: ModuleType, built: list[GuardMiddleware]) ->
     return Litestar(
         [example.login, example.me, example.logout],
         middleware=[
-            noting(JWTAuthMiddleware, policy=JWTAuth(example.SECRET, exempt=["/login"])),
-            noting(RateLimitMiddleware, policy=RateLimit("10/minute", key="user")),
+            noting(JWTAuthMiddleware, guard=JWTAuth(example.SECRET, exempt=["/login"])),
+            noting(RateLimitMiddleware, guard=RateLimit("10/minute", key="user")),
         ],
         lifespan=[example.redis.lifespan],
     )

@@ -71,7 +71,7 @@ async def test_cancelled_at_every_step_of_the_loop(
 ) -> None:
     """A slow network, so that there are many steps at which a reply is on its way."""
     async with FaultProxy(redis_url) as proxy:
-        for steps in range(25):
+        for steps in range(40):
             manager = RedisManager(proxy.url, timeout=PATIENCE)
             if warm:
                 await manager.connect()

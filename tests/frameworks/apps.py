@@ -44,15 +44,15 @@ def starlette(policies: Policies) -> ASGIApp:
         return JSONResponse({"authenticated": request.user.is_authenticated})
 
     app = Starlette(routes=[Route("/me", me), Route("/health", health)])
-    app.add_middleware(RateLimitMiddleware, policy=policies.limits, redis=policies.redis)
-    app.add_middleware(JWTAuthMiddleware, policies.jwt, redis=policies.redis)
+    app.add_middleware(RateLimitMiddleware, guard=policies.limits, redis=policies.redis)
+    app.add_middleware(JWTAuthMiddleware, guard=policies.jwt, redis=policies.redis)
     return app
 
 
 def fastapi(policies: Policies) -> ASGIApp:
     app = FastAPI()
-    app.add_middleware(RateLimitMiddleware, policy=policies.limits, redis=policies.redis)
-    app.add_middleware(JWTAuthMiddleware, policy=policies.jwt, redis=policies.redis)
+    app.add_middleware(RateLimitMiddleware, guard=policies.limits, redis=policies.redis)
+    app.add_middleware(JWTAuthMiddleware, guard=policies.jwt, redis=policies.redis)
 
     @app.get("/me")
     async def me(request: FastAPIRequest) -> dict[str, str]:
@@ -76,8 +76,8 @@ def quart(policies: Policies) -> ASGIApp:
     async def health() -> dict[str, bool]:
         return {"authenticated": request.scope["user"].is_authenticated}  # type: ignore[typeddict-item]
 
-    app.asgi_app = RateLimitMiddleware(app.asgi_app, policy=policies.limits, redis=policies.redis)  # type: ignore[arg-type, method-assign]
-    app.asgi_app = JWTAuthMiddleware(app.asgi_app, policies.jwt, redis=policies.redis)  # type: ignore[arg-type, method-assign]
+    app.asgi_app = RateLimitMiddleware(app.asgi_app, guard=policies.limits, redis=policies.redis)  # type: ignore[arg-type, method-assign]
+    app.asgi_app = JWTAuthMiddleware(app.asgi_app, guard=policies.jwt, redis=policies.redis)  # type: ignore[arg-type, method-assign]
     return app
 
 
@@ -96,8 +96,8 @@ async def litestar_health(request: LitestarRequest[Any, Any, Any]) -> dict[str, 
 def litestar_around(policies: Policies) -> ASGIApp:
     """The guards stand around the app."""
     app: Any = Litestar([litestar_me, litestar_health], logging_config=None)
-    app = RateLimitMiddleware(app, policy=policies.limits, redis=policies.redis)
-    return JWTAuthMiddleware(app, policies.jwt, redis=policies.redis)
+    app = RateLimitMiddleware(app, guard=policies.limits, redis=policies.redis)
+    return JWTAuthMiddleware(app, guard=policies.jwt, redis=policies.redis)
 
 
 def litestar_inside(policies: Policies) -> ASGIApp:
@@ -105,8 +105,8 @@ def litestar_inside(policies: Policies) -> ASGIApp:
     return Litestar(
         [litestar_me, litestar_health],
         middleware=[
-            DefineMiddleware(JWTAuthMiddleware, policy=policies.jwt, redis=policies.redis),  # type: ignore[arg-type]
-            DefineMiddleware(RateLimitMiddleware, policy=policies.limits, redis=policies.redis),  # type: ignore[arg-type]
+            DefineMiddleware(JWTAuthMiddleware, guard=policies.jwt, redis=policies.redis),  # type: ignore[arg-type]
+            DefineMiddleware(RateLimitMiddleware, guard=policies.limits, redis=policies.redis),  # type: ignore[arg-type]
         ],
         lifespan=[policies.redis.lifespan],
         logging_config=None,

@@ -32,10 +32,8 @@ async def test_it_stands_in_a_starlette_app(manager: CountingManager) -> None:
 
 async def test_a_policy_may_be_shared(manager: CountingManager) -> None:
     policy = JWTAuth(SECRET, max_lifetime=1e10)
-    for app in (
-        JWTAuthMiddleware(App(), policy, redis=manager),
-        JWTAuthMiddleware(App(), policy=policy, redis=manager),
-    ):
+    for _ in range(2):
+        app = JWTAuthMiddleware(App(), guard=policy, redis=manager)
         assert app.guards == (policy,)
         assert (await get(app, headers=fresh())).status == 200
 

@@ -172,7 +172,8 @@ async def test_any_name_of_a_token_is_its_own(redis: RedisManager, revocations: 
         assert not await revocations.is_revoked(jti)
 
 
-async def test_issuers_do_not_share_their_tokens_and_users(redis: RedisManager, revocations: RevocationList) -> None:
+async def test_issuers_do_not_share_their_tokens_and_users(redis: RedisManager) -> None:
+    revocations = RevocationList(redis, by_issuer=True)
     app = stack(redis, issuer=["a", "b"])
     await revocations.revoke("t-1", ttl=60, issuer="a")
     await revocations.revoke_user("bob", before=NOW, issuer="b")
@@ -186,17 +187,25 @@ async def test_issuers_do_not_share_their_tokens_and_users(redis: RedisManager, 
     assert answers == {("a", "alice"): 401, ("a", "bob"): 200, ("b", "alice"): 200, ("b", "bob"): 401}
 
 
-async def test_an_issuer_and_a_jti_are_not_mixed_up(revocations: RevocationList) -> None:
-    await revocations.revoke("bc", ttl=60, issuer="a")
-    assert not await revocations.is_revoked("c", issuer="ab")
+async def test_an_issuer_and_a_jti_are_not_mixed_up(redis: RedisManager, revocations: RevocationList) -> None:
+    by_issuer = RevocationList(redis, by_issuer=True)
+    await by_issuer.revoke("bc", ttl=60, issuer="a")
+    assert not await by_issuer.is_revoked("c", issuer="ab")
+    assert not await by_issuer.is_revoked("bc", issuer="")
     assert not await revocations.is_revoked("abc")
     assert not await revocations.is_revoked("bc")
 
 
+async def test_an_issuer_where_none_is_looked_for_is_an_error_and_so_is_none_where_one_is(redis: RedisManager) -> None:
+    with pytest.raises(ValueError, match="issuer is given"):
+        await RevocationList(redis).revoke("t", ttl=60, issuer="a")
+    with pytest.raises(ValueError, match="issuer is missing"):
+        await RevocationList(redis, by_issuer=True).revoke_user("ann")
+
+
 @pytest.mark.parametrize("jti", ["t-1", None, ""])
-async def test_logging_out_revokes_the_token_that_came(
-    redis: RedisManager, revocations: RevocationList, jti: str | None
-) -> None:
+async def test_logging_out_revokes_the_token_that_came(redis: RedisManager, jti: str | None) -> None:
+    revocations = RevocationList(redis, by_issuer=True)
     now = await server_ms(redis) / 1000
     app = stack(redis, now, issuer=["x", "y"])
     token, twin, other = (

@@ -18,7 +18,7 @@ ids = st.tuples(text, st.text(min_size=1, max_size=12) | st.binary(min_size=1, m
 def test_any_names_are_kept_apart(revoked: set[tuple[str, str | bytes]], others: set[tuple[str, str | bytes]]) -> None:
     async def run() -> None:
         async with RedisManager("memory://") as manager:
-            revocations = RevocationList(manager)
+            revocations = RevocationList(manager, by_issuer=True)
             added = await revocations.revoke_many([Revocation(jti, ttl=60, issuer=iss) for iss, jti in revoked])
             assert added == len(revoked)
             for iss, jti in revoked | others:
@@ -37,7 +37,7 @@ def test_the_guard_asks_for_the_name_that_was_revoked(iss: str, jti: str, sub: s
         async with RedisManager("memory://") as manager:
             guard = JWTAuth(SECRET, issuer=[iss, iss + "x"], max_size=65_536)
             app = GuardMiddleware(App(), [guard], redis=manager, clock=lambda: NOW)
-            revocations = RevocationList(manager)
+            revocations = RevocationList(manager, by_issuer=True)
             if by_user:
                 await revocations.revoke_user(sub, before=NOW, issuer=iss)
             else:

@@ -283,6 +283,8 @@ async def test_options_that_cannot_work_are_refused_before_entering(hub: Hub) ->
         hub.subscribe("a", on_gap=on_gap)
     with pytest.raises(TypeError, match="str or bytes"):
         hub.subscribe(1)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="callback"):
+        hub.listen("a", "b")  # type: ignore[arg-type]
     assert not hub.connected
 
 

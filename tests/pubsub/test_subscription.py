@@ -67,6 +67,16 @@ async def test_every_reconnection_is_told_to_on_gap_also_where_the_iterator_gets
     assert [event async for event in subscriber] == []
 
 
+async def test_nothing_is_delivered_after_the_end(board: Board) -> None:
+    subscriber = subscription(board)
+    subscriber.start()
+    subscriber.became_live()
+    subscriber.leave()
+    subscriber.deliver(Message("a", b"late"))
+    subscriber.became_live()
+    assert [event async for event in subscriber] == []
+
+
 async def test_a_confirmation_read_in_the_pass_after_the_deadline_counts(
     board: Board, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,7 +19,7 @@ async def test_limits_and_options_are_given_to_the_guard(manager: CountingManage
 
 async def test_a_policy_may_be_shared(manager: CountingManager) -> None:
     policy = RateLimit("2/hour")
-    one, other = (RateLimitMiddleware(App(), policy=policy, redis=manager) for _ in range(2))
+    one, other = (RateLimitMiddleware(App(), guard=policy, redis=manager) for _ in range(2))
     assert one.guards == other.guards == (policy,)
     assert [(await get(app)).status for app in (one, other, one)] == [200, 200, 429]
 

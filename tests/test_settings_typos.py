@@ -1,0 +1,26 @@
+"""Environment variables that look like options and are none."""
+
+import pytest
+
+from asgi_redis_guard import ConfigurationError, Settings
+
+
+@pytest.mark.parametrize(
+    ("typo", "meant"),
+    [
+        ("GUARD_JWT_AUDIENCES", "GUARD_JWT_AUDIENCE"),
+        ("GUARD_JWT_OPTONAL", "GUARD_JWT_OPTIONAL"),
+        ("GUARD_LIMIT", "GUARD_LIMITS"),
+    ],
+)
+def test_a_misspelt_option_is_a_fault_that_names_the_one_that_was_meant(
+    monkeypatch: pytest.MonkeyPatch, typo: str, meant: str
+) -> None:
+    monkeypatch.setenv(typo, "x")
+    with pytest.raises(ConfigurationError, match=f"{typo}: not an option; did you mean {meant}"):
+        Settings()
+
+
+def test_what_looks_like_no_option_is_somebody_elses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GUARD_TOWER_HEIGHT", "3")
+    Settings()
