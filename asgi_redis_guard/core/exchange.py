@@ -50,8 +50,20 @@ class Exchange:
         return self._path
 
     @property
+    def is_ambiguous(self) -> bool:
+        """True if `root_path` stands in the path, but not in front: frameworks disagree on what the route is then."""
+        root: str = self.scope.get("root_path", "")
+        return bool(root) and root in self.path
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The path, and for an ambiguous one also what stands behind `root_path`: what a rule has to hold for."""
+        root: str = self.scope.get("root_path", "")
+        return (self.path, self.path.partition(root)[2] or "/") if self.is_ambiguous else (self.path,)
+
+    @property
     def is_preflight(self) -> bool:
-        """True for a CORS preflight (Fetch standard §4.8): it carries no credentials and runs no handler."""
+        """True for a CORS preflight (Fetch standard §4.8): it carries no credentials. A CORS middleware answers it."""
         return (
             self.method == "OPTIONS"
             and self.header(b"origin") is not None

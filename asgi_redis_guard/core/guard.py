@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Generator, Hashable, Iterable, 
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Protocol
 
-from ..errors import GuardError
+from ..errors import GuardError, GuardProtocolError
 from .asgi import Headers, Message
 from .exchange import Exchange
 from .paths import PathPatterns
@@ -281,11 +281,16 @@ class Guard:
         """Tell whether the exchange concerns this guard at all: not a preflight, not an exempt path."""
         if exchange.method == "OPTIONS" and self.exempt_preflight and exchange.is_preflight:
             return False
-        return not self.exempt.patterns or self.exempt.match(exchange.path) is None
+        return not self.exempt.patterns or exchange.is_ambiguous or self.exempt.match(exchange.path) is None
 
     def refuse(self, exchange: Exchange, answer: Answer) -> Answer:
         """Return `answer`, or what the app's `on_refused` makes of it."""
-        return answer if self.on_refused is None else self.on_refused(exchange, answer)
+        if self.on_refused is None:
+            return answer
+        own = self.on_refused(exchange, answer)
+        if own.__class__ is not Answer:
+            raise GuardProtocolError(f"on_refused of {self!r} returned {own!r}; allowed is an Answer")
+        return own
 
     def exempted(self, exchange: Exchange) -> Pass:
         """What an exchange gets that this guard does not apply to."""

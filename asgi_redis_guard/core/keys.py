@@ -19,15 +19,22 @@ from functools import lru_cache
 from hashlib import blake2b
 
 
-@lru_cache(maxsize=8192)
 def digest(*parts: str | bytes) -> bytes:
     """Return 20 ASCII characters that stand for `parts`, in this order and division."""
+    # What is remembered is bounded in bytes too: clients choose the length of some parts.
+    return _remembered(*parts) if sum(map(len, parts)) <= 256 else _digest(*parts)
+
+
+def _digest(*parts: str | bytes) -> bytes:
     hasher = blake2b(digest_size=15)
     for part in parts:
         data = part if isinstance(part, bytes) else part.encode("utf-8", "surrogatepass")
         hasher.update(b"%d:" % len(data))
         hasher.update(data)
     return b2a_base64(hasher.digest(), newline=False)
+
+
+_remembered = lru_cache(maxsize=8192)(_digest)
 
 
 class Keys:

@@ -36,7 +36,8 @@ class PathPatterns:
         )
         literal = [pattern for pattern in self.patterns if "*" not in pattern]
         self._literal = {_lean(pattern) if lenient else pattern for pattern in literal}
-        self._wild = [(pattern, pattern.split("/")) for pattern in self.patterns if "*" in pattern]
+        wild = [pattern for pattern in self.patterns if "*" in pattern]
+        self._wild = [(pattern, (_lean(pattern) if lenient else pattern).split("/")) for pattern in wild]
 
     def __bool__(self) -> bool:
         return bool(self.patterns)
@@ -47,10 +48,8 @@ class PathPatterns:
             path = _lean(path)
         if path in self._literal:
             return path
-        if not self._wild or "\\" in path:
-            return None
         segments = path.split("/")
-        if not _UNCLEAR.isdisjoint(segments[1:]):
+        if not self._lenient and ("\\" in path or not _UNCLEAR.isdisjoint(segments[1:])):
             return None
         for pattern, parts in self._wild:
             if _fits(parts, segments):
@@ -72,4 +71,4 @@ def _well_formed(pattern: str) -> bool:
 def _fits(parts: list[str], segments: list[str]) -> bool:
     if len(segments) < len(parts) or (len(segments) > len(parts) and parts[-1] != "*"):
         return False
-    return all(part in ("*", segment) for part, segment in zip(parts[1:], segments[1:], strict=False))
+    return all(part in ("*", segment) for part, segment in zip(parts, segments, strict=False))

@@ -36,6 +36,11 @@ class VerifiedUser(BaseUser):
         return self.token.subject
 
     @property
+    def namespace(self) -> str:
+        """Whose name the identity is: the issuer where several are accepted, else empty."""
+        return self.revocation_id[0]
+
+    @property
     def display_name(self) -> str:
         """The `name` claim, else the subject."""
         name = self.claims.get("name")

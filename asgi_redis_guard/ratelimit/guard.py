@@ -81,7 +81,7 @@ class RateLimit(Guard):
 
     def admit(self, exchange: Exchange) -> Admission:
         """Count the request against all limits, or refuse it."""
-        pattern = self._paths.match(exchange.path) if self._paths else None
+        pattern = self._matching(exchange) if self._paths else None
         if self._paths and pattern is None:
             return PASS
         identity = self.identity.of(exchange, pattern)
@@ -94,6 +94,9 @@ class RateLimit(Guard):
         if replies.passed:
             return Pass(responder=LimitResponder(self, replies))
         return self._decide(exchange, read_states(self.limits, replies))
+
+    def _matching(self, exchange: Exchange) -> str | None:
+        return next((found for path in exchange.paths if (found := self._paths.match(path)) is not None), None)
 
     def _make_ask(self, keys: Keys, identity: bytes) -> Ask:
         return Ask((limit.operation(keys, identity) for limit in self.limits), closed=self._closed)

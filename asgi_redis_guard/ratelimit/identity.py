@@ -68,12 +68,13 @@ class Identity:
         address = exchange.client(self.proxies)
         return None if address is None else ("address", address)
 
-    def _user(self, exchange: Exchange) -> tuple[str, str] | None:
+    def _user(self, exchange: Exchange) -> tuple[str, ...] | None:
         user = exchange.fact("user")
         if user is None:
             self._warn()
         elif getattr(user, "is_authenticated", False) and (identity := _name(user)):
-            return ("user", identity)
+            issuer = getattr(user, "namespace", "")  # where tokens come from several issuers, so do the names
+            return ("user", identity) if not issuer else ("user", issuer, identity)
         address = exchange.client(self.proxies)
         return None if address is None else ("nobody", address)
 

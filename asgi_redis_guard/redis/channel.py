@@ -60,6 +60,7 @@ class Channel:
         self._reconnecting: asyncio.Task[None] | None = None
         self._flushing = False
         self._sweeper: asyncio.TimerHandle | None = None
+        self._ping: Slot | None = None
         self._pinged = 0.0
         self._closed = False
 
@@ -272,7 +273,7 @@ class Channel:
     def _forgive(self, now: float, deaf: float) -> None:
         """The loop was held up for the last `deaf` seconds, and nobody could listen: they count for no deadline."""
         self._pipeline.forgive(now, deaf)
-        if self._link is not None and self._pinged > self._link.last_byte:
+        if self._ping in self._pipeline.inflight:
             self._pinged += min(deaf, now - self._pinged)
 
     def _judge(self, now: float) -> None:
@@ -296,9 +297,9 @@ class Channel:
         oldest = inflight[0].deadline - inflight[0].timeout
         if now - max(link.last_byte, oldest) < self._timeout:
             return
-        if self._pinged <= link.last_byte:
-            self._pinged = now
-            inflight.append(Slot(_PING, None, self._timeout, now + self._timeout))
+        if self._ping not in inflight:
+            self._ping, self._pinged = Slot(_PING, None, self._timeout, now + self._timeout), now
+            inflight.append(self._ping)
             link.write(_PING)
         elif now - self._pinged >= self._timeout:
             self._broke("no sign of life from the server")

@@ -194,9 +194,9 @@ async def _greet(link: Link, address: Address, name: str, protocol: int) -> None
 
 
 def _check(replies: Sequence[Any], address: Address) -> None:
-    """Raise if the server greets but cannot serve (LOADING, NOAUTH, an unknown database …)."""
-    for reply in replies:
-        if isinstance(reply, OperationFailed) and reply.code not in _SERVES:
+    """Raise if the server greets but cannot serve (LOADING, an unknown database …); the last reply is PING's."""
+    for place, reply in enumerate(replies, start=1):
+        if isinstance(reply, OperationFailed) and not (place == len(replies) and reply.code in _SERVES):
             if reply.code == "NOAUTH":
                 raise AuthenticationFailed(f"{address} asks for a password (NOAUTH)")
             raise RedisUnavailable(f"{address} does not serve: {reply}")

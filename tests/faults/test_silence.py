@@ -94,16 +94,28 @@ async def test_a_late_reply_is_nobodys(fresh_server: Server) -> None:
         assert channel.link is link
 
 
-async def test_late_replies_do_not_make_a_server_that_is_always_late_a_good_one(redis_url: str) -> None:
-    async with FaultProxy(redis_url) as proxy, channel_to(proxy.url, timeout=0.2) as channel:
+async def test_late_replies_do_not_make_a_server_that_is_always_late_a_good_one(fresh_server: Server) -> None:
+    async with channel_to(fresh_server.url, timeout=0.8) as channel:
         await channel.connect()
-        proxy.latency = 0.12
         for _ in range(5):
+            fresh_server.pause()
             with pytest.raises(RedisTimeout):
-                await within(channel.submit(("PING",)))
-            await eventually(lambda: channel.in_flight == 0 or channel.link is None)
+                await within(channel.submit(("PING",), timeout=0.01))
+            fresh_server.resume()
+            await eventually(lambda: channel.in_flight == 0)
         with pytest.raises(RedisUnavailable):
             channel.submit(("PING",))
+
+
+async def test_a_network_slower_than_the_deadline_is_not_pinged_for_ever(redis_url: str) -> None:
+    async with RoundTripCounter(redis_url) as proxy, channel_to(proxy.url, timeout=0.1, threshold=1000) as channel:
+        await channel.connect()
+        proxy.reset()
+        proxy.latency = 0.07
+        with pytest.raises(RedisTimeout):
+            await within(channel.submit(("GET", "k")))
+        await eventually(lambda: channel.in_flight == 0)
+        assert proxy.commands in ([b"GET"], [b"GET", b"PING"])
 
 
 async def test_a_silent_connection_is_asked_for_a_sign_of_life_and_then_replaced(redis_url: str) -> None:

@@ -3,7 +3,7 @@
 from urllib.parse import quote
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from asgi_redis_guard.errors import ConfigurationError
@@ -116,6 +116,7 @@ def test_quoted_credentials_are_read_back_and_shown_nowhere(scheme: str, user: s
     assert SECRET not in f"{address!r} {address}"
 
 
+@settings(max_examples=500, deadline=None)
 @given(no_login_yet, rubbish, rubbish, st.sampled_from(["redis", "rediss", "unix", "redes"]))
 @example("", "/", "@host", "redis")
 @example("", "#", "@host", "redis")
@@ -125,7 +126,7 @@ def test_quoted_credentials_are_read_back_and_shown_nowhere(scheme: str, user: s
 @example("host?password=", "@", "", "redis")
 def test_no_password_is_shown_however_a_url_is_broken(before: str, middle: str, after: str, scheme: str) -> None:
     """The password may stand anywhere behind a colon or an equals sign, quoted or not."""
-    url = f"{scheme}://user:{before}{SECRET}{middle}{SECRET}{after}"
+    url = f"{scheme}://user:{before}{SECRET}{middle}{after}"
     shown = mask(url)
     try:
         address = Address.parse(url)

@@ -74,7 +74,8 @@ def test_it_can_be_started_again(server: EmbeddedServer) -> None:
 def test_one_that_crashed_is_started_again_at_the_same_place(server: EmbeddedServer) -> None:
     url, pid = server.url, pid_of(server)
     os.kill(pid, signal.SIGKILL)
-    assert ends(pid)
+    assert server._process is not None
+    server._process.wait(PATIENCE)
     assert server.url == url
     assert pid_of(server) != pid
 
