@@ -3,12 +3,10 @@
 import asyncio
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 import redis
-from redis.backoff import ConstantBackoff
-from redis.retry import Retry
 
 from asgi_redis_guard.errors import OperationFailed, RedisUnavailable
 from asgi_redis_guard.redis.manager import RedisManager
@@ -151,14 +149,24 @@ async def test_a_server_that_is_loading_is_used_once_it_has_loaded(caplog: pytes
     ]
 
 
-async def test_an_end_of_all_clients_is_survived(make_server: MakeServer) -> None:
-    """The server has no room for the app's lane until somebody leaves."""
+async def take_the_last_place(server: Server) -> asyncio.StreamWriter:
+    """Connect as soon as there is room."""
+    while True:
+        reader, writer = await asyncio.open_unix_connection(server.path)
+        writer.write(b"PING\r\n")
+        with suppress(OSError):  # the server has hung up
+            if (await reader.read(100)).startswith(b"+PONG"):
+                return writer
+        writer.transport.abort()
+
+
+async def test_a_server_without_room_for_another_client_is_used_once_it_has_some(make_server: MakeServer) -> None:
     server = make_server(maxclients="2")
     async with RedisManager(server.url, timeout=0.5) as manager:
-        with redis.Redis.from_url(server.url, retry=Retry(ConstantBackoff(0.01), 500)) as client:
-            manager.links.lane2.drop("test")
-            await asyncio.to_thread(client.ping)
-            with pytest.raises(RedisUnavailable):
-                await within(manager.execute("PING"))
+        manager.links.lane2.drop("test")
+        other = await within(take_the_last_place(server))
+        with pytest.raises(RedisUnavailable):
+            await within(manager.execute("PING"))
+        other.transport.abort()
         await eventually(lambda: not manager.links.breaker.is_open)
         assert await within(manager.execute("PING")) == b"PONG"

@@ -34,7 +34,7 @@ async def test_a_pipeline_decodes_if_asked(redis_url: str) -> None:
 async def test_an_error_in_a_pipeline_is_redis_pys(manager: RedisManager) -> None:
     await manager.client.set("text", "x")
     async with manager.client.pipeline() as pipe:
-        with pytest.raises(exceptions.ResponseError, match="WRONGTYPE"):
+        with pytest.raises(exceptions.ResponseError, match="LPUSH text 1"):
             await within(pipe.lpush("text", 1).execute())
 
 
