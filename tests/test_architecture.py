@@ -15,7 +15,7 @@ from hatchling.builders.wheel import WheelBuilder
 
 import asgi_redis_guard
 from asgi_redis_guard import JWTAuth, RateLimit, RedisManager
-from asgi_redis_guard.core.script import OperationKind
+from asgi_redis_guard.core.script import OperationKind, place_of
 from asgi_redis_guard.jwt.middleware import JWTAuthOptions
 from asgi_redis_guard.ratelimit.middleware import RateLimitOptions
 from asgi_redis_guard.redis.program import Script, program_of
@@ -173,7 +173,7 @@ async def test_all_lua_loads_on_every_server(backend: str) -> None:
         for path in LUA:
             source = path.read_text("utf-8")
             if path in OPERATIONS:
-                source = program_of(((0, True, (OperationKind.parse(source),)),)).source
+                source = program_of((place_of(True, (OperationKind.parse(source),)),)).source
             assert (await redis.client.script_load(source)) in (Script(source).sha, Script(source).sha.encode())
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -10,13 +11,15 @@ from .asgi import Scope
 from .client_ip import TrustedProxies
 from .keys import Keys
 
+NO_FACTS: Mapping[str, Any] = MappingProxyType({})
+
 
 class Exchange:
     """One HTTP request or WebSocket handshake, read-only, with the facts that guards have found.
 
     `now` is seconds since the epoch on this host's clock, `random(n)` gives n unpredictable bytes, `keys` builds Redis
-    keys below the deployment's prefix. `facts` maps names (`user`, `auth`, …) to what the guards so
-    far have established; those that the app needs are copied into its scope.
+    keys below the deployment's prefix. `facts` maps names (`user`, `auth`, …) to what the guards so far have
+    established; those that the app needs are copied into its scope.
     """
 
     __slots__ = ("_client", "_path", "facts", "is_websocket", "keys", "method", "now", "random", "scope")
@@ -29,9 +32,16 @@ class Exchange:
         self.now = now
         self.random = random
         self.keys = keys
-        self.facts: dict[str, Any] = {}
+        #: Never changed in place: a guard's own mapping serves as long as it is the only one.
+        self.facts: Mapping[str, Any] = NO_FACTS
         self._path: str | None = None
         self._client: tuple[TrustedProxies, str | None] | None = None
+
+    def publish(self, facts: Mapping[str, Any]) -> None:
+        """Add what a guard has established."""
+        known = self.facts
+        if facts is not known:
+            self.facts = {**known, **facts} if known else facts
 
     def fact(self, name: str) -> Any:
         """Return what a guard of this stack has found, else what the scope has from further out, or None."""

@@ -19,7 +19,7 @@ from ..errors import GuardError, GuardProtocolError
 from .asgi import Headers, Message
 from .exchange import Exchange
 from .paths import PathPatterns
-from .script import Batch, Operation, OperationKind, Replies
+from .script import Batch, Operation, OperationKind, Replies, place_of
 
 
 class BodyTooLarge(GuardError):
@@ -37,14 +37,17 @@ class Ask:
     one of these operations refuses the request, so that nothing behind it takes effect.
     """
 
-    __slots__ = ("batch", "closed", "facts")
+    __slots__ = ("batch", "facts", "place")
 
     def __init__(
         self, operations: Batch | Iterable[Operation], facts: Mapping[str, Any] | None = None, *, closed: bool = False
     ) -> None:
         self.batch = operations if isinstance(operations, Batch) else Batch(operations)
         self.facts = facts
-        self.closed = closed
+        self.place = place_of(closed, self.batch.kinds)
+
+    def __repr__(self) -> str:
+        return f"<Ask {self.place!r}>"
 
 
 class Waitable(Protocol):

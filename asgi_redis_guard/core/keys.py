@@ -15,14 +15,19 @@ together share a {hash tag}. Every key has a TTL.
 from __future__ import annotations
 
 from binascii import b2a_base64
+from collections.abc import Iterable
 from functools import lru_cache
 from hashlib import blake2b
 
 
 def digest(*parts: str | bytes) -> bytes:
     """Return 20 ASCII characters that stand for `parts`, in this order and division."""
-    # What is remembered is bounded in bytes too: clients choose the length of some parts.
-    return _remembered(*parts) if sum(map(len, parts)) <= 256 else _digest(*parts)
+    return _remembered(*parts) if is_short(parts) else _digest(*parts)
+
+
+def is_short(parts: Iterable[str | bytes]) -> bool:
+    """Tell whether what is made of `parts` may be remembered: clients choose the length of some."""
+    return sum(map(len, parts)) <= 256
 
 
 def _digest(*parts: str | bytes) -> bytes:

@@ -7,6 +7,9 @@ that the outermost refusal wins although all asked at once. A driver does what `
     while round is not None:
         … do it, then `admission.replied(raw)`, `.failed(error)`, `.resumed(value)` or `.thrown(error)` …
         round = admission.advance()
+
+Many exchanges stand here at a time, each waiting for its reply, and every object of theirs is one that the garbage
+collector walks meanwhile: so there are few, and the lists are shared by what comes one after the other.
 """
 
 from __future__ import annotations
@@ -20,22 +23,22 @@ from ..errors import GuardProtocolError, OperationFailed, RedisUnavailable
 from .exchange import Exchange
 from .guard import PASS, Admission, Answer, Ask, Body, Guard, Pass, RequestEdits, Responder, Wait
 from .problem import unavailable
-from .script import NOT_RUN, PASSED, Batch, OperationKind, Replies
+from .script import NOT_RUN, Batch, Place, Replies
 
 logger = logging.getLogger("asgi_redis_guard.core")
 
 
 class Round(NamedTuple):
-    """What travels together: a batch for each guard that asks, and the shape of the program that does them.
-
-    A place of the shape is the guard's index, whether a failure there stops the round, and the kinds of operation.
-    """
+    """What travels together: a batch for each guard that asks, and the shape of the program that does them."""
 
     shape: tuple[Place, ...]
     batches: list[Batch]
 
 
-Place = tuple[int, bool, tuple[OperationKind, ...]]
+class _Result(NamedTuple):
+    """What a guard gets that is not the replies to an ask: a body, what it waited for, or an error."""
+
+    value: Any
 
 
 class Admissions:
@@ -44,7 +47,6 @@ class Admissions:
     When `advance` returns None it is decided: `answer` is what the guard at `answered_by` gave, or None if all passed.
     """
 
-    # Allocated when there is something to put in: objects alive while a reply is awaited are what the collector walks.
     responders: Sequence[Responder] = ()
     scope: Mapping[str, Any] = MappingProxyType({})
     answer: Answer | None = None
@@ -52,36 +54,31 @@ class Admissions:
     orphans: Sequence[Responder] = ()
     edits: Sequence[RequestEdits] = ()
     degraded: Sequence[int] = ()
-    _asked: Sequence[int] = ()
+    #: For the driver: when the first round was sent (0.0 before), and the reply to one that takes something and must
+    #: be heard, although its caller be cancelled.
+    began = 0.0
+    late: Any = None
+    _cursor = 0
 
     def __init__(self, guards: Sequence[Guard], exchange: Exchange) -> None:
         self.exchange = exchange
         self._guards = guards
         self._flows: list[Admission | None] = []
+        #: For each guard that has started: what it yielded last, then what it gets for it, in the end its verdict.
         self._steps: list[Any] = []
-        self._inputs: dict[int, Any] = {}
-        self._cursor = 0
 
     def advance(self) -> Round | Wait | Body | None:
         """Decide what can be decided, start what can be started; return what to do next, None when all is decided."""
-        guards, steps, inputs = self._guards, self._steps, self._inputs
+        if not self._steps:
+            return self._begin()
+        steps, count = self._steps, len(self._guards)
         while True:
-            while self._cursor < len(steps):
-                step = steps[self._cursor]
-                if step.__class__ is Pass:
-                    if step is not PASS:
-                        self._accept(step)
-                    self._cursor += 1
-                elif step.__class__ is Answer:
-                    self._refuse(self._cursor, step)
-                    return None
-                elif self._cursor in inputs:
-                    steps[self._cursor] = self._resume(self._cursor, inputs.pop(self._cursor))
-                else:
-                    break
-            if self._cursor == len(guards):
+            if (answer := self._settle()) is not None:
+                self._refuse(self._cursor, answer)
                 return None
-            if len(steps) < len(guards):
+            if self._cursor == count:
+                return None
+            if len(steps) < count:
                 self._start_more()
             step = steps[self._cursor]
             if step.__class__ is Ask:
@@ -91,67 +88,120 @@ class Admissions:
 
     def replied(self, raw: Sequence[Any]) -> None:
         """Take the program's reply to the round that `advance` returned."""
-        at = 0
-        for index in self._asked:
-            kinds = self._steps[index].batch.kinds
-            replies, at = read_replies(kinds, raw, at)
-            if replies is not None:  # None: a guard before it stopped the round, it was not run
-                self._inputs[index] = replies
+        self.late = None
+        at, steps = 0, self._steps
+        for index in range(self._cursor, len(steps)):
+            step = steps[index]
+            if step.__class__ is Ask:
+                end = at + step.place.width
+                replies = read_replies(step.place, raw[at:end])
+                at = end
+                if replies is not None:  # None: a guard before it stopped the round, it was not run
+                    steps[index] = replies if replies.__class__ is Replies else _Result(replies)
 
     def failed(self, error: RedisUnavailable) -> None:
         """Tell every guard that asked that there is no reply."""
-        for index in self._asked:
-            self._inputs[index] = error
+        self.late = None
+        steps = self._steps
+        for index in range(self._cursor, len(steps)):
+            if steps[index].__class__ is Ask:
+                steps[index] = _Result(error)
 
     def resumed(self, value: Any) -> None:
         """Give the guard that waits its result: the body, or what it waited for."""
-        self._inputs[self._cursor] = value
+        self._steps[self._cursor] = _Result(value)
 
     def thrown(self, error: Exception) -> None:
         """Throw into the guard that waits."""
-        self._inputs[self._cursor] = error
+        self._steps[self._cursor] = _Result(error)
 
     def abandon(self) -> None:
         """Let every guard that has its reply decide, and close the others: nobody will be answered."""
         self._hear(self._cursor)
 
-    def _resume(self, index: int, value: Any) -> Any:
+    def _resume(self, index: int, given: Any) -> Any:
         """Give a guard what came back for it; return its next step or its verdict."""
         flow = self._flows[index]
         if flow is None:
             raise GuardProtocolError(f"{self._guards[index]!r} was asked to go on after it had decided")
         try:
-            if value.__class__ is not Replies and isinstance(value, Exception):
-                if isinstance(value, RedisUnavailable):
-                    self.degraded = [*self.degraded, index]
-                return self._checked(index, flow.throw(value))
-            return self._checked(index, flow.send(value))
+            step = flow.send(given) if given.__class__ is Replies else self._pass_on(index, flow, given.value)
         except StopIteration as stop:
             self._flows[index] = None
-            return self._verdict(index, stop.value)
+            verdict = stop.value
+            return verdict if verdict.__class__ is Pass else self._verdict(index, verdict)
         except RedisUnavailable:
             self._flows[index] = None
             return unavailable("a service this request depends on is away")
+        return self._checked(index, step)
+
+    def _pass_on(self, index: int, flow: Admission, value: Any) -> Any:
+        if not isinstance(value, Exception):
+            return flow.send(value)
+        if isinstance(value, RedisUnavailable):
+            self.degraded = [*self.degraded, index]
+        return flow.throw(value)
+
+    def _begin(self) -> Round | Wait | Body | None:
+        """Start the guards; where each asks or passes at once, by far the commonest, put their round together."""
+        steps, exchange = self._steps, self.exchange
+        shape: list[Place] = []
+        batches: list[Batch] = []
+        for guard in self._guards:
+            if guard.needs and shape and self._is_to_come(guard.needs):
+                break
+            step = self._start(guard)
+            steps.append(step)
+            if step.__class__ is Ask:
+                shape.append(step.place)
+                batches.append(step.batch)
+                if step.facts:
+                    exchange.publish(step.facts)
+            elif step.__class__ is not Pass:
+                return self.advance()
+            elif shape:
+                if step.facts:
+                    exchange.publish(step.facts)
+            else:
+                self._accept(step)
+                self._cursor += 1
+        return Round(tuple(shape), batches) if shape else None
+
+    def _settle(self) -> Answer | None:
+        """Let the guards at the cursor go on with what came back for them; return the answer of one that refuses."""
+        steps = self._steps
+        for index in range(self._cursor, len(steps)):
+            step = steps[index]
+            if step.__class__ is Replies or step.__class__ is _Result:
+                step = steps[index] = self._resume(index, step)
+            if step.__class__ is not Pass:
+                return step if step.__class__ is Answer else None
+            self._accept(step)
+            self._cursor = index + 1
+        return None
 
     def _start_more(self) -> None:
         """Start guards as far as they can start now; the one at the cursor always can."""
-        guards, steps, facts = self._guards, self._steps, self.exchange.facts
+        steps, exchange = self._steps, self.exchange
         if steps and steps[-1].__class__ is not Ask and steps[-1].__class__ is not Pass:
             return
-        while len(steps) < len(guards):
-            guard = guards[len(steps)]
-            if guard.needs and len(steps) > self._cursor and self._is_to_come(guard.needs - facts.keys()):
+        for guard in self._guards[len(steps) :]:
+            if guard.needs and len(steps) > self._cursor and self._is_to_come(guard.needs):
                 return
             step = self._start(guard)
             steps.append(step)
             if step.__class__ is not Ask and step.__class__ is not Pass:
                 return  # an answer, or something that has to wait for its turn: nothing behind it starts
             if step.facts:
-                facts.update(step.facts)
+                exchange.publish(step.facts)
 
-    def _is_to_come(self, missing: frozenset[str]) -> bool:
+    def _is_to_come(self, needs: frozenset[str]) -> bool:
         """Tell whether a guard that is still undecided may provide what is missing."""
-        return bool(missing) and any(
+        facts = self.exchange.facts
+        if needs.issubset(facts):
+            return False
+        missing = needs - facts.keys()
+        return any(
             missing & self._guards[index].provides
             for index in range(self._cursor, len(self._steps))
             if self._steps[index].__class__ is not Pass  # one that has passed has told what it knows
@@ -159,28 +209,31 @@ class Admissions:
 
     def _start(self, guard: Guard) -> Any:
         """Start a guard; return its first step."""
-        index = len(self._steps)
-        if not guard.applies(self.exchange):
-            self._flows.append(None)
-            return self._verdict(index, guard.exempted(self.exchange))
-        flow = guard.admit(self.exchange)
-        try:
-            step = next(flow)
-        except StopIteration as stop:
-            self._flows.append(None)
-            return self._verdict(index, stop.value)
-        except TypeError:
-            if hasattr(flow, "send"):
-                raise
-            raise GuardProtocolError(f"{guard!r} admits with {flow!r}; allowed is a generator") from None
+        exchange = self.exchange
+        flow: Admission | None = None
+        if guard.applies(exchange):
+            flow = guard.admit(exchange)
+            try:
+                step: Any = next(flow)
+            except StopIteration as stop:
+                flow, step = None, stop.value
+            except TypeError:
+                if hasattr(flow, "send"):
+                    raise
+                raise GuardProtocolError(f"{guard!r} admits with {flow!r}; allowed is a generator") from None
+        else:
+            step = guard.exempted(exchange)
+        index = len(self._flows)
         self._flows.append(flow)
+        if flow is None:
+            return self._verdict(index, step)
         return step if step.__class__ is Ask else self._checked(index, step)
 
     def _checked(self, index: int, step: Any) -> Any:
         """Return what a guard yielded, with the facts published that it knows before any reply."""
         if step.__class__ is Ask:
             if step.facts:
-                self.exchange.facts.update(step.facts)
+                self.exchange.publish(step.facts)
             return step
         if step.__class__ is Wait or step.__class__ is Body:
             return step
@@ -193,14 +246,16 @@ class Admissions:
         raise GuardProtocolError(f"{self._guards[index]!r} returned {value!r}; allowed are Pass and Answer")
 
     def _accept(self, verdict: Pass) -> None:
-        if verdict.facts:
-            self.exchange.facts.update(verdict.facts)
-        if verdict.scope:
+        if verdict is PASS:
+            return
+        if verdict.facts is not None and verdict.facts is not self.exchange.facts:
+            self.exchange.publish(verdict.facts)
+        if verdict.scope is not None:
             self.scope = {**self.scope, **verdict.scope} if self.scope else verdict.scope
         if verdict.edits is not None:
-            self.edits = [*self.edits, verdict.edits]
+            self.edits = (*self.edits, verdict.edits)
         if verdict.responder is not None:
-            self.responders = [*self.responders, verdict.responder]
+            self.responders = (*self.responders, verdict.responder)
 
     def _refuse(self, index: int, answer: Answer) -> None:
         """End with `answer`; guards behind whose operations have run are heard, so that what they hold is released."""
@@ -221,8 +276,8 @@ class Admissions:
     def _heard(self, index: int) -> Any:
         """Give a guard the reply that it has and return its last step; it goes no further."""
         step = self._steps[index]
-        if index in self._inputs:
-            step = self._resume(index, self._inputs.pop(index))
+        if step.__class__ is Replies or step.__class__ is _Result:
+            step = self._steps[index] = self._resume(index, step)
         flow, self._flows[index] = self._flows[index], None
         if flow is not None:
             flow.close()
@@ -230,34 +285,26 @@ class Admissions:
 
     def _collect(self) -> Round:
         """Put together what all guards ask that have no reply yet."""
-        asked: list[int] = []
-        shape: list[Place] = []
-        batches: list[Batch] = []
-        for index in range(self._cursor, len(self._steps)):
-            step = self._steps[index]
-            if step.__class__ is Ask and index not in self._inputs:
-                asked.append(index)
-                shape.append((index, step.closed, step.batch.kinds))
+        shape, batches = [], []
+        for step in self._steps[self._cursor :] if self._cursor else self._steps:
+            if step.__class__ is Ask:
+                shape.append(step.place)
                 batches.append(step.batch)
-        self._asked = asked
         return Round(tuple(shape), batches)
 
 
-def read_replies(
-    kinds: tuple[OperationKind, ...], raw: Sequence[Any], at: int
-) -> tuple[Replies | OperationFailed | None, int]:
-    """Read the replies to one guard's operations from `at` on; return them and where the next guard's begin.
+def read_replies(place: Place, part: Sequence[Any]) -> Replies | OperationFailed | None:
+    """Read one guard's part of a program's reply.
 
     One operation that failed fails them all; None means that they were not run.
     """
-    begin, passed, trouble = at, True, None
-    for kind in kinds:
-        status = raw[at]
-        at += kind.width
-        if status != PASSED:
-            passed = False
-            if status.__class__ is bytes or status == NOT_RUN:
-                trouble = status
+    statuses = place.statuses(part)
+    if statuses == place.all_passed:
+        return Replies(place, part, True)
+    trouble = None
+    for status in statuses if len(place.kinds) > 1 else (statuses,):
+        if status.__class__ is bytes or status == NOT_RUN:
+            trouble = status
     if trouble is None:
-        return Replies(kinds, raw, begin, passed), at
-    return (None if trouble == NOT_RUN else OperationFailed(trouble.decode("utf-8", "replace"))), at
+        return Replies(place, part, False)
+    return None if trouble == NOT_RUN else OperationFailed(trouble.decode("utf-8", "replace"))

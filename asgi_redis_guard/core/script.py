@@ -24,15 +24,19 @@ microseconds, `floor` and `ceil` are those of `math`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from importlib.resources import files
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 _LINE = re.compile(r"^-- (name|keys|args|keeps|group|repeatable|holds|returns):\s*(.*)$")
 _NAME = re.compile(r"^[a-z][a-z0-9_]*$")
 _EXPLANATION = re.compile(r"\([^()]*\)")
+
+#: Statuses of an operation in the program's reply; a failed one has its error's text instead.
+STOPPED, PASSED, HELD_BACK, NOT_RUN = 0, 1, 2, 3
 
 #: Locals of the program itself.
 RESERVED = frozenset(["clock", "now", "failure", "unfit", "call", "floor", "ceil", "stop", "stop_at", "stop_group"])
@@ -96,6 +100,33 @@ class Operation(NamedTuple):
     args: tuple[Any, ...] = ()
 
 
+class Place:
+    """A guard's place in a round, as far as the program depends on it: its operations, and what their failure does.
+
+    `closed` says that a failure of one of them stops the round. Its part of the reply has `width` values; `statuses`
+    takes the statuses out of it (a tuple; of one operation, its status), `all_passed` is what they are if all is well.
+    `place_of` gives one object for each such place, compared by identity.
+    """
+
+    __slots__ = ("all_passed", "closed", "kinds", "statuses", "width")
+
+    def __init__(self, closed: bool, kinds: tuple[OperationKind, ...]) -> None:
+        self.closed = closed
+        self.kinds = kinds
+        widths = [kind.width for kind in kinds]
+        self.width = sum(widths)
+        self.statuses: Callable[[Sequence[Any]], Any] = (
+            itemgetter(*[sum(widths[:number]) for number in range(len(kinds))]) if kinds else tuple
+        )
+        self.all_passed: Any = (PASSED,) * len(kinds) if len(kinds) != 1 else PASSED
+
+    def __repr__(self) -> str:
+        return f"<Place of {', '.join(kind.name for kind in self.kinds)}{' (closed)' if self.closed else ''}>"
+
+
+place_of = lru_cache(maxsize=1024)(Place)
+
+
 class Batch:
     """What a guard asks at a time: kinds, keys and arguments of its operations, each laid end to end.
 
@@ -133,35 +164,26 @@ class Replies(Sequence[Reply]):
     `passed` is true if every operation passed and was committed.
     """
 
-    __slots__ = ("_at", "_kinds", "_raw", "passed")
+    __slots__ = ("_place", "flat", "passed")
 
-    def __init__(self, kinds: tuple[OperationKind, ...], raw: Sequence[Any], at: int, passed: bool) -> None:
-        self._kinds = kinds
-        self._raw = raw
-        self._at = at
+    def __init__(self, place: Place, flat: Sequence[Any], passed: bool) -> None:
+        self._place = place
+        #: Status and values of every operation, end to end.
+        self.flat = flat
         self.passed = passed
 
-    @property
-    def flat(self) -> Sequence[Any]:
-        """Status and values of every operation, end to end."""
-        return self._raw[self._at : self._at + sum([kind.width for kind in self._kinds])]
-
     def __len__(self) -> int:
-        return len(self._kinds)
+        return len(self._place.kinds)
 
     def __getitem__(self, index: Any) -> Any:
         return list(self)[index]
 
     def __iter__(self) -> Iterator[Reply]:
-        raw, at = self._raw, self._at
-        for kind in self._kinds:
-            status, end = raw[at], at + kind.width
-            yield Reply(status != STOPPED, status != HELD_BACK, raw[at + 1 : end])
+        flat, at = self.flat, 0
+        for kind in self._place.kinds:
+            status, end = flat[at], at + kind.width
+            yield Reply(status != STOPPED, status != HELD_BACK, flat[at + 1 : end])
             at = end
-
-
-#: Statuses of an operation in the program's reply; a failed one has its error's text instead.
-STOPPED, PASSED, HELD_BACK, NOT_RUN = 0, 1, 2, 3
 
 
 def _names(text: str) -> tuple[str, ...]:

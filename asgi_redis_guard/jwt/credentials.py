@@ -19,7 +19,6 @@ class Credential(NamedTuple):
 
     token: bytes
     ambient: bool = False
-    edits: RequestEdits | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +35,7 @@ class TokenSources:
 
     def find(self, exchange: Exchange) -> Credential | None:
         """Return the one credential, None if there is none; raises `BadCredentials` for two or a malformed one."""
-        fields = [value for name, value in exchange.scope["headers"] if name == b"authorization"]
+        fields = exchange.headers(b"authorization")
         if len(fields) == 1 and self.cookie is None and not exchange.is_websocket:
             return _from_field(fields[0])  # by far the commonest
         found = [credential for field in fields if (credential := _from_field(field)) is not None]
@@ -46,10 +45,26 @@ class TokenSources:
             if self.query is not None:
                 found += [Credential(value.encode("utf-8", "replace")) for value in exchange.query(self.query)]
             if self.subprotocol is not None:
-                found += _from_subprotocol(exchange, f"{self.subprotocol}.")
+                prefix = f"{self.subprotocol}."
+                found += [
+                    Credential(name.removeprefix(prefix).encode("latin-1", "replace"))
+                    for name in self._subprotocols(exchange)
+                ]
         if len(found) > 1:
             raise BadCredentials("More than one access token was sent")
         return found[0] if found else None
+
+    def subprotocols(self, exchange: Exchange) -> RequestEdits | None:
+        """Return the edits that take the subprotocols that are tokens out of the request, None if there are none."""
+        names = self._subprotocols(exchange)
+        if not names:
+            return None
+        return RequestEdits(drop_headers=frozenset((b"sec-websocket-protocol",)), drop_subprotocols=frozenset(names))
+
+    def _subprotocols(self, exchange: Exchange) -> list[str]:
+        if self.subprotocol is None:
+            return []
+        return [name for name in exchange.scope.get("subprotocols", ()) if name.startswith(f"{self.subprotocol}.")]
 
 
 def _from_field(field: bytes) -> Credential | None:
@@ -57,9 +72,3 @@ def _from_field(field: bytes) -> Credential | None:
     scheme, _, token = field.strip().partition(b" ")
     token = token.strip()
     return Credential(token) if token and scheme.lower() == b"bearer" else None
-
-
-def _from_subprotocol(exchange: Exchange, prefix: str) -> list[Credential]:
-    names = [name for name in exchange.scope.get("subprotocols", ()) if name.startswith(prefix)]
-    edits = RequestEdits(drop_headers=frozenset((b"sec-websocket-protocol",)), drop_subprotocols=frozenset(names))
-    return [Credential(name.removeprefix(prefix).encode("latin-1", "replace"), edits=edits) for name in names]

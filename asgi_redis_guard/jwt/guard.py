@@ -11,14 +11,14 @@ from functools import lru_cache
 from typing import Literal
 
 from ..core.exchange import Exchange
-from ..core.guard import Admission, Answer, Ask, Guard, OnRefused, Pass, refusal_faults
+from ..core.guard import Admission, Answer, Ask, Guard, OnRefused, Pass, RequestEdits, refusal_faults
 from ..core.keys import Keys
 from ..core.origin import is_cross_origin
 from ..core.paths import PathPatterns
 from ..core.problem import unavailable
-from ..core.script import Batch, Operation, OperationKind
+from ..core.script import Operation, OperationKind
 from ..errors import ConfigurationError, RedisUnavailable
-from .credentials import BadCredentials, Credential, TokenSources
+from .credentials import BadCredentials, TokenSources
 from .keys import KeyLike, KeySet
 from .policy import MAX_LEEWAY, MAX_LIFETIME, Challenges, lifetime_faults
 from .user import ANONYMOUS, VerifiedUser, credentials_of
@@ -103,6 +103,7 @@ class JWTAuth(Guard):
         self._optional = optional
         self._revocation = revocation
         self._several_issuers = len(issuers) > 1
+        self._grant = lru_cache(maxsize=cache_size)(self._make_grant)
         self._without_jti = without_jti
         self._closed = on_outage == "closed"
         self.on_refused = on_refused
@@ -110,40 +111,34 @@ class JWTAuth(Guard):
 
     def admit(self, exchange: Exchange) -> Admission:
         """Verify locally, then ask the blacklist; what fails locally costs no round trip."""
-        found = self._authenticate(exchange)
-        if isinstance(found, Answer):
-            return self.refuse(exchange, found)
-        credential, token = found
-        if credential is None or token is None:
-            return self.exempted(exchange)
-        if self._scopes and not set(self._scopes).issubset(token.scopes):
-            return self.refuse(exchange, self._challenges.insufficient(self._scopes))
-        revocation_id = self._revocation_id(token)
-        facts = {"user": VerifiedUser(token, revocation_id), "auth": credentials_of(token.scopes)}
+        grant = self._authenticate(exchange)
+        if not isinstance(grant, Grant):
+            return self.exempted(exchange) if grant is None else self.refuse(exchange, grant)
         if self._revocation:
-            batch = _questions(exchange.keys, *revocation_id, token.subject, token.issued_at)
             try:
-                replies = yield Ask(batch, facts, closed=self._closed)
+                replies = yield grant.ask
             except RedisUnavailable:
                 if self._closed:
                     return self.refuse(exchange, unavailable("Whether the access token is revoked cannot be told now."))
             else:
                 if not replies.passed:
                     return self.refuse(exchange, self._challenges.invalid("The access token was revoked"))
-        return Pass(facts, scope=facts, edits=credential.edits)
+        if exchange.is_websocket:
+            return grant.without(self._sources.subprotocols(exchange))
+        return grant.verdict
 
     def exempted(self, exchange: Exchange) -> Pass:
         """Let it pass as nobody, so that `request.user` is there; what another middleware has established stays."""
         return Pass(scope={name: make() for name, make in ANONYMOUS.items() if name not in exchange.scope})
 
-    def _authenticate(self, exchange: Exchange) -> tuple[Credential | None, VerifiedToken | None] | Answer:
-        """Find and verify the token without Redis; both are None if there is none and none is needed."""
+    def _authenticate(self, exchange: Exchange) -> Grant | Answer | None:
+        """Find and verify the token without Redis; None if there is none and none is needed."""
         try:
             credential = self._sources.find(exchange)
         except BadCredentials as error:
             return self._challenges.malformed(str(error))
         if credential is None:
-            return (None, None) if self._optional else self._challenges.missing()
+            return None if self._optional else self._challenges.missing()
         if credential.ambient and is_cross_origin(exchange, self._origins):
             return self._challenges.cross_origin()
         try:
@@ -152,26 +147,45 @@ class JWTAuth(Guard):
                 raise TokenRefused("The access token lacks a required claim")
         except TokenRefused as error:
             return self._challenges.invalid(str(error))
-        return credential, token
+        if self._scopes and not set(self._scopes).issubset(token.scopes):
+            return self._challenges.insufficient(self._scopes)
+        return self._grant(exchange.keys, token)
 
-    def _revocation_id(self, token: VerifiedToken) -> tuple[str, str | bytes]:
-        """Issuer (only where there are several) and `jti`, or the hash of what was signed."""
-        return (
-            token.issuer if self._several_issuers else "",
-            token.token_id if token.token_id is not None else token.signed,
-        )
+    def _make_grant(self, keys: Keys, token: VerifiedToken) -> Grant:
+        """Make what all requests with `token` share; it goes by its `jti` or hash, and issuer if there are several."""
+        name = token.token_id if token.token_id is not None else token.signed
+        revocation_id = (token.issuer if self._several_issuers else "", name)
+        return Grant(VerifiedUser(token, revocation_id), keys, self._closed)
 
     def __repr__(self) -> str:
         return f"<JWTAuth {self.name}: {', '.join(self.verifier.keys.algorithms)}>"
 
 
-@lru_cache(maxsize=8192)
-def _questions(keys: Keys, issuer: str, token_id: str | bytes, subject: str, issued_at: float | None) -> Batch:
+class Grant:
+    """What a verified token comes to in a request: what to ask of the blacklist, and what it establishes.
+
+    Nothing of it depends on the request, so it is made once for as long as the token is remembered.
+    """
+
+    __slots__ = ("_facts", "ask", "verdict")
+
+    def __init__(self, user: VerifiedUser, keys: Keys, closed: bool) -> None:
+        self._facts = {"user": user, "auth": credentials_of(user.scopes)}
+        self.ask = Ask(_questions(user, keys), self._facts, closed=closed)
+        self.verdict = Pass(self._facts, scope=self._facts)
+
+    def without(self, edits: RequestEdits | None) -> Pass:
+        """Return the verdict where the token may have to be taken out of the request."""
+        return self.verdict if edits is None else Pass(self._facts, scope=self._facts, edits=edits)
+
+
+def _questions(user: VerifiedUser, keys: Keys) -> tuple[Operation, ...]:
     """What the blacklist is asked about a token: its own mark, and its user's cutoff where it names a user."""
-    mark = Operation(TOKEN, (keys.token(issuer, token_id),))
-    if not subject:
-        return Batch((mark,))
-    return Batch((mark, Operation(USER, (keys.user(issuer, subject),), (int((issued_at or 0) * 1_000_000),))))
+    mark = Operation(TOKEN, (keys.token(*user.revocation_id),))
+    if not user.identity:
+        return (mark,)
+    issued_at = int((user.token.issued_at or 0) * 1_000_000)
+    return (mark, Operation(USER, (keys.user(user.namespace, user.identity),), (issued_at,)))
 
 
 def _words(given: str | Iterable[str] | None) -> tuple[str, ...]:

@@ -13,45 +13,44 @@ from .verify import VerifiedToken
 
 
 class VerifiedUser(BaseUser):
-    """The subject of a verified, unrevoked token. One object a request; its claims are a copy of its own.
+    """The subject of a verified, unrevoked token. Immutable, for requests with the same token share it.
 
-    `revocation_id` is what `RevocationList.revoke_token` needs; it holds nothing secret.
+    `token` is what was verified. `revocation_id` is what `RevocationList.revoke_token` needs; it holds nothing secret.
+    `identity` is the `sub` claim, empty if the token has none; `namespace` is whose name that is: the issuer where
+    several are accepted, else empty.
     """
 
-    __slots__ = ("_claims", "revocation_id", "token")
+    __slots__ = ("identity", "namespace", "revocation_id", "token")
+
+    token: VerifiedToken
+    revocation_id: tuple[str, str | bytes]
+    identity: str  # type: ignore[assignment]
+    namespace: str
+    is_authenticated = True
 
     def __init__(self, token: VerifiedToken, revocation_id: tuple[str, str | bytes]) -> None:
-        self.token = token
-        self.revocation_id = revocation_id
-        self._claims: dict[str, Any] | None = None
+        for name, value in (
+            ("token", token),
+            ("revocation_id", revocation_id),
+            ("identity", token.subject),
+            ("namespace", revocation_id[0]),
+        ):
+            object.__setattr__(self, name, value)
 
-    @property
-    def is_authenticated(self) -> bool:
-        """Always true."""
-        return True
-
-    @property
-    def identity(self) -> str:
-        """The `sub` claim, empty if the token has none."""
-        return self.token.subject
-
-    @property
-    def namespace(self) -> str:
-        """Whose name the identity is: the issuer where several are accepted, else empty."""
-        return self.revocation_id[0]
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"{name}: a VerifiedUser is immutable; request.state is for what one request needs")
 
     @property
     def display_name(self) -> str:
         """The `name` claim, else the subject."""
         name = self.claims.get("name")
-        return name if isinstance(name, str) else self.identity
+        return name if isinstance(name, str) else self.token.subject
 
     @property
     def claims(self) -> dict[str, Any]:
-        """All claims; parsed when first asked for."""
-        if self._claims is None:
-            self._claims = orjson.loads(self.token.payload)
-        return self._claims
+        """All claims, parsed anew each time: a dictionary of the caller's own."""
+        claims: dict[str, Any] = orjson.loads(self.token.payload)
+        return claims
 
     @property
     def scopes(self) -> tuple[str, ...]:
@@ -59,7 +58,7 @@ class VerifiedUser(BaseUser):
         return self.token.scopes
 
     def __repr__(self) -> str:
-        return f"<VerifiedUser {self.identity!r}>"
+        return f"<VerifiedUser {self.token.subject!r}>"
 
 
 class TokenCredentials(AuthCredentials):

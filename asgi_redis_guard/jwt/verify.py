@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
 from jwt import PyJWS
@@ -50,11 +50,13 @@ class ClaimRules:
     max_lifetime: float | None = None
 
 
-class VerifiedToken(NamedTuple):
+@dataclass(frozen=True, slots=True, eq=False)
+class VerifiedToken:
     """A token whose signature and claims hold; its times hold at the moment that `check_times` was last called for.
 
     `payload` is kept as bytes, so that no two requests share a mutable claim. `signed` is the SHA-256 of what was
-    signed, which no re-encoding of the signature changes.
+    signed, which no re-encoding of the signature changes. `since` and `until` bound the time in which it is accepted,
+    `until` itself not included. Compared by identity: one object stands for a token as long as it is remembered.
     """
 
     payload: bytes
@@ -66,6 +68,8 @@ class VerifiedToken(NamedTuple):
     not_before: float | None
     issued_at: float | None
     signed: bytes
+    since: float
+    until: float
 
     def __repr__(self) -> str:
         return f"<VerifiedToken of {self.subject!r}>"
@@ -106,16 +110,30 @@ class Verifier:
 
     def check_times(self, token: VerifiedToken, now: float) -> None:
         """Compare `exp`, `nbf` and `iat` with `now` (RFC 7519 §4.1); raises `TokenRefused`."""
-        leeway, expires, issued = self.rules.leeway, token.expires_at, token.issued_at
-        if expires is not None and now >= expires + leeway:
-            raise TokenRefused("The access token expired")
-        if token.not_before is not None and token.not_before > now + leeway:
-            raise TokenRefused("The access token is not valid yet")
-        if issued is not None and issued > now + leeway:
-            raise TokenRefused("The access token was issued in the future")
-        most = self.rules.max_lifetime
-        if most is not None and (math.inf if expires is None else expires) - (now if issued is None else issued) > most:
-            raise TokenRefused("The access token is valid for longer than is accepted here")
+        if not token.since <= now < token.until:
+            raise TokenRefused(self._untimely(token, now))
+
+    def _untimely(self, token: VerifiedToken, now: float) -> str:
+        """Say which of a token's times is the one that does not hold."""
+        leeway = self.rules.leeway
+        if token.expires_at is not None and now >= token.expires_at + leeway:
+            return "The access token expired"
+        if token.not_before is not None and now < token.not_before - leeway:
+            return "The access token is not valid yet"
+        if token.issued_at is not None and now < token.issued_at - leeway:
+            return "The access token was issued in the future"
+        return "The access token is valid for longer than is accepted here"
+
+    def _span(self, expires: float | None, not_before: float | None, issued: float | None) -> tuple[float, float]:
+        """Return from when and until when a token with these times is accepted."""
+        leeway, most = self.rules.leeway, self.rules.max_lifetime
+        since = max(-math.inf if time is None else time - leeway for time in (not_before, issued))
+        until = math.inf if expires is None else expires + leeway
+        if most is None or most == math.inf:
+            return since, until
+        if expires is None or (issued is not None and expires - issued > most):
+            return since, -math.inf
+        return (since if issued is not None else max(since, expires - most)), until
 
     def _remember(self, known: bytes, verified: VerifiedToken) -> None:
         cache = self._cache
@@ -176,16 +194,20 @@ class Verifier:
         if rules.issuers and issuer not in rules.issuers:
             raise TokenRefused("The access token is from another issuer")
         _check_audience(claims.get("aud"), rules.audiences)
+        expires, not_before, issued = (_time(claims, name) for name in ("exp", "nbf", "iat"))
+        since, until = self._span(expires, not_before, issued)
         return VerifiedToken(
             payload=payload,
             subject=_text(claims, "sub") or "",
             issuer=issuer or "",
             token_id=_text(claims, "jti") or None,
             scopes=_scopes(claims),
-            expires_at=_time(claims, "exp"),
-            not_before=_time(claims, "nbf"),
-            issued_at=_time(claims, "iat"),
+            expires_at=expires,
+            not_before=not_before,
+            issued_at=issued,
             signed=signed,
+            since=since,
+            until=until,
         )
 
 

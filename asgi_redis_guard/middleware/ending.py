@@ -45,7 +45,7 @@ def give_up(admissions: Admissions, trips: RoundTrips, outcome: Outcome) -> None
 
     A round that was on its way and takes something (a lock) is waited for in the background, so that it is given back.
     """
-    late, trips.late = trips.late, None
+    late, admissions.late = admissions.late, None
     if late is not None:
         trips.manager.spawn(_give_up_late(admissions, trips, outcome, late))
     else:

@@ -76,6 +76,7 @@ class GuardMiddleware:
         self._fuse_with(app)
         check_order(self.guards)
         self._manager = redis if isinstance(redis, RedisManager) else None
+        self._trips: RoundTrips | None = None
 
     def _fuse_with(self, app: ASGIApp) -> None:
         """Take over the guards and the inner app of a neighbour; the neighbour itself is not changed."""
@@ -93,23 +94,27 @@ class GuardMiddleware:
             self._manager = RedisManager.shared(settings)
         return self._manager
 
+    def _start(self) -> RoundTrips:
+        self._trips = RoundTrips(self.manager)
+        return self._trips
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in _GUARDED:
             return await self._pass_through(scope, receive, send)
-        manager = self._manager or self.manager
-        trips = RoundTrips(manager)
-        admissions = Admissions(self.guards, Exchange(scope, self._clock(), urandom, manager.keys))
+        trips = self._trips or self._start()
+        admissions = Admissions(self.guards, Exchange(scope, self._clock(), urandom, trips.keys))
         if self._facts:
-            admissions.exchange.facts.update(self._facts)
+            admissions.exchange.publish(self._facts)
         try:
             step = admissions.advance()
             while step is not None:
                 if isinstance(step, Round):
                     try:
-                        admissions.replied(await trips.send(step, trips.left()))
+                        reply = trips.admit(admissions, step)
+                        step = None  # nobody needs it while the reply is awaited
+                        admissions.replied(await reply)
                     except RedisUnavailable as error:
                         admissions.failed(error)
-                    trips.late = None
                 else:
                     receive = await self._fetch(admissions, trips, step, receive)
                 step = admissions.advance()
@@ -133,7 +138,7 @@ class GuardMiddleware:
 
     async def _fetch(self, admissions: Admissions, trips: RoundTrips, step: Wait | Body, receive: Receive) -> Receive:
         """Get a guard what it waits for; return what the app reads the request from."""
-        with trips.paused():
+        with trips.paused(admissions):
             if isinstance(step, Body):
                 return await self._read(admissions, step, receive)
             try:

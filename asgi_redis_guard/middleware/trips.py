@@ -1,4 +1,4 @@
-"""Round trips of one exchange: a round becomes one call of the stack's program, within the exchange's time budget."""
+"""Round trips: a round becomes one call of its program, within the time that its exchange has left for Redis."""
 
 from __future__ import annotations
 
@@ -9,68 +9,71 @@ from contextlib import contextmanager
 from typing import Any
 
 from ..core.guard import Ask, Asking
-from ..core.rounds import Round, read_replies
+from ..core.rounds import Admissions, Round, read_replies
+from ..core.script import place_of
 from ..errors import GuardProtocolError, RedisTimeout, RedisUnavailable
 from ..redis.manager import RedisManager
 from ..redis.program import program_of
 
 
 class RoundTrips:
-    """What an exchange may still spend on Redis: all rounds of its admission together last at most the timeout."""
+    """What the exchanges of one stack ask of Redis. Stateless: what concerns one exchange stands in its admissions."""
 
-    #: The reply to a round that takes something, until it has been heard.
-    late: asyncio.Future[Any] | None = None
-    _started = 0.0
+    __slots__ = ("keys", "manager")
 
     def __init__(self, manager: RedisManager) -> None:
         self.manager = manager
+        self.keys = manager.keys
 
-    def send(self, wanted: Round, timeout: float | None = None) -> asyncio.Future[Any]:
-        """Send a round; the future is the program's raw reply and may fail with `RedisUnavailable`, as this may.
+    def admit(self, admissions: Admissions, wanted: Round) -> asyncio.Future[Any]:
+        """Send a round of an admission; all of them together last at most the timeout, apart from pauses.
 
-        Where the round takes something that must be given back, cancelling the caller does not cancel it: `late` is
-        its reply until somebody has heard it.
+        The future is the program's raw reply and may fail with `RedisUnavailable`, as this may. Where the round takes
+        something that must be given back, cancelling the caller does not cancel it: `admissions.late` is its reply
+        until somebody has heard it.
         """
         program = program_of(wanted.shape)
-        future = self.manager.evaluate(program, wanted.batches, timeout)
+        future = self.manager.evaluate(program, wanted.batches, self.left(admissions))
         if not program.holds:
             return future
-        self.late = future
+        admissions.late = future
         return asyncio.shield(future)
 
-    async def ask(self, asks: Sequence[Ask]) -> list[Any]:
-        """Carry out what responders ask, together; return for each its replies or the error. Never raises for Redis."""
-        shape = tuple([(place, False, ask.batch.kinds) for place, ask in enumerate(asks)])
-        try:
-            raw = await self.send(Round(shape, [ask.batch for ask in asks]))
-        except RedisUnavailable as error:
-            return [error] * len(asks)
-        results, at = [], 0
-        for ask in asks:
-            replies, at = read_replies(ask.batch.kinds, raw, at)
-            results.append(replies)
-        return results
+    def left(self, admissions: Admissions) -> float | None:
+        """Seconds left for rounds of the admission, None for the whole timeout (the first); raises `RedisTimeout`."""
+        now = time.monotonic()
+        if not admissions.began:
+            admissions.began = now
+            return None
+        left = self.manager.settings.timeout - (now - admissions.began)
+        if left <= 0:
+            raise RedisTimeout("the time for Redis is used up")
+        return left
 
     @contextmanager
-    def paused(self) -> Iterator[None]:
+    def paused(self, admissions: Admissions) -> Iterator[None]:
         """Take what happens meanwhile (a wait, the reading of a body) off the time that Redis has used up."""
         began = time.monotonic()
         try:
             yield
         finally:
-            if self._started:
-                self._started += time.monotonic() - began
+            if admissions.began:
+                admissions.began += time.monotonic() - began
 
-    def left(self) -> float | None:
-        """Seconds left for rounds of the admission, None for the whole timeout (the first); raises `RedisTimeout`."""
-        now = time.monotonic()
-        if not self._started:
-            self._started = now
-            return None
-        left = self.manager.settings.timeout - (now - self._started)
-        if left <= 0:
-            raise RedisTimeout("the time for Redis is used up")
-        return left
+    async def ask(self, asks: Sequence[Ask]) -> list[Any]:
+        """Carry out what responders ask, together; return for each its replies or the error. Never raises for Redis."""
+        shape = tuple([place_of(False, ask.batch.kinds) for ask in asks])
+        try:
+            program = program_of(shape)
+            future = self.manager.evaluate(program, [ask.batch for ask in asks])
+            raw = await (asyncio.shield(future) if program.holds else future)
+        except RedisUnavailable as error:
+            return [error] * len(asks)
+        results, at = [], 0
+        for place in shape:
+            results.append(read_replies(place, raw[at : at + place.width]))
+            at += place.width
+        return results
 
     async def converse(self, flows: Sequence[Asking]) -> list[tuple[Asking, Any]]:
         """Ask what responders' generators want, in one round trip; return each with its replies or the error.

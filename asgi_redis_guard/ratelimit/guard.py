@@ -10,7 +10,7 @@ from ..core.asgi import Headers
 from ..core.client_ip import TrustedProxies
 from ..core.exchange import Exchange
 from ..core.guard import PASS, Admission, Answer, Ask, Guard, Head, OnRefused, Pass, Responder, refusal_faults
-from ..core.keys import Keys
+from ..core.keys import Keys, digest, is_short
 from ..core.paths import PathPatterns
 from ..core.problem import problem, unavailable
 from ..core.script import Replies
@@ -62,6 +62,7 @@ class RateLimit(Guard):
         _check(on_outage, unidentified, local_keys, on_refused)
         proxies = trusted_proxies if isinstance(trusted_proxies, TrustedProxies) else TrustedProxies(trusted_proxies)
         self._paths = PathPatterns(paths, option="paths", lenient=True)
+        self._selective = bool(self._paths)
         self.limits = make_limits(limits, algorithm, burst, name, self._paths.patterns)
         self.name = name or "ratelimit"
         self.identity = Identity(key, proxies)
@@ -81,14 +82,18 @@ class RateLimit(Guard):
 
     def admit(self, exchange: Exchange) -> Admission:
         """Count the request against all limits, or refuse it."""
-        pattern = self._matching(exchange) if self._paths else None
-        if self._paths and pattern is None:
+        pattern = None
+        if self._selective and (pattern := self._matching(exchange)) is None:
             return PASS
         identity = self.identity.of(exchange, pattern)
         if identity is None:
             return PASS if self._unidentified == "allow" else self.refuse(exchange, _nobody())
         try:
-            replies = yield self._ask(exchange.keys, identity)
+            replies = (
+                yield self._ask(exchange.keys, identity)
+                if is_short(identity)
+                else self._make_ask(exchange.keys, identity)
+            )
         except RedisUnavailable:
             return self._without_redis(exchange, identity)
         if replies.passed:
@@ -98,8 +103,9 @@ class RateLimit(Guard):
     def _matching(self, exchange: Exchange) -> str | None:
         return next((found for path in exchange.paths if (found := self._paths.match(path)) is not None), None)
 
-    def _make_ask(self, keys: Keys, identity: bytes) -> Ask:
-        return Ask((limit.operation(keys, identity) for limit in self.limits), closed=self._closed)
+    def _make_ask(self, keys: Keys, identity: tuple[str | bytes, ...]) -> Ask:
+        hashed = digest(*identity)
+        return Ask((limit.operation(keys, hashed) for limit in self.limits), closed=self._closed)
 
     def headers(self, states: Replies | list[LimitState]) -> Headers:
         """Return the header fields for a response."""
@@ -109,12 +115,12 @@ class RateLimit(Guard):
             states = read_states(self.limits, states)
         return limit_headers(self._policy, states, legacy=self._legacy)
 
-    def _without_redis(self, exchange: Exchange, identity: bytes) -> Pass | Answer:
+    def _without_redis(self, exchange: Exchange, identity: tuple[str | bytes, ...]) -> Pass | Answer:
         if self._on_outage == "open":
             return PASS
         if self._on_outage == "closed":
             return self.refuse(exchange, unavailable("Requests cannot be counted now."))
-        return self._decide(exchange, self._local.decide(identity, exchange.now))
+        return self._decide(exchange, self._local.decide(digest(*identity), exchange.now))
 
     def _decide(self, exchange: Exchange, states: list[LimitState]) -> Pass | Answer:
         violated = [state.limit.name for state in states if not state.allowed]

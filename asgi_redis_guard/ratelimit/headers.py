@@ -49,8 +49,8 @@ def passed_headers(policy: bytes, template: bytes, flat: Sequence[int]) -> Heade
     each limit its status, remaining, reset and retry times (µs).
     """
     numbers: list[int] = []
-    for place in range(1, len(flat), 4):
-        numbers += (flat[place], -(-flat[place + 1] // 1_000_000) or 1)
+    for remaining, reset_after in zip(flat[1::4], flat[2::4], strict=True):
+        numbers += (remaining, -(-reset_after // 1_000_000) or 1)
     return [(b"ratelimit-policy", policy), (b"ratelimit", template % tuple(numbers))]
 
 

@@ -8,7 +8,6 @@ from typing import Any
 
 from ..core.client_ip import TrustedProxies
 from ..core.exchange import Exchange
-from ..core.keys import digest
 from ..errors import ConfigurationError
 
 logger = logging.getLogger("asgi_redis_guard.ratelimit")
@@ -21,7 +20,7 @@ _NAMES = ("address", "user", "path")
 
 
 class Identity:
-    """Turns an exchange into the digest that its requests are counted under, or None if there is nothing to go by.
+    """Turns an exchange into the parts whose digest its requests are counted under, or None if there are none.
 
     `user` is the verified user, for nobody in particular the address: an anonymous flood never shares a bucket with a
     user, nor all of it a single one, nor one with a limit by `address` (two limits on one count would spoil it).
@@ -41,18 +40,18 @@ class Identity:
         """The facts that must be known first."""
         return frozenset(("user",)) if "user" in self.parts else frozenset()
 
-    def of(self, exchange: Exchange, pattern: str | None) -> bytes | None:
-        """Return the digest for `exchange`; `pattern` is the path pattern that it matched, if there are any."""
+    def of(self, exchange: Exchange, pattern: str | None) -> tuple[str | bytes, ...] | None:
+        """Return the parts for `exchange`; `pattern` is the path pattern that it matched, if there are any."""
         if self._single is not None:
-            known = self._single(exchange)
-            return None if known is None else digest(*known)
+            known: tuple[str, ...] | None = self._single(exchange)
+            return known
         found: list[str | bytes] = []
         for part, read in zip(self.parts, self._readers, strict=True):
             value = pattern or "*" if part == "path" else read(exchange)
             if value is None:
                 return None
             found += value if isinstance(value, tuple) else ("value", value)
-        return digest(*found)
+        return tuple(found)
 
     def _reader(self, part: KeyPart) -> Callable[[Exchange], Any]:
         if callable(part):

@@ -92,8 +92,7 @@ class Channel:
 
     def evaluate(self, program: Program, batches: Sequence[Batch], timeout: float | None = None) -> asyncio.Future[Any]:
         """Queue one round, as `submit` does; the future is the program's raw reply."""
-        timeout = self._timeout if timeout is None else timeout
-        return self._send(program.payload(batches), program.repeatable, timeout, program)
+        return self._send(program.payload(batches), program.repeatable, timeout or self._timeout, program)
 
     def _send(self, payload: bytes, repeatable: bool, timeout: float, script: Loadable | None) -> asyncio.Future[Any]:
         if self._breaker.is_open or self._closed:

@@ -26,8 +26,7 @@ from typing import Any
 
 import hiredis
 
-from ..core.rounds import Place
-from ..core.script import Batch, OperationKind
+from ..core.script import Batch, OperationKind, Place
 from ..errors import GuardProtocolError
 
 #: Lua has 200 locals in a function; an operation takes about five.
@@ -76,7 +75,7 @@ class Program(Script):
     __slots__ = ("_head", "holds", "repeatable")
 
     def __init__(self, shape: Sequence[Place]) -> None:
-        flat = [(guard, closed, kind) for guard, closed, kinds in shape for kind in kinds]
+        flat = [(guard, place.closed, kind) for guard, place in enumerate(shape) for kind in place.kinds]
         if len(flat) > MOST_OPERATIONS:
             raise GuardProtocolError(f"a round of {len(flat)} operations; allowed are {MOST_OPERATIONS}")
         self.repeatable = all(kind.repeatable for _, _, kind in flat)
@@ -97,8 +96,12 @@ class Program(Script):
 
     def payload(self, batches: Sequence[Batch]) -> bytes:
         """Return the same command as it goes over the wire; batches remember their part of it."""
-        wires = [batch.wire or _wire(batch) for batch in batches]
-        return b"".join([self._head, *[keys for keys, _ in wires], *[args for _, args in wires]])
+        keys = args = b""
+        for batch in batches:
+            more_keys, more_args = batch.wire or _wire(batch)
+            keys += more_keys
+            args += more_args
+        return self._head + keys + args
 
 
 def _wire(batch: Batch) -> tuple[bytes, bytes]:

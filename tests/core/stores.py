@@ -19,9 +19,9 @@ class Store:
         self.rounds += 1
         raw: list[Any] = []
         stopped = False
-        for (_, _, kinds), batch in zip(wanted.shape, wanted.batches, strict=True):
+        for place, batch in zip(wanted.shape, wanted.batches, strict=True):
             skipped = stopped
-            for at in range(len(kinds)):
+            for at in range(len(place.kinds)):
                 *which, stopping = batch.args[3 * at : 3 * at + 3]
                 raw += [3, 0] if skipped else [0 if stopping else 1, (*which,)]
                 stopped = stopped or (stopping and not skipped)
@@ -48,7 +48,7 @@ class Replies(Store):
 
     def __call__(self, wanted: Round) -> list[int]:
         self.rounds += 1
-        return [1, 0] * sum(len(kinds) for _, _, kinds in wanted.shape)
+        return [1, 0] * sum(len(place.kinds) for place in wanted.shape)
 
 
 def round_of(admissions: Admissions) -> Round:

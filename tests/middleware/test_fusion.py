@@ -197,7 +197,7 @@ def test_what_is_printed_are_the_most_rounds_that_a_request_takes(
     class Passing(Store):
         def __call__(self, wanted: Any) -> list[int]:
             self.rounds += 1
-            return [1, 0] * sum(len(kinds) for _, _, kinds in wanted.shape)
+            return [1, 0] * sum(len(place.kinds) for place in wanted.shape)
 
     guards: list[Does] = []
     told: frozenset[str] = frozenset()

@@ -7,12 +7,12 @@ import pytest
 
 from asgi_redis_guard import Ask, GuardMiddleware, GuardProtocolError, Operation, RedisTimeout, RedisUnavailable
 from asgi_redis_guard.core.guard import Asking
-from asgi_redis_guard.core.rounds import Round
-from asgi_redis_guard.core.script import Batch
+from asgi_redis_guard.core.rounds import Admissions, Round
+from asgi_redis_guard.core.script import Batch, place_of
 from asgi_redis_guard.middleware import trips as module
 from asgi_redis_guard.middleware.trips import RoundTrips, finish
 from asgi_redis_guard.testing import ManualClock
-from tests.guards import ACQUIRE, Lock, asking, count
+from tests.guards import ACQUIRE, Lock, asking, count, exchange
 from tests.middleware.calls import Call, TestRedis, responding, settled
 
 
@@ -65,28 +65,28 @@ def test_the_time_for_redis_runs_from_the_first_round_and_stops_in_pauses(monkey
         monotonic = staticmethod(clock)
 
     monkeypatch.setattr(module, "time", Clock)
-    trips = RoundTrips(TestRedis(timeout=0.5))
-    with trips.paused():
+    trips, admissions = RoundTrips(TestRedis(timeout=0.5)), Admissions([], exchange())
+    with trips.paused(admissions):
         clock.advance(10)
-    assert trips.left() is None
+    assert trips.left(admissions) is None
     clock.advance(0.2)
-    with trips.paused():
+    with trips.paused(admissions):
         clock.advance(10)
-    assert trips.left() == pytest.approx(0.3)
+    assert trips.left(admissions) == pytest.approx(0.3)
     clock.advance(0.3)
     with pytest.raises(RedisTimeout):
-        trips.left()
+        trips.left(admissions)
 
 
 async def test_a_round_that_takes_something_outlives_its_caller_and_its_reply_is_kept(redis: TestRedis) -> None:
     redis.withhold()
-    trips = RoundTrips(redis)
+    admissions = Admissions([], exchange())
     batch = Batch([Operation(ACQUIRE, (b"lock",), ("mine",))])
-    future = trips.send(Round(((0, False, batch.kinds),), [batch]))
+    future = RoundTrips(redis).admit(admissions, Round((place_of(False, batch.kinds),), [batch]))
     future.cancel()
     redis.give()
-    assert trips.late is not None
-    assert await trips.late == [1]
+    assert admissions.late is not None
+    assert await admissions.late == [1]
     assert await redis.value("lock") == b"mine"
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from asgi_redis_guard.core.client_ip import TrustedProxies
 from asgi_redis_guard.core.exchange import Exchange
-from asgi_redis_guard.core.keys import Keys
+from asgi_redis_guard.core.keys import Keys, digest
 from asgi_redis_guard.errors import ConfigurationError
 from asgi_redis_guard.ratelimit.identity import Identity
 from tests.drive import ADDRESS, http_scope
@@ -25,8 +25,9 @@ def of(
     key: Any, facts: dict[str, Any] = NOBODY, pattern: str | None = None, trusted: Any = (), **scope: Any
 ) -> bytes | None:
     exchange = Exchange(http_scope(**scope), 0.0, bytes, Keys())
-    exchange.facts.update(facts)
-    return Identity(key, TrustedProxies(trusted)).of(exchange, pattern)
+    exchange.publish(facts)
+    known = Identity(key, TrustedProxies(trusted)).of(exchange, pattern)
+    return None if known is None else digest(*known)
 
 
 def test_an_address_is_the_clients_and_nothing_else() -> None:

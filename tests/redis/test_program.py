@@ -2,7 +2,7 @@
 
 import pytest
 
-from asgi_redis_guard.core.script import Batch, Operation
+from asgi_redis_guard.core.script import Batch, Operation, place_of
 from asgi_redis_guard.errors import GuardProtocolError, OperationFailed, RedisUnavailable
 from asgi_redis_guard.redis.manager import RedisManager
 from asgi_redis_guard.redis.program import MOST_OPERATIONS, Program, program_of
@@ -147,7 +147,7 @@ async def test_keys_and_arguments_reach_their_operation_in_the_biggest_round(eac
 
 def test_more_operations_than_lua_has_room_for_are_refused() -> None:
     with pytest.raises(GuardProtocolError, match="33 operations"):
-        Program([(0, False, (MARK,) * 16), (1, False, (MARK,) * 17)])
+        Program([place_of(False, (MARK,) * 16), place_of(False, (MARK,) * 17)])
 
 
 async def test_what_a_check_keeps_reaches_its_own_commit(each_manager: RedisManager) -> None:
@@ -172,8 +172,8 @@ async def test_values_that_are_not_set_come_back_as_zero_and_numbers_whole(each_
 
 async def test_a_batch_can_be_sent_again_and_in_other_rounds(each_manager: RedisManager) -> None:
     first, second = Batch([mark(b"k", "a")]), Batch([mark(b"k", "b"), REFUSAL])
-    alone = Program([(0, False, first.kinds)])
-    both = Program([(0, False, first.kinds), (1, False, second.kinds)])
+    alone = Program([place_of(False, first.kinds)])
+    both = Program([place_of(False, first.kinds), place_of(False, second.kinds)])
     for program, batches in ((alone, [first]), (both, [first, second]), (alone, [first])):
         await within(each_manager.evaluate(program, batches))
     assert await trace(each_manager, b"k") == [[b"a", b"a", b"b", b"a"]]
@@ -181,9 +181,9 @@ async def test_a_batch_can_be_sent_again_and_in_other_rounds(each_manager: Redis
 
 def test_one_shape_is_one_program_and_knows_what_it_may() -> None:
     repeats, holds = kind("", repeatable="yes"), kind("", repeatable="yes", holds="yes")
-    shape = ((0, False, (repeats,)),)
-    assert program_of(shape) is program_of(((0, False, (repeats,)),))
-    assert program_of(shape) is not program_of(((0, True, (repeats,)),))
+    shape = (place_of(False, (repeats,)),)
+    assert program_of(shape) is program_of((place_of(False, (repeats,)),))
+    assert program_of(shape) is not program_of((place_of(True, (repeats,)),))
     assert (program_of(shape).repeatable, program_of(shape).holds) == (True, False)
-    assert not Program([(0, False, (repeats, MARK))]).repeatable
-    assert Program([(0, False, (repeats,)), (1, False, (holds,))]).holds
+    assert not Program([place_of(False, (repeats, MARK))]).repeatable
+    assert Program([place_of(False, (repeats,)), place_of(False, (holds,))]).holds

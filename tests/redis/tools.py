@@ -10,7 +10,7 @@ from typing import Any
 import hiredis
 import pytest
 
-from asgi_redis_guard.core.script import Batch, Operation, OperationKind
+from asgi_redis_guard.core.script import Batch, Operation, OperationKind, place_of
 from asgi_redis_guard.redis.address import Address
 from asgi_redis_guard.redis.breaker import Breaker
 from asgi_redis_guard.redis.channel import Channel
@@ -100,7 +100,7 @@ def mark(key: bytes, value: str = "1") -> Operation:
 async def run(manager: RedisManager, *guards: Guard, closed: tuple[int, ...] = ()) -> list[Any]:
     """Do the operations of some guards in one round; return the flat reply."""
     batches = [Batch(guard) for guard in guards]
-    shape = [(place, place in closed, batch.kinds) for place, batch in enumerate(batches)]
+    shape = [place_of(place in closed, batch.kinds) for place, batch in enumerate(batches)]
     return list(await within(manager.evaluate(Program(shape), batches)))
 
 
