@@ -205,11 +205,14 @@ class Responder:
 
     hold: ClassVar[int] = 0
     hooks: ClassVar[frozenset[str]] = frozenset()
+    #: Nothing but heads to edit: nobody needs to watch how the exchange goes on.
+    only_start: ClassVar[bool] = True
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         names = ("bind", "start", "body", "receive", "end")
         cls.hooks = frozenset(name for name in names if getattr(cls, name) is not getattr(Responder, name))
+        cls.only_start = cls.hooks <= {"start"} and not cls.hold
 
     def bind(self, control: Control) -> None:
         """Take the handle on the exchange, before the app runs."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from ..core.cookies import cookie_values
 from ..core.exchange import Exchange
@@ -14,11 +13,8 @@ class BadCredentials(Exception):
     """The request is malformed (RFC 6750 §3.1, invalid_request)."""
 
 
-class Credential(NamedTuple):
-    """A token as it was found. `ambient` is true where a browser attaches it by itself (a cookie)."""
-
-    token: bytes
-    ambient: bool = False
+#: A token as it was found, and whether a browser attaches it by itself (a cookie).
+Credential = tuple[bytes, bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +36,14 @@ class TokenSources:
             return _from_field(fields[0])  # by far the commonest
         found = [credential for field in fields if (credential := _from_field(field)) is not None]
         if self.cookie is not None:
-            found += [Credential(value, ambient=True) for value in cookie_values(exchange, self.cookie) if value]
+            found += [(value, True) for value in cookie_values(exchange, self.cookie) if value]
         if exchange.is_websocket:
             if self.query is not None:
-                found += [Credential(value.encode("utf-8", "replace")) for value in exchange.query(self.query)]
+                found += [(value.encode("utf-8", "replace"), False) for value in exchange.query(self.query)]
             if self.subprotocol is not None:
                 prefix = f"{self.subprotocol}."
                 found += [
-                    Credential(name.removeprefix(prefix).encode("latin-1", "replace"))
+                    (name.removeprefix(prefix).encode("latin-1", "replace"), False)
                     for name in self._subprotocols(exchange)
                 ]
         if len(found) > 1:
@@ -70,5 +66,7 @@ class TokenSources:
 def _from_field(field: bytes) -> Credential | None:
     """Read an Authorization field; a scheme with nothing behind it is no credential."""
     scheme, _, token = field.strip().partition(b" ")
-    token = token.strip()
-    return Credential(token) if token and scheme.lower() == b"bearer" else None
+    if scheme != b"Bearer" and scheme.lower() != b"bearer":
+        return None
+    token = token.lstrip()
+    return (token, False) if token else None

@@ -139,10 +139,11 @@ class JWTAuth(Guard):
             return self._challenges.malformed(str(error))
         if credential is None:
             return None if self._optional else self._challenges.missing()
-        if credential.ambient and is_cross_origin(exchange, self._origins):
+        encoded, ambient = credential
+        if ambient and is_cross_origin(exchange, self._origins):
             return self._challenges.cross_origin()
         try:
-            token = self.verifier.verify(credential.token, exchange.now)
+            token = self.verifier.verify(encoded, exchange.now)
             if token.token_id is None and self._without_jti == "refuse" and self._revocation:
                 raise TokenRefused("The access token lacks a required claim")
         except TokenRefused as error:

@@ -24,7 +24,7 @@ class VerifiedUser(BaseUser):
 
     token: VerifiedToken
     revocation_id: tuple[str, str | bytes]
-    identity: str  # type: ignore[assignment]
+    identity: str
     namespace: str
     is_authenticated = True
 

@@ -27,7 +27,6 @@ from .ending import end_all, give_up
 from .fusion import check_order, describe, same_handle
 from .handling import Handling, edited_scope, run_detached, wait_for
 from .heads import HeadSend
-from .hooks import hooks_of
 from .lifespan import guard_lifespan
 from .trips import RoundTrips
 
@@ -151,13 +150,14 @@ class GuardMiddleware:
         """Send the answer, or run the app with what the guards have found; what comes back is to be awaited."""
         if admissions.answer is not None:
             return self._answer(admissions, trips, receive, send)
+        responders = admissions.responders
         scope = edited_scope(admissions.exchange.scope, admissions.scope, admissions.edits)
-        if not admissions.responders:
+        if not responders:
             return self.app(scope, receive, send)
-        if admissions.exchange.is_websocket or not hooks_of(admissions.responders).only_start:
-            delivery = Delivery(scope, admissions.responders, trips, send)
-            return Handling(self.app, scope, admissions.responders, trips, receive, delivery).run()
-        return self.app(scope, receive, HeadSend(scope, admissions.responders, trips, send))
+        if admissions.exchange.is_websocket or False in [responder.only_start for responder in responders]:
+            delivery = Delivery(scope, responders, trips, send)
+            return Handling(self.app, scope, responders, trips, receive, delivery).run()
+        return self.app(scope, receive, HeadSend(scope, responders, trips, send))
 
     async def _read(self, admissions: Admissions, step: Body, receive: Receive) -> Receive:
         """Read the request body for the guard that wants it."""

@@ -11,7 +11,7 @@ from ..core.guard import Responder
 class Hooks:
     """The places of the responders that have each method; responders are given outermost first."""
 
-    __slots__ = ("binds", "body", "end", "hold", "only_start", "receive", "start", "watches")
+    __slots__ = ("binds", "body", "end", "hold", "receive", "start", "watches")
 
     def __init__(self, types: tuple[type[Responder], ...]) -> None:
         def having(hook: str) -> tuple[int, ...]:
@@ -24,8 +24,6 @@ class Hooks:
         self.binds = having("bind")
         self.watches = bool(self.receive or self.end)
         self.hold = max((kind.hold for kind in types), default=0)
-        #: Nothing but heads to edit: nobody needs to watch how the exchange goes on.
-        self.only_start = not (self.body or self.watches or self.binds or self.hold)
 
 
 _hooks_of_types = lru_cache(maxsize=1024)(Hooks)
