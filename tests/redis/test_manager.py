@@ -121,7 +121,7 @@ async def test_a_command_gives_its_raw_reply(each_manager: RedisManager) -> None
         execute()
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.binary(max_size=64), st.binary(max_size=64))
 async def test_keys_and_values_may_have_any_bytes(each_manager: RedisManager, key: bytes, value: bytes) -> None:
     await within(each_manager.execute("SET", key, value))
