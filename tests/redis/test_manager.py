@@ -89,8 +89,7 @@ async def test_background_work_is_finished_and_has_its_connections_until_then(re
 async def test_background_work_that_does_not_end_is_cancelled(redis_url: str) -> None:
     manager = RedisManager(redis_url, timeout=0.1)
     task = manager.spawn(asyncio.Event().wait())
-    async with asyncio.timeout(5):
-        await manager.aclose()
+    await within(manager.aclose())
     assert task.cancelled()
 
 
