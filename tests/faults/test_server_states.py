@@ -162,7 +162,7 @@ async def take_the_last_place(server: Server) -> asyncio.StreamWriter:
 
 async def test_a_server_without_room_for_another_client_is_used_once_it_has_some(make_server: MakeServer) -> None:
     server = make_server(maxclients="2")
-    async with RedisManager(server.url, timeout=0.5) as manager:
+    async with RedisManager(server.url, timeout=PATIENCE) as manager:
         manager.links.lane2.drop("test")
         other = await within(take_the_last_place(server))
         with pytest.raises(RedisUnavailable):
