@@ -7,12 +7,17 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.servers import Option, Server, redis7, redis62, valkey9
 from tests.tls import Certificates, TLSProxy
 
 BINARIES: dict[str, Callable[[], Path | None]] = {"valkey9": valkey9, "redis7": redis7, "redis62": redis62}
 BACKENDS = ["memory", "valkey9", *(["redis7"] if redis7() else []), "redis62"]
+
+# How fast a machine makes up examples, or runs them, says nothing about what is tested.
+settings.register_profile("any machine", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 
 class MakeServer:

@@ -22,7 +22,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-READY_WITHIN = 15.0  # seconds; a busy machine with two cores needs more than one expects
+READY_WITHIN = 15.0  # seconds, also for the end; a busy machine with two cores needs more than one expects
 PORTS_TO_TRY = 10
 _running: set["Server"] = set()
 
@@ -125,7 +125,7 @@ class Server:
         self._process.send_signal(signal.SIGCONT)  # a paused process would not hear the next one
         self._process.terminate()
         try:
-            self._process.wait(5)
+            self._process.wait(READY_WITHIN)
         except subprocess.TimeoutExpired:
             self._process.kill()
         self._reap()
@@ -154,7 +154,7 @@ class Server:
         return self._ask(self.url, *args)
 
     def _ask(self, url: str, *args: Any) -> Any:
-        with redis.Redis.from_url(url, retry=Retry(NoBackoff(), 0), socket_timeout=5) as client:
+        with redis.Redis.from_url(url, retry=Retry(NoBackoff(), 0), socket_timeout=READY_WITHIN) as client:
             return client.execute_command(*args)
 
     def _launch(self) -> None:

@@ -19,6 +19,7 @@ from asgi_redis_guard.core.script import OperationKind, place_of
 from asgi_redis_guard.jwt.middleware import JWTAuthOptions
 from asgi_redis_guard.ratelimit.middleware import RateLimitOptions
 from asgi_redis_guard.redis.program import Script, program_of
+from tests.redis.tools import PATIENCE
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "asgi_redis_guard"
@@ -169,7 +170,7 @@ def test_a_service_s_script_says_what_it_does_and_what_it_takes(path: Path) -> N
 
 
 async def test_all_lua_loads_on_every_server(backend: str) -> None:
-    async with RedisManager(backend) as redis:
+    async with RedisManager(backend, timeout=PATIENCE) as redis:
         for path in LUA:
             source = path.read_text("utf-8")
             if path in OPERATIONS:

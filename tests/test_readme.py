@@ -11,6 +11,8 @@ import httpx
 import jwt
 import pytest
 
+from tests.pace import Pace
+
 README = Path(__file__).parent.parent / "README.md"
 SECRET = "a secret of at least 32 bytes, from the environment"
 BLOCKS: dict[str, str] = dict(re.findall(r"<!-- run: (\w+) -->\n```python\n(.*?)```", README.read_text("utf-8"), re.S))
@@ -25,6 +27,7 @@ def token(**claims: Any) -> dict[str, str]:
 @pytest.fixture
 async def client(request: pytest.FixtureRequest, redis_url: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("REDIS_URL", redis_url)
+    monkeypatch.setenv("REDIS_TIMEOUT", "20")  # nothing here is about a server that is slow
     names: dict[str, Any] = {"__name__": "readme"}
     exec(compile(BLOCKS[request.param], f"README:{request.param}", "exec"), names)
     app = names["app"]
@@ -50,10 +53,9 @@ async def test_a_quick_start_verifies_and_limits(client: httpx.AsyncClient):
     answer = await client.get("/me", headers=token())
     assert (answer.status_code, answer.json()) == (200, {"user": "ann"})
     assert '"minute";q=100;w=60' in answer.headers["ratelimit-policy"]
-    for _ in range(99):
-        await client.get("/me", headers=token())
-    refused = await client.get("/me", headers=token())
-    assert refused.status_code == 429
+    pace = Pace(burst=100, every=0.6)
+    while pace.lets_through((refused := await client.get("/me", headers=token(sub="bob"))).status_code):
+        pass
     assert int(refused.headers["retry-after"]) >= 1
 
 

@@ -8,6 +8,7 @@ import pytest
 from asgi_redis_guard import ConfigurationError, GuardMiddleware, RedisManager, Settings
 from asgi_redis_guard.stack import build_stack
 from tests.drive import App, get
+from tests.redis.tools import PATIENCE
 
 KEY = "a secret of at least 32 bytes, for tests alone"
 NOW = 1_800_000_000
@@ -91,7 +92,7 @@ def test_a_middleware_without_guards_is_never_an_open_door(monkeypatch: pytest.M
 
 async def test_such_a_stack_guards(redis_url: str) -> None:
     guards = build_stack(Settings(stack="jwt,ratelimit", jwt_key=KEY, limits="1/hour", limit_key="user"))
-    async with RedisManager(redis_url) as redis:
+    async with RedisManager(redis_url, timeout=PATIENCE) as redis:
         app = GuardMiddleware(App(), guards, redis=redis, clock=lambda: NOW)
         good = {"authorization": f"Bearer {jwt.encode({'sub': 'alice', 'exp': NOW + 60}, KEY)}"}
         assert [(await get(app, headers=headers)).status for headers in ({}, good, good)] == [401, 200, 429]

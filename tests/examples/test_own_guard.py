@@ -2,6 +2,7 @@
 
 from asgi_redis_guard.testing import RoundTripCounter
 from tests.examples.conftest import Load, Serve, stack_of
+from tests.pace import Pace
 from tests.servers import Server
 
 
@@ -14,7 +15,7 @@ async def test_the_switch_closes_and_opens_the_service(load: Load, serve: Serve,
         valkey.command("SET", "guard:maintenance", "Back at noon", "EX", 600)
         closed = await visitor.get("/")
         assert (closed.status_code, closed.json()["detail"]) == (503, "Back at noon")
-        assert 590 <= int(closed.headers["retry-after"]) <= 600
+        assert 540 <= int(closed.headers["retry-after"]) <= 600
 
         valkey.command("DEL", "guard:maintenance")
         assert (await visitor.get("/")).status_code == 200
@@ -27,7 +28,9 @@ async def test_what_maintenance_stops_is_counted_by_no_limit(load: Load, serve: 
         refused = [await visitor.get("/") for _ in range(20)]
         assert {(response.status_code, response.headers["retry-after"]) for response in refused} == {(503, "1")}
         valkey.command("DEL", "guard:maintenance")
-        assert [(await visitor.get("/")).status_code for _ in range(11)] == [200] * 10 + [429]
+        pace = Pace(burst=10, every=6)
+        while pace.lets_through((await visitor.get("/")).status_code):
+            pass
 
 
 async def test_both_guards_share_one_round_trip(load: Load, serve: Serve, redis_url: str) -> None:

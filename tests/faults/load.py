@@ -23,7 +23,7 @@ class Load:
         self.right = 0
         self.wrong: list[Any] = []
         self.failures: Counter[str] = Counter()
-        self.longest = 0.0
+        self.turns: Counter[int] = Counter()
         self.stopped = False
 
     async def more(self, count: int = 300) -> None:
@@ -36,16 +36,20 @@ class Load:
         seen = self.failures.total()
         await eventually(lambda: self.failures.total() > seen)
 
+    async def everyone(self) -> None:
+        """Wait until nobody waits any more for what was asked before: each has been served, or told that it is not."""
+        waiting = dict(self.turns)
+        await eventually(lambda: all(self.turns[who] > turn for who, turn in waiting.items()))
+
     async def caller(self, who: int) -> None:
         for n in itertools.count():
+            self.turns[who] = n
             if self.stopped:
                 return
             await self._once(f"{who}:{n}".encode(), [self._echo, self._script, self._round, self._client][n % 4])
             await asyncio.sleep(0)
 
     async def _once(self, word: bytes, ask: Callable[[bytes], Awaitable[Any]]) -> None:
-        loop = asyncio.get_running_loop()
-        began = loop.time()
         try:
             reply = await ask(word)
         except RedisUnavailable as error:
@@ -56,7 +60,6 @@ class Load:
                 self.right += 1
             else:
                 self.wrong.append((word, reply))
-        self.longest = max(self.longest, loop.time() - began)
 
     async def _echo(self, word: bytes) -> Any:
         return await self.manager.execute("ECHO", word)

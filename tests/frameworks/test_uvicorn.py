@@ -15,6 +15,7 @@ from asgi_redis_guard.core.asgi import Receive, Scope, Send
 from asgi_redis_guard.core.guard import Admission
 from tests.frameworks.uvicorns import listening, served, server_of
 from tests.guards import Does, Ends, Lock, Watches, passing
+from tests.redis.tools import PATIENCE
 from tests.servers import Server
 
 KEY = "a secret of at least 32 bytes, for tests alone"
@@ -87,7 +88,7 @@ async def test_a_handshake_is_refused_with_a_real_401_and_429_and_an_accepted_on
     redis_url: str,
 ) -> None:
     guards = [JWTAuth(KEY), RateLimit("2/hour", key="user")]
-    app = GuardMiddleware(App(), guards, redis=RedisManager(redis_url))
+    app = GuardMiddleware(App(), guards, redis=RedisManager(redis_url, timeout=PATIENCE))
     async with served(app) as client:
         with pytest.raises(InvalidStatus) as caught:
             await unix_connect(client.path)
@@ -113,7 +114,7 @@ async def test_a_handshake_is_refused_with_a_real_401_and_429_and_an_accepted_on
 async def test_a_stream_reaches_the_client_while_it_is_being_made(redis_url: str, http: str) -> None:
     app, watches = App(), Watches()
     limit = RateLimit("9/hour", key=lambda exchange: "all")
-    stack = GuardMiddleware(app, [passing(watches), limit], redis=RedisManager(redis_url))
+    stack = GuardMiddleware(app, [passing(watches), limit], redis=RedisManager(redis_url, timeout=PATIENCE))
     async with served(stack, http=http) as client, client.stream("GET", "/stream") as response:
         chunks = response.aiter_bytes()
         assert await anext(chunks) == b"first "
@@ -130,7 +131,7 @@ async def test_a_stream_reaches_the_client_while_it_is_being_made(redis_url: str
 async def test_head_is_answered_and_refused_without_a_body_on_a_connection_that_lives_on(
     redis_url: str, http: str
 ) -> None:
-    stack = GuardMiddleware(App(), [passing(Watches()), JWTAuth(KEY)], redis=RedisManager(redis_url))
+    stack = GuardMiddleware(App(), [passing(Watches()), JWTAuth(KEY)], redis=RedisManager(redis_url, timeout=PATIENCE))
     async with served(stack, http=http) as client:
         for headers, status in ((bearer(), 200), ({}, 401), (bearer(), 200)):
             response = await client.head("/", headers=headers)
@@ -144,7 +145,7 @@ async def test_a_client_that_hangs_up_in_the_middle_of_a_stream_leaves_no_lock_b
     redis_url: str, valkey: Server, http: str
 ) -> None:
     ended = Ended()
-    redis = RedisManager(redis_url)
+    redis = RedisManager(redis_url, timeout=PATIENCE)
     async with served(GuardMiddleware(App(), [passing(ended), Lock("lock")], redis=redis), http=http) as client:
         async with client.stream("GET", "/stream") as response:
             assert await anext(response.aiter_bytes()) == b"first "
@@ -164,7 +165,9 @@ async def test_a_client_that_hangs_up_in_the_middle_of_its_body_is_never_served(
         return PASS
 
     app, ended, reading = App(), Ended(), asyncio.Event()
-    stack = GuardMiddleware(app, [passing(ended), Lock("lock"), Does(read)], redis=RedisManager(redis_url))
+    stack = GuardMiddleware(
+        app, [passing(ended), Lock("lock"), Does(read)], redis=RedisManager(redis_url, timeout=PATIENCE)
+    )
     async with served(stack, http=http) as client:
         _, writer = await asyncio.open_unix_connection(client.path)
         writer.write(b"POST / HTTP/1.1\r\nhost: test\r\ncontent-length: 100\r\n\r\nhalf of it")
@@ -191,7 +194,9 @@ async def test_a_body_that_a_guard_has_read_reaches_the_app(redis_url: str, http
         assert len((yield Body(1_000_000))) == 500_000
         return PASS
 
-    async with served(GuardMiddleware(echo, [Does(read)], redis=RedisManager(redis_url)), http=http) as client:
+    async with served(
+        GuardMiddleware(echo, [Does(read)], redis=RedisManager(redis_url, timeout=PATIENCE)), http=http
+    ) as client:
         assert (await client.post("/", content=b"x" * 500_000)).content == b"x" * 500_000
 
 
@@ -204,7 +209,7 @@ async def test_a_response_that_must_not_be_finished_ends_with_its_connection(red
 
     app = App()
     app.go_on.set()
-    stack = GuardMiddleware(app, [passing(Fails())], redis=RedisManager(redis_url))
+    stack = GuardMiddleware(app, [passing(Fails())], redis=RedisManager(redis_url, timeout=PATIENCE))
     async with served(stack, http=http) as client:
         with pytest.raises(httpx.RemoteProtocolError):
             await client.get("/stream")
@@ -222,7 +227,7 @@ async def test_a_handler_that_was_cancelled_is_answered_for(redis_url: str, http
         await asyncio.Event().wait()
 
     async with served(
-        GuardMiddleware(forever, [passing(Cancels())], redis=RedisManager(redis_url)), http=http
+        GuardMiddleware(forever, [passing(Cancels())], redis=RedisManager(redis_url, timeout=PATIENCE)), http=http
     ) as client:
         for _ in range(3):
             response = await client.get("/")

@@ -16,7 +16,7 @@ PATIENCE = 20.0
 
 @pytest.fixture
 async def manager(fresh_server: Server) -> AsyncIterator[RedisManager]:
-    async with RedisManager(fresh_server.url) as manager:
+    async with RedisManager(fresh_server.url, timeout=PATIENCE) as manager:
         yield manager
 
 
@@ -65,7 +65,7 @@ async def test_open_lets_verified_tokens_pass_and_no_others(manager: RedisManage
 
 async def test_a_closed_blacklist_keeps_the_guards_behind_it_from_counting(fresh_server: Server) -> None:
     """The blacklist's own key is spoiled, Redis is there: it refuses, and the limit behind it has not counted."""
-    async with RedisManager(fresh_server.url) as manager:
+    async with RedisManager(fresh_server.url, timeout=PATIENCE) as manager:
         guards = [JWTAuth(SECRET), RateLimit("3/hour", key="user")]
         app = GuardMiddleware(App(), guards, redis=manager, clock=lambda: NOW)
         cutoff = manager.keys.user("", "alice")
@@ -93,7 +93,7 @@ async def test_a_revocation_that_was_not_stored_says_so(manager: RedisManager, f
 
 
 async def test_a_revocation_that_a_full_server_refuses_says_so(fresh_server: Server) -> None:
-    async with RedisManager(fresh_server.url) as manager:
+    async with RedisManager(fresh_server.url, timeout=PATIENCE) as manager:
         fresh_server.command("CONFIG", "SET", "maxmemory", "1")
         with pytest.raises(OperationFailed, match="OOM"):
             await RevocationList(manager).revoke("t", ttl=60)

@@ -12,6 +12,7 @@ from asgi_redis_guard import GuardMiddleware, RedisManager, RedisUnavailable
 from asgi_redis_guard.core.asgi import Message, Receive, Scope, Send
 from tests.guards import asking, count, passing
 from tests.middleware.calls import Call, responding
+from tests.redis.tools import PATIENCE
 from tests.servers import Server
 
 LIFESPAN: Scope = {"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}
@@ -122,7 +123,7 @@ async def test_a_server_that_stops_without_a_shutdown_closes_the_manager() -> No
 
 
 async def test_the_app_s_own_startup_may_use_redis(redis_url: str) -> None:
-    redis = RedisManager(redis_url)
+    redis = RedisManager(redis_url, timeout=PATIENCE)
     seen: list[Any] = []
 
     @asynccontextmanager
@@ -138,7 +139,7 @@ async def test_the_app_s_own_startup_may_use_redis(redis_url: str) -> None:
 
 
 async def test_without_a_lifespan_the_first_request_connects(redis_url: str) -> None:
-    redis = RedisManager(redis_url)
+    redis = RedisManager(redis_url, timeout=PATIENCE)
     stack = GuardMiddleware(responding(), [asking(count("a"))], redis=redis)
     assert (await Call(stack).run()).status == 200
     assert await redis.execute("GET", "a") == b"1"

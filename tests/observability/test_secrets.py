@@ -18,6 +18,7 @@ from asgi_redis_guard import (
     Settings,
 )
 from tests.drive import App, get, handshake
+from tests.redis.tools import PATIENCE
 from tests.servers import Server
 
 KEY = "a key of at least 32 bytes that nobody may see"
@@ -34,7 +35,7 @@ def token(**claims: Any) -> str:
 async def redis(make_server: Any) -> AsyncIterator[RedisManager]:
     """A server with a password."""
     server: Server = make_server(requirepass=PASSWORD)
-    async with RedisManager(server.url) as redis:
+    async with RedisManager(server.url, timeout=PATIENCE) as redis:
         yield redis
 
 

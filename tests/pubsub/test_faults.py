@@ -13,7 +13,7 @@ from asgi_redis_guard.pubsub.hub import Hub
 from asgi_redis_guard.pubsub.messages import Event, Gap, Message
 from asgi_redis_guard.testing import FaultProxy
 from tests.conftest import BACKENDS, MakeServer
-from tests.pubsub.conftest import data, eventually, hub_on, quiet_manager, take, within
+from tests.pubsub.conftest import PATIENCE, data, eventually, hub_on, quiet_manager, take, within
 from tests.servers import Server
 from tests.tls import TLSProxy
 
@@ -118,10 +118,11 @@ async def test_a_half_open_link_is_noticed(
     proxy: FaultProxy, caplog: pytest.LogCaptureFixture, fault: Callable[[FaultProxy], None]
 ) -> None:
     async with (
-        hub_on(proxy.url, ping_interval=0.05, ping_timeout=0.2) as hub,
+        hub_on(proxy.url, ping_interval=0.05, ping_timeout=0.5) as hub,
         hub.subscribe("a") as subscription,
     ):
-        await asyncio.sleep(0.6)
+        answered = proxy.bytes_down + 3 * len(b"+PONG\r\n")
+        await eventually(lambda: proxy.bytes_down >= answered)
         assert subscription.live, "pings are answered"
         fault(proxy)
         await eventually(lambda: not subscription.live)
@@ -133,7 +134,7 @@ async def test_a_half_open_link_is_noticed(
 
 async def test_a_server_that_is_frozen_is_noticed_and_heard_again(fresh_server: Server) -> None:
     async with (
-        hub_on(fresh_server.url, ping_interval=0.05, ping_timeout=0.2) as hub,
+        hub_on(fresh_server.url, ping_interval=0.05, ping_timeout=0.5) as hub,
         hub.subscribe("a") as subscription,
     ):
         fresh_server.pause()
@@ -144,22 +145,22 @@ async def test_a_server_that_is_frozen_is_noticed_and_heard_again(fresh_server: 
 
 async def test_a_handler_that_blocks_the_loop_is_not_a_dead_server(redis_url: str) -> None:
     async with (
-        hub_on(redis_url, timeout=0.2, ping_interval=0.05, ping_timeout=0.15) as hub,
+        hub_on(redis_url, timeout=0.4, ping_interval=0.05, ping_timeout=0.3) as hub,
         hub.subscribe("a") as subscription,
     ):
         for delay in (0.0, 0.04, 0.06, 0.08):
             await asyncio.sleep(delay)
-            time.sleep(0.4)  # noqa: ASYNC251  (that is the point)
+            time.sleep(0.8)  # noqa: ASYNC251  (that is the point)
         entering = asyncio.create_task(hub.subscribe("b").__aenter__())
         await asyncio.sleep(0)
-        time.sleep(0.3)  # noqa: ASYNC251
+        time.sleep(0.8)  # noqa: ASYNC251
         assert (await entering).live
         await hub.publish("a", "x")
         assert await take(subscription, 1) == [Message("a", b"x")], "and no gap"
 
 
 async def test_a_black_hole_while_subscribing_fails_in_time_and_disturbs_nobody(proxy: FaultProxy) -> None:
-    async with hub_on(proxy.url, timeout=0.2) as hub, hub.subscribe("a") as subscription:
+    async with hub_on(proxy.url, timeout=0.5) as hub, hub.subscribe("a") as subscription:
         proxy.drop_replies()
         with pytest.raises(RedisUnavailable, match="no confirmation"):
             await hub.subscribe("b").__aenter__()
@@ -208,18 +209,31 @@ async def test_bytes_may_come_one_by_one(proxy: FaultProxy) -> None:
         assert await data(subscription, 2) == [b"hello"] * 2
 
 
+async def pinged(hub: Hub) -> None:
+    """Wait until the server has answered some PINGs; the hub sends no other before it has read the answer to one."""
+
+    async def calls() -> int:
+        stats = await hub._manager.execute("INFO", "commandstats")
+        return int(stats.partition(b"cmdstat_ping:calls=")[2].partition(b",")[0])
+
+    goal = await calls() + 2
+    async with asyncio.timeout(PATIENCE):
+        while await calls() < goal:  # noqa: ASYNC110  (there is no event)
+            await asyncio.sleep(0.01)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 async def test_servers_that_know_no_hello_are_spoken_to_in_resp2(make_server: MakeServer, kind: str) -> None:
     server = make_server(kind, rename_command=["HELLO", ""])
-    async with hub_on(server.url, ping_interval=0.05, ping_timeout=0.2) as hub:
+    async with hub_on(server.url, ping_interval=0.05, ping_timeout=0.5) as hub:
         async with hub.subscribe("a", patterns="a*") as subscription:
             for text in ("1", "2"):
                 await hub.publish("a", text)
                 assert await data(subscription, 2) == [text.encode()] * 2
-                await asyncio.sleep(0.4)  # PONGs are arrays here
+                await pinged(hub)  # PONGs are arrays here
             await hub._manager.execute("CLIENT", "KILL", "TYPE", "pubsub")
             assert await take(subscription, 1) == [GAP]
-        await asyncio.sleep(0.4)  # and simple strings where nothing is subscribed
+        await pinged(hub)  # and simple strings where nothing is subscribed
         assert hub.connected
         assert b"cmdstat_hello" not in await hub._manager.execute("INFO", "commandstats")
 
@@ -321,9 +335,17 @@ async def test_no_message_is_missing_without_a_gap_whatever_happens_to_the_link(
                     return gaps
         raise AssertionError("the end is never missed")
 
+    async def cut() -> None:
+        """Cut the link while everybody is live, so that there is a gap for certain."""
+        await eventually(lambda: all(subscription.live for subscription in subscriptions))
+        proxy.reset_all()
+        await eventually(lambda: not any(subscription.live for subscription in subscriptions))
+
     async def publish() -> None:
         for value in range(400):
             await publisher.execute("PUBLISH", "a", value)
+            if value in (130, 260):
+                await cut()
             if dice.random() < 0.05:
                 dice.choice([proxy.reset_all, lambda: proxy.truncate_reply(dice.randrange(40))])()
             await asyncio.sleep(dice.random() * 0.004)

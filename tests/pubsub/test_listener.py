@@ -107,7 +107,7 @@ async def test_closing_waits_for_a_callback_that_runs_and_calls_no_other(hub: Hu
 
 @pytest.mark.parametrize("close", ["listener", "hub", "manager"])
 async def test_a_callback_that_takes_too_long_is_cancelled(backend: str, close: str) -> None:
-    manager = quiet_manager(backend, timeout=0.2)
+    manager = quiet_manager(backend, timeout=0.4)
     begun, cancelled = asyncio.Event(), asyncio.Event()
 
     async def callback(event: Event) -> None:
@@ -168,7 +168,7 @@ async def test_listening_begins_while_redis_is_away_and_goes_on_when_it_is_back(
     got: list[Event] = []
     async with FaultProxy(redis_url) as proxy:
         proxy.refuse()
-        async with hub_on(proxy.url, timeout=0.2) as hub:
+        async with hub_on(proxy.url, timeout=0.5) as hub:
             listener = hub.listen("a", got.append)
             with pytest.raises(RedisUnavailable):
                 await listener.ready()

@@ -10,7 +10,7 @@ from asgi_redis_guard.errors import OperationFailed, RedisOverloaded, RedisTimeo
 from asgi_redis_guard.redis.channel import Channel
 from asgi_redis_guard.redis.program import Script
 from asgi_redis_guard.testing import FaultProxy, RoundTripCounter
-from tests.redis.tools import channel_to, eventually, on_both_loops, within
+from tests.redis.tools import PATIENCE, channel_to, eventually, on_both_loops, within
 from tests.servers import Server
 
 
@@ -128,14 +128,16 @@ async def test_past_the_bound_callers_are_refused_at_once_and_the_others_are_ser
         assert await within(channel.submit(("PING",))) == b"PONG"
 
 
-async def test_a_deadline_ends_the_wait_of_its_caller_only(redis_url: str) -> None:
-    async with FaultProxy(redis_url) as proxy, channel_to(proxy.url, timeout=0.4) as channel:
+async def test_a_deadline_ends_the_wait_of_its_caller_only(fresh_server: Server) -> None:
+    async with FaultProxy(fresh_server.url) as proxy, channel_to(proxy.url, timeout=2) as channel:
         await channel.connect()
-        proxy.latency = 0.1
-        hasty, patient = channel.submit(("INCR", "k"), timeout=0.05), channel.submit(("INCR", "k"))
+        fresh_server.pause()
+        hasty, patient = channel.submit(("INCR", "k"), timeout=0.05), channel.submit(("INCR", "k"), timeout=PATIENCE)
         with pytest.raises(RedisTimeout) as caught:
             await within(hasty)
         assert caught.value.maybe_executed
+        assert not patient.done()
+        fresh_server.resume()
         assert await within(patient) == 2
         assert proxy.connections == 1
 

@@ -125,7 +125,7 @@ async def test_an_error_inside_a_reply_is_redis_pys_too(manager: RedisManager) -
 
 
 async def test_no_answer_is_redis_pys_timeout_or_connection_error(redis_url: str) -> None:
-    async with FaultProxy(redis_url) as proxy, RedisManager(proxy.url, timeout=0.1) as manager:
+    async with FaultProxy(redis_url) as proxy, RedisManager(proxy.url, timeout=0.5) as manager:
         await manager.client.ping()
         proxy.drop_replies()
         with pytest.raises(exceptions.TimeoutError):

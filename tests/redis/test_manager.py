@@ -89,8 +89,7 @@ async def test_background_work_is_finished_and_has_its_connections_until_then(re
 async def test_background_work_that_does_not_end_is_cancelled(redis_url: str) -> None:
     manager = RedisManager(redis_url, timeout=0.1)
     task = manager.spawn(asyncio.Event().wait())
-    async with asyncio.timeout(5):
-        await manager.aclose()
+    await within(manager.aclose())
     assert task.cancelled()
 
 
@@ -121,7 +120,7 @@ async def test_a_command_gives_its_raw_reply(each_manager: RedisManager) -> None
         execute()
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.binary(max_size=64), st.binary(max_size=64))
 async def test_keys_and_values_may_have_any_bytes(each_manager: RedisManager, key: bytes, value: bytes) -> None:
     await within(each_manager.execute("SET", key, value))

@@ -17,7 +17,7 @@ class Wire:
     def send(self, *words: bytes) -> None:
         self.writer.write(b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(w), w) for w in words))
 
-    async def read(self, within: float = 5.0) -> bytes:
+    async def read(self, within: float = 20.0) -> bytes:
         async with asyncio.timeout(within):
             return await self.reader.read(65536)
 

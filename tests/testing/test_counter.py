@@ -7,6 +7,7 @@ import redis.asyncio
 
 from asgi_redis_guard.testing import RoundTripCounter
 from asgi_redis_guard.testing.counter import CommandReader
+from tests.redis.tools import eventually
 from tests.testing.conftest import Dial
 
 
@@ -37,7 +38,7 @@ async def test_a_reply_to_something_before_the_reset_is_not_counted(redis_url: s
         wire = await dial(counter)
         counter.latency = 0.05
         wire.send(b"PING")
-        await asyncio.sleep(0.075)
+        await eventually(lambda: counter.commands)
         counter.reset()
         assert await wire.read() == b"+PONG\r\n"
         assert counter.round_trips == 0

@@ -3,11 +3,14 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator
+from itertools import pairwise
+from typing import Any
 
 import pytest
 import redis.asyncio
 
 from asgi_redis_guard.testing import FaultProxy
+from tests.redis.tools import eventually
 from tests.servers import Server
 from tests.testing.conftest import Dial, Wire
 
@@ -43,21 +46,38 @@ async def test_it_counts_connections_and_records_when_told(proxy: FaultProxy, wi
     await wire.ask(b"ECHO", b"hello")
     assert proxy.requests == [b"*2\r\n$4\r\nECHO\r\n$5\r\nhello\r\n"]
     wire.writer.close()
-    await asyncio.sleep(0.05)
-    assert (proxy.connections, proxy.open_connections) == (1, 0)
+    await eventually(lambda: proxy.open_connections == 0)
+    assert proxy.connections == 1
 
 
-async def test_latency_delays_each_direction_and_not_the_flow(proxy: FaultProxy, wire: Wire) -> None:
+class Timed(FaultProxy):
+    """Notes when something came to the server's side."""
+
+    def __init__(self, upstream: str) -> None:
+        super().__init__(upstream)
+        self.times: list[float] = []
+
+    def saw_request(self, link: Any, data: bytes) -> None:
+        super().saw_request(link, data)
+        self.times.append(asyncio.get_running_loop().time())
+
+
+async def test_latency_delays_each_direction_and_not_the_flow(redis_url: str, dial: Dial) -> None:
+    """If it delayed the flow, no two would ever cross closer together than the latency; of these only some must."""
     loop = asyncio.get_running_loop()
-    proxy.latency = 0.1
-    began = loop.time()
-    replies = b""
-    for _ in range(5):
-        wire.send(b"PING")
-        await asyncio.sleep(0.02)
-    while len(replies) < 5 * 7:
-        replies += await wire.read()
-    assert 0.28 - 0.01 <= loop.time() - began < 0.6
+    async with Timed(redis_url) as proxy:
+        wire = await dial(proxy)
+        proxy.latency = 0.1
+        began, replies = loop.time(), b""
+        for _ in range(10):
+            wire.send(b"PING")
+            await asyncio.sleep(0.01)  # or they would be one
+        while len(replies) < 10 * 7:
+            replies += await wire.read()
+        times = proxy.times
+        assert times[0] - began > 0.099
+        assert loop.time() - times[-1] > 0.099
+        assert min((after - before for before, after in pairwise(times)), default=0) < 0.1
 
 
 async def test_a_black_hole_swallows_old_and_new_connections_until_healed(
@@ -123,10 +143,10 @@ async def test_a_connection_reset_before_its_first_step_leaves_nothing_open(prox
     with socket.create_connection(("127.0.0.1", proxy.port)) as client:
         proxy._accept()
         proxy.reset_all()
-        await asyncio.sleep(0.05)
+        await eventually(lambda: proxy.open_connections == 0)
         with pytest.raises(ConnectionResetError):
             client.recv(1)
-    assert (proxy.connections, proxy.open_connections) == (1, 0)
+    assert proxy.connections == 1
 
 
 async def test_a_server_that_refuses_shows_as_a_reset(fresh_server: Server, dial: Dial) -> None:
@@ -192,5 +212,6 @@ async def test_a_proxy_stops_while_replies_wait_for_a_client_that_does_not_read(
         wire.writer.transport.pause_reading()  # type: ignore[attr-defined]
         for _ in range(10):
             wire.send(b"GET", b"big")
-        await asyncio.sleep(0.1)
+        before = proxy.bytes_down
+        await eventually(lambda: proxy.bytes_down > before)
     assert proxy.open_connections == 0
