@@ -9,6 +9,7 @@ from ..core.asgi import ASGIApp
 from ..core.guard import OnRefused
 from ..errors import ConfigurationError
 from ..middleware.engine import GuardMiddleware
+from ..middleware.lifespan import faults_told
 from ..observability.events import Hook
 from ..redis.manager import RedisManager
 from .guard import JWTAuth
@@ -56,6 +57,9 @@ class JWTAuthMiddleware(GuardMiddleware):
         hooks: Iterable[Hook] = (),
         **options: Unpack[JWTAuthOptions],
     ) -> None:
-        if guard is not None and options:
-            raise ConfigurationError(f"guard: given together with {', '.join(options)}; allowed is one or the other")
-        super().__init__(app, (guard or JWTAuth(**options),), redis=redis, hooks=hooks)
+        with faults_told():
+            if guard is not None and options:
+                raise ConfigurationError(
+                    f"guard: given together with {', '.join(options)}; allowed is one or the other"
+                )
+            super().__init__(app, (guard or JWTAuth(**options),), redis=redis, hooks=hooks)

@@ -27,7 +27,7 @@ from .ending import end_all, give_up
 from .fusion import check_order, describe, same_handle
 from .handling import Handling, edited_scope, run_detached, wait_for
 from .heads import HeadSend
-from .lifespan import guard_lifespan
+from .lifespan import faults_told, guard_lifespan
 from .trips import RoundTrips
 
 _GUARDED = frozenset(("http", "websocket"))
@@ -61,21 +61,16 @@ class GuardMiddleware:
         hooks: Iterable[Hook] = (),
         clock: Callable[[], float] = time.time,
     ) -> None:
-        if guards is None:
-            from ..stack import build_stack  # the one place that knows all guards
-
-            guards = build_stack(Settings())
-        self.guards: tuple[Guard, ...] = tuple(guards)
-        if not self.guards:
-            raise ConfigurationError("guards (GUARD_STACK): empty; name at least one guard")
         self.app = app
         self.hooks = tuple(hooks)
         self._redis = redis
         self._clock = clock
-        self._fuse_with(app)
-        check_order(self.guards)
         self._manager = redis if isinstance(redis, RedisManager) else None
         self._trips: RoundTrips | None = None
+        with faults_told():
+            self.guards = _given(guards)
+            self._fuse_with(app)
+            check_order(self.guards)
 
     def _fuse_with(self, app: ASGIApp) -> None:
         """Take over the guards and the inner app of a neighbour; the neighbour itself is not changed."""
@@ -203,3 +198,15 @@ class GuardMiddleware:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {describe(self.guards)} around {self.app!r}>"
+
+
+def _given(guards: Iterable[Guard] | None) -> tuple[Guard, ...]:
+    """Return the guards that were given, else those of the environment."""
+    if guards is None:
+        from ..stack import build_stack  # the one place that knows all guards
+
+        guards = build_stack(Settings())
+    given = tuple(guards)
+    if not given:
+        raise ConfigurationError("guards (GUARD_STACK): empty; name at least one guard")
+    return given

@@ -10,6 +10,7 @@ from ..core.client_ip import TrustedProxies
 from ..core.guard import OnRefused
 from ..errors import ConfigurationError
 from ..middleware.engine import GuardMiddleware
+from ..middleware.lifespan import faults_told
 from ..observability.events import Hook
 from ..redis.manager import RedisManager
 from .guard import RateLimit
@@ -47,7 +48,8 @@ class RateLimitMiddleware(GuardMiddleware):
         hooks: Iterable[Hook] = (),
         **options: Unpack[RateLimitOptions],
     ) -> None:
-        if guard is not None and (limits or options):
-            given = ", ".join([*limits, *options])
-            raise ConfigurationError(f"guard: given together with {given}; allowed is one or the other")
-        super().__init__(app, (guard or RateLimit(*limits, **options),), redis=redis, hooks=hooks)
+        with faults_told():
+            if guard is not None and (limits or options):
+                given = ", ".join([*limits, *options])
+                raise ConfigurationError(f"guard: given together with {given}; allowed is one or the other")
+            super().__init__(app, (guard or RateLimit(*limits, **options),), redis=redis, hooks=hooks)

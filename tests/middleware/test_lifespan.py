@@ -7,9 +7,17 @@ from typing import Any
 
 import pytest
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 
-from asgi_redis_guard import GuardMiddleware, RedisManager, RedisUnavailable
+from asgi_redis_guard import (
+    ConfigurationError,
+    GuardMiddleware,
+    RateLimitMiddleware,
+    RedisManager,
+    RedisUnavailable,
+)
 from asgi_redis_guard.core.asgi import Message, Receive, Scope, Send
+from tests.drive import http_scope
 from tests.guards import asking, count, passing
 from tests.middleware.calls import Call, responding
 from tests.redis.tools import PATIENCE
@@ -187,3 +195,20 @@ async def test_with_require_redis_the_server_is_told_that_the_startup_failed_and
     assert call.kinds == ["lifespan.startup.failed"]
     assert str(redis.address) in call.sent[0]["message"]
     assert "startup" not in redis.notes
+
+
+async def test_a_fault_found_in_the_lifespan_call_is_logged_once_and_raised_each_time(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    app = Starlette(middleware=[Middleware(RateLimitMiddleware, "1/minute", on_outage="never")])  # type: ignore[arg-type]
+    for scope in (LIFESPAN, http_scope()):
+        with pytest.raises(ConfigurationError, match="on_outage"):
+            await Call(app, dict(scope), STARTUP).run()
+    (told,) = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert "'never' given; allowed are 'local', 'open', 'closed'" in told.getMessage()
+
+
+def test_a_fault_found_outside_of_a_loop_is_raised_alone(caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(ConfigurationError):
+        RateLimitMiddleware(responding(), "nonsense")
+    assert caplog.records == []
