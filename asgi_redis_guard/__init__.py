@@ -2,30 +2,14 @@
 
 from .core.client_ip import TrustedProxies
 from .core.exchange import Exchange
-from .core.guard import (
-    PASS,
-    Admission,
-    Answer,
-    Ask,
-    Body,
-    BodyTooLarge,
-    Close,
-    Control,
-    Guard,
-    Head,
-    OnRefused,
-    Outcome,
-    Pass,
-    RequestEdits,
-    Responder,
-    Verdict,
-    Wait,
-    WaitTimeout,
-)
+from .core.guard import Guard, OnRefused
 from .core.paths import PathPatterns
 from .core.problem import problem, unavailable
+from .core.responder import Close, Control, Head, Outcome, Responder
 from .core.script import Batch, Operation, OperationKind, Replies, Reply
+from .core.steps import PASS, Admission, Answer, Ask, Body, Pass, RequestEdits, Verdict, Wait
 from .errors import (
+    BodyTooLarge,
     ConfigurationError,
     GuardError,
     GuardProtocolError,
@@ -34,6 +18,7 @@ from .errors import (
     RedisTimeout,
     RedisUnavailable,
     ResponseAborted,
+    WaitTimeout,
 )
 from .jwt.guard import JWTAuth
 from .jwt.middleware import JWTAuthMiddleware

@@ -3,6 +3,8 @@
 GuardError
  ├─ ConfigurationError         options that cannot work, all of them at once
  ├─ GuardProtocolError         a guard broke the protocol of `core.guard`: a bug in that guard
+ ├─ BodyTooLarge             thrown into a guard that asked for the body
+ ├─ WaitTimeout              thrown into a guard that waited
  ├─ ResponseAborted            a response ends in the middle on purpose; the server closes the connection
  └─ RedisUnavailable           no answer from Redis that can be relied on
      ├─ RedisTimeout           none within the deadline
@@ -21,6 +23,14 @@ class GuardError(Exception):
 
 class GuardProtocolError(GuardError):
     """A guard or responder did what the protocol does not allow."""
+
+
+class BodyTooLarge(GuardError):
+    """Thrown into a guard that asked for the body: it is longer than the limit. The app still gets all of it."""
+
+
+class WaitTimeout(GuardError):
+    """Thrown into a guard that waited: the deadline passed first."""
 
 
 class ResponseAborted(GuardError):

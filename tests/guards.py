@@ -7,9 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 from asgi_redis_guard.core.exchange import Exchange
-from asgi_redis_guard.core.guard import PASS, Admission, Answer, Ask, Asking, Guard, Head, Outcome, Pass, Responder
+from asgi_redis_guard.core.guard import Guard
 from asgi_redis_guard.core.keys import Keys
+from asgi_redis_guard.core.responder import Head, Outcome, Responder
 from asgi_redis_guard.core.script import Operation, OperationKind
+from asgi_redis_guard.core.steps import PASS, Admission, Answer, Ask, Asking, Pass
 
 #: Writes 1 more under `counter`, unless a guard before it was stopped; `stop` set to 1 stops the round here.
 COUNT = OperationKind.parse("""\

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from .asgi import Headers
-from .guard import Answer
+from .steps import Answer
 
 _TITLES = {
     400: "Bad Request",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ..core.cookies import cookie_values
 from ..core.exchange import Exchange
-from ..core.guard import RequestEdits
+from ..core.steps import RequestEdits
 
 
 class BadCredentials(Exception):

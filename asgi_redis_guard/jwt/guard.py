@@ -11,12 +11,13 @@ from functools import lru_cache
 from typing import Literal
 
 from ..core.exchange import Exchange
-from ..core.guard import Admission, Answer, Ask, Guard, OnRefused, Pass, RequestEdits, refusal_faults
+from ..core.guard import Guard, OnRefused, refusal_faults
 from ..core.keys import Keys
 from ..core.origin import is_cross_origin
 from ..core.paths import PathPatterns
 from ..core.problem import unavailable
 from ..core.script import Operation, OperationKind
+from ..core.steps import Admission, Answer, Ask, Pass, RequestEdits
 from ..errors import ConfigurationError, RedisUnavailable
 from .credentials import BadCredentials, TokenSources
 from .keys import KeyLike, KeySet

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ..core.asgi import Headers
-from ..core.guard import Answer
 from ..core.problem import problem
+from ..core.steps import Answer
 
 #: Seconds. A user's cutoff is kept this long; the guard refuses tokens that live longer, so that none outlives it.
 MAX_LIFETIME = 30 * 86_400.0

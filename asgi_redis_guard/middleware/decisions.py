@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ..core.admissions import Admissions
 from ..core.guard import Guard
-from ..core.rounds import Admissions
 from ..observability.events import Decision, Hook, emit
 
 

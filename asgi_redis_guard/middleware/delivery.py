@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from typing import Literal
 
 from ..core.asgi import Headers, Message, Scope, Send
-from ..core.guard import Answer, Asking, Head, Outcome, Responder
 from ..core.problem import problem, unavailable
+from ..core.responder import Head, Outcome, Responder
+from ..core.steps import Answer, Asking
 from ..errors import RedisUnavailable, ResponseAborted
 from .ending import end_all
 from .hooks import hooks_of

@@ -6,8 +6,9 @@ import asyncio
 import logging
 from collections.abc import Sequence
 
-from ..core.guard import Asking, Outcome, Responder
-from ..core.rounds import Admissions
+from ..core.admissions import Admissions
+from ..core.responder import Outcome, Responder
+from ..core.steps import Asking
 from ..errors import RedisUnavailable
 from .trips import RoundTrips, finish
 

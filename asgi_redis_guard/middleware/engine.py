@@ -12,11 +12,14 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from os import urandom
 from typing import Any, ClassVar, Literal
 
+from ..core.admissions import Admissions
 from ..core.asgi import ASGIApp, Receive, Scope, Send
 from ..core.exchange import Exchange
-from ..core.guard import Body, BodyTooLarge, Guard, Outcome, Wait, WaitTimeout
-from ..core.rounds import Admissions, Round
-from ..errors import ConfigurationError, RedisUnavailable
+from ..core.guard import Guard
+from ..core.responder import Outcome
+from ..core.rounds import Round
+from ..core.steps import Body, Wait
+from ..errors import BodyTooLarge, ConfigurationError, RedisUnavailable, WaitTimeout
 from ..observability.events import Hook
 from ..redis.manager import RedisManager
 from ..settings import Settings

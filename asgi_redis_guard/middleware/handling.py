@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..core.asgi import ASGIApp, Message, Receive, Scope
-from ..core.guard import Answer, Close, RequestEdits, Responder, Wait, WaitTimeout
-from ..errors import RedisUnavailable, ResponseAborted
+from ..core.responder import Close, Responder
+from ..core.steps import Answer, RequestEdits, Wait
+from ..errors import RedisUnavailable, ResponseAborted, WaitTimeout
 from .delivery import Delivery
 from .trips import RoundTrips
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Sequence
 
 from ..core.asgi import Message, Scope, Send
-from ..core.guard import Head, Responder
+from ..core.responder import Head, Responder
 from .delivery import Delivery
 from .trips import RoundTrips
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 
-from ..core.guard import Responder
+from ..core.responder import Responder
 
 
 class Hooks:

@@ -8,9 +8,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from ..core.guard import Ask, Asking
-from ..core.rounds import Admissions, Round, read_replies
+from ..core.admissions import Admissions
+from ..core.rounds import Round, read_replies
 from ..core.script import place_of
+from ..core.steps import Ask, Asking
 from ..errors import GuardProtocolError, RedisTimeout, RedisUnavailable
 from ..redis.manager import RedisManager
 from ..redis.program import program_of

@@ -9,11 +9,13 @@ from typing import Literal
 from ..core.asgi import Headers
 from ..core.client_ip import TrustedProxies
 from ..core.exchange import Exchange
-from ..core.guard import PASS, Admission, Answer, Ask, Guard, Head, OnRefused, Pass, Responder, refusal_faults
+from ..core.guard import Guard, OnRefused, refusal_faults
 from ..core.keys import Keys, digest, is_short
 from ..core.paths import PathPatterns
 from ..core.problem import problem, unavailable
+from ..core.responder import Head, Responder
 from ..core.script import Replies
+from ..core.steps import PASS, Admission, Answer, Ask, Pass
 from ..errors import ConfigurationError, RedisUnavailable
 from .headers import limit_headers, merge, passed_headers, policy_member, state_template
 from .identity import Identity, KeyPart

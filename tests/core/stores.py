@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from asgi_redis_guard.core.rounds import Admissions, Round
+from asgi_redis_guard.core.admissions import Admissions
+from asgi_redis_guard.core.rounds import Round
 from asgi_redis_guard.core.script import OperationKind
 
 STEP = OperationKind.parse("-- name: test.step\n-- args: place, number, stopping\n-- returns: echo\n-- @check\n")

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from asgi_redis_guard.core.guard import Answer
 from asgi_redis_guard.core.problem import problem, unavailable
+from asgi_redis_guard.core.steps import Answer
 
 
 def parts(answer: Answer) -> tuple[dict[bytes, bytes], dict[str, object]]:

@@ -12,7 +12,7 @@ from websockets.exceptions import InvalidStatus
 
 from asgi_redis_guard import PASS, Answer, Body, Control, Exchange, GuardMiddleware, JWTAuth, RateLimit, RedisManager
 from asgi_redis_guard.core.asgi import Receive, Scope, Send
-from asgi_redis_guard.core.guard import Admission
+from asgi_redis_guard.core.steps import Admission
 from tests.frameworks.uvicorns import listening, served, server_of
 from tests.guards import Does, Ends, Lock, Watches, passing
 from tests.redis.tools import PATIENCE

@@ -7,7 +7,7 @@ import pytest
 
 from asgi_redis_guard import PASS, Answer, Control, Exchange, GuardMiddleware, Pass, Responder
 from asgi_redis_guard.core.asgi import Receive, Scope, Send
-from asgi_redis_guard.core.guard import Admission
+from asgi_redis_guard.core.steps import Admission
 from tests.guards import Does, Ends, Watches, answering, asking, count, passing
 from tests.middleware.calls import GONE, Call, TestRedis, http, responding, settled
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from asgi_redis_guard import PASS, Answer, Ask, Body, BodyTooLarge, Exchange, GuardMiddleware
 from asgi_redis_guard.core.asgi import Message, Receive, Scope, Send
-from asgi_redis_guard.core.guard import Admission
+from asgi_redis_guard.core.steps import Admission
 from asgi_redis_guard.middleware.body import ClientGone, RequestBody
 from tests.guards import Does, Ends, Lock, asking, count, passing
 from tests.middleware.calls import GONE, Call, TestRedis, responding, settled, websocket

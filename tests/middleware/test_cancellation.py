@@ -7,7 +7,7 @@ from typing import Any, Literal
 import pytest
 
 from asgi_redis_guard import Ask, Body, Exchange, GuardMiddleware, Head, Pass, RedisManager, Wait
-from asgi_redis_guard.core.guard import Admission, Asking
+from asgi_redis_guard.core.steps import Admission, Asking
 from tests.guards import Does, Holder, Lock, asking, count, passing
 from tests.middleware.calls import Call, http, responding, settled
 from tests.servers import Server

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from asgi_redis_guard import PASS, Answer, Ask, Decision, Exchange, GuardMiddleware, RedisUnavailable
-from asgi_redis_guard.core.guard import Admission
+from asgi_redis_guard.core.steps import Admission
 from asgi_redis_guard.observability import events
 from tests.guards import Does, answering, asking, count, passing
 from tests.middleware.calls import Call, TestRedis, http, responding, websocket

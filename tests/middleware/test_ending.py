@@ -7,7 +7,7 @@ import pytest
 
 from asgi_redis_guard import Ask, GuardMiddleware, Outcome, RedisUnavailable, Responder
 from asgi_redis_guard.core.asgi import Receive, Scope, Send
-from asgi_redis_guard.core.guard import Asking
+from asgi_redis_guard.core.steps import Asking
 from tests.guards import Ends, count, passing
 from tests.middleware.calls import GONE, Call, TestRedis, http, responding, settled, websocket
 

@@ -20,7 +20,7 @@ from asgi_redis_guard import (
     RequestEdits,
 )
 from asgi_redis_guard.core.asgi import Receive, Scope, Send
-from asgi_redis_guard.core.guard import Admission
+from asgi_redis_guard.core.steps import Admission
 from tests.guards import Does, Ends, Lock, Watches, answering, asking, count, passing
 from tests.middleware.calls import Call, TestRedis, http, responding, settled, websocket
 

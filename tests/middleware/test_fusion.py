@@ -16,10 +16,10 @@ from asgi_redis_guard import (
     RateLimitMiddleware,
     RedisManager,
 )
+from asgi_redis_guard.core.admissions import Admissions
 from asgi_redis_guard.core.asgi import Receive, Scope, Send
 from asgi_redis_guard.core.exchange import Exchange
-from asgi_redis_guard.core.guard import Admission, Ask, Pass
-from asgi_redis_guard.core.rounds import Admissions
+from asgi_redis_guard.core.steps import Admission, Ask, Pass
 from asgi_redis_guard.middleware.fusion import rounds_of
 from tests.core.stores import Store, drive
 from tests.guards import COUNT, Does, count, exchange, passing

@@ -6,7 +6,7 @@ import pytest
 
 from asgi_redis_guard import Answer, Ask, GuardMiddleware, Head, Outcome, RedisUnavailable, Responder
 from asgi_redis_guard.core.asgi import Message, Receive, Scope, Send
-from asgi_redis_guard.core.guard import Asking
+from asgi_redis_guard.core.steps import Asking
 from tests.guards import count, passing
 from tests.middleware.calls import Call, TestRedis, http, responding, websocket
 

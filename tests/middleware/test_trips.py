@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 
 from asgi_redis_guard import Ask, GuardMiddleware, GuardProtocolError, Operation, RedisTimeout, RedisUnavailable
-from asgi_redis_guard.core.guard import Asking
-from asgi_redis_guard.core.rounds import Admissions, Round
+from asgi_redis_guard.core.admissions import Admissions
+from asgi_redis_guard.core.rounds import Round
 from asgi_redis_guard.core.script import Batch, place_of
+from asgi_redis_guard.core.steps import Asking
 from asgi_redis_guard.middleware import trips as module
 from asgi_redis_guard.middleware.trips import RoundTrips, finish
 from asgi_redis_guard.testing import ManualClock

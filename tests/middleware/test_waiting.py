@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from asgi_redis_guard import PASS, Answer, Ask, Exchange, GuardMiddleware, Wait, WaitTimeout
-from asgi_redis_guard.core.guard import Admission
+from asgi_redis_guard.core.steps import Admission
 from asgi_redis_guard.middleware import trips
 from asgi_redis_guard.testing import ManualClock
 from tests.guards import Does, Ends, asking, count, passing

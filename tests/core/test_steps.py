@@ -1,4 +1,4 @@
-"""`core/guard.py`: the values that guards and engine exchange."""
+"""`core/steps.py`: the values that guards and engine exchange."""
 
 import pytest
 

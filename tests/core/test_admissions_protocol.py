@@ -1,14 +1,15 @@
-"""`core/rounds.py`: what travels together, who starts when, and where facts and replies go."""
+"""`core/admissions.py`: what travels together, who starts when, and where facts and replies go."""
 
 from collections.abc import Sequence
 
 import pytest
 
 from asgi_redis_guard import Answer, Ask, Exchange, Operation, OperationFailed, Pass
-from asgi_redis_guard.core.guard import PASS, Admission
+from asgi_redis_guard.core.admissions import Admissions
 from asgi_redis_guard.core.paths import PathPatterns
-from asgi_redis_guard.core.rounds import Admissions, read_replies
+from asgi_redis_guard.core.rounds import read_replies
 from asgi_redis_guard.core.script import OperationKind, Reply, place_of
+from asgi_redis_guard.core.steps import PASS, Admission
 from tests.core.stores import Replies, drive, round_of
 from tests.guards import COUNT, Ends, answering, asking, count, exchange, passing
 from tests.guards import Does as Guard

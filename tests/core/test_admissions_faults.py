@@ -1,4 +1,4 @@
-"""`core/rounds.py`: outages, guards that do not keep to the protocol, and exchanges that nobody waits for any more."""
+"""`core/admissions.py`: outages, guards that break the protocol, and exchanges that nobody waits for any more."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from asgi_redis_guard import Answer, Ask, Exchange, GuardProtocolError, OperationFailed, Pass, RedisUnavailable
-from asgi_redis_guard.core.guard import PASS, Admission
+from asgi_redis_guard.core.admissions import Admissions
 from asgi_redis_guard.core.paths import PathPatterns
-from asgi_redis_guard.core.rounds import Admissions
+from asgi_redis_guard.core.steps import PASS, Admission
 from tests.core.stores import Replies, drive, round_of
 from tests.guards import Does as Guard
 from tests.guards import Ends, answering, asking, count, exchange, passing

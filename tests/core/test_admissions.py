@@ -1,4 +1,4 @@
-"""`core/rounds.py`: random stacks of guards against a sequential model of them."""
+"""`core/admissions.py`: random stacks of guards against a sequential model of them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,9 +8,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from asgi_redis_guard import Answer, Ask, Body, Operation, Pass, Responder, Wait
+from asgi_redis_guard.core.admissions import Admissions
 from asgi_redis_guard.core.exchange import Exchange
-from asgi_redis_guard.core.guard import Admission
-from asgi_redis_guard.core.rounds import Admissions
+from asgi_redis_guard.core.steps import Admission
 from tests.core.stores import STEP, drive
 from tests.guards import Does, exchange
 

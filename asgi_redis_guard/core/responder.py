@@ -1,0 +1,106 @@
+"""A guard's part in the response: the object that sees it go by, and what it sees and may do.
+
+A responder may have `start`, `body`, `receive` and `end`; some of these may ask Redis in their turn. Its control can
+cancel the handler and run the app once more in the background.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, Protocol
+
+from .asgi import Headers, Message
+from .steps import Answer, Ask, Asking, Wait
+
+
+class Head:
+    """The head of a response on its way out: responders edit it in place, from the inside out.
+
+    For a WebSocket it is the acceptance (status 101). `content` is the whole body where a responder had it held back,
+    else None.
+    """
+
+    __slots__ = ("content", "editor", "headers", "replaced", "replaced_by", "status")
+
+    def __init__(self, status: int, headers: Headers, content: bytes | None = None) -> None:
+        self.status = status
+        self.headers = headers
+        self.content = content
+        self.replaced: bytes | None = None
+        #: Places of the responder at work and of the one that replaced the response last; the engine's business.
+        self.editor = -1
+        self.replaced_by = -1
+
+    def replace(self, answer: Answer) -> None:
+        """Send `answer` instead of what comes from inside; responders further out see the new head."""
+        self.status, self.headers, self.replaced = answer.status, list(answer.headers), answer.body
+        self.replaced_by = self.editor
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """Close the WebSocket with this code and reason, towards the client and the app."""
+
+    code: int
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How an exchange ended: `status` is the one that was sent, None if none was."""
+
+    kind: Literal["complete", "refused", "error", "cancelled", "disconnect"]
+    status: int | None = None
+    error: BaseException | None = field(default=None, repr=False)
+
+
+class Control(Protocol):
+    """What a responder may do to a running exchange, from any task of its loop."""
+
+    def cancel(self, answer: Answer) -> None:
+        """Cancel the handler. `answer` is sent if the head was not; else the connection is aborted."""
+
+    def rerun(self, responder: Responder) -> None:
+        """Run the app once more in the background, detached from the client, seen by `responder` only."""
+
+
+class Responder:
+    """A guard's part in one response. Override what is needed; what is not overridden costs nothing.
+
+    `hold` is how many bytes of body may be kept back until the end of it, so that `start` sees it whole.
+    """
+
+    __slots__ = ()
+
+    hold: ClassVar[int] = 0
+    hooks: ClassVar[frozenset[str]] = frozenset()
+    #: Nothing but heads to edit: nobody needs to watch how the exchange goes on.
+    only_start: ClassVar[bool] = True
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        names = ("bind", "start", "body", "receive", "end")
+        cls.hooks = frozenset(name for name in names if getattr(cls, name) is not getattr(Responder, name))
+        cls.only_start = cls.hooks <= {"start"} and not cls.hold
+
+    def bind(self, control: Control) -> None:
+        """Take the handle on the exchange, before the app runs."""
+
+    def start(self, head: Head) -> Asking | None:
+        """Edit the head before it is sent; a generator may ask Redis first, all responders in one round trip.
+
+        It may be called more than once for one response, each time on a fresh head (another responder failed, asked
+        Redis, or replaced the response), so it must have no effect but on the head. Operations that responders ask for
+        report in their values; they never stop a round.
+        """
+
+    def body(self, chunk: bytes, more: bool) -> None:
+        """See a chunk of the body go by."""
+
+    def receive(self, message: Message) -> Generator[Ask | Wait, Any, Message | Close | None] | Message | Close | None:
+        """Let a WebSocket message from the client through, changed or not; None drops it."""
+        return message
+
+    def end(self, outcome: Outcome) -> Asking | None:
+        """Clean up after the last byte, an error or a disconnect; all responders in one round trip, never cancelled."""

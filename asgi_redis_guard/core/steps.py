@@ -1,0 +1,131 @@
+"""What a guard's `admit` may yield and return: a closed union each way.
+
+yields   Ask · Wait · Body
+returns  Pass · Answer
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Generator, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from .asgi import Headers
+from .script import Batch, Operation, Replies, place_of
+
+if TYPE_CHECKING:
+    from .responder import Responder
+
+
+class Ask:
+    """Have these Redis operations done; the replies come back in their order.
+
+    `facts` are known already and may be used by the guards behind in the same round. `closed` says that a failure of
+    one of these operations refuses the request, so that nothing behind it takes effect.
+    """
+
+    __slots__ = ("batch", "facts", "place")
+
+    def __init__(
+        self, operations: Batch | Iterable[Operation], facts: Mapping[str, Any] | None = None, *, closed: bool = False
+    ) -> None:
+        self.batch = operations if isinstance(operations, Batch) else Batch(operations)
+        self.facts = facts
+        self.place = place_of(closed, self.batch.kinds)
+
+    def __repr__(self) -> str:
+        return f"<Ask {self.place!r}>"
+
+
+class Waitable(Protocol):
+    """Something to wait for: a lock's release, another request's fill."""
+
+    def wait(self) -> Awaitable[Any]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Wait for `what`, at most `deadline` seconds; its result comes back, or `WaitTimeout` is thrown in.
+
+    The guards before this one have passed by then; those behind have not taken effect.
+    """
+
+    what: Waitable
+    deadline: float
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """Read the request body, at most `limit` bytes; it comes back as bytes, and the app gets it again.
+
+    A client that disconnects in the middle ends the request: the app does not run.
+    """
+
+    limit: int
+
+
+Step = Ask | Wait | Body
+Asking = Generator[Ask, Replies, None]
+
+
+class Answer:
+    """A response instead of the app's: a refusal, or a stored response.
+
+    `reason` is a short, stable word for events (`invalid_token`, `rate_limited`). `background` lets the app run once
+    more after the answer, detached from the client, seen by that responder only.
+    """
+
+    __slots__ = ("background", "body", "headers", "reason", "status")
+
+    def __init__(
+        self,
+        status: int,
+        headers: Headers,
+        body: bytes = b"",
+        *,
+        reason: str = "",
+        background: Responder | None = None,
+    ) -> None:
+        self.status = status
+        self.headers = headers
+        self.body = body
+        self.reason = reason
+        self.background = background
+
+
+@dataclass(frozen=True, slots=True)
+class RequestEdits:
+    """Changes to the request that the app sees: header names to drop, fields to add, subprotocols to drop."""
+
+    drop_headers: frozenset[bytes] = frozenset()
+    add_headers: tuple[tuple[bytes, bytes], ...] = ()
+    drop_subprotocols: frozenset[str] = frozenset()
+
+
+class Pass:
+    """Let the request go on. `facts` are for the guards behind; those in `scope` go into the app's scope as well."""
+
+    __slots__ = ("edits", "facts", "responder", "scope")
+
+    def __init__(
+        self,
+        facts: Mapping[str, Any] | None = None,
+        *,
+        scope: Mapping[str, Any] | None = None,
+        edits: RequestEdits | None = None,
+        responder: Responder | None = None,
+    ) -> None:
+        self.facts = facts
+        self.scope = scope
+        self.edits = edits
+        self.responder = responder
+
+
+#: What a guard decides.
+Verdict = Pass | Answer
+
+#: What `admit` returns: a generator that yields what is to be done, gets what came of it, and ends with a verdict.
+Admission = Generator[Step, Any, Verdict]
+
+#: Nothing against it, and nothing to add.
+PASS = Pass()
