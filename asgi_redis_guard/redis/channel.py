@@ -193,7 +193,9 @@ class Channel:
     def _flush(self) -> None:
         self._flushing = False
         link = self._link
-        if link is not None and not link.paused and self._pipeline.waiting:
+        if link is None or link.paused:
+            self._pipeline.hold()
+        elif self._pipeline.waiting:
             chunks = self._pipeline.take(self._loop.time())
             if chunks:
                 link.write(chunks[0] if len(chunks) == 1 else b"".join(chunks))
@@ -237,6 +239,7 @@ class Channel:
         self._link = link
         link.receiver = self
         if self._pipeline.waiting:
+            self._pipeline.hold()
             self._schedule_flush()
 
     def _reconnect(self) -> None:
