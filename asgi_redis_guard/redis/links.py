@@ -18,7 +18,7 @@ from ..errors import RedisUnavailable
 from .address import Address
 from .breaker import Breaker
 from .channel import Channel
-from .client import make_pool
+from .dedicated import make_pool
 from .loop_end import AtLoopEnd
 from .memory import MemoryChannel
 

@@ -23,7 +23,8 @@ from ..core.script import Batch
 from ..errors import ConfigurationError, RedisUnavailable
 from ..settings import Settings
 from .address import Address
-from .client import GuardClient, make_pool
+from .client import GuardClient
+from .dedicated import make_pool
 from .embedded import EmbeddedServer
 from .health import Health, examine
 from .link import Link
