@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import random
 from collections.abc import Coroutine, Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ from redis.asyncio import ConnectionPool
 
 from ..errors import RedisUnavailable
 from .address import Address
+from .backoff import Backoff
 from .breaker import Breaker
 from .channel import Channel
 from .dedicated import make_pool
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("asgi_redis_guard.redis")
 
-#: Seconds before the first and at most between the probes of an open breaker; after how long a service they begin anew.
-_PROBE_FIRST, _PROBE_MOST, _STEADY = 0.1, 2.0, 10.0
+#: Seconds between the probes of an open breaker. A server that comes back and does not serve goes on where it was.
+_BACKOFF = {"first": 0.1, "most": 2.0, "steady": 10.0}
 
 
 #: What commands are submitted to.
@@ -51,7 +51,7 @@ class Links:
         self.lane2 = self._lane("app", patient=True, protocol=2)
         self._pool: ConnectionPool | None = None
         self._probe: asyncio.Task[None] | None = None
-        self._pause = _PROBE_FIRST
+        self._backoff = Backoff(**_BACKOFF)
         self._back_since = 0.0
         self._tasks: set[asyncio.Task[Any]] = set()
 
@@ -124,11 +124,9 @@ class Links:
         refuses_writes = self.breaker.reason.startswith("READONLY")
         self.lane1.drop(self.breaker.reason)
         self.lane2.drop(self.breaker.reason)
-        if self.loop.time() - self._back_since > _STEADY:  # else it came back and did not serve: go on where it was
-            self._pause = _PROBE_FIRST
+        self._backoff.lived(self.loop.time() - self._back_since)
         while self.breaker.is_open:
-            await asyncio.sleep(self._pause * random.uniform(0.75, 1.25))  # noqa: S311  (jitter)
-            self._pause = min(self._pause * 2, _PROBE_MOST)
+            await asyncio.sleep(self._backoff.next())
             try:
                 link = await self.lane1.connect()
                 if refuses_writes and link is not None and link.server.get("role") == "replica":
