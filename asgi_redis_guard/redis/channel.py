@@ -11,6 +11,7 @@ dropped after `timeout` seconds without a byte and a PING unanswered for as long
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,6 +24,11 @@ from .keeper import Keeper
 from .link import NOTHING, Link, Push
 from .pipeline import Loadable, Slot
 from .program import Program
+
+#: What Redis 6.2 puts before the error of a command inside of a script; later servers give the error itself.
+_IN_SCRIPT = re.compile(
+    r"^ERR Error running script \(call to \w+\): @user_script:\d+: (@user_script: \d+: -)?(?=[A-Z]+ )"
+)
 
 
 class Channel(Keeper):
@@ -94,6 +100,8 @@ class Channel(Keeper):
 
     def _refused(self, slot: Slot, error: OperationFailed) -> bool:
         """Give an error reply to its caller, or act on it; tell whether the server serves."""
+        if slot.script is not None and error.code == "ERR":
+            error = OperationFailed(_IN_SCRIPT.sub("", str(error)))
         code = error.code
         if code in SERVER_DOWN:
             slot.fail(RedisUnavailable(str(error)))
