@@ -20,7 +20,7 @@ from ..errors import OperationFailed, RedisTimeout, RedisUnavailable
 from .dedicated import PatientMonitor, PatientPubSub, SingleClient, TidyPipeline, cancellations
 
 if TYPE_CHECKING:
-    from .links import Lane
+    from .lane import Lane
 
 _BLOCKING = frozenset(
     ["BLPOP", "BRPOP", "BRPOPLPUSH", "BLMOVE", "BLMOVEM", "BLMPOP", "BZPOPMIN", "BZPOPMAX", "BZMPOP", "WAIT", "WAITAOF"]

@@ -94,7 +94,7 @@ async def test_a_replica_that_refuses_a_services_script_is_away(make_server: Mak
         assert await within(manager.run_script(script, (b"k",))) == b"OK"
         await asyncio.to_thread(server.command, "REPLICAOF", "127.0.0.1", "1")
         for _ in range(5):
-            with pytest.raises(RedisUnavailable, match="^READONLY") as caught:
+            with pytest.raises(RedisUnavailable, match=r"^READONLY") as caught:
                 await within(manager.run_script(script, (b"k",)))
             assert not isinstance(caught.value, OperationFailed)
         assert manager.links.breaker.is_open
