@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Literal, TypedDict, TypeVar
 
 from ..errors import OperationFailed, RedisUnavailable
@@ -56,7 +56,7 @@ async def examine(manager: RedisManager) -> Health:
         error=None,
         warnings={},
     )
-    latency, info = await asyncio.gather(_or_error(_ping(links)), _or_error(_info(links)))
+    latency, info = await asyncio.gather(_or_error(_ping, links), _or_error(_info, links))
     if isinstance(latency, float):
         health["latency_ms"] = latency
         health["healthy"] = health["connected"] = True
@@ -75,9 +75,9 @@ def tell(health: Health) -> None:
         logger.warning("[%s] %s", name, sentence)
 
 
-async def _or_error(work: Awaitable[T]) -> T | RedisUnavailable:
+async def _or_error(ask: Callable[[Links], Awaitable[T]], links: Links) -> T | RedisUnavailable:
     try:
-        return await work
+        return await ask(links)
     except RedisUnavailable as error:
         return error
 
