@@ -11,11 +11,14 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Protocol
 
+from ..redis.backoff import Backoff
 from ..redis.link import NOTHING, AuthenticationFailed, Receiver
-from .backoff import Backoff
-from .watchdog import Watchdog
+from ..redis.watchdog import Watchdog
 
 logger = logging.getLogger("asgi_redis_guard.pubsub")
+
+#: Seconds between attempts to connect.
+_BACKOFF = {"first": 0.05, "most": 2.0, "steady": 2.0}
 
 #: Seconds between two looks at whether attempts are allowed again; no look touches the network.
 _LOOK_AGAIN = 0.1
@@ -76,6 +79,7 @@ class Wire:
             loop,
             interval=ping_interval,
             timeout=ping_timeout,
+            silent_since=lambda: None if self._line is None else self._line.last_byte,
             ping=owner.ping,
             dead=lambda: self._drop("no sign of life from the server"),
         )
@@ -84,7 +88,7 @@ class Wire:
         self._retry: asyncio.TimerHandle | None = None
         self._rest: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._backoff = Backoff()
+        self._backoff = Backoff(**_BACKOFF)
         self._since = 0.0  # when the link was made, or the last attempt at one
         self._away = False
         self.reason = "not connected"
@@ -201,7 +205,7 @@ class Wire:
         if self._away:
             self._away = False
             logger.warning("Pub/sub at %s is back", self._target)
-        self._watchdog.watch(line)
+        self._watchdog.wake()
         self._owner.opened()
         if not self._owner.wanted:
             self.rest()

@@ -13,18 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from redis import exceptions
 from redis._parsers.base import BaseParser
-from redis.asyncio import BlockingConnectionPool, Connection, ConnectionPool, Redis, SSLConnection
-from redis.asyncio.client import PubSub
-from redis.asyncio.connection import UnixDomainSocketConnection
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
+from redis.asyncio import ConnectionPool, Redis
+from redis.asyncio.client import Monitor, Pipeline, PubSub
 
 from ..errors import OperationFailed, RedisTimeout, RedisUnavailable
-from .address import Address
+from .dedicated import PatientMonitor, PatientPubSub, SingleClient, TidyPipeline, cancellations
 
 if TYPE_CHECKING:
-    from ..settings import Settings
-    from .links import Lane
+    from .lane import Lane
 
 _BLOCKING = frozenset(
     ["BLPOP", "BRPOP", "BRPOPLPUSH", "BLMOVE", "BLMOVEM", "BLMPOP", "BZPOPMIN", "BZPOPMAX", "BZMPOP", "WAIT", "WAITAOF"]
@@ -58,31 +54,6 @@ _REFUSED = frozenset(
     ]
 )
 _REFUSED_CLIENT = frozenset(["REPLY", "TRACKING", "CACHING", "SETNAME", "SETINFO", "NO-EVICT", "NO-TOUCH"])
-_CONNECTION_CLASSES: dict[str, type[Any]] = {
-    "redis": Connection,
-    "rediss": SSLConnection,
-    "unix": UnixDomainSocketConnection,
-}
-
-
-def make_pool(address: Address, settings: Settings) -> ConnectionPool:
-    """Build the bounded pool of dedicated connections; a caller waits at most the connection timeout for a free one."""
-    return BlockingConnectionPool(
-        max_connections=settings.max_connections,
-        timeout=settings.connection_timeout,
-        connection_class=_CONNECTION_CLASSES.get(address.scheme, Connection),
-        socket_timeout=settings.timeout,
-        socket_connect_timeout=settings.connection_timeout,
-        retry=Retry(NoBackoff(), 0),
-        protocol=2,
-        decode_responses=settings.decode_responses,
-        **{key: value for key, value in address.options.items() if key not in _OWN},
-    )
-
-
-_OWN = frozenset(
-    ("max_connections", "timeout", "socket_timeout", "socket_connect_timeout", "protocol", "decode_responses", "retry")
-)
 
 
 class GuardClient(Redis):
@@ -138,14 +109,14 @@ class GuardClient(Redis):
     async def _execute_blocking(self, verb: str, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
         """Run on a connection of its own, whose read timeout leaves the time that the command may block."""
         pool = self.connection_pool
-        cancelled = _cancellations()
+        cancelled = cancellations()
         connection = await pool.get_connection()
         usual = connection.socket_timeout
         try:
             blocks = _block_seconds(verb, args)
             connection.socket_timeout = None if blocks == 0 or usual is None else blocks + usual
             await connection.send_command(*args)
-            if _cancellations() > cancelled:  # redis-py sends with `wait_for`, which swallows that on Python 3.11
+            if cancellations() > cancelled:  # redis-py sends with `wait_for`, which swallows that on Python 3.11
                 raise asyncio.CancelledError
             return await self.parse_response(connection, args[0], **options)
         except BaseException:
@@ -157,25 +128,22 @@ class GuardClient(Redis):
 
     def pubsub(self, **kwargs: Any) -> PubSub:
         """Return a redis-py PubSub on a connection of its own; `manager.pubsub` shares one and reports gaps."""
-        return _PatientPubSub(self.connection_pool, **kwargs)
+        return PatientPubSub(self.connection_pool, **kwargs)
+
+    def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> Pipeline:
+        """Return a redis-py pipeline, which takes a connection of its own when it is executed or watches."""
+        return TidyPipeline(self.connection_pool, self.response_callbacks, transaction, shard_hint)
+
+    def monitor(self) -> Monitor:
+        """Return a redis-py Monitor on a connection of its own."""
+        return PatientMonitor(self.connection_pool)
+
+    def client(self) -> Redis:
+        """Return a client on one connection of its own, for what the shared one refuses; use it with `async with`."""
+        return SingleClient(connection_pool=self.connection_pool, single_connection_client=True)
 
     async def aclose(self, close_connection_pool: bool | None = None) -> None:
         """Do nothing: the manager closes what it owns."""
-
-
-class _PatientPubSub(PubSub):
-    """redis-py's PubSub without a read timeout: silence is normal for a subscriber."""
-
-    async def connect(self) -> None:
-        await super().connect()
-        if self.connection is not None:
-            self._usual = getattr(self, "_usual", self.connection.socket_timeout)
-            self.connection.socket_timeout = None
-
-    async def aclose(self) -> None:
-        if self.connection is not None:
-            self.connection.socket_timeout = getattr(self, "_usual", None)
-        await super().aclose()
 
 
 class _StandIn:
@@ -201,12 +169,6 @@ def _decode(reply: Any, encoding: str, errors: str) -> Any:
     if isinstance(reply, list):
         return [_decode(item, encoding, errors) for item in reply]
     return reply
-
-
-def _cancellations() -> int:
-    """How often the running task was asked to end."""
-    task = asyncio.current_task()
-    return 0 if task is None else task.cancelling()
 
 
 def _words(command: Any) -> list[str]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import time
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Literal, TypedDict
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Literal, TypedDict, TypeVar
 
 from ..errors import OperationFailed, RedisUnavailable
 from .address import Address
@@ -13,6 +15,10 @@ if TYPE_CHECKING:
     from ..settings import Settings
     from .links import Links
     from .manager import RedisManager
+
+logger = logging.getLogger("asgi_redis_guard.redis")
+
+T = TypeVar("T")
 
 OLDEST = (6, 2)
 
@@ -36,7 +42,7 @@ class Health(TypedDict):
 
 
 async def examine(manager: RedisManager) -> Health:
-    """PING and INFO over lane 2, as one dictionary."""
+    """PING and INFO over lane 2 in one round trip, as one dictionary."""
     links = manager.links
     health = Health(
         healthy=False,
@@ -50,34 +56,47 @@ async def examine(manager: RedisManager) -> Health:
         error=None,
         warnings={},
     )
-    started = time.perf_counter()
-    try:
-        await _ping(links)
-        health["latency_ms"] = round((time.perf_counter() - started) * 1000, 3)
+    latency, info = await asyncio.gather(_or_error(_ping, links), _or_error(_info, links))
+    if isinstance(latency, float):
+        health["latency_ms"] = latency
         health["healthy"] = health["connected"] = True
-        info = await _info(manager)
-    except RedisUnavailable as error:
-        health["error"] = str(error)
-    else:
+    if isinstance(info, dict):
         health["server"], health["version"] = describe(info)
         protected = links.address.credentials is not None
-        health["warnings"] = audit(info, links.address, manager.settings, protected=protected)
+        health["warnings"] = audit(info, manager.address, manager.settings, protected=protected)
+    health["error"] = next((str(error) for error in (latency, info) if isinstance(error, RedisUnavailable)), None)
     health["breaker"] = links.breaker.state
     return health
 
 
-async def _ping(links: Links) -> None:
+def tell(health: Health) -> None:
+    """Log the warnings, a line each."""
+    for name, sentence in health["warnings"].items():
+        logger.warning("[%s] %s", name, sentence)
+
+
+async def _or_error(ask: Callable[[Links], Awaitable[T]], links: Links) -> T | RedisUnavailable:
+    try:
+        return await ask(links)
+    except RedisUnavailable as error:
+        return error
+
+
+async def _ping(links: Links) -> float:
+    """Return the milliseconds that a PING takes."""
+    started = time.perf_counter()
     try:
         await links.lane2.submit(("PING",))
     except OperationFailed as error:
         if error.code != "NOPERM":  # an account without the right to it has been answered too
             raise
+    return round((time.perf_counter() - started) * 1000, 3)
 
 
-async def _info(manager: RedisManager) -> dict[str, str]:
+async def _info(links: Links) -> dict[str, str]:
     """INFO where it is allowed; an account without the right to it tells nothing, which is no fault."""
     try:
-        return parse_info(await manager.links.lane2.submit(("INFO",)))
+        return parse_info(await links.lane2.submit(("INFO",)))
     except OperationFailed:
         return {}
 
@@ -110,6 +129,13 @@ def audit(info: Mapping[str, str], address: Address, settings: Settings, *, prot
         found["version"] = f"the server is version {version}; {OLDEST[0]}.{OLDEST[1]} is the oldest supported"
     if info.get("role") == "slave":
         found["role"] = "the server is a replica: it refuses writes"
+    if address.scheme in ("memory", "embedded"):
+        if settings.production:
+            found["one_process"] = (
+                f"{address.scheme}:// is of one process: others share neither its revocations nor its limits, "
+                "and a restart forgets them"
+            )
+        return found
     if not protected and (settings.production or not address.local):
         found["password"] = f"{address} asks for no password"
     if settings.production and not address.tls and not address.local:

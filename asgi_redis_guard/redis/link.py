@@ -54,8 +54,7 @@ class Link(asyncio.Protocol):
         self.receiver: Receiver | None = None
         self.last_byte = loop.time()
         self.paused = False
-        self.protocol = 2
-        self.server: dict[str, Any] = {}
+        self.server: dict[str, Any] = {}  # what HELLO told; empty where the link speaks RESP2
         self._greeting: asyncio.Future[list[Any]] | None = None
         self._expected = 0
         self._replies: list[Any] = []
@@ -180,7 +179,7 @@ async def _greet(link: Link, address: Address, name: str, protocol: int) -> None
         auth = ("AUTH", *credentials) if credentials else ()
         hello, *replies = await link.converse([("HELLO", 3, *auth), ("CLIENT", "SETNAME", name), *rest])
         if not isinstance(hello, OperationFailed):
-            link.protocol, link.server = 3, _info(hello)
+            link.server = _info(hello)
             _check(replies[1:], address)
             return
         if hello.code in ("WRONGPASS", "NOAUTH"):
@@ -189,7 +188,6 @@ async def _greet(link: Link, address: Address, name: str, protocol: int) -> None
     replies = await link.converse([*auth2, ("CLIENT", "SETNAME", name), *rest])
     if auth2 and isinstance(replies[0], OperationFailed):
         raise AuthenticationFailed(f"{address} refused the credentials ({replies[0].code})")
-    link.protocol = 2
     _check(replies[len(auth2) + 1 :], address)
 
 

@@ -8,31 +8,28 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import random
 from collections.abc import Coroutine, Iterable
 from typing import TYPE_CHECKING, Any
 
-from redis.asyncio import ConnectionPool
+from redis.asyncio import ConnectionPool, Redis
 
 from ..errors import RedisUnavailable
 from .address import Address
+from .backoff import Backoff
 from .breaker import Breaker
 from .channel import Channel
-from .client import make_pool
+from .dedicated import make_pool
+from .lane import Lane
 from .loop_end import AtLoopEnd
-from .memory import MemoryChannel
+from .memory import MemoryChannel, fake_client
 
 if TYPE_CHECKING:
     from ..settings import Settings
 
 logger = logging.getLogger("asgi_redis_guard.redis")
 
-#: Seconds before the first and at most between the probes of an open breaker; after how long a service they begin anew.
-_PROBE_FIRST, _PROBE_MOST, _STEADY = 0.1, 2.0, 10.0
-
-
-#: What commands are submitted to.
-Lane = Channel | MemoryChannel
+#: Seconds between the probes of an open breaker. A server that comes back and does not serve goes on where it was.
+_BACKOFF = {"first": 0.1, "most": 2.0, "steady": 10.0}
 
 
 class Links:
@@ -47,11 +44,12 @@ class Links:
         self._settings = settings
         self._memory = memory
         self.at_loop_end: AtLoopEnd | None = None
-        self.lane1 = self._lane("guards", patient=False, protocol=3)
-        self.lane2 = self._lane("app", patient=True, protocol=2)
+        self.lane1: Lane = self._lane("guards", patient=False, protocol=3)
+        self.lane2: Lane = self._lane("app", patient=True, protocol=2)
+        self._memory_client: Redis | None = None
         self._pool: ConnectionPool | None = None
         self._probe: asyncio.Task[None] | None = None
-        self._pause = _PROBE_FIRST
+        self._backoff = Backoff(**_BACKOFF)
         self._back_since = 0.0
         self._tasks: set[asyncio.Task[Any]] = set()
 
@@ -77,6 +75,13 @@ class Links:
         if self._pool is None:
             self._pool = make_pool(self.address, self._settings)
         return self._pool
+
+    @property
+    def memory_client(self) -> Redis:
+        """The client of redis-py's API on the data of this process."""
+        if self._memory_client is None:
+            self._memory_client = fake_client(self._memory, decode_responses=self._settings.decode_responses)
+        return self._memory_client
 
     async def connect(self) -> None:
         """Open lane 1; raises `RedisUnavailable`, after which the breaker is open and its probe runs."""
@@ -108,6 +113,8 @@ class Links:
         await _cancel([self._probe, self.lane1.close(), self.lane2.close()], self._settings.timeout)
         if self._pool is not None:
             await self._pool.disconnect()
+        if self._memory_client is not None:
+            await self._memory_client.aclose()
         await asyncio.sleep(0)  # the pass of the loop in which transports close their sockets
 
     def abandon(self) -> list[Any]:
@@ -124,11 +131,9 @@ class Links:
         refuses_writes = self.breaker.reason.startswith("READONLY")
         self.lane1.drop(self.breaker.reason)
         self.lane2.drop(self.breaker.reason)
-        if self.loop.time() - self._back_since > _STEADY:  # else it came back and did not serve: go on where it was
-            self._pause = _PROBE_FIRST
+        self._backoff.lived(self.loop.time() - self._back_since)
         while self.breaker.is_open:
-            await asyncio.sleep(self._pause * random.uniform(0.75, 1.25))  # noqa: S311  (jitter)
-            self._pause = min(self._pause * 2, _PROBE_MOST)
+            await asyncio.sleep(self._backoff.next())
             try:
                 link = await self.lane1.connect()
                 if refuses_writes and link is not None and link.server.get("role") == "replica":

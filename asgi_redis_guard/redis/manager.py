@@ -7,12 +7,10 @@ for the loop that runs; those of closed loops are let go, and a forked child sta
 from __future__ import annotations
 
 import asyncio
-import logging
-import os
 import threading
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Coroutine, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -22,10 +20,12 @@ from ..core.keys import Keys
 from ..core.script import Batch
 from ..errors import ConfigurationError, RedisUnavailable
 from ..settings import Settings
+from . import registry
 from .address import Address
-from .client import GuardClient, make_pool
+from .client import GuardClient
+from .dedicated import make_pool
 from .embedded import EmbeddedServer
-from .health import Health, examine
+from .health import Health, examine, tell
 from .link import Link
 from .links import Links
 from .loop_end import AtLoopEnd
@@ -34,27 +34,6 @@ from .program import Program, Script
 
 if TYPE_CHECKING:
     from ..pubsub.hub import Hub
-
-logger = logging.getLogger("asgi_redis_guard.redis")
-
-_managers: weakref.WeakSet[RedisManager] = weakref.WeakSet()
-_shared: dict[tuple[Any, ...], RedisManager] = {}
-
-#: The settings that a manager goes by.
-_OWN_SETTINGS = (
-    "redis_url",
-    "prefix",
-    "timeout",
-    "connection_timeout",
-    "max_connections",
-    "max_in_flight",
-    "decode_responses",
-    "require_redis",
-    "production",
-)
-
-#: Connections of the parent process: kept, so that finalising them never writes to a socket that is not ours.
-_inherited: list[Any] = []
 
 
 class RedisManager:
@@ -81,18 +60,13 @@ class RedisManager:
         self._hubs: dict[asyncio.AbstractEventLoop, Hub] = {}
         self._users: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, int] = weakref.WeakKeyDictionary()
         self._connecting = False
-        self._audit_due = self._memory is None
-        _managers.add(self)
+        self._audit_due = self._memory is None or self.settings.production
+        registry.enrol(self)
 
     @classmethod
     def shared(cls, settings: Settings | None = None) -> RedisManager:
         """Return the manager that everyone with these settings shares; without settings, those of the environment."""
-        settings = settings or Settings()
-        key = tuple(getattr(settings, name) for name in _OWN_SETTINGS)
-        manager = _shared.get(key)
-        if manager is None:
-            manager = _shared[key] = cls(settings=settings)
-        return manager
+        return registry.shared(cls, settings or Settings())
 
     @property
     def links(self) -> Links:
@@ -127,6 +101,12 @@ class RedisManager:
     def _abandon(self, loop: asyncio.AbstractEventLoop) -> list[Any]:
         hub = self._hubs.pop(loop, None)
         return [*self._links_by_loop.pop(loop).abandon(), hub, *(hub.abandon() if hub is not None else ())]
+
+    def start_afresh(self) -> list[Any]:
+        """Forget the parent's connections in a forked child, without I/O; return what must not be finalised there."""
+        left = [part for loop in list(self._links_by_loop) for part in self._abandon(loop)]
+        self._lock, self._here = threading.Lock(), threading.local()
+        return left
 
     # Lifetime.
 
@@ -182,12 +162,9 @@ class RedisManager:
         else:
             await self.aclose()
 
-    def lifespan(self, app: Any = None) -> AbstractAsyncContextManager[None]:
-        """Return a context manager for frameworks that take `lifespan=`; middlewares need none."""
-        return self._lifespan()
-
     @asynccontextmanager
-    async def _lifespan(self) -> AsyncIterator[None]:
+    async def lifespan(self, app: Any = None) -> AsyncIterator[None]:
+        """Return a context manager for frameworks that take `lifespan=`; middlewares need none."""
         async with self:
             yield
 
@@ -217,12 +194,19 @@ class RedisManager:
     def client(self) -> Redis:
         """redis-py's whole asyncio API on this manager's connections."""
         if self._memory is not None:
-            client: Redis = fake_client(self._memory, decode_responses=self.settings.decode_responses)
-            return client
+            return self._memory_client()
         if self._client is None:
             template = make_pool(self.address, self.settings)
             self._client = GuardClient(template, lambda: self.links.pool, lambda: self.links.lane2)
         return self._client
+
+    def _memory_client(self) -> Redis:
+        """The client of the running loop; outside of any, one that is nobody else's."""
+        try:
+            return self.links.memory_client
+        except RuntimeError:
+            client: Redis = fake_client(self._memory, decode_responses=self.settings.decode_responses)
+            return client
 
     async def get_json(self, key: str) -> Any:
         """Return the decoded JSON value of `key`, None if there is none."""
@@ -255,25 +239,10 @@ class RedisManager:
 
     async def _audit(self) -> None:
         """Look once at how the server is set up; a server that does not answer is looked at later."""
-        if self._audit_due:
-            health = await self.health()
-            if health["healthy"] and self._audit_due:
-                self._audit_due = False
-                for name, sentence in health["warnings"].items():
-                    logger.warning("[%s] %s", name, sentence)
+        if self._audit_due and (health := await self.health())["healthy"] and self._audit_due:
+            self._audit_due = False
+            tell(health)
 
     def __repr__(self) -> str:
         links = getattr(self._here, "links", None)
         return f"<RedisManager {self.address}{'' if links is None else f': {links!r}'}>"
-
-
-def _start_afresh_in_child() -> None:
-    """Forget, in a forked child, connections that belong to the parent; touch none of their sockets."""
-    for manager in _managers:
-        for loop in list(manager._links_by_loop):
-            _inherited.extend(manager._abandon(loop))
-        manager._lock, manager._here = threading.Lock(), threading.local()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_start_afresh_in_child)

@@ -36,8 +36,8 @@ class Loadable(Protocol):
 class Slot:
     """One command on its way: packed bytes out, one reply back.
 
-    `timeout` is in seconds; `deadline` is on the loop's clock. `sent` stays true once it has been written anywhere;
-    `attempts` counts how often it was queued again.
+    `timeout` is in seconds; `deadline` is on the loop's clock, at first `timeout` after the submission. `sent` stays
+    true once it has been written anywhere; `attempts` counts how often it was queued again.
     """
 
     __slots__ = ("attempts", "deadline", "future", "payload", "repeatable", "script", "sent", "timeout")
@@ -74,13 +74,14 @@ class Slot:
 class Pipeline:
     """First in, first out: `submit` → `take` → bytes to write; each reply read → `answer` → its slot."""
 
-    __slots__ = ("inflight", "limit", "loaded", "waiting")
+    __slots__ = ("_held", "inflight", "limit", "loaded", "waiting")
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.waiting: deque[Slot] = deque()
         self.inflight: deque[Slot] = deque()
         self.loaded: set[str] = set()
+        self._held = 0  # how many at the head of `waiting` could not be written at once
 
     def __len__(self) -> int:
         return len(self.waiting) + len(self.inflight)
@@ -91,15 +92,22 @@ class Pipeline:
             raise RedisOverloaded(f"{self.limit} commands are in flight already")
         self.waiting.append(slot)
 
+    def hold(self) -> None:
+        """Note that what waits cannot be written now: the time until it can is part of its `timeout`."""
+        self._held = len(self.waiting)
+
     def take(self, now: float) -> list[bytes]:
         """Move everything that waits into flight and return its bytes, in order.
 
-        A script that this link has not loaded goes out just before its first call. Deadlines start here.
+        A script that this link has not loaded goes out just before its first call. A deadline starts here for what is
+        written at once; what was held, or is repeated, keeps its own: its caller waits for `timeout` in total.
         """
         chunks: list[bytes] = []
         waiting, inflight = self.waiting, self.inflight
+        held, self._held = self._held, 0
         while waiting:
             slot = waiting.popleft()
+            held -= 1
             if slot.future is not None and slot.future.done():
                 continue
             script = slot.script
@@ -107,7 +115,8 @@ class Pipeline:
                 self.loaded.add(script.sha)
                 inflight.append(Slot(script.load_payload, None, slot.timeout, now + slot.timeout))
                 chunks.append(script.load_payload)
-            slot.deadline = now + slot.timeout
+            if held < 0:
+                slot.deadline = now + slot.timeout
             slot.sent = True
             inflight.append(slot)
             chunks.append(slot.payload)
@@ -120,6 +129,7 @@ class Pipeline:
     def repeat(self, slot: Slot) -> None:
         """Put a slot back, ahead of those that wait, to be written once more."""
         slot.attempts += 1
+        self._held += 1
         self.waiting.appendleft(slot)
 
     def missing_script(self, slot: Slot) -> bool:
@@ -158,6 +168,7 @@ class Pipeline:
 
     def drop_waiting(self) -> list[Slot]:
         """Empty `waiting` and return its slots."""
+        self._held = 0
         slots = list(self.waiting)
         self.waiting.clear()
         return slots

@@ -50,6 +50,21 @@ async def pipeline(manager: RedisManager) -> Any:
         await pipe.set("other", "v").get("other").execute()
 
 
+async def watch(manager: RedisManager) -> Any:
+    async with manager.client.pipeline() as pipe:
+        await pipe.watch("k")
+
+
+async def single(manager: RedisManager) -> Any:
+    async with manager.client.client() as own:
+        await own.select(1)
+
+
+async def monitor(manager: RedisManager) -> Any:
+    async with manager.client.monitor() as commands:
+        await commands.next_command()
+
+
 async def subscribe(manager: RedisManager) -> Any:
     async with manager.client.pubsub() as pubsub:
         await pubsub.subscribe("channel")
@@ -61,7 +76,21 @@ async def lifetime(manager: RedisManager) -> Any:
         await other.execute("PING")
 
 
-WORK = [connect, health, execute, script, round_trip, client, blocking, pipeline, subscribe, lifetime]
+WORK = [
+    connect,
+    health,
+    execute,
+    script,
+    round_trip,
+    client,
+    blocking,
+    pipeline,
+    watch,
+    single,
+    monitor,
+    subscribe,
+    lifetime,
+]
 
 
 @pytest.mark.parametrize("warm", [True, False], ids=["connected", "not connected"])

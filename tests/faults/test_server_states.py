@@ -11,6 +11,7 @@ import redis
 
 from asgi_redis_guard.errors import OperationFailed, RedisUnavailable
 from asgi_redis_guard.redis.manager import RedisManager
+from asgi_redis_guard.redis.program import Script
 from tests.conftest import MakeServer
 from tests.faults.test_outage import states
 from tests.redis.tools import HELLO_3, PATIENCE, channel_to, eventually, mark, run, scripted, within
@@ -95,6 +96,34 @@ async def test_a_primary_that_became_a_replica_is_away_until_it_is_one_again(
         await eventually(lambda: not manager.links.breaker.is_open)
         assert await run(manager, [mark(b"k")]) == [1]
     assert states(caplog) == ["away", "back"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_replica_that_refuses_a_services_script_is_away(make_server: MakeServer, kind: str) -> None:
+    server, script = make_server(kind), Script("return redis.call('SET', KEYS[1], 'v')")
+    async with RedisManager(server.url, timeout=PATIENCE) as manager:
+        assert await within(manager.run_script(script, (b"k",))) == b"OK"
+        await asyncio.to_thread(server.command, "REPLICAOF", "127.0.0.1", "1")
+        for _ in range(5):
+            with pytest.raises(RedisUnavailable, match=r"^READONLY") as caught:
+                await within(manager.run_script(script, (b"k",)))
+            assert not isinstance(caught.value, OperationFailed)
+        assert manager.links.breaker.is_open
+        await asyncio.to_thread(server.command, "REPLICAOF", "NO", "ONE")
+        await eventually(lambda: not manager.links.breaker.is_open)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_an_error_in_a_services_script_is_told_by_its_code(make_server: MakeServer, kind: str) -> None:
+    async with RedisManager(make_server(kind).url, timeout=PATIENCE) as manager:
+        await within(manager.execute("SET", "k", "v"))
+        with pytest.raises(OperationFailed) as caught:
+            await within(manager.run_script(Script("return redis.call('LPUSH', KEYS[1], 'v')"), (b"k",)))
+        assert caught.value.code == "WRONGTYPE"
+        with pytest.raises(OperationFailed) as caught:
+            await within(manager.run_script(Script("return nothing.at_all")))
+        assert caught.value.code == "ERR"
+        assert manager.links.breaker.failures == 0
 
 
 async def test_a_replica_is_left_for_whoever_has_its_name_now(fresh_server: Server) -> None:

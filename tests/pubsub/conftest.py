@@ -9,19 +9,14 @@ import pytest
 
 from asgi_redis_guard.pubsub.hub import Hub
 from asgi_redis_guard.redis.manager import RedisManager
+from tests.redis.conftest import nothing_is_left_running
+
+__all__ = ["hub", "manager", "nothing_is_left_running"]
 
 #: No healthy server needs this long; nothing waits for it to pass.
 PATIENCE = 10.0
 
 MakeHub = Callable[..., AbstractAsyncContextManager[Hub]]
-
-
-@pytest.fixture(autouse=True)
-async def nothing_is_left_running() -> AsyncIterator[None]:
-    before = asyncio.all_tasks()
-    yield
-    left = asyncio.all_tasks() - before - {asyncio.current_task()}
-    assert not left, f"left behind: {left}"
 
 
 @pytest.fixture

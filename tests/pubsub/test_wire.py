@@ -10,7 +10,7 @@ import pytest
 from asgi_redis_guard.errors import RedisUnavailable
 from asgi_redis_guard.pubsub.wire import Wire
 from asgi_redis_guard.redis.link import NOTHING, AuthenticationFailed
-from tests.pubsub.clockwork import Clockwork
+from tests.clockwork import Clockwork
 
 
 class FakeLine:

@@ -151,6 +151,26 @@ async def test_a_connection_that_subscribed_has_its_usual_timeout_when_it_goes_b
     assert [connection.socket_timeout for connection in pool._available_connections] == [PATIENCE]
 
 
+async def test_a_client_of_its_own_leaves_nothing_behind_on_its_connection(redis_url: str) -> None:
+    async with RedisManager(redis_url, timeout=PATIENCE, max_connections=1) as manager:
+        async with manager.client.client() as own:
+            await own.select(1)
+            await own.set("k", "elsewhere")
+            assert await within(own.get("k")) == b"elsewhere"
+            assert await within(manager.client.get("k")) is None
+        async with manager.client.pipeline() as pipe:
+            assert await within(pipe.get("k").execute()) == [None]
+
+
+async def test_a_monitor_waits_longer_than_the_timeout(redis_url: str) -> None:
+    async with RedisManager(redis_url, timeout=0.2) as manager, manager.client.monitor() as commands:
+        waiting = asyncio.create_task(commands.next_command())
+        await asyncio.sleep(0.5)
+        assert not waiting.done()
+        await manager.client.get("seen")
+        assert (await within(waiting))["command"] == "GET seen"
+
+
 async def test_a_script_object_loads_itself_again(manager: RedisManager) -> None:
     script = manager.client.register_script("return {KEYS[1], ARGV[1]}")
     assert await within(script(keys=["k"], args=["v"])) == [b"k", b"v"]

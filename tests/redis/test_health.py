@@ -9,7 +9,7 @@ from asgi_redis_guard.redis.address import Address
 from asgi_redis_guard.redis.health import audit, describe, parse_info
 from asgi_redis_guard.redis.manager import RedisManager
 from asgi_redis_guard.settings import Settings
-from asgi_redis_guard.testing import FaultProxy
+from asgi_redis_guard.testing import FaultProxy, RoundTripCounter
 from tests.conftest import MakeServer
 from tests.redis.tools import PATIENCE, within
 
@@ -57,6 +57,10 @@ def test_a_replica_is_named() -> None:
         ("redis://db.example", "production", ["password", "tls"]),
         ("rediss://db.example", "production", ["password"]),
         ("unix:///run/redis.sock", "production", ["password"]),
+        ("memory://", "development", []),
+        ("memory://", "production", ["one_process"]),
+        ("embedded://", "development", []),
+        ("embedded://", "production", ["one_process"]),
     ],
 )
 def test_an_open_or_readable_connection_is_named_where_it_matters(url: str, env: str, expected: list[str]) -> None:
@@ -105,6 +109,22 @@ async def test_the_audit_is_logged_once_and_stays_in_health(
         pass
     lines = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
     assert sorted(line.split()[0] for line in lines) == ["[eviction]", "[password]"]
+
+
+@pytest.mark.parametrize("url", ["memory://", "embedded://"])
+async def test_a_store_of_one_process_in_production_is_told(url: str, caplog: pytest.LogCaptureFixture) -> None:
+    async with RedisManager(url, timeout=PATIENCE, env="production") as manager:
+        health = await within(manager.health())
+    assert (health["healthy"], list(health["warnings"])) == (True, ["one_process"])
+    assert [record.getMessage().split()[0] for record in caplog.records] == ["[one_process]"]
+
+
+async def test_asking_for_health_is_one_round_trip(redis_url: str) -> None:
+    async with RoundTripCounter(redis_url) as proxy, RedisManager(proxy.url, timeout=PATIENCE) as manager:
+        await manager.execute("ECHO", "connected")
+        proxy.reset()
+        assert (await within(manager.health()))["error"] is None
+        assert (proxy.commands, proxy.round_trips) == ([b"PING", b"INFO"], 1)
 
 
 async def test_the_audit_is_made_up_for_when_nobody_connects_on_purpose(

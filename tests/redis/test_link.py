@@ -26,7 +26,7 @@ async def test_all_of_the_greeting_is_one_write(make_server: MakeServer) -> None
         link = await link_to(proxy.url.replace("redis://", "redis://:pw@") + "/3")
         assert proxy.commands == [b"HELLO", b"CLIENT", b"SELECT", b"PING"]
         assert proxy.round_trips == 1
-        assert (link.protocol, link.server["role"]) == (3, "master")
+        assert (link.server["proto"], link.server["role"]) == (3, "master")
         assert await link.converse([("CLIENT", "GETNAME")]) == [b"test"]
         assert b"db=3 " in (await link.converse([("CLIENT", "INFO")]))[0]
         link.abort()
@@ -51,7 +51,7 @@ async def test_a_server_without_hello_is_greeted_in_the_old_way() -> None:
     async with scripted(old) as url:
         link = await link_to(url.replace("redis://", "redis://ann:pw@") + "/2")
         link.abort()
-    assert link.protocol == 2
+    assert link.server == {}
     words = [b" ".join(command) for command in said]
     assert words[0].startswith(b"HELLO 3 AUTH ann pw")
     assert words[-4:] == [b"AUTH ann pw", b"CLIENT SETNAME test", b"SELECT 2", b"PING"]

