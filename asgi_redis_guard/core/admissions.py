@@ -32,8 +32,9 @@ logger = logging.getLogger("asgi_redis_guard.core")
 
 
 class _Result(NamedTuple):
-    """What a guard gets that is not the replies to an ask: a body, what it waited for, or an error."""
+    """What a guard gets for a step that is not the replies to an ask: a body, what it waited for, or an error."""
 
+    step: Ask | Wait | Body
     value: Any
 
 
@@ -55,11 +56,12 @@ class Admissions:
     began = 0.0
     late: Any = None
     _cursor = 0
+    #: The generators of guards that have one and are not through with it.
+    _flows: Mapping[int, Admission] = MappingProxyType({})
 
     def __init__(self, guards: Sequence[Guard], exchange: Exchange) -> None:
         self.exchange = exchange
         self._guards = guards
-        self._flows: list[Admission | None] = []
         #: For each guard that has started: what it yielded last, then what it gets for it, in the end its verdict.
         self._steps: list[Any] = []
 
@@ -90,10 +92,10 @@ class Admissions:
             step = steps[index]
             if step.__class__ is Ask:
                 end = at + step.place.width
-                replies = read_replies(step.place, raw[at:end])
+                replies = read_replies(step, raw[at:end])
                 at = end
                 if replies is not None:  # None: a guard before it stopped the round, it was not run
-                    steps[index] = replies if replies.__class__ is Replies else _Result(replies)
+                    steps[index] = replies if replies.__class__ is Replies else _Result(step, replies)
 
     def failed(self, error: RedisUnavailable) -> None:
         """Tell every guard that asked that there is no reply."""
@@ -101,15 +103,15 @@ class Admissions:
         steps = self._steps
         for index in range(self._cursor, len(steps)):
             if steps[index].__class__ is Ask:
-                steps[index] = _Result(error)
+                steps[index] = _Result(steps[index], error)
 
     def resumed(self, value: Any) -> None:
         """Give the guard that waits its result: the body, or what it waited for."""
-        self._steps[self._cursor] = _Result(value)
+        self._steps[self._cursor] = _Result(self._steps[self._cursor], value)
 
     def thrown(self, error: Exception) -> None:
         """Throw into the guard that waits."""
-        self._steps[self._cursor] = _Result(error)
+        self._steps[self._cursor] = _Result(self._steps[self._cursor], error)
 
     def abandon(self) -> None:
         """Let every guard that has its reply decide, and close the others: nobody will be answered."""
@@ -117,26 +119,34 @@ class Admissions:
 
     def _resume(self, index: int, given: Any) -> Any:
         """Give a guard what came back for it; return its next step or its verdict."""
-        flow = self._flows[index]
-        if flow is None:
-            raise GuardProtocolError(f"{self._guards[index]!r} was asked to go on after it had decided")
+        guard = self._guards[index]
         try:
-            step = flow.send(given) if given.__class__ is Replies else self._pass_on(index, flow, given.value)
+            if given.__class__ is not Replies:
+                return self._pass_on(index, guard, given.step, given.value)
+            if guard.one_round:
+                verdict = guard.decide(self.exchange, given)  # type: ignore[attr-defined]
+                return verdict if verdict.__class__ is Pass else self._verdict(index, verdict)
+            return self._checked(index, self._flow(index).send(given))
         except StopIteration as stop:
-            self._flows[index] = None
-            verdict = stop.value
-            return verdict if verdict.__class__ is Pass else self._verdict(index, verdict)
+            del self._flows[index]  # type: ignore[attr-defined]
+            return self._verdict(index, stop.value)
         except RedisUnavailable:
-            self._flows[index] = None
             return unavailable("a service this request depends on is away")
-        return self._checked(index, step)
 
-    def _pass_on(self, index: int, flow: Admission, value: Any) -> Any:
-        if not isinstance(value, Exception):
-            return flow.send(value)
+    def _pass_on(self, index: int, guard: Guard, step: Any, value: Any) -> Any:
+        """Give a guard what is not replies."""
         if isinstance(value, RedisUnavailable):
             self.degraded = [*self.degraded, index]
-        return flow.throw(value)
+            if guard.one_round:
+                return self._verdict(index, guard.without_redis(self.exchange, step, value))  # type: ignore[attr-defined]
+        flow = self._flow(index)
+        return self._checked(index, flow.throw(value) if isinstance(value, Exception) else flow.send(value))
+
+    def _flow(self, index: int) -> Admission:
+        flow = self._flows.get(index)
+        if flow is None:
+            raise GuardProtocolError(f"{self._guards[index]!r} was asked to go on after it had decided")
+        return flow
 
     def _begin(self) -> Round | Wait | Body | None:
         """Start the guards; where each asks or passes at once, by far the commonest, put their round together."""
@@ -206,24 +216,25 @@ class Admissions:
     def _start(self, guard: Guard) -> Any:
         """Start a guard; return its first step."""
         exchange = self.exchange
-        flow: Admission | None = None
-        if guard.applies(exchange):
-            flow = guard.admit(exchange)
-            try:
-                step: Any = next(flow)
-            except StopIteration as stop:
-                flow, step = None, stop.value
-            except TypeError:
-                if hasattr(flow, "send"):
-                    raise
-                raise GuardProtocolError(f"{guard!r} admits with {flow!r}; allowed is a generator") from None
-        else:
-            step = guard.exempted(exchange)
-        index = len(self._flows)
-        self._flows.append(flow)
-        if flow is None:
-            return self._verdict(index, step)
-        return step if step.__class__ is Ask else self._checked(index, step)
+        if not guard.applies(exchange):
+            return self._verdict(len(self._steps), guard.exempted(exchange))
+        if guard.one_round:
+            step: Any = guard.ask(exchange)  # type: ignore[attr-defined]
+            return step if step.__class__ is Ask else self._verdict(len(self._steps), step)
+        return self._first_step(guard, guard.admit(exchange))
+
+    def _first_step(self, guard: Guard, flow: Admission) -> Any:
+        index = len(self._steps)
+        try:
+            step = next(flow)
+        except StopIteration as stop:
+            return self._verdict(index, stop.value)
+        except TypeError:
+            if hasattr(flow, "send"):
+                raise
+            raise GuardProtocolError(f"{guard!r} admits with {flow!r}; allowed is a generator") from None
+        self._flows = {**self._flows, index: flow}
+        return self._checked(index, step)
 
     def _checked(self, index: int, step: Any) -> Any:
         """Return what a guard yielded, with the facts published that it knows before any reply."""
@@ -274,9 +285,8 @@ class Admissions:
         step = self._steps[index]
         if step.__class__ is Replies or step.__class__ is _Result:
             step = self._steps[index] = self._resume(index, step)
-        flow, self._flows[index] = self._flows[index], None
-        if flow is not None:
-            flow.close()
+        if index in self._flows:
+            self._flows[index].close()
         return step
 
     def _collect(self) -> Round:

@@ -10,11 +10,12 @@ import inspect
 from collections.abc import Callable, Hashable
 from typing import ClassVar
 
-from ..errors import GuardProtocolError
+from ..errors import GuardProtocolError, RedisUnavailable
 from .exchange import Exchange
 from .paths import PathPatterns
-from .script import OperationKind
-from .steps import PASS, Admission, Answer, Pass
+from .problem import unavailable
+from .script import OperationKind, Replies
+from .steps import PASS, Admission, Answer, Ask, Pass
 
 #: A function of the app that makes its own response for a refusal: `(exchange, answer) -> answer`. Not a coroutine.
 OnRefused = Callable[[Exchange, Answer], Answer]
@@ -44,6 +45,8 @@ class Guard:
     known_early: ClassVar[frozenset[str]] = frozenset()
     inside: ClassVar[frozenset[str]] = frozenset()
     unique: ClassVar[bool] = False
+    #: True for a `OneRoundGuard` that keeps its `admit`, so that `ask` and `decide` may be called instead.
+    one_round: ClassVar[bool] = False
 
     name: str = ""
     needs: frozenset[str] = frozenset()
@@ -81,3 +84,37 @@ class Guard:
     def exempted(self, exchange: Exchange) -> Pass:
         """What an exchange gets that this guard does not apply to."""
         return PASS
+
+
+class OneRoundGuard(Guard):
+    """A guard that asks Redis once at most: `ask` says what, `decide` what comes of it.
+
+    The same as an `admit` with one `yield`, for less: nothing of it is alive while the reply is awaited.
+    """
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        cls.one_round = cls.admit is OneRoundGuard.admit
+
+    def ask(self, exchange: Exchange) -> Ask | Pass | Answer:
+        """Return what to ask, or a verdict that needs no Redis."""
+        raise NotImplementedError
+
+    def decide(self, exchange: Exchange, replies: Replies) -> Pass | Answer:
+        """Return the verdict; `replies.ask` is what was asked."""
+        raise NotImplementedError
+
+    def without_redis(self, exchange: Exchange, ask: Ask, error: RedisUnavailable) -> Pass | Answer:
+        """Return the verdict where no reply came; 503 unless a guard knows better."""
+        return self.refuse(exchange, unavailable("A service that this request depends on is away."))
+
+    def admit(self, exchange: Exchange) -> Admission:
+        """Ask and decide, for drivers that take every guard alike."""
+        step = self.ask(exchange)
+        if not isinstance(step, Ask):
+            return step
+        try:
+            replies = yield step
+        except RedisUnavailable as error:
+            return self.without_redis(exchange, step, error)
+        return self.decide(exchange, replies)

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from ..errors import OperationFailed
 from .script import NOT_RUN, Batch, Place, Replies
+from .steps import Ask
 
 
 class Round(NamedTuple):
@@ -16,18 +17,19 @@ class Round(NamedTuple):
     batches: list[Batch]
 
 
-def read_replies(place: Place, part: Sequence[Any]) -> Replies | OperationFailed | None:
-    """Read one guard's part of a program's reply.
+def read_replies(ask: Ask, part: Sequence[Any]) -> Replies | OperationFailed | None:
+    """Read the part of a program's reply that answers `ask`.
 
     One operation that failed fails them all; None means that they were not run.
     """
+    place = ask.place
     statuses = place.statuses(part)
     if statuses == place.all_passed:
-        return Replies(place, part, True)
+        return Replies(ask, part, True)
     trouble = None
     for status in statuses if len(place.kinds) > 1 else (statuses,):
         if status.__class__ is bytes or status == NOT_RUN:
             trouble = status
     if trouble is None:
-        return Replies(place, part, False)
+        return Replies(ask, part, False)
     return None if trouble == NOT_RUN else OperationFailed(trouble.decode("utf-8", "replace"))

@@ -164,10 +164,12 @@ class Replies(Sequence[Reply]):
     `passed` is true if every operation passed and was committed.
     """
 
-    __slots__ = ("_place", "flat", "passed")
+    __slots__ = ("_place", "ask", "flat", "passed")
 
-    def __init__(self, place: Place, flat: Sequence[Any], passed: bool) -> None:
-        self._place = place
+    def __init__(self, ask: Any, flat: Sequence[Any], passed: bool) -> None:
+        #: The `Ask` that they answer.
+        self.ask = ask
+        self._place: Place = ask.place
         #: Status and values of every operation, end to end.
         self.flat = flat
         self.passed = passed

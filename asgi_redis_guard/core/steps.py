@@ -21,16 +21,23 @@ class Ask:
     """Have these Redis operations done; the replies come back in their order.
 
     `facts` are known already and may be used by the guards behind in the same round. `closed` says that a failure of
-    one of these operations refuses the request, so that nothing behind it takes effect.
+    one of these operations refuses the request, so that nothing behind it takes effect. `about` is whatever the guard
+    wants to find again in `replies.ask`.
     """
 
-    __slots__ = ("batch", "facts", "place")
+    __slots__ = ("about", "batch", "facts", "place")
 
     def __init__(
-        self, operations: Batch | Iterable[Operation], facts: Mapping[str, Any] | None = None, *, closed: bool = False
+        self,
+        operations: Batch | Iterable[Operation],
+        facts: Mapping[str, Any] | None = None,
+        *,
+        closed: bool = False,
+        about: Any = None,
     ) -> None:
         self.batch = operations if isinstance(operations, Batch) else Batch(operations)
         self.facts = facts
+        self.about = about
         self.place = place_of(closed, self.batch.kinds)
 
     def __repr__(self) -> str:

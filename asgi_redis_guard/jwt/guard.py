@@ -11,13 +11,13 @@ from functools import lru_cache
 from typing import Literal
 
 from ..core.exchange import Exchange
-from ..core.guard import Guard, OnRefused, refusal_faults
+from ..core.guard import OneRoundGuard, OnRefused, refusal_faults
 from ..core.keys import Keys
 from ..core.origin import is_cross_origin
 from ..core.paths import PathPatterns
 from ..core.problem import unavailable
-from ..core.script import Operation, OperationKind
-from ..core.steps import Admission, Answer, Ask, Pass, RequestEdits
+from ..core.script import Operation, OperationKind, Replies
+from ..core.steps import Answer, Ask, Pass
 from ..errors import ConfigurationError, RedisUnavailable
 from .credentials import BadCredentials, TokenSources
 from .keys import KeyLike, KeySet
@@ -29,7 +29,7 @@ TOKEN = OperationKind.load(__package__, "token.lua")
 USER = OperationKind.load(__package__, "user.lua")
 
 
-class JWTAuth(Guard):
+class JWTAuth(OneRoundGuard):
     """Authenticate by JSON Web Tokens (RFC 7519) and refuse revoked ones.
 
     `key`: a secret, PEM text, a JWK, a JWK set, several of them, or a mapping of `kid` to key. `algorithms`: what is
@@ -104,36 +104,43 @@ class JWTAuth(Guard):
         self._optional = optional
         self._revocation = revocation
         self._several_issuers = len(issuers) > 1
-        self._grant = lru_cache(maxsize=cache_size)(self._make_grant)
+        self._remembered = lru_cache(maxsize=cache_size)(self._make_ask)
         self._without_jti = without_jti
         self._closed = on_outage == "closed"
         self.on_refused = on_refused
         self._challenges = Challenges(realm)
 
-    def admit(self, exchange: Exchange) -> Admission:
+    def ask(self, exchange: Exchange) -> Ask | Pass | Answer:
         """Verify locally, then ask the blacklist; what fails locally costs no round trip."""
-        grant = self._authenticate(exchange)
-        if not isinstance(grant, Grant):
-            return self.exempted(exchange) if grant is None else self.refuse(exchange, grant)
-        if self._revocation:
-            try:
-                replies = yield grant.ask
-            except RedisUnavailable:
-                if self._closed:
-                    return self.refuse(exchange, unavailable("Whether the access token is revoked cannot be told now."))
-            else:
-                if not replies.passed:
-                    return self.refuse(exchange, self._challenges.invalid("The access token was revoked"))
-        if exchange.is_websocket:
-            return grant.without(self._sources.subprotocols(exchange))
-        return grant.verdict
+        found = self._authenticate(exchange)
+        if not isinstance(found, Ask):
+            return self.exempted(exchange) if found is None else self.refuse(exchange, found)
+        return found if self._revocation else self._grant(exchange, found)
+
+    def decide(self, exchange: Exchange, replies: Replies) -> Pass | Answer:
+        """Let pass what is not revoked."""
+        if not replies.passed:
+            return self.refuse(exchange, self._challenges.invalid("The access token was revoked"))
+        return self._grant(exchange, replies.ask)
+
+    def without_redis(self, exchange: Exchange, ask: Ask, error: RedisUnavailable) -> Pass | Answer:
+        """Follow `on_outage`."""
+        if self._closed:
+            return self.refuse(exchange, unavailable("Whether the access token is revoked cannot be told now."))
+        return self._grant(exchange, ask)
+
+    def _grant(self, exchange: Exchange, ask: Ask) -> Pass:
+        """Return what a token that is not revoked comes to; a WebSocket's may have to be hidden from the app."""
+        granted: Pass = ask.about
+        edits = self._sources.subprotocols(exchange) if exchange.is_websocket else None
+        return granted if edits is None else Pass(granted.facts, scope=granted.scope, edits=edits)
 
     def exempted(self, exchange: Exchange) -> Pass:
         """Let it pass as nobody, so that `request.user` is there; what another middleware has established stays."""
         return Pass(scope={name: make() for name, make in ANONYMOUS.items() if name not in exchange.scope})
 
-    def _authenticate(self, exchange: Exchange) -> Grant | Answer | None:
-        """Find and verify the token without Redis; None if there is none and none is needed."""
+    def _authenticate(self, exchange: Exchange) -> Ask | Answer | None:
+        """Find and verify the token; return what to ask about it, or None if there is none and none is needed."""
         try:
             credential = self._sources.find(exchange)
         except BadCredentials as error:
@@ -151,34 +158,20 @@ class JWTAuth(Guard):
             return self._challenges.invalid(str(error))
         if self._scopes and not set(self._scopes).issubset(token.scopes):
             return self._challenges.insufficient(self._scopes)
-        return self._grant(exchange.keys, token)
+        return self._remembered(exchange.keys, token)
 
-    def _make_grant(self, keys: Keys, token: VerifiedToken) -> Grant:
-        """Make what all requests with `token` share; it goes by its `jti` or hash, and issuer if there are several."""
+    def _make_ask(self, keys: Keys, token: VerifiedToken) -> Ask:
+        """Make what all requests with `token` share: what is asked of the blacklist, and about it what is granted.
+
+        A token goes by its `jti`, else by the hash of what was signed, and by its issuer too if there are several.
+        """
         name = token.token_id if token.token_id is not None else token.signed
-        revocation_id = (token.issuer if self._several_issuers else "", name)
-        return Grant(VerifiedUser(token, revocation_id), keys, self._closed)
+        user = VerifiedUser(token, (token.issuer if self._several_issuers else "", name))
+        facts = {"user": user, "auth": credentials_of(user.scopes)}
+        return Ask(_questions(user, keys), facts, closed=self._closed, about=Pass(facts, scope=facts))
 
     def __repr__(self) -> str:
         return f"<JWTAuth {self.name}: {', '.join(self.verifier.keys.algorithms)}>"
-
-
-class Grant:
-    """What a verified token comes to in a request: what to ask of the blacklist, and what it establishes.
-
-    Nothing of it depends on the request, so it is made once for as long as the token is remembered.
-    """
-
-    __slots__ = ("_facts", "ask", "verdict")
-
-    def __init__(self, user: VerifiedUser, keys: Keys, closed: bool) -> None:
-        self._facts = {"user": user, "auth": credentials_of(user.scopes)}
-        self.ask = Ask(_questions(user, keys), self._facts, closed=closed)
-        self.verdict = Pass(self._facts, scope=self._facts)
-
-    def without(self, edits: RequestEdits | None) -> Pass:
-        """Return the verdict where the token may have to be taken out of the request."""
-        return self.verdict if edits is None else Pass(self._facts, scope=self._facts, edits=edits)
 
 
 def _questions(user: VerifiedUser, keys: Keys) -> tuple[Operation, ...]:

@@ -71,9 +71,10 @@ class RoundTrips:
         except RedisUnavailable as error:
             return [error] * len(asks)
         results, at = [], 0
-        for place in shape:
-            results.append(read_replies(place, raw[at : at + place.width]))
-            at += place.width
+        for ask in asks:
+            end = at + ask.place.width
+            results.append(read_replies(ask, raw[at:end]))
+            at = end
         return results
 
     async def converse(self, flows: Sequence[Asking]) -> list[tuple[Asking, Any]]:

@@ -9,13 +9,13 @@ from typing import Literal
 from ..core.asgi import Headers
 from ..core.client_ip import TrustedProxies
 from ..core.exchange import Exchange
-from ..core.guard import Guard, OnRefused, refusal_faults
+from ..core.guard import OneRoundGuard, OnRefused, refusal_faults
 from ..core.keys import Keys, digest, is_short
 from ..core.paths import PathPatterns
 from ..core.problem import problem, unavailable
 from ..core.responder import Head, Responder
 from ..core.script import Replies
-from ..core.steps import PASS, Admission, Answer, Ask, Pass
+from ..core.steps import PASS, Answer, Ask, Pass
 from ..errors import ConfigurationError, RedisUnavailable
 from .headers import limit_headers, merge, passed_headers, policy_member, state_template
 from .identity import Identity, KeyPart
@@ -26,7 +26,7 @@ from .policy import KINDS, Algorithm, LimitState, make_limits, read_states
 _QUOTA_EXCEEDED = "https://iana.org/assignments/http-problem-types#quota-exceeded"
 
 
-class RateLimit(Guard):
+class RateLimit(OneRoundGuard):
     """Refuse requests beyond `limits`, such as `"100/minute", "1000/hour"`, with 429.
 
     All limits of a stack are decided together: a request that any of them refuses is counted by none. `key` says whose
@@ -75,14 +75,14 @@ class RateLimit(Guard):
         self._unidentified = unidentified
         self._on_outage = on_outage
         self._closed = on_outage == "closed"
-        self._ask = lru_cache(maxsize=8192)(self._make_ask)
+        self._remembered = lru_cache(maxsize=8192)(self._make_ask)
         self.on_refused = on_refused
         self._local = LocalLimits(self.limits, max_keys=local_keys)
         self._legacy = legacy_headers
         self._policy = b", ".join(policy_member(limit) for limit in self.limits)
         self._template = state_template(self.limits)
 
-    def admit(self, exchange: Exchange) -> Admission:
+    def ask(self, exchange: Exchange) -> Ask | Pass | Answer:
         """Count the request against all limits, or refuse it."""
         pattern = None
         if self._selective and (pattern := self._matching(exchange)) is None:
@@ -90,24 +90,30 @@ class RateLimit(Guard):
         identity = self.identity.of(exchange, pattern)
         if identity is None:
             return PASS if self._unidentified == "allow" else self.refuse(exchange, _nobody())
-        try:
-            replies = (
-                yield self._ask(exchange.keys, identity)
-                if is_short(identity)
-                else self._make_ask(exchange.keys, identity)
-            )
-        except RedisUnavailable:
-            return self._without_redis(exchange, identity)
+        make = self._remembered if is_short(identity) else self._make_ask
+        return make(exchange.keys, identity)
+
+    def decide(self, exchange: Exchange, replies: Replies) -> Pass | Answer:
+        """Let pass what is within all limits."""
         if replies.passed:
             return Pass(responder=LimitResponder(self, replies))
-        return self._decide(exchange, read_states(self.limits, replies))
+        return self._judge(exchange, read_states(self.limits, replies))
+
+    def without_redis(self, exchange: Exchange, ask: Ask, error: RedisUnavailable) -> Pass | Answer:
+        """Follow `on_outage`."""
+        if self._on_outage == "open":
+            return PASS
+        if self._on_outage == "closed":
+            return self.refuse(exchange, unavailable("Requests cannot be counted now."))
+        return self._judge(exchange, self._local.decide(ask.about, exchange.now))
 
     def _matching(self, exchange: Exchange) -> str | None:
         return next((found for path in exchange.paths if (found := self._paths.match(path)) is not None), None)
 
     def _make_ask(self, keys: Keys, identity: tuple[str | bytes, ...]) -> Ask:
         hashed = digest(*identity)
-        return Ask((limit.operation(keys, hashed) for limit in self.limits), closed=self._closed)
+        operations = [limit.operation(keys, hashed) for limit in self.limits]
+        return Ask(operations, closed=self._closed, about=hashed)
 
     def headers(self, states: Replies | list[LimitState]) -> Headers:
         """Return the header fields for a response."""
@@ -117,14 +123,7 @@ class RateLimit(Guard):
             states = read_states(self.limits, states)
         return limit_headers(self._policy, states, legacy=self._legacy)
 
-    def _without_redis(self, exchange: Exchange, identity: tuple[str | bytes, ...]) -> Pass | Answer:
-        if self._on_outage == "open":
-            return PASS
-        if self._on_outage == "closed":
-            return self.refuse(exchange, unavailable("Requests cannot be counted now."))
-        return self._decide(exchange, self._local.decide(digest(*identity), exchange.now))
-
-    def _decide(self, exchange: Exchange, states: list[LimitState]) -> Pass | Answer:
+    def _judge(self, exchange: Exchange, states: list[LimitState]) -> Pass | Answer:
         violated = [state.limit.name for state in states if not state.allowed]
         if not violated:
             return Pass(responder=LimitResponder(self, states))

@@ -132,6 +132,6 @@ def test_one_failed_operation_fails_the_whole_ask_and_the_next_guard_gets_its_ow
 
 
 def test_an_ask_without_operations_is_answered_with_no_replies() -> None:
-    replies = read_replies(place_of(False, ()), [])
+    replies = read_replies(Ask([]), [])
     assert isinstance(replies, Sequence)
     assert list(replies) == []
