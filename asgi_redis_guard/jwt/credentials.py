@@ -31,7 +31,7 @@ class TokenSources:
 
     def find(self, exchange: Exchange) -> Credential | None:
         """Return the one credential, None if there is none; raises `BadCredentials` for two or a malformed one."""
-        fields = exchange.headers(b"authorization")
+        fields = [value for name, value in exchange.scope["headers"] if name == b"authorization"]
         if len(fields) == 1 and self.cookie is None and not exchange.is_websocket:
             return _from_field(fields[0])  # by far the commonest
         found = [credential for field in fields if (credential := _from_field(field)) is not None]
@@ -65,8 +65,9 @@ class TokenSources:
 
 def _from_field(field: bytes) -> Credential | None:
     """Read an Authorization field; a scheme with nothing behind it is no credential."""
-    scheme, _, token = field.strip().partition(b" ")
-    if scheme != b"Bearer" and scheme.lower() != b"bearer":
-        return None
-    token = token.lstrip()
+    if field[:7] == b"Bearer ":
+        token = field[7:].strip()
+    else:
+        scheme, _, rest = field.strip().partition(b" ")
+        token = rest.strip() if scheme.lower() == b"bearer" else b""
     return (token, False) if token else None

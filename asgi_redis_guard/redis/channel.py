@@ -63,8 +63,7 @@ class Channel(Keeper):
         if self._link is None:
             self._reconnect()
         elif not self._flushing:
-            self._flushing = True
-            loop.call_soon(self._flush)
+            self._schedule_flush()
         if self._sweeper is None:
             self._sweeper = loop.call_later(self._timeout / 8, self._sweep)
         return future
