@@ -3,7 +3,8 @@
 JWT (HS256), blacklist and two limits a user under uvicorn and `wrk -t1 -c64`, against the bare FastAPI app and against
 peers that do the same work for a request (`apps/`). Before anything is measured, every guarded app has to show that it
 refuses a forged token, a revoked token and a user over a limit. `--cold` sends a different token with every request, so
-that no cache of verified tokens helps anybody; `--only` measures some of the apps.
+that no cache of verified tokens helps anybody; `--freeze` keeps the collector of every app off what was loaded at its
+start; `--only` measures some of the apps.
 """
 
 import json
@@ -78,7 +79,8 @@ def measure(names: Sequence[str], server: Valkey, redis_url: str, options: objec
     with ExitStack() as running:
         script = running.enter_context(wrk_script(tokens))
         prefix: tuple[str, ...] = ()
-        apps = [running.enter_context(uvicorn_app(name, redis_url=redis_url)) for name in names]
+        freeze = "1" if options.freeze else "0"
+        apps = [running.enter_context(uvicorn_app(name, redis_url=redis_url, BENCH_FREEZE=freeze)) for name in names]
         if options.pin and len(CPUS) > 1:  # the app alone on one CPU, wrk and the Redis server on the others
             prefix = ("taskset", "-c", ",".join(map(str, CPUS[1:])))
             for pid, cpus in ((server.pid, CPUS[1:]), *((app.pid, CPUS[:1]) for app in apps)):
@@ -91,6 +93,7 @@ def main() -> None:
     """Prove, measure, report."""
     parser = arguments(__doc__, rounds=11, seconds=1)
     parser.add_argument("--cold", action="store_true", help="a different token with every request")
+    parser.add_argument("--freeze", action="store_true", help="every app calls gc.freeze() when it has been loaded")
     parser.add_argument("--unix", action="store_true", help="reach Redis over a unix socket instead of TCP")
     parser.add_argument("--pin", action="store_true", help="pin the apps to one CPU, wrk and Redis to the others")
     parser.add_argument("--connections", type=int, default=64)
@@ -105,7 +108,8 @@ def main() -> None:
             prove(name, redis_url)
         kind = f"{COLD_TOKENS:,} tokens, one after another" if options.cold else f"{USERS} tokens of {USERS} users"
         transport = "a unix socket" if options.unix else "TCP"
-        print(f"{options.connections} connections, {kind}, Redis over {transport}; all refusals were shown first\n")
+        frozen = ", gc.freeze() everywhere" if options.freeze else ""
+        print(f"{options.connections} connections, {kind}, Redis over {transport}{frozen}; all refusals were shown first\n")
         verdicts = report(measure(names, server, redis_url, options))
     finish(verdicts)
 
