@@ -2,7 +2,7 @@
 
 from .core.client_ip import TrustedProxies
 from .core.exchange import Exchange
-from .core.guard import Guard, OnRefused
+from .core.guard import Guard, OneRoundGuard, OnRefused
 from .core.paths import PathPatterns
 from .core.problem import problem, unavailable
 from .core.responder import Close, Control, Head, Outcome, Responder
@@ -63,6 +63,7 @@ __all__ = [
     "Malformed",
     "Message",
     "OnRefused",
+    "OneRoundGuard",
     "Operation",
     "OperationFailed",
     "OperationKind",

@@ -14,16 +14,18 @@ from starlette.routing import Route
 
 from asgi_redis_guard import (
     PASS,
-    Admission,
+    Answer,
     Ask,
     Exchange,
-    Guard,
     GuardMiddleware,
+    OneRoundGuard,
     Operation,
     OperationKind,
+    Pass,
     RateLimit,
     RedisManager,
     RedisUnavailable,
+    Replies,
     problem,
 )
 
@@ -42,23 +44,28 @@ end
 """)
 
 
-class Maintenance(Guard):
+class Maintenance(OneRoundGuard):
     """Answer 503 while the switch is set. A request that it stops is counted by no limit behind it."""
 
     kind = name = "maintenance"
     operations = (SWITCH,)
 
-    def admit(self, exchange: Exchange) -> Admission:
-        """Read the switch; without Redis it counts as off."""
-        try:
-            (reply,) = yield Ask([Operation(SWITCH, (f"{exchange.keys.prefix}maintenance".encode(),))])
-        except RedisUnavailable:
-            return PASS
+    def ask(self, exchange: Exchange) -> Ask:
+        """Read the switch."""
+        return Ask([Operation(SWITCH, (f"{exchange.keys.prefix}maintenance".encode(),))])
+
+    def decide(self, exchange: Exchange, replies: Replies) -> Pass | Answer:
+        """Refuse while it is set."""
+        (reply,) = replies
         if reply.passed:
             return PASS
         words, left = reply.values
         seconds = max(1, left // 1000)
         return problem(503, "maintenance", words.decode(errors="replace"), headers=[(b"retry-after", b"%d" % seconds)])
+
+    def without_redis(self, exchange: Exchange, ask: Ask, error: RedisUnavailable) -> Pass:
+        """Without Redis the switch counts as off."""
+        return PASS
 
 
 async def home(request: Request) -> PlainTextResponse:

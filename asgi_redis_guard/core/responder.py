@@ -32,6 +32,9 @@ class Head:
         self.editor = -1
         self.replaced_by = -1
 
+    def __repr__(self) -> str:
+        return f"<Head {self.status}>"
+
     def replace(self, answer: Answer) -> None:
         """Send `answer` instead of what comes from inside; responders further out see the new head."""
         self.status, self.headers, self.replaced = answer.status, list(answer.headers), answer.body

@@ -99,6 +99,9 @@ class Answer:
         self.reason = reason
         self.background = background
 
+    def __repr__(self) -> str:
+        return f"<Answer {self.status} {self.reason}>"
+
 
 @dataclass(frozen=True, slots=True)
 class RequestEdits:
@@ -126,6 +129,9 @@ class Pass:
         self.scope = scope
         self.edits = edits
         self.responder = responder
+
+    def __repr__(self) -> str:
+        return f"<Pass with {', '.join(self.facts or ()) or 'nothing'}>"
 
 
 #: What a guard decides.

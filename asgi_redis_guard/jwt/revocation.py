@@ -63,16 +63,18 @@ class RevocationStats(TypedDict):
 class RevocationList:
     """Revoke tokens before they expire.
 
-    `max_lifetime` and the prefix must be what `JWTAuth` and its manager have. Marks are kept for a token's remaining
+    `redis` is a manager, a URL, or None for the shared manager of the environment's settings. `max_lifetime` and the prefix must be what `JWTAuth` and its manager have. Marks are kept for a token's remaining
     life and `MAX_LEEWAY` seconds more: a token past its end by less than those gets one too, for some verifier may be
     that lenient. `by_issuer` is for a `JWTAuth` that accepts several issuers: every call then names the issuer, and
     none does otherwise (`ValueError`), for a mark under the wrong name would never be found.
     All methods raise `RedisUnavailable`; a revocation counts once its call has returned.
     """
 
-    def __init__(self, redis: RedisManager, *, max_lifetime: float = MAX_LIFETIME, by_issuer: bool = False) -> None:
+    def __init__(
+        self, redis: RedisManager | str | None = None, *, max_lifetime: float = MAX_LIFETIME, by_issuer: bool = False
+    ) -> None:
         ConfigurationError.raise_for(lifetime_faults(max_lifetime))
-        self._redis = redis
+        self._redis = RedisManager.of(redis)
         self._longest = round(max_lifetime * 1000)
         self._by_issuer = by_issuer
 

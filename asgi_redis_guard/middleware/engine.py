@@ -87,8 +87,7 @@ class GuardMiddleware:
     def manager(self) -> RedisManager:
         """The manager in use; found when it is first needed."""
         if self._manager is None:
-            settings = Settings(url=self._redis) if isinstance(self._redis, str) else None
-            self._manager = RedisManager.shared(settings)
+            self._manager = RedisManager.of(self._redis)
         return self._manager
 
     def _start(self) -> RoundTrips:

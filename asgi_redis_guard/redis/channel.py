@@ -1,11 +1,12 @@
 """The multiplexed connection to one Redis node: every caller of one event loop shares it.
 
 It owns the commands: whose each reply is, and how long a caller waits; `keeper.py` owns the link under it. User tasks
-never touch the socket, so that cancelling one disturbs nobody.
+never await the socket, so that cancelling one disturbs nobody.
 
-Commands issued in one turn of the loop leave in one write. A handler that blocks the loop is not a dead server: that
-time does not count, and a deadline that expires gives the loop one more pass to read what has arrived. A link is
-dropped after `timeout` seconds without a byte and a PING unanswered for as long.
+Commands issued in one turn of the loop leave in one write; while callers come one at a time, a command leaves at once,
+which saves the loop a pass. A handler that blocks the loop is not a dead server: that time does not count, and a
+deadline that expires gives the loop one more pass to read what has arrived. A link is dropped after `timeout` seconds
+without a byte and a PING unanswered for as long.
 """
 
 from __future__ import annotations
@@ -63,7 +64,10 @@ class Channel(Keeper):
         if self._link is None:
             self._reconnect()
         elif not self._flushing:
-            self._schedule_flush()
+            if self._lone and not self._pipeline.inflight:
+                self._flush()
+            else:
+                self._schedule_flush()
         if self._sweeper is None:
             self._sweeper = loop.call_later(self._timeout / 8, self._sweep)
         return future

@@ -53,6 +53,7 @@ class Keeper:
         self._link: Link | None = None
         self._reconnecting: asyncio.Task[None] | None = None
         self._flushing = False
+        self._lone = False  # the last write was of one command: callers come one at a time
         self._sweeper: asyncio.TimerHandle | None = None  # the subclass's: runs while anything waits
         self._ping: Slot | None = None
         self._watchdog = Watchdog(
@@ -143,6 +144,7 @@ class Keeper:
             self._pipeline.hold()
         elif self._pipeline.waiting:
             chunks = self._pipeline.take(self._loop.time())
+            self._lone = len(chunks) == 1
             if chunks:
                 link.write(chunks[0] if len(chunks) == 1 else b"".join(chunks))
                 self._watchdog.wake()

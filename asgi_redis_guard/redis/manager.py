@@ -68,6 +68,13 @@ class RedisManager:
         """Return the manager that everyone with these settings shares; without settings, those of the environment."""
         return registry.shared(cls, settings or Settings())
 
+    @classmethod
+    def of(cls, redis: RedisManager | str | None) -> RedisManager:
+        """Return what an option `redis=` stands for: a manager, the shared one of a URL, or that of the environment."""
+        if isinstance(redis, RedisManager):
+            return redis
+        return cls.shared(None if redis is None else Settings(url=redis))
+
     @property
     def links(self) -> Links:
         """The connections of the running loop."""
