@@ -2,8 +2,8 @@
 
 From `INFO commandstats` over 20,000 requests, in turns: `by_hand` (EXISTS and two scripts of `limits`) and `ours` send
 them through the ASGI apps in this process, which leave the server idle most of the time, with its caches gone cold in
-between; `busy` sends the rounds of `ours` alone, 500 at a time, so that the server is what limits: what a request takes of
-its capacity, and the budget's figure. Commands inside of a script are part of the script's own time. What a
+between; `busy` sends the rounds of `ours` alone, 500 at a time, so that the server is what limits: what a request takes
+of its capacity, and the budget's figure. Commands inside of a script are part of the script's own time. What a
 server spends on reading, parsing and replying is not in `commandstats`; the number of commands tells of it.
 """
 

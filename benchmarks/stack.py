@@ -109,9 +109,7 @@ def main() -> None:
         kind = f"{COLD_TOKENS:,} tokens, one after another" if options.cold else f"{USERS} tokens of {USERS} users"
         transport = "a unix socket" if options.unix else "TCP"
         frozen = ", gc.freeze() everywhere" if options.freeze else ""
-        print(
-            f"{options.connections} connections, {kind}, Redis over {transport}{frozen}; all refusals were shown first\n"
-        )
+        print(f"{options.connections} connections, {kind}, Redis over {transport}{frozen}; refusals were shown first\n")
         verdicts = report(measure(names, server, redis_url, options))
     finish(verdicts)
 

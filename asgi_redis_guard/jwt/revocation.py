@@ -63,9 +63,10 @@ class RevocationStats(TypedDict):
 class RevocationList:
     """Revoke tokens before they expire.
 
-    `redis` is a manager, a URL, or None for the shared manager of the environment's settings. `max_lifetime` and the prefix must be what `JWTAuth` and its manager have. Marks are kept for a token's remaining
-    life and `MAX_LEEWAY` seconds more: a token past its end by less than those gets one too, for some verifier may be
-    that lenient. `by_issuer` is for a `JWTAuth` that accepts several issuers: every call then names the issuer, and
+    `redis` is a manager, a URL, or None for the shared manager of the environment's settings. `max_lifetime` and the
+    prefix must be what `JWTAuth` and its manager have. Marks are kept for a token's remaining life and `MAX_LEEWAY`
+    seconds more: a token past its end by less than those gets one too, for some verifier may be that lenient.
+    `by_issuer` is for a `JWTAuth` that accepts several issuers: every call then names the issuer, and
     none does otherwise (`ValueError`), for a mark under the wrong name would never be found.
     All methods raise `RedisUnavailable`; a revocation counts once its call has returned.
     """

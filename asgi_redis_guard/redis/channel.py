@@ -109,6 +109,7 @@ class Channel(Keeper):
             slot.fail(RedisUnavailable(str(error)))
             self._breaker.failed(str(error))
             if code == "READONLY":  # a replica now: the name may lead to the new primary
+                self._lone = False  # what comes before the link is dropped waits for the next one
                 self._loop.call_soon(self.drop, "the server became a replica")
             return False
         if code == "NOSCRIPT" and self._pipeline.missing_script(slot):

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from asgi_redis_guard import RedisManager
-from asgi_redis_guard.core.script import Operation
+from asgi_redis_guard.core.script import Operation, place_of
 from asgi_redis_guard.redis.program import Program
 
 _LAYER = """\
@@ -60,7 +60,7 @@ class Clockwork:
 
     async def at(self, now: int, *guards: Sequence[Operation]) -> list[list[Said]]:
         """Run one round, each guard with its operations; return what was said of each."""
-        shape = tuple((place, False, tuple(kind for kind, _, _ in asked)) for place, asked in enumerate(guards))
+        shape = tuple(place_of(False, tuple(kind for kind, _, _ in asked)) for asked in guards)
         source = in_given_time(Program(shape).source)
         flat = [operation for asked in guards for operation in asked]
         keys = [key for _, keys, _ in flat for key in keys]
