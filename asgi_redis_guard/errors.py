@@ -3,8 +3,9 @@
 GuardError
  ├─ ConfigurationError         options that cannot work, all of them at once
  ├─ GuardProtocolError         a guard broke the protocol of `core.guard`: a bug in that guard
- ├─ BodyTooLarge             thrown into a guard that asked for the body
- ├─ WaitTimeout              thrown into a guard that waited
+ ├─ SessionDataError           a session holds what cannot be kept: a type, a size
+ ├─ BodyTooLarge               thrown into a guard that asked for the body
+ ├─ WaitTimeout                thrown into a guard that waited
  ├─ ResponseAborted            a response ends in the middle on purpose; the server closes the connection
  └─ RedisUnavailable           no answer from Redis that can be relied on
      ├─ RedisTimeout           none within the deadline
@@ -23,6 +24,10 @@ class GuardError(Exception):
 
 class GuardProtocolError(GuardError):
     """A guard or responder did what the protocol does not allow."""
+
+
+class SessionDataError(GuardError):
+    """What the app has put into a session cannot be kept; the text names the key and what is allowed."""
 
 
 class BodyTooLarge(GuardError):

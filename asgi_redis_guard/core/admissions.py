@@ -128,7 +128,9 @@ class Admissions:
                 return verdict if verdict.__class__ is Pass else self._verdict(index, verdict)
             return self._checked(index, self._flow(index).send(given))
         except StopIteration as stop:
-            del self._flows[index]  # type: ignore[attr-defined]
+            if index not in self._flows:
+                raise  # not the end of a generator
+            self._flows = {other: flow for other, flow in self._flows.items() if other != index}
             return self._verdict(index, stop.value)
         except RedisUnavailable:
             return unavailable("a service this request depends on is away")
@@ -179,6 +181,7 @@ class Admissions:
         for index in range(self._cursor, len(steps)):
             step = steps[index]
             if step.__class__ is Replies or step.__class__ is _Result:
+                steps[index] = None  # given once, whatever the guard makes of it
                 step = steps[index] = self._resume(index, step)
             if step.__class__ is not Pass:
                 return step if step.__class__ is Answer else None
@@ -190,7 +193,7 @@ class Admissions:
         """Start guards as far as they can start now; the one at the cursor always can."""
         steps, exchange = self._steps, self.exchange
         if steps and steps[-1].__class__ is not Ask and steps[-1].__class__ is not Pass:
-            return
+            return  # nor behind one that has its reply and is still to be heard: it may refuse
         for guard in self._guards[len(steps) :]:
             if guard.needs and len(steps) > self._cursor and self._is_to_come(guard.needs):
                 return
@@ -284,6 +287,7 @@ class Admissions:
         """Give a guard the reply that it has and return its last step; it goes no further."""
         step = self._steps[index]
         if step.__class__ is Replies or step.__class__ is _Result:
+            self._steps[index] = None
             step = self._steps[index] = self._resume(index, step)
         if index in self._flows:
             self._flows[index].close()

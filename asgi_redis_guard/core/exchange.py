@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 from urllib.parse import parse_qsl
@@ -22,9 +22,16 @@ class Exchange:
     established; those that the app needs are copied into its scope.
     """
 
-    __slots__ = ("_client", "_path", "facts", "is_websocket", "keys", "method", "now", "random", "scope")
+    __slots__ = ("_client", "_path", "facts", "is_websocket", "keys", "method", "now", "perform", "random", "scope")
 
-    def __init__(self, scope: Scope, now: float, random: Callable[[int], bytes], keys: Keys) -> None:
+    def __init__(
+        self,
+        scope: Scope,
+        now: float,
+        random: Callable[[int], bytes],
+        keys: Keys,
+        perform: Callable[[Sequence[Any]], Awaitable[list[Any]]] | None = None,
+    ) -> None:
         self.scope = scope
         #: True for a WebSocket handshake, whose method is GET.
         self.is_websocket: bool = scope["type"] == "websocket"
@@ -32,6 +39,8 @@ class Exchange:
         self.now = now
         self.random = random
         self.keys = keys
+        #: Carries out asks while the app runs; not for guards, but for objects that they give to the app.
+        self.perform = perform
         #: Never changed in place: a guard's own mapping serves as long as it is the only one.
         self.facts: Mapping[str, Any] = NO_FACTS
         self._path: str | None = None

@@ -97,7 +97,7 @@ class OneRoundGuard(Guard):
         cls.one_round = cls.admit is OneRoundGuard.admit
 
     def ask(self, exchange: Exchange) -> Ask | Pass | Answer:
-        """Return what to ask, or a verdict that needs no Redis."""
+        """Return what to ask, or a verdict that needs no Redis. Must not raise: that is a 500."""
         raise NotImplementedError
 
     def decide(self, exchange: Exchange, replies: Replies) -> Pass | Answer:

@@ -6,6 +6,8 @@
     <p>revoked                 hash     the longest life of a token      how many are revoked, by hour of expiry
     <p>l:<limit>:{<digest>}    string   until the quota is whole again   one limit for one identity (gcra, fixed)
     <p>l:<limit>:{<digest>}    zset     the window                       one limit for one identity (log)
+    <p>s:{<tag>}<handle>       hash     idle or absolute, the earlier    a session, by the hash of its id
+    <p>i:{<tag>}<digest>       zset     that of the last of them         a user's sessions: handles by when they end
 
 `<p>` is the prefix, `guard:` by default. A digest is 120 bits of BLAKE2b over length-prefixed parts, so that two
 different inputs never share a key and neither secrets nor personal data stand in one. Keys that one operation touches
@@ -45,7 +47,7 @@ _remembered = lru_cache(maxsize=8192)(_digest)
 class Keys:
     """The keys below one prefix."""
 
-    __slots__ = ("_limit", "_token", "_user", "prefix", "revoked")
+    __slots__ = ("_index", "_limit", "_session", "_token", "_user", "prefix", "revoked")
 
     def __init__(self, prefix: str = "guard:") -> None:
         self.prefix = prefix
@@ -53,6 +55,8 @@ class Keys:
         self._token = head + b"t:"
         self._user = head + b"u:"
         self._limit = head + b"l:"
+        self._session = head + b"s:"
+        self._index = head + b"i:"
         self.revoked = head + b"revoked"
 
     def token(self, issuer: str, token_id: str | bytes) -> bytes:
@@ -66,3 +70,11 @@ class Keys:
     def limit(self, name: bytes, identity: bytes) -> bytes:
         """The state of limit `name` for an identity, given as a digest."""
         return b"%b%b:{%b}" % (self._limit, name, identity)
+
+    def session(self, tag: bytes, handle: bytes) -> bytes:
+        """One session; `tag` is of its user, so that a user's keys are together, or random for nobody's."""
+        return b"%b{%b}%b" % (self._session, tag, handle)
+
+    def sessions(self, tag: bytes, user: bytes) -> bytes:
+        """The index of one user's sessions; the user is given as a digest."""
+        return b"%b{%b}%b" % (self._index, tag, user)

@@ -10,7 +10,7 @@ from collections.abc import Generator
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Protocol
 
-from .asgi import Headers, Message
+from .asgi import Headers, Message, Scope
 from .steps import Answer, Ask, Asking, Wait
 
 
@@ -21,12 +21,14 @@ class Head:
     else None.
     """
 
-    __slots__ = ("content", "editor", "headers", "replaced", "replaced_by", "status")
+    __slots__ = ("content", "editor", "headers", "replaced", "replaced_by", "scope", "status")
 
-    def __init__(self, status: int, headers: Headers, content: bytes | None = None) -> None:
+    def __init__(self, status: int, headers: Headers, content: bytes | None = None, scope: Scope | None = None) -> None:
         self.status = status
         self.headers = headers
         self.content = content
+        #: The scope that the app got; it may have put something of its own there.
+        self.scope = scope
         self.replaced: bytes | None = None
         #: Places of the responder at work and of the one that replaced the response last; the engine's business.
         self.editor = -1
@@ -92,6 +94,8 @@ class Responder:
 
     def start(self, head: Head) -> Asking | None:
         """Edit the head before it is sent; a generator may ask Redis first, all responders in one round trip.
+
+        A generator may ask again, where somebody else was faster; that is a round trip of its own.
 
         It may be called more than once for one response, each time on a fresh head (another responder failed, asked
         Redis, or replaced the response), so it must have no effect but on the head. Operations that responders ask for

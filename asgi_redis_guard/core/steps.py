@@ -22,7 +22,7 @@ class Ask:
 
     `facts` are known already and may be used by the guards behind in the same round. `closed` says that a failure of
     one of these operations refuses the request, so that nothing behind it takes effect. `about` is whatever the guard
-    wants to find again in `replies.ask`.
+    wants to find again in `replies.ask`. Many requests may share one: never change one that you did not make.
     """
 
     __slots__ = ("about", "batch", "facts", "place")
@@ -113,7 +113,10 @@ class RequestEdits:
 
 
 class Pass:
-    """Let the request go on. `facts` are for the guards behind; those in `scope` go into the app's scope as well."""
+    """Let the request go on. `facts` are for the guards behind; those in `scope` go into the app's scope as well.
+
+    A guard may give the same one to many requests: never change one that you did not make, return another.
+    """
 
     __slots__ = ("edits", "facts", "responder", "scope")
 

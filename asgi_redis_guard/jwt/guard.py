@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Literal
 
 from ..core.exchange import Exchange
@@ -118,7 +119,7 @@ class JWTAuth(OneRoundGuard):
         return found if self._revocation else self._grant(exchange, found)
 
     def decide(self, exchange: Exchange, replies: Replies) -> Pass | Answer:
-        """Let pass what is not revoked."""
+        """Let pass what is not revoked. Called where the blacklist has answered; own checks belong into `admit`."""
         if not replies.passed:
             return self.refuse(exchange, self._challenges.invalid("The access token was revoked"))
         return self._grant(exchange, replies.ask)
@@ -137,7 +138,8 @@ class JWTAuth(OneRoundGuard):
 
     def exempted(self, exchange: Exchange) -> Pass:
         """Let it pass as nobody, so that `request.user` is there; what another middleware has established stays."""
-        return Pass(scope={name: make() for name, make in ANONYMOUS.items() if name not in exchange.scope})
+        nobody = {name: make() for name, make in ANONYMOUS.items() if name not in exchange.scope}
+        return Pass(nobody, scope=nobody)
 
     def _authenticate(self, exchange: Exchange) -> Ask | Answer | None:
         """Find and verify the token; return what to ask about it, or None if there is none and none is needed."""
@@ -167,8 +169,9 @@ class JWTAuth(OneRoundGuard):
         """
         name = token.token_id if token.token_id is not None else token.signed
         user = VerifiedUser(token, (token.issuer if self._several_issuers else "", name))
-        facts = {"user": user, "auth": credentials_of(user.scopes)}
-        return Ask(_questions(user, keys), facts, closed=self._closed, about=Pass(facts, scope=facts))
+        found = {"user": user, "auth": credentials_of(user.scopes)}
+        facts = MappingProxyType(found)
+        return Ask(_questions(user, keys), facts, closed=self._closed, about=Pass(facts, scope=found))
 
     def __repr__(self) -> str:
         return f"<JWTAuth {self.name}: {', '.join(self.verifier.keys.algorithms)}>"

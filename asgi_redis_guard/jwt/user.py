@@ -40,6 +40,12 @@ class VerifiedUser(BaseUser):
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"{name}: a VerifiedUser is immutable; request.state is for what one request needs")
 
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"{name}: a VerifiedUser is immutable")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.token, self.revocation_id)
+
     @property
     def display_name(self) -> str:
         """The `name` claim, else the subject."""
@@ -64,8 +70,16 @@ class VerifiedUser(BaseUser):
 class TokenCredentials(AuthCredentials):
     """The scopes of a token, as Starlette's `@requires` reads them; immutable, so that requests may share one."""
 
+    _granted: tuple[str, ...]
+
     def __init__(self, scopes: tuple[str, ...]) -> None:
-        self._granted = scopes
+        object.__setattr__(self, "_granted", scopes)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"{name}: the credentials are shared by requests, and immutable")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self._granted,)
 
     @property
     def scopes(self) -> list[str]:  # type: ignore[override]

@@ -6,6 +6,7 @@ the rest of the verification is remembered.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -140,7 +141,8 @@ class Verifier:
         if self._cache_size <= 0:
             return
         if len(cache) >= self._cache_size:
-            del cache[next(iter(cache))]
+            with contextlib.suppress(KeyError, RuntimeError, StopIteration):  # another thread's loop was at it as well
+                del cache[next(iter(cache))]
         cache[known] = verified
 
     def _verify(self, token: bytes) -> VerifiedToken:

@@ -17,7 +17,7 @@ from ..core.steps import Answer, Asking
 from ..errors import RedisUnavailable, ResponseAborted
 from .ending import end_all
 from .hooks import hooks_of
-from .trips import RoundTrips, finish
+from .trips import RoundTrips
 
 logger = logging.getLogger("asgi_redis_guard.middleware")
 
@@ -93,7 +93,7 @@ class Delivery:
     # The head.
 
     async def _start(self, message: Message, content: bytes | None) -> None:
-        head = Head(message.get("status", 101), list(message.get("headers") or ()), content)
+        head = Head(message.get("status", 101), list(message.get("headers") or ()), content, self._scope)
         try:
             await self._edit(head)
         except Exception as error:
@@ -127,7 +127,7 @@ class Delivery:
             return
         for flow, result in await self._trips.converse(list(asking)):
             head.editor = place = asking[flow]
-            finish(flow, result)
+            await self._trips.finish(flow, result)
             if head.replaced_by == place:
                 self._edit_again(head, [outer for outer in self.hooks.start if outer < place], set(asking.values()))
 

@@ -10,7 +10,7 @@ from ..core.admissions import Admissions
 from ..core.responder import Outcome, Responder
 from ..core.steps import Asking
 from ..errors import RedisUnavailable
-from .trips import RoundTrips, finish
+from .trips import RoundTrips
 
 logger = logging.getLogger("asgi_redis_guard.middleware")
 
@@ -34,7 +34,7 @@ def end_all(responders: Sequence[Responder], outcome: Outcome, trips: RoundTrips
 async def _end_round(flows: list[Asking], trips: RoundTrips) -> None:
     for flow, result in await trips.converse(flows):
         try:
-            finish(flow, result)
+            await trips.finish(flow, result)
         except RedisUnavailable as error:  # the breaker has its own line in the log
             logger.debug("the end of a responder was not done: %s", error)
         except Exception:

@@ -98,7 +98,7 @@ class GuardMiddleware:
         if scope["type"] not in _GUARDED:
             return await self._pass_through(scope, receive, send)
         trips = self._trips or self._start()
-        admissions = Admissions(self.guards, Exchange(scope, self._clock(), urandom, trips.keys))
+        admissions = Admissions(self.guards, Exchange(scope, self._clock(), urandom, trips.keys, trips.perform))
         if self._facts:
             admissions.exchange.publish(self._facts)
         try:

@@ -31,7 +31,7 @@ class HeadSend:
             return self._delivery.send(message)
         if message["type"] != "http.response.start":
             return self._send(message)
-        head = Head(message["status"], list(message.get("headers") or ()))
+        head = Head(message["status"], list(message.get("headers") or ()), None, self._scope)
         if self._edit(head):
             return self._send({**message, "status": head.status, "headers": head.headers})
         self._delivery = Delivery(self._scope, self._responders, self._trips, self._send)

@@ -16,15 +16,19 @@ from ..errors import GuardProtocolError, RedisTimeout, RedisUnavailable
 from ..redis.manager import RedisManager
 from ..redis.program import program_of
 
+#: How often a responder may ask for one response; a conflict that lasts longer is a fault.
+_MOST_ASKS = 100
+
 
 class RoundTrips:
     """What the exchanges of one stack ask of Redis. Stateless: what concerns one exchange stands in its admissions."""
 
-    __slots__ = ("keys", "manager")
+    __slots__ = ("keys", "manager", "perform")
 
     def __init__(self, manager: RedisManager) -> None:
         self.manager = manager
         self.keys = manager.keys
+        self.perform = self.ask
 
     def admit(self, admissions: Admissions, wanted: Round) -> asyncio.Future[Any]:
         """Send a round of an admission; all of them together last at most the timeout, apart from pauses.
@@ -97,6 +101,19 @@ class RoundTrips:
         results = await self.ask(asks) if asks else []
         return [*failed, *zip(asking, results, strict=True)]
 
+    async def finish(self, flow: Asking, result: Any) -> None:
+        """Give a responder's generator its result, and do what more it asks, one after the other, within bounds."""
+        for _ in range(_MOST_ASKS):
+            try:
+                ask = flow.throw(result) if isinstance(result, Exception) else flow.send(result)
+            except StopIteration:
+                return
+            if ask.__class__ is not Ask:
+                raise GuardProtocolError(f"{flow!r} yielded {ask!r}; a responder may yield an Ask")
+            (result,) = await self.ask([ask])
+        flow.close()
+        raise GuardProtocolError(f"{flow!r} has asked {_MOST_ASKS} times and is not through")
+
 
 def _first(flow: Asking) -> Ask | None:
     try:
@@ -106,15 +123,3 @@ def _first(flow: Asking) -> Ask | None:
     if ask.__class__ is not Ask:
         raise GuardProtocolError(f"{flow!r} yielded {ask!r}; a responder may yield an Ask")
     return ask
-
-
-def finish(flow: Asking, result: Any) -> None:
-    """Give a responder's generator its result; it must be through with it."""
-    try:
-        if isinstance(result, Exception):
-            flow.throw(result)
-        else:
-            flow.send(result)
-    except StopIteration:
-        return
-    raise GuardProtocolError(f"{flow!r} asks twice; a responder has one round trip")

@@ -5,7 +5,17 @@ from typing import Any
 
 import pytest
 
-from asgi_redis_guard import Answer, Ask, Exchange, GuardProtocolError, OperationFailed, Pass, RedisUnavailable
+from asgi_redis_guard import (
+    Answer,
+    Ask,
+    Exchange,
+    GuardProtocolError,
+    OneRoundGuard,
+    OperationFailed,
+    Pass,
+    RedisUnavailable,
+)
+from asgi_redis_guard import Replies as Given
 from asgi_redis_guard.core.admissions import Admissions
 from asgi_redis_guard.core.paths import PathPatterns
 from asgi_redis_guard.core.steps import PASS, Admission
@@ -152,3 +162,33 @@ def test_abandoned_guards_with_a_reply_decide_and_the_others_are_closed() -> Non
     admissions.abandon()
     assert admissions.orphans == [holder]
     assert closed == ["waiting"]
+
+
+class Once(OneRoundGuard):
+    """Asks once, and fails in its verdict as it is told."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+        self.calls = 0
+
+    def ask(self, exchange: Exchange) -> Ask:
+        return Ask([count("a")])
+
+    def decide(self, exchange: Exchange, replies: Given) -> Pass:
+        self.calls += 1
+        raise self.error
+
+
+@pytest.mark.parametrize("error", [LookupError("own"), StopIteration()])
+def test_a_guard_that_fails_in_its_verdict_is_asked_for_it_once(
+    error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    guard = Once(error)
+    admissions = Admissions([guard], exchange())
+    round_of(admissions)
+    admissions.replied([1, 0])
+    with pytest.raises(type(error)):
+        admissions.advance()
+    admissions.abandon()
+    assert guard.calls == 1
+    assert caplog.records == []

@@ -18,6 +18,7 @@ def table(prefix: str = "guard:") -> list[re.Pattern[bytes]]:
     shapes = re.findall(r"^    (<p>\S+) ", module.__doc__ or "", re.MULTILINE)
     assert len(shapes) >= 4
     names = {"<p>": re.escape(prefix), "<digest>": "[A-Za-z0-9+/]{20}", "<limit>": ".+"}
+    names |= {"<tag>": "[A-Za-z0-9_-]{8}", "<handle>": "[A-Za-z0-9_-]{20}"}
     return [re.compile(re.sub("<[a-z]+>", lambda name: names[name[0]], shape).encode()) for shape in shapes]
 
 
@@ -28,6 +29,8 @@ def built(keys: Keys) -> dict[str, bytes]:
         "token by hash": keys.token("", b"\xff" * 32),
         "user": keys.user("issuer", "alice"),
         "limit": keys.limit(b"default.gcra.60", digest("address", "1.2.3.4")),
+        "session": keys.session(b"abcd-_09", b"x" * 20),
+        "sessions": keys.sessions(b"abcd-_09", digest("alice")),
         "revoked": keys.revoked,
     }
 

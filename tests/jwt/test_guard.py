@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from asgi_redis_guard import GuardMiddleware, JWTAuth, RateLimit, VerifiedUser
+from asgi_redis_guard import PASS, Admission, Exchange, Guard, GuardMiddleware, JWTAuth, RateLimit, VerifiedUser
 from asgi_redis_guard.errors import ConfigurationError
 from tests.drive import App, get
 from tests.jwt.conftest import CountingManager, Guarded
@@ -150,3 +150,26 @@ async def test_without_revocation_nothing_is_asked(guarded: Guarded, manager: Co
 
 def test_the_repr_tells_the_algorithms_and_no_secret() -> None:
     assert repr(JWTAuth(SECRET, algorithms=["HS256", "HS384"], name="api")) == "<JWTAuth api: HS256, HS384>"
+
+
+async def test_what_is_shared_by_requests_with_one_token_cannot_be_changed_by_a_guard_behind(
+    manager: CountingManager, inner: App
+) -> None:
+    class Tenant(Guard):
+        def admit(self, exchange: Exchange) -> Admission:
+            exchange.facts["tenant"] = "a"  # type: ignore[index]
+            return PASS
+            yield
+
+    app = GuardMiddleware(inner, [JWTAuth(SECRET), Tenant()], redis=manager, clock=lambda: NOW)
+    with pytest.raises(TypeError):
+        await get(app, headers=bearer(sign()))
+
+
+async def test_a_limit_by_user_behind_an_optional_token_counts_addresses_without_a_warning(
+    manager: CountingManager, inner: App, caplog: pytest.LogCaptureFixture
+) -> None:
+    guards = [JWTAuth(SECRET, optional=True), RateLimit("10/minute", key="user")]
+    app = GuardMiddleware(inner, guards, redis=manager, clock=lambda: NOW)
+    assert (await get(app)).status == 200
+    assert caplog.records == []

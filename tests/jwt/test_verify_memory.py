@@ -1,5 +1,9 @@
 """The memory of verified tokens: it saves work and decides nothing."""
 
+import copy
+import pickle
+import sys
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -7,7 +11,7 @@ import pytest
 from jwt import PyJWS
 
 from asgi_redis_guard.jwt.keys import KeySet
-from asgi_redis_guard.jwt.user import VerifiedUser
+from asgi_redis_guard.jwt.user import VerifiedUser, credentials_of
 from asgi_redis_guard.jwt.verify import ClaimRules, TokenRefused, Verifier
 from tests.jwt.tokens import NOW, OTHER_SECRET, SECRET, b64, sign, unb64
 
@@ -157,3 +161,47 @@ def test_what_was_signed_is_the_same_under_every_signature_of_it() -> None:
     assert (
         verifies.verify(sign(algorithm="ES256", jti=None, sub="bob"), NOW).signed != verifies.verify(token, NOW).signed
     )
+
+
+def test_a_user_is_shared_by_requests_and_cannot_be_changed() -> None:
+    user = VerifiedUser(verifier().verify(sign(), NOW), ("", "t-1"))
+    with pytest.raises(AttributeError, match="immutable"):
+        user.tenant = "a"  # type: ignore[attr-defined]
+    with pytest.raises(AttributeError, match="immutable"):
+        del user.token
+    credentials = credentials_of(("read",))
+    with pytest.raises(AttributeError, match="immutable"):
+        credentials.zone = "a"  # type: ignore[attr-defined]
+
+
+def test_a_user_can_be_copied_and_sent_to_another_process() -> None:
+    user = VerifiedUser(verifier().verify(sign(scope="read"), NOW), ("", "t-1"))
+    for other in (copy.copy(user), copy.deepcopy(user), pickle.loads(pickle.dumps(user))):
+        assert (other.identity, other.claims, other.revocation_id) == (user.identity, user.claims, user.revocation_id)
+    credentials = pickle.loads(pickle.dumps(credentials_of(("read",))))
+    assert credentials.scopes == ["read"]
+
+
+def test_loops_in_several_threads_may_share_the_memory() -> None:
+    verifies = verifier(cache_size=4)
+    tokens = [sign(jti=str(number)) for number in range(16)]
+    faults: list[Exception] = []
+
+    def work() -> None:
+        try:
+            for number in range(2000):
+                verifies.verify(tokens[number % 16], NOW)
+        except Exception as error:
+            faults.append(error)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        threads = [threading.Thread(target=work) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert faults == []

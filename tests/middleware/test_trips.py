@@ -11,7 +11,7 @@ from asgi_redis_guard.core.rounds import Round
 from asgi_redis_guard.core.script import Batch, place_of
 from asgi_redis_guard.core.steps import Asking
 from asgi_redis_guard.middleware import trips as module
-from asgi_redis_guard.middleware.trips import RoundTrips, finish
+from asgi_redis_guard.middleware.trips import RoundTrips
 from asgi_redis_guard.testing import ManualClock
 from tests.guards import ACQUIRE, Lock, asking, count, exchange
 from tests.middleware.calls import Call, TestRedis, responding, settled
@@ -32,8 +32,9 @@ async def test_generators_that_ask_share_one_round_and_get_their_own_replies(red
         flow(),
         flow(Ask([count("a")]), got=got),
     ]
-    for one, result in await RoundTrips(redis).converse(flows):
-        finish(one, result)
+    trips = RoundTrips(redis)
+    for one, result in await trips.converse(flows):
+        await trips.finish(one, result)
     assert got == [[1, 1], [1]]  # all checks of a round come before its writes
     assert len(redis.rounds) == 1
 
@@ -45,18 +46,30 @@ async def test_nothing_to_ask_is_no_round(redis: TestRedis) -> None:
 
 async def test_without_redis_everyone_gets_the_error(redis: TestRedis) -> None:
     redis.away = RedisUnavailable("away")
-    answered = await RoundTrips(redis).converse([flow(Ask([count("a")])) for _ in range(2)])
+    trips = RoundTrips(redis)
+    answered = await trips.converse([flow(Ask([count("a")])) for _ in range(2)])
     assert len(answered) == 2
     for one, result in answered:
         with pytest.raises(RedisUnavailable, match="away"):
-            finish(one, result)
+            await trips.finish(one, result)
 
 
-async def test_a_generator_that_asks_twice_is_named() -> None:
-    twice = flow(Ask([count("a")]), Ask([count("a")]))
-    next(twice)
-    with pytest.raises(GuardProtocolError, match="flow"):
-        finish(twice, [])
+async def test_a_generator_may_ask_again_and_gets_a_round_of_its_own(redis: TestRedis) -> None:
+    got: list[Any] = []
+    trips = RoundTrips(redis)
+    ((again, result),) = await trips.converse([flow(Ask([count("a")]), Ask([count("b")]), got=got)])
+    await trips.finish(again, result)
+    assert got == [[1], [1]]
+    assert len(redis.rounds) == 2
+
+
+async def test_a_generator_that_never_comes_to_an_end_is_named(redis: TestRedis) -> None:
+    endless = flow(*(Ask([count("a")]) for _ in range(200)))
+    trips = RoundTrips(redis)
+    ((one, result),) = await trips.converse([endless])
+    with pytest.raises(GuardProtocolError, match=r"flow.* 100 times"):
+        await trips.finish(one, result)
+    assert endless.gi_frame is None
 
 
 def test_the_time_for_redis_runs_from_the_first_round_and_stops_in_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
