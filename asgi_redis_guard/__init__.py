@@ -18,6 +18,7 @@ from .errors import (
     RedisTimeout,
     RedisUnavailable,
     ResponseAborted,
+    SessionDataError,
     WaitTimeout,
 )
 from .jwt.guard import JWTAuth
@@ -32,6 +33,9 @@ from .ratelimit.guard import RateLimit
 from .ratelimit.middleware import RateLimitMiddleware
 from .redis.health import Health
 from .redis.manager import RedisManager
+from .sessions.guard import Sessions
+from .sessions.middleware import SessionMiddleware
+from .sessions.session import Session
 from .settings import Settings
 
 __version__ = "0.1.0"
@@ -84,6 +88,10 @@ __all__ = [
     "Revocation",
     "RevocationList",
     "RevocationStats",
+    "Session",
+    "SessionDataError",
+    "SessionMiddleware",
+    "Sessions",
     "Settings",
     "TrustedProxies",
     "Verdict",

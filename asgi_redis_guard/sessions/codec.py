@@ -1,0 +1,107 @@
+"""Session values as JSON text: what JSON has no name for carries a tag, so that it comes back as what it was.
+
+Never pickle. Dictionaries keep string keys alone; a dictionary that looks like a tagged value is wrapped in one.
+"""
+
+from __future__ import annotations
+
+import math
+from base64 import b64decode, b64encode
+from collections.abc import Callable
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID  # noqa: TID251  (the type; none is made here)
+
+import orjson
+
+from ..errors import SessionDataError
+
+#: Types that JSON and orjson give back as they were, whatever their value; floats and integers may not be (below).
+_PLAIN = frozenset((str, bool, type(None)))
+
+_LARGEST = 2**63
+
+_TO_TEXT: dict[type, tuple[str, Callable[[Any], Any]]] = {
+    datetime: ("t", datetime.isoformat),
+    date: ("d", date.isoformat),
+    time: ("h", time.isoformat),
+    timedelta: ("l", lambda value: [value.days, value.seconds, value.microseconds]),
+    UUID: ("u", lambda value: value.hex),
+    Decimal: ("n", str),
+    bytes: ("b", lambda value: b64encode(value).decode()),
+}
+
+_FROM_TEXT: dict[str, Callable[[Any], Any]] = {
+    "$t": datetime.fromisoformat,
+    "$d": date.fromisoformat,
+    "$h": time.fromisoformat,
+    "$l": lambda value: timedelta(*value),
+    "$u": lambda value: UUID(hex=value),
+    "$n": Decimal,
+    "$b": b64decode,
+    "$i": int,
+    "$f": float,
+    "$s": lambda value: {_unpack(item) for item in value},
+    "$z": lambda value: frozenset(_unpack(item) for item in value),
+    "$p": lambda value: tuple(_unpack(item) for item in value),
+    "$o": lambda value: {key: _unpack(item) for key, item in value.items()},
+}
+
+
+def encode(name: str, value: Any) -> bytes:
+    """Return `value` as JSON text; raises `SessionDataError` that names the key for what cannot be kept."""
+    try:
+        return orjson.dumps(value if value.__class__ in _PLAIN else _pack(value))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise SessionDataError(f"session[{name!r}] cannot be kept: {error}") from None
+
+
+def decode(text: bytes) -> Any:
+    """Return the value of `text`; raises ValueError for what `encode` never makes."""
+    value = orjson.loads(text)
+    return _unpack(value) if b'"$' in text else value
+
+
+def _pack(value: Any) -> Any:
+    kind = value.__class__
+    if kind in _PLAIN:
+        return value
+    if kind is int:
+        return value if -_LARGEST <= value < _LARGEST else {"$i": str(value)}
+    if kind is float:
+        return value if math.isfinite(value) else {"$f": repr(value)}
+    if kind is list:
+        return [_pack(item) for item in value]
+    if kind is dict:
+        return _pack_dict(value)
+    if kind in _TO_TEXT:
+        tag, text = _TO_TEXT[kind]
+        return {f"${tag}": text(value)}
+    if kind is tuple:
+        return {"$p": [_pack(item) for item in value]}
+    if kind is set or kind is frozenset:  # in an order of its own: the same set is the same text
+        return {"$s" if kind is set else "$z": sorted((_pack(item) for item in value), key=orjson.dumps)}
+    allowed = "str, int, float, bool, None, list, dict, tuple, set, frozenset"
+    raise TypeError(f"{kind.__name__} given; allowed are {allowed}, {', '.join(other.__name__ for other in _TO_TEXT)}")
+
+
+def _pack_dict(value: dict[Any, Any]) -> dict[str, Any]:
+    for key in value:
+        if key.__class__ is not str:
+            raise TypeError(f"a dictionary with the key {key!r} given; allowed are strings")
+    packed = {key: _pack(item) for key, item in value.items()}
+    looks_tagged = len(packed) == 1 and next(iter(packed)).startswith("$")
+    return {"$o": packed} if looks_tagged else packed
+
+
+def _unpack(value: Any) -> Any:
+    if value.__class__ is list:
+        return [_unpack(item) for item in value]
+    if value.__class__ is not dict:
+        return value
+    if len(value) == 1:
+        ((key, item),) = value.items()
+        if key in _FROM_TEXT:
+            return _FROM_TEXT[key](item)
+    return {key: _unpack(item) for key, item in value.items()}

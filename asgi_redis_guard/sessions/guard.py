@@ -1,0 +1,151 @@
+"""`Sessions`: server-side sessions in `scope["session"]`. Pure: what is loaded and written is yielded.
+
+No cookie, or one that is none of ours, costs nothing; an id that a client made up is never adopted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Literal
+
+from ..core.cookies import cookie_values
+from ..core.exchange import Exchange
+from ..core.guard import OneRoundGuard, OnRefused, refusal_faults
+from ..core.keys import Keys
+from ..core.origin import is_cross_origin
+from ..core.paths import PathPatterns
+from ..core.problem import problem, unavailable
+from ..core.script import Operation, Replies
+from ..core.steps import Answer, Ask, Pass
+from ..errors import ConfigurationError, RedisUnavailable
+from .ids import SessionId, SessionIds
+from .keeping import SessionKeeper
+from .policy import CookieStyle, SameSite, SessionPolicy, times_faults
+from .saving import CREATE, DESTROY, LOAD, ROTATE, SAVE, SWAP, SessionResponder, read_record
+from .session import Session
+
+
+class Sessions(OneRoundGuard):
+    """Give every exchange a `session`: a dictionary that is kept in Redis, one field for each of its keys.
+
+    `session_cookie`, `path`, `domain`, `same_site`, `https_only`, `partitioned`: the cookie; with `https_only` it is
+    `Secure` and its name has the prefix `__Host-` (`__Secure-` with a domain or another path). `max_age`: seconds that
+    a session lives at the longest, from its login on; `idle`: seconds it lives unused, `max_age` if not given.
+    `persistent`: the cookie outlives the browser. `key`: a secret that ids are hashed with (HMAC-like, BLAKE2).
+
+    `principal`: keys whose change is a login, a logout or another privilege: the session gets a new id then, and the
+    first of them tells whose it is. `overlap`: seconds in which a replaced session can still be read, by requests that
+    were on their way. `origins`: other origins that may open WebSockets with the cookie. `max_size`: bytes of all
+    values together.
+
+    `on_outage`: `closed` answers 503 to those who present a session while Redis is away, `anonymous` gives them an
+    empty one. What cannot be written is a 503 in any case. Raises `ConfigurationError`.
+    """
+
+    kind = "sessions"
+    unique = True
+    operations = (LOAD, SAVE, CREATE, ROTATE, DESTROY, SWAP)
+    provides = frozenset(("session",))
+
+    def __init__(
+        self,
+        *,
+        session_cookie: str = "session",
+        max_age: float = 14 * 86_400,
+        idle: float | None = None,
+        path: str = "/",
+        domain: str | None = None,
+        same_site: SameSite = "lax",
+        https_only: bool = True,
+        partitioned: bool = False,
+        persistent: bool = True,
+        key: str | bytes = b"",
+        principal: Iterable[str] = ("user_id",),
+        overlap: float = 10,
+        origins: Iterable[str] = (),
+        max_size: int = 65_536,
+        exempt: Iterable[str] = (),
+        exempt_preflight: bool = True,
+        on_outage: Literal["closed", "anonymous"] = "closed",
+        on_refused: OnRefused | None = None,
+        name: str = "sessions",
+    ) -> None:
+        secret = key.encode() if isinstance(key, str) else key
+        ConfigurationError.raise_for(
+            [*times_faults(max_age, idle, overlap), *_faults(secret, on_outage, max_size), *refusal_faults(on_refused)]
+        )
+        self.name = name
+        self.exempt = PathPatterns(exempt)
+        self.exempt_preflight = exempt_preflight
+        self.on_refused = on_refused
+        self.policy = SessionPolicy(
+            cookie=CookieStyle(session_cookie, path, domain, same_site, https_only=https_only, partitioned=partitioned),
+            lifetime=round(max_age * 1000),
+            idle=round((max_age if idle is None else idle) * 1000),
+            overlap=round(overlap * 1000),
+            principal=(principal,) if isinstance(principal, str) else tuple(principal),
+            persistent=persistent,
+            max_size=max_size,
+        )
+        self._key = secret
+        self._origins = frozenset((origins,) if isinstance(origins, str) else origins)
+        self._closed = on_outage == "closed"
+        self._ids: tuple[Keys, SessionIds] | None = None
+
+    def ask(self, exchange: Exchange) -> Ask | Pass | Answer:
+        """Load the session that the cookie names; without one, nothing is asked."""
+        values = set(cookie_values(exchange, self.policy.cookie.name))
+        ids = self._ids_for(exchange.keys)
+        found = ids.read(values.pop()) if len(values) == 1 else None  # of several, none can be told to be the right one
+        if found is None:
+            return self._give(exchange, Session(), 0)
+        if exchange.is_websocket and is_cross_origin(exchange, self._origins):
+            return self.refuse(exchange, problem(403, "cross_origin", "The request comes from another origin."))
+        return Ask([Operation(LOAD, (found.record,))], closed=self._closed, about=found)
+
+    def decide(self, exchange: Exchange, replies: Replies) -> Pass | Answer:
+        """Give the session that was loaded; what is not there or cannot be read is no session."""
+        fields, clock = replies.flat[1:3]
+        session = self._read(exchange, replies.ask.about, fields)
+        return self._give(exchange, session if session is not None else Session(), clock)
+
+    def without_redis(self, exchange: Exchange, ask: Ask, error: RedisUnavailable) -> Pass | Answer:
+        """Follow `on_outage`."""
+        if self._closed:
+            return self.refuse(exchange, unavailable("The session cannot be read now."))
+        return self._give(exchange, Session(), 0)
+
+    def _read(self, exchange: Exchange, found: SessionId, fields: Any) -> Session | None:
+        record = read_record(found, fields)
+        if record is None:
+            return None
+        session = Session.load(record)
+        user = self.policy.user(session)
+        if user is not None:
+            record.id = self._ids_for(exchange.keys).of_user(found, user)
+        return session
+
+    def _give(self, exchange: Exchange, session: Session, clock: int) -> Pass:
+        responder = SessionResponder(self.policy, self._ids_for(exchange.keys), session, exchange, clock)
+        session.keeper = SessionKeeper(exchange, responder)
+        facts = {"session": session}
+        return Pass(facts, scope=facts, responder=responder)
+
+    def _ids_for(self, keys: Keys) -> SessionIds:
+        if self._ids is None or self._ids[0] is not keys:
+            self._ids = (keys, SessionIds(self._key, keys))
+        return self._ids[1]
+
+    def __repr__(self) -> str:
+        return f"<Sessions {self.name}: {self.policy.cookie.name.decode()}>"
+
+
+def _faults(key: bytes, on_outage: str, max_size: int) -> list[str]:
+    faults = []
+    if key and not 16 <= len(key) <= 64:
+        faults.append(f"key: {len(key)} bytes given; allowed are 16 to 64")
+    if on_outage not in ("closed", "anonymous"):
+        faults.append(f"on_outage: {on_outage!r} given; allowed are 'closed' and 'anonymous'")
+    if not 256 <= max_size <= 16_777_216:
+        faults.append(f"max_size: {max_size} given; allowed are 256 to 16777216 bytes")
+    return faults

@@ -1,0 +1,59 @@
+"""`SessionMiddleware`: sessions as a middleware of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal, TypedDict, Unpack
+
+from ..core.asgi import ASGIApp
+from ..core.guard import OnRefused
+from ..errors import ConfigurationError
+from ..middleware.engine import GuardMiddleware
+from ..middleware.lifespan import faults_told
+from ..observability.events import Hook
+from ..redis.manager import RedisManager
+from .guard import Sessions
+from .policy import SameSite
+
+
+class SessionOptions(TypedDict, total=False):
+    """The options of `Sessions`."""
+
+    session_cookie: str
+    max_age: float
+    idle: float | None
+    path: str
+    domain: str | None
+    same_site: SameSite
+    https_only: bool
+    partitioned: bool
+    persistent: bool
+    key: str | bytes
+    principal: Iterable[str]
+    overlap: float
+    origins: Iterable[str]
+    max_size: int
+    exempt: Iterable[str]
+    exempt_preflight: bool
+    on_outage: Literal["closed", "anonymous"]
+    on_refused: OnRefused | None
+    name: str
+
+
+class SessionMiddleware(GuardMiddleware):
+    """Give requests of `app` a session; options are those of `Sessions`, or a `guard` made of it."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        guard: Sessions | None = None,
+        redis: RedisManager | str | None = None,
+        hooks: Iterable[Hook] = (),
+        **options: Unpack[SessionOptions],
+    ) -> None:
+        with faults_told():
+            if guard is not None and options:
+                given = ", ".join(options)
+                raise ConfigurationError(f"guard: given together with {given}; allowed is one or the other")
+            super().__init__(app, (guard or Sessions(**options),), redis=redis, hooks=hooks)

@@ -1,0 +1,94 @@
+"""What sessions of one guard are like: their cookie, how long they live, who they belong to. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from ..errors import ConfigurationError
+
+SameSite = Literal["lax", "strict", "none"]
+
+#: RFC 6265 §4.1.1: a cookie's name is a token; its path and domain hold no separators.
+_NAME = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
+
+
+class CookieStyle:
+    """Writes Set-Cookie fields (RFC 6265 §4.1) that differ in their value and age alone.
+
+    With `https_only` the name has the prefix that browsers check (RFC 6265bis §4.1.3): `__Host-`, or `__Secure-` where
+    a domain or a path other than `/` is given. Nothing of it is guessed from requests.
+    """
+
+    __slots__ = ("_attributes", "name")
+
+    def __init__(
+        self, name: str, path: str, domain: str | None, same_site: SameSite, *, https_only: bool, partitioned: bool
+    ) -> None:
+        ConfigurationError.raise_for(_faults(name, path, domain, same_site, https_only, partitioned))
+        prefix = "" if not https_only else "__Host-" if domain is None and path == "/" else "__Secure-"
+        self.name = f"{prefix}{name}".encode()
+        attributes = f"; Path={path}"
+        attributes += f"; Domain={domain}" if domain is not None else ""
+        attributes += f"; HttpOnly; SameSite={same_site.capitalize()}"
+        attributes += "; Secure" if https_only else ""
+        attributes += "; Partitioned" if partitioned else ""
+        self._attributes = attributes.encode()
+
+    def give(self, token: bytes, seconds: int | None) -> bytes:
+        """Return the field that sets the cookie, for `seconds` or as long as the browser runs."""
+        age = b"" if seconds is None else b"; Max-Age=%d" % seconds
+        return b"%b=%b%b%b" % (self.name, token, age, self._attributes)
+
+    def take(self) -> bytes:
+        """Return the field that deletes the cookie."""
+        return b"%b=; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT%b" % (self.name, self._attributes)
+
+
+@dataclass(frozen=True, slots=True)
+class SessionPolicy:
+    """Times in ms. `principal` are the keys whose change is a login, a logout or another privilege."""
+
+    cookie: CookieStyle
+    lifetime: int
+    idle: int
+    overlap: int
+    principal: tuple[str, ...]
+    persistent: bool
+    max_size: int
+
+    def user(self, values: dict[str, object]) -> str | None:
+        """Return whose session it is, None for nobody's."""
+        value = values.get(self.principal[0]) if self.principal else None
+        return None if value is None else str(value)
+
+
+def times_faults(max_age: float, idle: float | None, overlap: float) -> list[str]:
+    """What is wrong with lifetimes, in seconds."""
+    faults = []
+    if not 1 <= max_age <= 366 * 86_400:
+        faults.append(f"max_age: {max_age} given; allowed are 1 second to 366 days")
+    if idle is not None and not 1 <= idle <= max(max_age, 1):
+        faults.append(f"idle: {idle} given; allowed are 1 second to max_age")
+    if not 0 <= overlap <= 300:
+        faults.append(f"overlap: {overlap} given; allowed are 0 to 300 seconds")
+    return faults
+
+
+def _faults(name: str, path: str, domain: str | None, same_site: str, https_only: bool, partitioned: bool) -> list[str]:
+    faults = []
+    if not name or not _NAME.issuperset(name) or name.startswith("__"):
+        faults.append(f"session_cookie: {name!r} given; allowed are letters, digits and most signs; prefixes are added")
+    if not path.startswith("/") or not _is_plain(path):
+        faults.append(f"path: {path!r} given; allowed is printable ASCII that begins with '/' and has no ';'")
+    if domain is not None and (not domain or not _is_plain(domain) or " " in domain):
+        faults.append(f"domain: {domain!r} given; allowed are names of hosts")
+    if same_site not in ("lax", "strict", "none"):
+        faults.append(f"same_site: {same_site!r} given; allowed are 'lax', 'strict' and 'none'")
+    if not https_only and (same_site == "none" or partitioned):
+        faults.append("https_only: False given with same_site='none' or partitioned; browsers drop such a cookie")
+    return faults
+
+
+def _is_plain(text: str) -> bool:
+    return text.isascii() and text.isprintable() and ";" not in text

@@ -1,0 +1,234 @@
+"""What becomes of a session when its response begins: created, saved, rotated, destroyed, touched, or left alone.
+
+Pure: the operations are yielded. A record that has gone meanwhile is never brought back, and a cookie is sent by
+whoever made or ended the session that it stands for, and by nobody else.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Generator, Mapping
+from typing import Any
+
+import orjson
+
+from ..core.exchange import Exchange
+from ..core.responder import Head, Responder
+from ..core.script import Operation, OperationKind, Replies
+from ..core.steps import Ask, Asking
+from ..errors import RedisUnavailable, SessionDataError
+from .ids import SessionId, SessionIds
+from .policy import SessionPolicy
+from .session import Record, Session
+
+logger = logging.getLogger("asgi_redis_guard.sessions")
+
+LOAD, SAVE, CREATE, ROTATE, DESTROY, SWAP = (
+    OperationKind.load(__package__, f"{name}.lua") for name in ("load", "save", "create", "rotate", "destroy", "swap")
+)
+
+#: What `state` says in the reply to a write.
+GONE, WRITTEN, OTHER_VERSION = 0, 1, 2
+
+_Writing = Generator[Ask, Replies, None]
+
+
+def read_record(session_id: SessionId, flat: Any) -> Record | None:
+    """Read a record out of the names and values of its hash; None for what is no live session."""
+    if not flat:
+        return None
+    found: dict[bytes, bytes] = dict(zip(flat[::2], flat[1::2], strict=True))
+    times = found.pop(b"m", b"").split(b":")
+    if len(times) != 5:
+        return None
+    successor = found.pop(b"o", None)
+    fields = {name[1:].decode(): text for name, text in found.items() if name[:1] == b"."}
+    created, ends, idle, touched, version = map(int, times)
+    record = Record(session_id, fields, (created, ends, idle, touched, version))
+    record.read_only = successor is not None
+    return record
+
+
+class SessionResponder(Responder):
+    """Writes a session before the head is sent, in one round trip, if there is something to write."""
+
+    __slots__ = ("_clock", "_cookie", "_exchange", "_fresh", "_ids", "_policy", "_session")
+
+    def __init__(
+        self, policy: SessionPolicy, ids: SessionIds, session: Session, exchange: Exchange, clock: int
+    ) -> None:
+        self._policy = policy
+        self._ids = ids
+        self._session = session
+        self._exchange = exchange
+        self._clock = clock
+        self._fresh: SessionId | None = None
+        self._cookie: bytes | None = None
+
+    def start(self, head: Head) -> Asking | None:
+        """Write what is to be written; on the head: the cookie where it changes, and what caches must know."""
+        session = self._session
+        self._take_over(head)
+        if session.accessed or session.record is not None or self._cookie is not None:
+            _merge(head.headers, b"vary", b"Cookie")
+        writing = None if self._cookie is not None else self._writing(head.status)
+        if writing is None:
+            self._dress(head)
+            return None
+        return self._write(head, writing)
+
+    def _take_over(self, head: Head) -> None:
+        """Follow a framework that has put something else into the scope than the session that it got."""
+        given = head.scope.get("session", self._session) if head.scope is not None else self._session
+        if given is self._session:
+            return
+        if isinstance(given, Mapping):
+            dict.clear(self._session)
+            self._session.update(given)
+        else:
+            self._session.clear()
+
+    def _write(self, head: Head, writing: _Writing) -> Asking:
+        yield from writing
+        self._dress(head)
+
+    def _dress(self, head: Head) -> None:
+        if self._cookie is not None:
+            head.headers.append((b"set-cookie", self._cookie))
+            _merge(head.headers, b"cache-control", b"no-store")
+
+    # What to write.
+
+    def saving(self) -> _Writing | None:
+        """Return the writing of what has changed in a session that stays as it is, None if nothing has."""
+        record = self._session.record
+        if record is None or record.read_only or (changes := self._session.changes()) == ({}, []):
+            return None
+        return self._save(record, *changes)
+
+    def _writing(self, status: int) -> _Writing | None:
+        session, record = self._session, self._session.record
+        turned = self._principal_changed()
+        if turned and status >= 400:
+            return None  # a login that failed leaves nothing behind
+        if record is None:
+            return self._create() if session else None
+        if session.is_destroyed:
+            return self._replace(record) if session else self._destroy(record)
+        if record.read_only:
+            return self._create() if turned and self._policy.user(session) is not None else None
+        if turned or session.wants_rotation:
+            return self._rotate(record, renews=turned)
+        changed, removed = session.changes()
+        if changed or removed:
+            return self._save(record, changed, removed)
+        is_due = self._clock - record.touched >= record.idle // 10
+        return self._touch(record) if is_due else None
+
+    def _principal_changed(self) -> bool:
+        session, record = self._session, self._session.record
+        if record is None or session.is_destroyed:
+            return self._policy.user(session) is not None
+        return any(
+            session.get(name) is not None if name not in record.fields else not session.holds(name)
+            for name in self._policy.principal
+        )
+
+    # The writes.
+
+    def _create(self, *before: Operation) -> _Writing:
+        policy, session = self._policy, self._session
+        fresh, texts = self._fresh_id(), self._texts()
+        args = (fresh.handle, _json(texts), policy.idle, policy.lifetime)
+        *_, reply = yield Ask([*before, Operation(CREATE, (fresh.record, fresh.owner), args)])
+        ends, clock = reply.values
+        session.settle(None)
+        self._settled(fresh, texts, (clock, ends, policy.idle, clock, 1))
+
+    def _fresh_id(self) -> SessionId:
+        """Return the id of a new session: the same one each time, for the head may be edited more than once."""
+        if self._fresh is None:
+            self._fresh = self._ids.make(self._exchange.random, self._policy.user(self._session))
+        return self._fresh
+
+    def _save(self, record: Record, changed: dict[str, bytes], removed: list[str]) -> _Writing:
+        session = self._session
+        texts = self._texts()
+        reply = yield from self._update(record, changed, removed)
+        state, version, clock = reply.values
+        if state == WRITTEN:
+            session.settle(Record(record.id, texts, (record.created, record.ends, record.idle, clock, version)))
+        else:
+            logger.debug("session %s has ended before it was saved", session.id)
+
+    def _touch(self, record: Record) -> _Writing:
+        try:
+            yield from self._update(record, {}, [])
+        except RedisUnavailable as error:  # nothing is lost but a little of its time
+            logger.debug("session %s was not touched: %s", self._session.id, error)
+
+    def _update(self, record: Record, changed: dict[str, bytes], removed: list[str]) -> Generator[Ask, Replies, Any]:
+        args = (record.id.handle, _json(changed), orjson.dumps([f".{name}" for name in removed]), b"")
+        (reply,) = yield Ask([Operation(SAVE, (record.id.record, record.id.owner), args)])
+        return reply
+
+    def _rotate(self, record: Record, *, renews: bool) -> _Writing:
+        policy, session = self._policy, self._session
+        while True:
+            fresh, old, texts = self._fresh_id(), record.id, self._texts()
+            lifetime = policy.lifetime if renews else b""
+            args = (old.handle, fresh.handle, _json(texts), record.version, lifetime, policy.overlap)
+            (reply,) = yield Ask([Operation(ROTATE, (old.record, old.owner, fresh.record, fresh.owner), args)])
+            state, version, ends, clock = reply.values
+            if state == WRITTEN:
+                created = clock if renews else record.created
+                return self._settled(fresh, texts, (created, ends, record.idle, clock, version))
+            if state == GONE:
+                if renews and policy.user(session) is not None:  # a login stands by itself
+                    yield from self._create()
+                return None
+            # Somebody has written meanwhile: take that over, with our own changes on top.
+            (reply,) = yield Ask([Operation(LOAD, (old.record,))])
+            now = read_record(old, reply.values[0])
+            if now is not None:
+                session.rebase(record := now)
+
+    def _replace(self, record: Record) -> _Writing:
+        """What was loaded ends, and what was put in since is a new session."""
+        yield from self._create(_end(record))
+
+    def _destroy(self, record: Record) -> _Writing:
+        yield Ask([_end(record)])
+        self._session.settle(None)
+        self._cookie = self._policy.cookie.take()
+
+    def _settled(self, session_id: SessionId, texts: dict[str, bytes], times: tuple[int, int, int, int, int]) -> None:
+        self._session.settle(Record(session_id, texts, times))
+        seconds = max(1, (times[1] - times[3]) // 1000) if self._policy.persistent else None
+        self._cookie = self._policy.cookie.give(session_id.token, seconds)
+
+    def _texts(self) -> dict[str, bytes]:
+        texts = self._session.texts()
+        size = sum(len(name) + len(text) for name, text in texts.items())
+        if size > self._policy.max_size:
+            raise SessionDataError(f"the session takes {size} bytes; allowed are {self._policy.max_size} (max_size)")
+        return texts
+
+
+def _end(record: Record) -> Operation:
+    return Operation(DESTROY, (record.id.record, record.id.owner), (record.id.handle,))
+
+
+def _json(texts: Mapping[str, bytes]) -> bytes:
+    """Fields as JSON, for the script: names with their dot, values as the text that they are."""
+    return orjson.dumps({f".{name}": text.decode() for name, text in texts.items()})
+
+
+def _merge(headers: list[tuple[bytes, bytes]], name: bytes, value: bytes) -> None:
+    """Add `value` to a list field, once."""
+    for place, (other, values) in enumerate(headers):
+        if other.lower() == name:
+            if value.lower() not in [part.strip().lower() for part in values.split(b",")] and values.strip() != b"*":
+                headers[place] = (other, values + b", " + value)
+            return
+    headers.append((name, value))

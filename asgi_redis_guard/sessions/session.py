@@ -1,0 +1,163 @@
+"""`Session`: the dictionary that the app sees, with what it was when it was loaded, so that changes can be told.
+
+It does no I/O by itself; what it may ask of Redis while the app runs goes through the `Keeper` that it is given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Protocol
+
+from .codec import decode, encode
+from .ids import SessionId
+
+#: Types whose objects cannot change: the same object is the same value.
+_IMMUTABLE = frozenset((str, int, float, bool, type(None)))
+
+
+class Keeper(Protocol):
+    """What a session asks for while the app runs."""
+
+    async def save(self, session: Session) -> None:
+        """Write what has changed now."""
+
+    async def change(self, session: Session, name: str, change: Callable[[Any], Any]) -> Any:
+        """Change one value against all others who change it; return what it is then."""
+
+
+class Record:
+    """A session as it stands in Redis: its id, fields as text, times (ms by the server's clock), and version."""
+
+    __slots__ = ("created", "ends", "fields", "id", "idle", "read_only", "touched", "version")
+
+    def __init__(self, session_id: SessionId, fields: dict[str, bytes], times: tuple[int, int, int, int, int]) -> None:
+        self.id = session_id
+        self.fields = fields
+        self.created, self.ends, self.idle, self.touched, self.version = times
+        self.read_only = False
+
+
+class Session(dict[str, Any]):
+    """A session of one exchange; a dictionary with string keys, whose values are what `codec` can keep.
+
+    `record` is what was loaded, None for a new session.
+    """
+
+    def __init__(self, values: Mapping[str, Any] = {}, record: Record | None = None) -> None:
+        super().__init__(values)
+        self.record = record
+        self.accessed = False
+        self.keeper: Keeper | None = None
+        self._loaded: Mapping[str, Any] = dict(values) if record is not None else {}
+        self._rotates = False
+        self._destroyed = False
+
+    @classmethod
+    def load(cls, record: Record) -> Session:
+        """Decode a record; raises ValueError where a field is none of ours."""
+        return cls({name: decode(text) for name, text in record.fields.items()}, record)
+
+    # What Starlette's own session has.
+
+    def mark_accessed(self) -> None:
+        """Note that the app has looked: the response depends on the cookie."""
+        self.accessed = True
+
+    @property
+    def modified(self) -> bool:
+        """True if there is something to write."""
+        return self._destroyed or self._rotates or bool(self.changes() != ({}, []))
+
+    # What more it has.
+
+    @property
+    def id(self) -> str | None:
+        """A name of this session for lists and logs; not the secret of its cookie. None before it is first saved."""
+        return self.record.id.handle.decode() if self.record is not None else None
+
+    @property
+    def is_new(self) -> bool:
+        """True until it is first saved."""
+        return self.record is None
+
+    def clear(self) -> None:
+        """Destroy the session: record and cookie end with the response. What is put in afterwards is a new session."""
+        super().clear()
+        self._destroyed = self.record is not None
+        self._loaded = {}
+
+    def rotate(self) -> None:
+        """Give the session a new id with the response; the old one ends, after a short time in which it can be read."""
+        self._rotates = True
+
+    def save(self) -> Awaitable[None]:
+        """Write what has changed now: for WebSockets, and what changes after the head. Raises `RedisUnavailable`."""
+        return self._kept().save(self)
+
+    def incr(self, name: str, by: int = 1) -> Awaitable[int]:
+        """Add to a number, at once and against all others who do; return the sum. A missing one counts as 0."""
+        return self._kept().change(self, name, lambda value: (value or 0) + by)
+
+    def append(self, name: str, value: Any) -> Awaitable[list[Any]]:
+        """Add to the end of a list, at once and against all others who do; return the list."""
+        return self._kept().change(self, name, lambda values: [*(values or ()), value])
+
+    def _kept(self) -> Keeper:
+        if self.keeper is None:
+            raise RuntimeError("this session was not made by the Sessions guard: it has nowhere to be saved")
+        return self.keeper
+
+    # What is to be written.
+
+    @property
+    def is_destroyed(self) -> bool:
+        """True if `clear` has ended what was loaded."""
+        return self._destroyed
+
+    @property
+    def wants_rotation(self) -> bool:
+        """True if `rotate` was called."""
+        return self._rotates
+
+    def changes(self) -> tuple[dict[str, bytes], list[str]]:
+        """Return the fields to write, as text, and the names of those to delete. Raises `SessionDataError`."""
+        fields = self.record.fields if self.record is not None and not self._destroyed else {}
+        changed: dict[str, bytes] = {}
+        for name, value in self.items():
+            if value.__class__ in _IMMUTABLE and name in self._loaded and self._loaded[name] is value:
+                continue
+            text = encode(name, value)
+            if fields.get(name) != text:
+                changed[name] = text
+        return changed, [name for name in fields if name not in self]
+
+    def texts(self) -> dict[str, bytes]:
+        """Return all fields as text."""
+        return {name: encode(name, value) for name, value in self.items()}
+
+    def holds(self, name: str) -> bool:
+        """Tell whether a value is what was loaded."""
+        fields = self.record.fields if self.record is not None else {}
+        return name in self and encode(name, self[name]) == fields.get(name)
+
+    def rebase(self, record: Record) -> None:
+        """Take over what somebody else has written meanwhile, with the changes of this exchange on top."""
+        changed, removed = self.changes()
+        own = {name: self[name] for name in changed}
+        dict.clear(self)
+        self.update({name: decode(text) for name, text in record.fields.items() if name not in removed})
+        self.record = record
+        self._loaded = dict(self)
+        self.update(own)
+
+    def take(self, name: str, value: Any, text: bytes) -> None:
+        """Take over one value that was written."""
+        self[name] = value
+        if self.record is not None:
+            self.record.fields[name] = text
+
+    def settle(self, record: Record | None) -> None:
+        """Take `record` for what stands in Redis now, None for nothing."""
+        self.record = record
+        self._loaded = {name: decode(text) for name, text in record.fields.items()} if record is not None else {}
+        self._rotates = self._destroyed = False
