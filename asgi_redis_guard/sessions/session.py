@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
-from .codec import decode, encode
+from .codec import decode, decode_all, encode
 from .ids import SessionId
 
 #: Types whose objects cannot change: the same object is the same value.
@@ -59,7 +59,7 @@ class Session(dict[str, Any]):
     @classmethod
     def load(cls, record: Record) -> Session:
         """Decode a record; raises ValueError where a field is none of ours."""
-        return cls({name: decode(text) for name, text in record.fields.items()}, record)
+        return cls(decode_all(record.fields), record)
 
     # What Starlette's own session has.
 
@@ -169,7 +169,7 @@ class Session(dict[str, Any]):
     def settle(self, record: Record | None) -> None:
         """Take `record` for what stands in Redis now, None for nothing."""
         self.record = record
-        self._loaded = {name: decode(text) for name, text in record.fields.items()} if record is not None else {}
+        self._loaded = decode_all(record.fields) if record is not None else {}
         self._kinds = _kinds(self._loaded)
         self._rotates = self._destroyed = False
 
