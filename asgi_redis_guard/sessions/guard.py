@@ -23,6 +23,7 @@ from .keeping import SessionKeeper
 from .policy import CookieStyle, SameSite, SessionPolicy, times_faults
 from .saving import CREATE, DESTROY, LOAD, ROTATE, SAVE, SWAP, SessionResponder, read_record
 from .session import Session
+from .sockets import SocketResponder
 
 
 class Sessions(OneRoundGuard):
@@ -126,7 +127,8 @@ class Sessions(OneRoundGuard):
         return session
 
     def _give(self, exchange: Exchange, session: Session, clock: int) -> Pass:
-        responder = SessionResponder(self.policy, self._ids_for(exchange.keys), session, exchange, clock)
+        kind = SocketResponder if exchange.is_websocket else SessionResponder
+        responder = kind(self.policy, self._ids_for(exchange.keys), session, exchange, clock)
         session.keeper = SessionKeeper(exchange, responder)
         facts = {"session": session}
         return Pass(facts, scope=facts, responder=responder)
