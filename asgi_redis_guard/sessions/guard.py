@@ -58,6 +58,7 @@ class Sessions(OneRoundGuard):
     unique = True
     operations = (LOAD, SAVE, CREATE, ROTATE, DESTROY, SWAP)
     provides = frozenset(("session", "user", "auth"))
+    offers = frozenset(("user", "auth"))
 
     def __init__(
         self,
