@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Literal
 
+from ..core.client_ip import TrustedProxies
 from ..core.cookies import cookie_values
 from ..core.exchange import Exchange
 from ..core.guard import OneRoundGuard, OnRefused, refusal_faults
@@ -20,7 +21,8 @@ from ..core.steps import Answer, Ask, Pass
 from ..errors import ConfigurationError, RedisUnavailable
 from .ids import SessionId, SessionIds
 from .keeping import SessionKeeper
-from .policy import CookieStyle, SameSite, SessionPolicy, times_faults
+from .logins import PUBLISH, read_end
+from .policy import CookieStyle, OnExcess, SameSite, SessionPolicy, cap_faults, times_faults
 from .saving import CREATE, DESTROY, LOAD, ROTATE, SAVE, SWAP, SessionResponder, read_record
 from .session import Session
 
@@ -36,7 +38,9 @@ class Sessions(OneRoundGuard):
     `principal`: keys whose change is a login, a logout or another privilege: the session gets a new id then, and the
     first of them tells whose it is. `overlap`: seconds in which a replaced session can still be read, by requests that
     were on their way. `origins`: other origins that may open WebSockets with the cookie. `max_size`: bytes of all
-    values together.
+    values together. `max_sessions`: how many a user may have at once, None for any number; one more ends the one that
+    began first (`evict_oldest`) or was used longest ago (`evict_lru`), or is refused with 409 (`on_excess="deny"`).
+    `trusted_proxies`: whose `X-Forwarded-For` is believed when it is noted where a session began.
 
     `on_outage`: `closed` answers 503 to those who present a session while Redis is away, `anonymous` gives them an
     empty one. What cannot be written is a 503 in any case. Raises `ConfigurationError`.
@@ -44,7 +48,7 @@ class Sessions(OneRoundGuard):
 
     kind = "sessions"
     unique = True
-    operations = (LOAD, SAVE, CREATE, ROTATE, DESTROY, SWAP)
+    operations = (LOAD, SAVE, CREATE, ROTATE, DESTROY, SWAP, PUBLISH)
     provides = frozenset(("session",))
 
     def __init__(
@@ -64,6 +68,9 @@ class Sessions(OneRoundGuard):
         overlap: float = 10,
         origins: Iterable[str] = (),
         max_size: int = 65_536,
+        max_sessions: int | None = None,
+        on_excess: OnExcess = "evict_oldest",
+        trusted_proxies: Iterable[str] | TrustedProxies = (),
         exempt: Iterable[str] = (),
         exempt_preflight: bool = True,
         on_outage: Literal["closed", "anonymous"] = "closed",
@@ -72,7 +79,12 @@ class Sessions(OneRoundGuard):
     ) -> None:
         secret = key.encode() if isinstance(key, str) else key
         ConfigurationError.raise_for(
-            [*times_faults(max_age, idle, overlap), *_faults(secret, on_outage, max_size), *refusal_faults(on_refused)]
+            [
+                *times_faults(max_age, idle, overlap),
+                *_faults(secret, on_outage, max_size),
+                *cap_faults(max_sessions, on_excess),
+                *refusal_faults(on_refused),
+            ]
         )
         self.name = name
         self.exempt = PathPatterns(exempt)
@@ -86,6 +98,10 @@ class Sessions(OneRoundGuard):
             principal=(principal,) if isinstance(principal, str) else tuple(principal),
             persistent=persistent,
             max_size=max_size,
+            cap=max_sessions,
+            excess=on_excess,
+            proxies=trusted_proxies if isinstance(trusted_proxies, TrustedProxies) else TrustedProxies(trusted_proxies),
+            refuse=self.refuse,
         )
         self._key = secret
         self._origins = frozenset((origins,) if isinstance(origins, str) else origins)
@@ -107,7 +123,10 @@ class Sessions(OneRoundGuard):
         """Give the session that was loaded; what is not there or cannot be read is no session."""
         fields, clock = replies.flat[1:3]
         session = self._read(exchange, replies.ask.about, fields)
-        return self._give(exchange, session if session is not None else Session(), clock)
+        if session is None:
+            session = Session()
+            session.ended = read_end(fields)
+        return self._give(exchange, session, clock)
 
     def without_redis(self, exchange: Exchange, ask: Ask, error: RedisUnavailable) -> Pass | Answer:
         """Follow `on_outage`."""

@@ -18,6 +18,7 @@ from ..core.script import Operation, OperationKind, Replies
 from ..core.steps import Ask, Asking
 from ..errors import RedisUnavailable, SessionDataError
 from .ids import SessionId, SessionIds
+from .logins import TOO_MANY, entry_args, tell
 from .policy import SessionPolicy
 from .session import Record, Session
 
@@ -52,7 +53,7 @@ def read_record(session_id: SessionId, flat: Any) -> Record | None:
 class SessionResponder(Responder):
     """Writes a session before the head is sent, in one round trip, if there is something to write."""
 
-    __slots__ = ("_clock", "_cookie", "_exchange", "_fresh", "_ids", "_policy", "_session")
+    __slots__ = ("_clock", "_cookie", "_denied", "_exchange", "_fresh", "_ids", "_policy", "_session")
 
     def __init__(
         self, policy: SessionPolicy, ids: SessionIds, session: Session, exchange: Exchange, clock: int
@@ -64,6 +65,7 @@ class SessionResponder(Responder):
         self._clock = clock
         self._fresh: SessionId | None = None
         self._cookie: bytes | None = None
+        self._denied = False
 
     def start(self, head: Head) -> Asking | None:
         """Write what is to be written; on the head: the cookie where it changes, and what caches must know."""
@@ -89,7 +91,10 @@ class SessionResponder(Responder):
             self._session.clear()
 
     def _write(self, head: Head, writing: _Writing) -> Asking:
+        self._denied = False
         yield from writing
+        if self._denied:
+            head.replace(self._policy.denied(self._exchange))
         self._dress(head)
 
     def _dress(self, head: Head) -> None:
@@ -136,14 +141,22 @@ class SessionResponder(Responder):
 
     # The writes.
 
-    def _create(self, *before: Operation) -> _Writing:
+    def _create(self, before: Record | None = None) -> _Writing:
         policy, session = self._policy, self._session
         fresh, texts = self._fresh_id(), self._texts()
-        args = (fresh.handle, _json(texts), policy.idle, policy.lifetime)
-        *_, reply = yield Ask([*before, Operation(CREATE, (fresh.record, fresh.owner), args)])
-        ends, clock = reply.values
+        times, leaver = (policy.idle, policy.lifetime), before.id.handle if before is not None else b""
+        args = (fresh.handle, _json(texts), *times, *entry_args(policy, self._exchange, fresh), leaver)
+        create = Operation(CREATE, (fresh.record, fresh.owner, fresh.notes), args)
+        *_, reply = yield Ask([create] if before is None else [_end(before), create])
+        ends, clock, state, evicted = reply.values
+        if state == TOO_MANY:
+            self._denied = True
+            if before is not None:
+                self._cookie = policy.cookie.take()
+            return
         session.settle(None)
         self._settled(fresh, texts, (clock, ends, policy.idle, clock, 1))
+        yield from tell(self._exchange, evicted)
 
     def _fresh_id(self) -> SessionId:
         """Return the id of a new session: the same one each time, for the head may be edited more than once."""
@@ -178,11 +191,16 @@ class SessionResponder(Responder):
             fresh, old, texts = self._fresh_id(), record.id, self._texts()
             lifetime = policy.lifetime if renews else b""
             args = (old.handle, fresh.handle, _json(texts), record.version, lifetime, policy.overlap)
-            (reply,) = yield Ask([Operation(ROTATE, (old.record, old.owner, fresh.record, fresh.owner), args)])
-            state, version, ends, clock = reply.values
+            keys = (old.record, old.owner, old.notes, fresh.record, fresh.owner, fresh.notes)
+            (reply,) = yield Ask([Operation(ROTATE, keys, (*args, *entry_args(policy, self._exchange, fresh)))])
+            state, version, ends, clock, evicted = reply.values
             if state == WRITTEN:
                 created = clock if renews else record.created
-                return self._settled(fresh, texts, (created, ends, record.idle, clock, version))
+                self._settled(fresh, texts, (created, ends, record.idle, clock, version))
+                return (yield from tell(self._exchange, evicted))
+            if state == TOO_MANY:
+                self._denied = True
+                return None
             if state == GONE:
                 if renews and policy.user(session) is not None:  # a login stands by itself
                     yield from self._create()
@@ -195,7 +213,7 @@ class SessionResponder(Responder):
 
     def _replace(self, record: Record) -> _Writing:
         """What was loaded ends, and what was put in since is a new session."""
-        yield from self._create(_end(record))
+        yield from self._create(record)
 
     def _destroy(self, record: Record) -> _Writing:
         yield Ask([_end(record)])
@@ -216,7 +234,7 @@ class SessionResponder(Responder):
 
 
 def _end(record: Record) -> Operation:
-    return Operation(DESTROY, (record.id.record, record.id.owner), (record.id.handle,))
+    return Operation(DESTROY, (record.id.record, record.id.owner, record.id.notes), (record.id.handle,))
 
 
 def _json(texts: Mapping[str, bytes]) -> bytes:

@@ -31,6 +31,8 @@ def built(keys: Keys) -> dict[str, bytes]:
         "limit": keys.limit(b"default.gcra.60", digest("address", "1.2.3.4")),
         "session": keys.session(b"abcd-_09", b"x" * 20),
         "sessions": keys.sessions(b"abcd-_09", digest("alice")),
+        "session_notes": keys.session_notes(b"abcd-_09", digest("alice")),
+        "sessions_channel": keys.sessions_channel,
         "revoked": keys.revoked,
     }
 
