@@ -58,7 +58,10 @@ class SessionIds:
 
     def of_user(self, known: SessionId, user: str | None) -> SessionId:
         """Return `known` with the index of its user, which the record tells."""
-        return self._of(known.token, user)
+        if user is None:
+            return known
+        owner = self._keys.sessions(known.token[:_TAG], digest(self._key, user))
+        return SessionId(known.token, known.handle, known.record, owner)
 
     def keys_of(self, user: str) -> tuple[bytes, bytes, bytes]:
         """Return the index of a user's sessions, their notes, and what the keys of their records begin with."""

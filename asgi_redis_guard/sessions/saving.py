@@ -113,6 +113,8 @@ class SessionResponder(Responder):
 
     def _writing(self, status: int) -> _Writing | None:
         session, record = self._session, self._session.record
+        if record is not None and session.is_untouched and not session.wants_rotation:  # by far the commonest
+            return self._touch(record) if self._is_due(record) else None
         turned = self._principal_changed()
         if turned and status >= 400:
             return None  # a login that failed leaves nothing behind
@@ -127,8 +129,10 @@ class SessionResponder(Responder):
         changed, removed = session.changes()
         if changed or removed:
             return self._save(record, changed, removed)
-        is_due = self._clock - record.touched >= record.idle // 10
-        return self._touch(record) if is_due else None
+        return self._touch(record) if self._is_due(record) else None
+
+    def _is_due(self, record: Record) -> bool:
+        return self._clock - record.touched >= record.idle // 10 and not record.read_only
 
     def _principal_changed(self) -> bool:
         session, record = self._session, self._session.record
