@@ -60,8 +60,9 @@ class SessionIds:
         """Return `known` with the index of its user, which the record tells."""
         if user is None:
             return known
-        owner = self._keys.sessions(known.token[:_TAG], digest(self._key, user))
-        return SessionId(known.token, known.handle, known.record, owner)
+        tag, owner = known.token[:_TAG], digest(self._key, user)
+        index, notes = self._keys.sessions(tag, owner), self._keys.session_notes(tag, owner)
+        return SessionId(known.token, known.handle, known.record, index, notes)
 
     def keys_of(self, user: str) -> tuple[bytes, bytes, bytes]:
         """Return the index of a user's sessions, their notes, and what the keys of their records begin with."""
