@@ -37,7 +37,7 @@ from .redis.manager import RedisManager
 from .sessions.guard import Sessions
 from .sessions.middleware import SessionMiddleware
 from .sessions.session import Session
-from .sessions.store import SessionInfo, SessionStore
+from .sessions.store import SessionInfo, SessionStats, SessionStore
 from .settings import Settings
 
 __version__ = "0.1.0"
@@ -94,6 +94,7 @@ __all__ = [
     "SessionDataError",
     "SessionInfo",
     "SessionMiddleware",
+    "SessionStats",
     "SessionStore",
     "Sessions",
     "Settings",

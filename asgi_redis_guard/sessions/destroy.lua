@@ -1,8 +1,13 @@
 -- name: sessions.destroy
 -- keys: record, index, notes (as in sessions.create)
 -- args: handle (member of the index)
+-- returns: left (when the last of its user's other sessions ends, 0 if there is none; ms)
 -- repeatable: yes
 -- @check
+if index ~= record then
+  local latest = call('ZREVRANGEBYSCORE', index, '+inf', string.format('(%.0f', floor(now / 1000)), 'WITHSCORES', 'LIMIT', 0, 2) or {}
+  left = tonumber(latest[1] == handle and latest[4] or latest[1] ~= handle and latest[2] or 0)
+end
 -- @commit
 if index ~= record then
   local stem = string.sub(record, 1, #record - #handle)

@@ -19,6 +19,7 @@ from ..core.problem import problem, unavailable
 from ..core.script import Operation, Replies
 from ..core.steps import Answer, Ask, Pass
 from ..errors import ConfigurationError, RedisUnavailable
+from .counting import COUNT, UNCOUNT
 from .ids import SessionId, SessionIds
 from .keeping import SessionKeeper
 from .logins import PUBLISH, read_end
@@ -41,6 +42,7 @@ class Sessions(OneRoundGuard):
     values together. `max_sessions`: how many a user may have at once, None for any number; one more ends the one that
     began first (`evict_oldest`) or was used longest ago (`evict_lru`), or is refused with 409 (`on_excess="deny"`).
     `trusted_proxies`: whose `X-Forwarded-For` is believed when it is noted where a session began.
+    `statistics`: sessions are counted for `SessionStore.stats`, for about 100 bytes each.
 
     `on_outage`: `closed` answers 503 to those who present a session while Redis is away, `anonymous` gives them an
     empty one. What cannot be written is a 503 in any case. Raises `ConfigurationError`.
@@ -48,7 +50,7 @@ class Sessions(OneRoundGuard):
 
     kind = "sessions"
     unique = True
-    operations = (LOAD, SAVE, CREATE, ROTATE, DESTROY, SWAP, PUBLISH)
+    operations = (LOAD, SAVE, CREATE, ROTATE, DESTROY, SWAP, PUBLISH, COUNT, UNCOUNT)
     provides = frozenset(("session",))
 
     def __init__(
@@ -71,6 +73,7 @@ class Sessions(OneRoundGuard):
         max_sessions: int | None = None,
         on_excess: OnExcess = "evict_oldest",
         trusted_proxies: Iterable[str] | TrustedProxies = (),
+        statistics: bool = False,
         exempt: Iterable[str] = (),
         exempt_preflight: bool = True,
         on_outage: Literal["closed", "anonymous"] = "closed",
@@ -101,6 +104,7 @@ class Sessions(OneRoundGuard):
             cap=max_sessions,
             excess=on_excess,
             proxies=trusted_proxies if isinstance(trusted_proxies, TrustedProxies) else TrustedProxies(trusted_proxies),
+            statistics=statistics,
             refuse=self.refuse,
         )
         self._key = secret

@@ -54,7 +54,7 @@ class SessionKeeper:
             value = change(decode(seen) if seen else None)
             text = encode(name, value)
             operation = Operation(SWAP, (record.id.record, record.id.owner), (record.id.handle, f".{name}", seen, text))
-            (reply,) = await self._ask(Ask([operation]))
+            (reply, *_) = await self._ask(Ask([operation, *self._responder.used(record)]))
             state, version, held = reply.values
             if state == WRITTEN:
                 record.version = version

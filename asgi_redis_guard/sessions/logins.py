@@ -10,11 +10,14 @@ from ..core.exchange import Exchange
 from ..core.script import Operation, OperationKind, Replies
 from ..core.steps import Ask
 from ..errors import RedisUnavailable
+from .counting import uncount
 from .ids import SessionId
 from .notes import Origin, ended_message
 from .policy import SessionPolicy
 
 logger = logging.getLogger("asgi_redis_guard.sessions")
+
+Telling = Generator[Ask, Replies, None]
 
 PUBLISH = OperationKind.load(__package__, "publish.lua")
 
@@ -38,12 +41,19 @@ def cap_args(policy: SessionPolicy) -> tuple[int | bytes, str]:
     return (b"" if policy.cap is None else policy.cap, policy.excess)
 
 
-def tell(exchange: Exchange, evicted: list[bytes] | int) -> Generator[Ask, Replies, None]:
-    """Publish which sessions had to go, if any. That they are gone does not hang on it."""
-    if not evicted or isinstance(evicted, int):
+def tell(policy: SessionPolicy, exchange: Exchange, evicted: list[bytes] | int) -> Telling:
+    """Publish which sessions had to go, if any, and count them."""
+    if isinstance(evicted, int):
         return
     args = (exchange.keys.sessions_channel, ended_message(evicted, "evicted"))
+    yield from follow([Operation(PUBLISH, (), args), *uncount(policy, exchange.keys, evicted)])
+
+
+def follow(operations: list[Operation]) -> Telling:
+    """Do what comes after a write, if anything. What was written does not hang on it."""
+    if not operations:
+        return
     try:
-        yield Ask([Operation(PUBLISH, (), args)])
+        yield Ask(operations)
     except RedisUnavailable as error:
-        logger.warning("the end of %d sessions could not be published: %s", len(evicted), error)
+        logger.warning("%s could not be done: %s", operations, error)

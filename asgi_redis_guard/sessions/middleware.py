@@ -37,6 +37,7 @@ class SessionOptions(TypedDict, total=False):
     max_sessions: int | None
     on_excess: OnExcess
     trusted_proxies: Iterable[str] | TrustedProxies
+    statistics: bool
     exempt: Iterable[str]
     exempt_preflight: bool
     on_outage: Literal["closed", "anonymous"]

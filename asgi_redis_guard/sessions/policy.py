@@ -70,6 +70,7 @@ class SessionPolicy:
     cap: int | None = None
     excess: OnExcess = "evict_oldest"
     proxies: TrustedProxies = NO_PROXIES
+    statistics: bool = False
     refuse: Callable[[Exchange, Answer], Answer] | None = None
 
     def denied(self, exchange: Exchange) -> Answer:

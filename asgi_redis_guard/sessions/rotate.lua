@@ -2,7 +2,7 @@
 -- keys: old, former, past, record, index, notes (what is replaced, its index and notes; what replaces it, its index and notes, as in sessions.create)
 -- args: leaver, handle, set, expected, lifetime, overlap, note, cap, excess (members of the indexes; as in sessions.save; empty keeps the end; ms; as in sessions.create, for a user who was not in the session before)
 -- keeps: times, deadline, left, leaving, last
--- returns: state, version, ends, stamp, evicted (as in sessions.save, 3: too many; as in sessions.create)
+-- returns: state, version, ends, stamp, evicted, remains (as in sessions.save, 3: too many; as in sessions.create; when the last session ends that the former user still has, 0 if there is none; ms)
 -- @check
 local found = call('HMGET', old, 'm', 'o')
 stamp = floor(now / 1000)
@@ -46,6 +46,10 @@ if found and found[1] and not found[2] then
     last = string.format('%.0f', ends)
     times = string.format('%s:%s:%s:%.0f:%.0f', created, last, idle, stamp, version)
     left = call('PTTL', old)
+    if former ~= old then
+      local latest = call('ZREVRANGEBYSCORE', former, '+inf', string.format('(%.0f', stamp), 'WITHSCORES', 'LIMIT', 0, 2) or {}
+      remains = tonumber(latest[1] == leaver and latest[4] or latest[1] ~= leaver and latest[2] or 0)
+    end
   end
 end
 -- @commit

@@ -17,8 +17,9 @@ from ..core.responder import Head, Responder
 from ..core.script import Operation, OperationKind, Replies
 from ..core.steps import Ask, Asking
 from ..errors import RedisUnavailable, SessionDataError
+from .counting import count, uncount, user_of
 from .ids import SessionId, SessionIds
-from .logins import TOO_MANY, entry_args, tell
+from .logins import TOO_MANY, entry_args, follow, tell
 from .policy import SessionPolicy
 from .session import Record, Session
 
@@ -151,16 +152,19 @@ class SessionResponder(Responder):
         times, leaver = (policy.idle, policy.lifetime), before.id.handle if before is not None else b""
         args = (fresh.handle, _json(texts), *times, *entry_args(policy, self._exchange, fresh), leaver)
         create = Operation(CREATE, (fresh.record, fresh.owner, fresh.notes), args)
-        *_, reply = yield Ask([create] if before is None else [_end(before), create])
-        ends, clock, state, evicted = reply.values
+        keys = self._exchange.keys
+        ending = [] if before is None else [_end(before), *uncount(policy, keys, [before.id.handle])]
+        replies = yield Ask([create, *ending, *count(policy, keys, fresh)])
+        ends, clock, state, evicted = replies[0].values
         if state == TOO_MANY:
+            yield from follow(uncount(policy, keys, [fresh.handle], begun=False))
             self._denied = True
             if before is not None:
                 self._cookie = policy.cookie.take()
             return
         session.settle(None)
         self._settled(fresh, texts, (clock, ends, policy.idle, clock, 1))
-        yield from tell(self._exchange, evicted)
+        yield from tell(policy, self._exchange, evicted)
 
     def _fresh_id(self) -> SessionId:
         """Return the id of a new session: the same one each time, for the head may be edited more than once."""
@@ -186,8 +190,12 @@ class SessionResponder(Responder):
 
     def _update(self, record: Record, changed: dict[str, bytes], removed: list[str]) -> Generator[Ask, Replies, Any]:
         args = (record.id.handle, _json(changed), orjson.dumps([f".{name}" for name in removed]), b"")
-        (reply,) = yield Ask([Operation(SAVE, (record.id.record, record.id.owner), args)])
+        reply, *_ = yield Ask([Operation(SAVE, (record.id.record, record.id.owner), args), *self.used(record)])
         return reply
+
+    def used(self, record: Record) -> list[Operation]:
+        """What tells the statistics that a session lives on."""
+        return count(self._policy, self._exchange.keys, record.id, record.id.handle, record.ends)
 
     def _rotate(self, record: Record, *, renews: bool) -> _Writing:
         policy, session = self._policy, self._session
@@ -196,16 +204,21 @@ class SessionResponder(Responder):
             lifetime = policy.lifetime if renews else b""
             args = (old.handle, fresh.handle, _json(texts), record.version, lifetime, policy.overlap)
             keys = (old.record, old.owner, old.notes, fresh.record, fresh.owner, fresh.notes)
-            (reply,) = yield Ask([Operation(ROTATE, keys, (*args, *entry_args(policy, self._exchange, fresh)))])
-            state, version, ends, clock, evicted = reply.values
+            rotate = Operation(ROTATE, keys, (*args, *entry_args(policy, self._exchange, fresh)))
+            counted = count(policy, self._exchange.keys, fresh, old.handle, b"" if renews else record.ends)
+            reply, *_ = yield Ask([rotate, *counted])
+            state, version, ends, clock, evicted, remains = reply.values
             if state == WRITTEN:
                 created = clock if renews else record.created
                 self._settled(fresh, texts, (created, ends, record.idle, clock, version))
-                return (yield from tell(self._exchange, evicted))
+                if old.owner not in (old.record, fresh.owner) and not remains:
+                    yield from follow(uncount(policy, self._exchange.keys, [], user_of(old), 0))
+                return (yield from tell(policy, self._exchange, evicted))
             if state == TOO_MANY:
                 self._denied = True
-                return None
+                return (yield from follow(count(policy, self._exchange.keys, old, fresh.handle, record.ends)))
             if state == GONE:
+                yield from follow(uncount(policy, self._exchange.keys, [fresh.handle]))
                 if renews and policy.user(session) is not None:  # a login stands by itself
                     yield from self._create()
                 return None
@@ -220,7 +233,10 @@ class SessionResponder(Responder):
         yield from self._create(record)
 
     def _destroy(self, record: Record) -> _Writing:
-        yield Ask([_end(record)])
+        keys, one = self._exchange.keys, record.id
+        reply, *_ = yield Ask([_end(record), *uncount(self._policy, keys, [one.handle])])
+        if not reply.values[0] and one.owner != one.record:
+            yield from follow(uncount(self._policy, keys, [], user_of(one), 0))
         self._session.settle(None)
         self._cookie = self._policy.cookie.take()
 

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.resources import files
 from os import urandom
-from typing import Any, Unpack
+from typing import Any, TypedDict, Unpack
 
-from ..core.script import PASSED, place_of
+from ..core.script import PASSED, Operation, OperationKind, place_of
 from ..errors import ConfigurationError, OperationFailed, RedisUnavailable, SessionDataError, TooManySessions
 from ..redis.manager import RedisManager
 from ..redis.program import Script, program_of
+from .counting import count, uncount
 from .guard import Sessions
 from .logins import TOO_MANY, cap_args
 from .middleware import SessionOptions
@@ -26,9 +27,16 @@ from .session import Session
 
 logger = logging.getLogger("asgi_redis_guard.sessions")
 
-_CREATE = program_of((place_of(True, (CREATE,)),))
-_LIST, _REVOKE = (
-    Script(files(__package__).joinpath(name).read_text(encoding="utf-8")) for name in ("list.lua", "revoke.lua")
+
+def _script_of(kind: OperationKind) -> Script:
+    """Return the script that does one operation by itself."""
+    return program_of((place_of(True, (kind,)),))
+
+
+_CREATE = _script_of(CREATE)
+_LIST, _REVOKE, _STATS = (
+    Script(files(__package__).joinpath(name).read_text(encoding="utf-8"))
+    for name in ("list.lua", "revoke.lua", "stats.lua")
 )
 
 
@@ -48,6 +56,18 @@ class SessionInfo:
     ip: str | None = None
     user_agent: str | None = None
     device: str | None = None
+
+
+class SessionStats(TypedDict):
+    """`active` sessions, `users` who have one; how many `created` and `ended` (or expired) in each hour of seven days.
+
+    Hours are counted since the epoch; those in which nothing happened are left out.
+    """
+
+    active: int
+    users: int
+    created: dict[int, int]
+    ended: dict[int, int]
 
 
 class SessionStore:
@@ -96,9 +116,11 @@ class SessionStore:
         text = _json(self._texts(user, values or {}))
         args = (fresh.handle, text, policy.idle, policy.lifetime, origin.note(), *cap_args(policy), b"")
         keys = (fresh.record, fresh.owner, fresh.notes)
+        await self._run(count(policy, self._redis.keys, fresh))  # before anybody can end it
         status, ends, now, state, evicted = await self._redis.run_script(_CREATE, keys, args, repeatable=True)
-        if status != PASSED:
-            raise OperationFailed(status.decode() if isinstance(status, bytes) else str(status))
+        if status != PASSED or state == TOO_MANY:
+            await self._run(uncount(policy, self._redis.keys, [fresh.handle], begun=False))
+        _check(status)
         if state == TOO_MANY:
             raise TooManySessions(f"the user has {policy.cap} sessions; allowed are no more (max_sessions)")
         await self._tell(evicted or [], "evicted")
@@ -136,20 +158,41 @@ class SessionStore:
         """End all sessions that `user` began on `device`; return how many were alive."""
         return await self._revoke(user, "device", device_mark(device))
 
+    async def stats(self) -> SessionStats:
+        """Count sessions, of everybody and of nobody, without a scan; raises `ConfigurationError` without `statistics`.
+
+        A user whose login races the end of all the user's other sessions is counted from the next use on.
+        """
+        if not self._policy.statistics:
+            raise ConfigurationError("statistics: False given; allowed is True, for the guard and the store")
+        active, users, *flat = await self._redis.run_script(_STATS, self._redis.keys.session_counts)
+        hours: dict[bytes, dict[int, int]] = {b"b": {}, b"e": {}}
+        for name, number in zip(flat[::2], flat[1::2], strict=True):
+            if number:
+                hours[name[:1]][int(name[1:])] = number
+        return {"active": active, "users": users, "created": hours[b"b"], "ended": hours[b"e"]}
+
     async def _revoke(self, user: str | int, which: str, what: str | bytes) -> int:
         # Not repeatable: a second run would find nothing, and not say what the first one ended.
-        ended = await self._redis.run_script(_REVOKE, self._ids.keys_of(str(user)), (which, what))
-        await self._tell(ended, "revoked")
+        keys = self._ids.keys_of(str(user))
+        left, ended = await self._redis.run_script(_REVOKE, keys, (which, what))
+        await self._tell(ended, "revoked", keys[0][-20:], left)
         return len(ended)
 
-    async def _tell(self, handles: Sequence[bytes], reason: str) -> None:
-        """Publish which sessions have ended. That they have does not hang on it."""
+    async def _tell(self, handles: Sequence[bytes], reason: str, user: bytes = b"", left: int | bytes = b"") -> None:
+        """Count and publish which sessions have ended. That they have does not hang on it."""
         if not handles:
             return
         try:
+            await self._run(uncount(self._policy, self._redis.keys, handles, user, left))
             await self._redis.execute("PUBLISH", self._redis.keys.sessions_channel, ended_message(handles, reason))
         except RedisUnavailable as error:
             logger.warning("the end of %d sessions could not be published: %s", len(handles), error)
+
+    async def _run(self, operations: Sequence[Operation]) -> None:
+        for kind, keys, args in operations:
+            status, *_ = await self._redis.run_script(_script_of(kind), keys, args, repeatable=True)
+            _check(status)
 
     def _texts(self, user: str | int, values: Mapping[str, Any]) -> dict[str, bytes]:
         name = self._policy.principal[0]
@@ -163,6 +206,11 @@ class SessionStore:
 
     def __repr__(self) -> str:
         return f"<SessionStore {self._policy.cookie.name.decode()} on {self._redis!r}>"
+
+
+def _check(status: object) -> None:
+    if status != PASSED:
+        raise OperationFailed(status.decode() if isinstance(status, bytes) else str(status))
 
 
 def _info(handle: bytes, end: int, times: tuple[int, int], note: bytes) -> SessionInfo:
