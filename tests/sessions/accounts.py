@@ -55,6 +55,11 @@ class Accounts:
         """All keys that there are."""
         return sorted(await self.redis.execute("KEYS", "*"))
 
+    async def noted(self, user: str = "alice") -> set[str]:
+        """The ids that there are notes of."""
+        _, notes, _ = SessionIds(self.guard._key, self.redis.keys).keys_of(user)
+        return {handle.decode() for handle in await self.redis.execute("HKEYS", notes)}
+
     async def lapse(self, visitor: Visitor, *, record_only: bool = False) -> None:
         """Let a session end by itself, as if its time were over; or lose its record alone, as full servers do."""
         await self.redis.execute("DEL", visitor.id.record)

@@ -17,7 +17,7 @@ from asgi_redis_guard import (
     SessionStore,
 )
 from tests.redis.tools import PATIENCE
-from tests.sessions.accounts import Accounts
+from tests.sessions.accounts import Accounts, Visitor
 
 
 @pytest.fixture
@@ -123,7 +123,7 @@ async def test_revoking_others_keeps_the_current_one(site: Accounts) -> None:
     assert await site.store.revoke_others("alice", current.handle) == 3
     assert await current.user() == "alice"
     assert [await other.user() for other in others] == [None] * 3
-    assert await site.ids() == {current.handle}
+    assert await site.ids() == await site.noted() == {current.handle}
 
 
 async def test_revoking_all_ends_every_session_of_that_user(site: Accounts) -> None:
@@ -167,6 +167,23 @@ async def test_what_a_session_replaced_ends_with_it(site: Accounts) -> None:
         assert await visitor.user() is None
 
 
+async def test_a_logout_ends_what_the_session_replaced(site: Accounts) -> None:
+    visitor = await site.login()
+    copy = Visitor(site, visitor.cookie)
+    await visitor.visit(lambda session: session.rotate())
+    assert await copy.user() == "alice"
+    await visitor.visit(lambda session: session.clear())
+    assert await copy.user() is None
+
+
+async def test_the_dead_are_not_counted_among_the_revoked_and_get_no_mark(site: Accounts) -> None:
+    visitors = [await site.login() for _ in range(3)]
+    await site.lapse(visitors[0])
+    await site.lapse(visitors[1], record_only=True)
+    assert await site.store.revoke_all("alice") == 1
+    assert [(await visitor.visit()).ended for visitor in visitors] == [None, None, "revoked"]
+
+
 async def test_the_dead_are_neither_listed_nor_kept(site: Accounts, redis: RedisManager) -> None:
     dead, lost, alive = [await site.login() for _ in range(3)]
     await site.lapse(dead)
@@ -198,6 +215,10 @@ async def test_notes_without_an_index_are_forgotten(site: Accounts, redis: Redis
 
 async def test_every_key_has_an_end(redis: RedisManager) -> None:
     site = Accounts(redis, max_sessions=2, idle=60)
+    await site.made("bob")
+    late = Visitor(site)
+    await late.visit(lambda session: session.update(cart=1))
+    await late.visit(lambda session: session.update(user_id="carol"))
     for _ in range(4):
         visitor = await site.login(device="phone")
         await visitor.visit(lambda session: session.rotate())

@@ -91,7 +91,7 @@ async def test_the_session_goes_that_the_policy_names(redis: RedisManager, polic
     else:
         late = await (site.login() if by == "login" else site.made())
     stay = [one.handle for number, one in enumerate(visitors) if number != goes]
-    assert await site.ids() == {*stay, late.handle}
+    assert await site.ids() == await site.noted() == {*stay, late.handle}
     evicted = await visitors[goes].visit()
     assert (evicted, evicted.ended) == ({}, "evicted")
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 import pytest
 
-from asgi_redis_guard import ConfigurationError, RedisManager, SessionStore
+from asgi_redis_guard import ConfigurationError, RedisManager, Session, SessionStore
 from tests.redis.tools import PATIENCE
 from tests.sessions.accounts import Accounts, Visitor
 
@@ -182,6 +182,29 @@ async def test_a_slow_request_does_not_count_a_revoked_session_again(site: Accou
         active, users, created, ended = await counts(site)
         assert (active, users) == (0, 0)
         assert created == ended
+
+
+async def test_a_new_id_for_what_was_revoked_meanwhile_is_not_counted(site: Accounts, redis: RedisManager) -> None:
+    """Whoever revokes takes the session off a moment later; the new id must not take its place in between."""
+    visitor, store = await site.login(), SessionStore(redis)
+
+    async def late(session: Session) -> None:
+        assert await store.revoke_all("alice") == 1
+        session.rotate()
+
+    await visitor.visit(late)
+    assert (await counts(site))[0] == 0
+
+
+async def test_a_denied_login_leaves_its_anonymous_session_counted(redis: RedisManager) -> None:
+    site = Accounts(redis, statistics=True, max_sessions=1, on_excess="deny")
+    await site.login()
+    visitor = Visitor(site)
+    await visitor.visit(lambda session: session.update(cart=1))
+    await visitor.visit(lambda session: session.update(user_id="alice"))
+    assert visitor.response.status == 409
+    assert await redis.execute("ZSCORE", SESSIONS, visitor.id.handle) is not None
+    assert await counts(site) == (2, 1, 2, 0)
 
 
 async def test_the_counts_are_exact_after_a_race_of_logins_and_revocations(site: Accounts) -> None:
