@@ -19,6 +19,7 @@ from .errors import (
     RedisUnavailable,
     ResponseAborted,
     SessionDataError,
+    TooManySessions,
     WaitTimeout,
 )
 from .jwt.guard import JWTAuth
@@ -36,6 +37,7 @@ from .redis.manager import RedisManager
 from .sessions.guard import Sessions
 from .sessions.middleware import SessionMiddleware
 from .sessions.session import Session
+from .sessions.store import SessionInfo, SessionStats, SessionStore
 from .settings import Settings
 
 __version__ = "0.1.0"
@@ -90,9 +92,13 @@ __all__ = [
     "RevocationStats",
     "Session",
     "SessionDataError",
+    "SessionInfo",
     "SessionMiddleware",
+    "SessionStats",
+    "SessionStore",
     "Sessions",
     "Settings",
+    "TooManySessions",
     "TrustedProxies",
     "Verdict",
     "VerifiedUser",

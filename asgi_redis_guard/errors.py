@@ -4,6 +4,7 @@ GuardError
  ├─ ConfigurationError         options that cannot work, all of them at once
  ├─ GuardProtocolError         a guard broke the protocol of `core.guard`: a bug in that guard
  ├─ SessionDataError           a session holds what cannot be kept: a type, a size
+ ├─ TooManySessions            a user has as many sessions as are allowed, and one more is denied
  ├─ BodyTooLarge               thrown into a guard that asked for the body
  ├─ WaitTimeout                thrown into a guard that waited
  ├─ ResponseAborted            a response ends in the middle on purpose; the server closes the connection
@@ -28,6 +29,10 @@ class GuardProtocolError(GuardError):
 
 class SessionDataError(GuardError):
     """What the app has put into a session cannot be kept; the text names the key and what is allowed."""
+
+
+class TooManySessions(GuardError):
+    """The user has as many sessions as `max_sessions` allows, and `on_excess` is `deny`."""
 
 
 class BodyTooLarge(GuardError):

@@ -8,6 +8,11 @@
     <p>l:<limit>:{<digest>}    zset     the window                       one limit for one identity (log)
     <p>s:{<tag>}<handle>       hash     idle or absolute, the earlier    a session, by the hash of its id
     <p>i:{<tag>}<digest>       zset     that of the last of them         a user's sessions: handles by when they end
+    <p>n:{<tag>}<digest>       hash     the last absolute end of them    where each of them began: handles to notes
+    <p>{stats}sessions         zset     that of the last of them         all sessions by when they end: statistics
+    <p>{stats}users            zset     that of the last of them         users by when their last session ends
+    <p>{stats}hours            hash     7 days                           how many began and ended, by the hour
+    <p>sessions                channel  –                                handles of sessions that were ended
 
 `<p>` is the prefix, `guard:` by default. A digest is 120 bits of BLAKE2b over length-prefixed parts, so that two
 different inputs never share a key and neither secrets nor personal data stand in one. Keys that one operation touches
@@ -47,7 +52,18 @@ _remembered = lru_cache(maxsize=8192)(_digest)
 class Keys:
     """The keys below one prefix."""
 
-    __slots__ = ("_index", "_limit", "_session", "_token", "_user", "prefix", "revoked")
+    __slots__ = (
+        "_index",
+        "_limit",
+        "_notes",
+        "_session",
+        "_token",
+        "_user",
+        "prefix",
+        "revoked",
+        "session_counts",
+        "sessions_channel",
+    )
 
     def __init__(self, prefix: str = "guard:") -> None:
         self.prefix = prefix
@@ -57,6 +73,10 @@ class Keys:
         self._limit = head + b"l:"
         self._session = head + b"s:"
         self._index = head + b"i:"
+        self._notes = head + b"n:"
+        #: Statistics of sessions; no user's keys are in their slot.
+        self.session_counts = (head + b"{stats}sessions", head + b"{stats}users", head + b"{stats}hours")
+        self.sessions_channel = head + b"sessions"
         self.revoked = head + b"revoked"
 
     def token(self, issuer: str, token_id: str | bytes) -> bytes:
@@ -78,3 +98,7 @@ class Keys:
     def sessions(self, tag: bytes, user: bytes) -> bytes:
         """The index of one user's sessions; the user is given as a digest."""
         return b"%b{%b}%b" % (self._index, tag, user)
+
+    def session_notes(self, tag: bytes, user: bytes) -> bytes:
+        """Where one user's sessions began; the user is given as a digest."""
+        return b"%b{%b}%b" % (self._notes, tag, user)

@@ -1,9 +1,24 @@
 -- name: sessions.destroy
--- keys: record, index (as in sessions.save)
+-- keys: record, index, notes (as in sessions.create)
 -- args: handle, channel (member of the index; where its end is told)
+-- returns: left (when the last of its user's other sessions ends, 0 if there is none; ms)
 -- repeatable: yes
 -- @check
+if index ~= record then
+  local latest = call('ZREVRANGEBYSCORE', index, '+inf', string.format('(%.0f', floor(now / 1000)), 'WITHSCORES', 'LIMIT', 0, 2) or {}
+  left = tonumber(latest[1] == handle and latest[4] or latest[1] ~= handle and latest[2] or 0)
+end
 -- @commit
+if index ~= record then
+  local stem = string.sub(record, 1, #record - #handle)
+  local before = call('HGET', record, 'p')
+  while before do -- what it replaced can be read for its overlap
+    local older = stem .. before
+    before = call('HGET', older, 'p')
+    call('DEL', older)
+  end
+  call('ZREM', index, handle)
+  call('HDEL', notes, handle)
+end
 call('DEL', record)
-if index ~= record then call('ZREM', index, handle) end
-call('PUBLISH', channel, handle)
+call('PUBLISH', channel, '{"ended":["' .. handle .. '"],"reason":"destroyed"}')

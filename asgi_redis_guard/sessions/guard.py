@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
+from ..core.client_ip import TrustedProxies
 from ..core.cookies import cookie_values
 from ..core.exchange import Exchange
 from ..core.guard import OneRoundGuard, OnRefused, refusal_faults
@@ -20,9 +21,11 @@ from ..core.problem import problem, unavailable
 from ..core.script import Operation, Replies
 from ..core.steps import Answer, Ask, Pass
 from ..errors import ConfigurationError, RedisUnavailable
+from .counting import COUNT, UNCOUNT
 from .ids import SessionId, SessionIds
 from .keeping import SessionKeeper
-from .policy import CookieStyle, SameSite, SessionPolicy, cookie_faults, times_faults
+from .logins import PUBLISH, read_end
+from .policy import CookieStyle, OnExcess, SameSite, SessionPolicy, cap_faults, cookie_faults, times_faults
 from .saving import CREATE, DESTROY, LOAD, ROTATE, SAVE, SWAP, SessionResponder
 from .session import Session, read_record
 from .sockets import SocketResponder
@@ -48,7 +51,10 @@ class Sessions(OneRoundGuard):
     `principal`: keys whose change is a login, a logout or another privilege: the session gets a new id then, and the
     first of them tells whose it is. `overlap`: seconds in which a replaced session can still be read, by requests that
     were on their way. `origins`: other origins that may open WebSockets with the cookie. `max_size`: bytes of all
-    values together.
+    values together. `max_sessions`: how many a user may have at once, None for any number; one more ends the one that
+    began first (`evict_oldest`) or was used longest ago (`evict_lru`), or is refused with 409 (`on_excess="deny"`).
+    `trusted_proxies`: whose `X-Forwarded-For` is believed when it is noted where a session began.
+    `statistics`: sessions are counted for `SessionStore.stats`, for about 100 bytes each.
 
     `on_outage`: `closed` answers 503 to those who present a session while Redis is away or that cannot be read,
     `anonymous` gives them an empty one. What cannot be written is a 503 in any case. Raises `ConfigurationError`.
@@ -56,9 +62,12 @@ class Sessions(OneRoundGuard):
 
     kind = "sessions"
     unique = True
-    operations = (LOAD, SAVE, CREATE, ROTATE, DESTROY, SWAP)
+    operations = (LOAD, SAVE, CREATE, ROTATE, DESTROY, SWAP, PUBLISH, COUNT, UNCOUNT)
     provides = frozenset(("session", "user", "auth"))
     offers = frozenset(("user", "auth"))
+
+    _ids: tuple[Keys, SessionIds] | None = None
+    _unreadable_at = float("-inf")
 
     def __init__(
         self,
@@ -77,6 +86,10 @@ class Sessions(OneRoundGuard):
         overlap: float = 10,
         origins: Iterable[str] = (),
         max_size: int = 65_536,
+        max_sessions: int | None = None,
+        on_excess: OnExcess = "evict_oldest",
+        trusted_proxies: Iterable[str] | TrustedProxies = (),
+        statistics: bool = False,
         exempt: Iterable[str] = (),
         exempt_preflight: bool = True,
         on_outage: Literal["closed", "anonymous"] = "closed",
@@ -90,6 +103,7 @@ class Sessions(OneRoundGuard):
                 *cookie_faults(session_cookie, path, domain, same_site, https_only, partitioned),
                 *times_faults(max_age, idle, overlap),
                 *_faults(secret, on_outage, max_size, trusted),
+                *cap_faults(max_sessions, on_excess),
                 *refusal_faults(on_refused),
             ]
         )
@@ -105,12 +119,15 @@ class Sessions(OneRoundGuard):
             principal=(principal,) if isinstance(principal, str) else tuple(principal),
             persistent=persistent,
             max_size=max_size,
+            cap=max_sessions,
+            excess=on_excess,
+            proxies=trusted_proxies if isinstance(trusted_proxies, TrustedProxies) else TrustedProxies(trusted_proxies),
+            statistics=statistics,
+            refuse=self.refuse,
         )
         self._key = secret
         self._origins = trusted
         self._closed = on_outage == "closed"
-        self._ids: tuple[Keys, SessionIds] | None = None
-        self._unreadable_at = float("-inf")
 
     def ask(self, exchange: Exchange) -> Ask | Pass | Answer:
         """Load the session that the cookie names; without one, nothing is asked."""
@@ -130,7 +147,10 @@ class Sessions(OneRoundGuard):
             session = self._read(exchange, replies.ask.about, fields)
         except ValueError as error:
             return self._unreadable(exchange, replies.ask.about, error)
-        return self._give(exchange, session if session is not None else Session(), clock)
+        if session is None:
+            session = Session()
+            session.ended = read_end(fields)
+        return self._give(exchange, session, clock)
 
     def without_redis(self, exchange: Exchange, ask: Ask, error: RedisUnavailable) -> Pass | Answer:
         """Follow `on_outage`."""

@@ -24,13 +24,15 @@ _TAG = 8
 class SessionId(NamedTuple):
     """An id as its keys: `token` is the cookie's value and a secret, the rest may be shown.
 
-    `owner` is the index of its user's sessions, the record itself if it is nobody's.
+    `owner` is the index of its user's sessions, `notes` tells where they began; both are the record itself if it is
+    nobody's.
     """
 
     token: bytes
     handle: bytes
     record: bytes
     owner: bytes
+    notes: bytes
 
     def __repr__(self) -> str:
         return f"<SessionId {self.handle.decode()}>"
@@ -51,21 +53,32 @@ class SessionIds:
 
     def make(self, random: Callable[[int], bytes], user: str | None) -> SessionId:
         """Return a new id, of 256 random bits."""
-        tag = self._hash(b"tag", user.encode(), 6) if user is not None else urlsafe_b64encode(random(6))
+        tag = self._tag(user) if user is not None else urlsafe_b64encode(random(6))
         return self._of(tag + urlsafe_b64encode(random(32))[:43], user)
 
     def of_user(self, known: SessionId, user: str | None) -> SessionId:
         """Return `known` with the index of its user, which the record tells."""
         if user is None:
             return known
-        owner = self._keys.sessions(known.token[:_TAG], digest(self._key, user))
-        return SessionId(known.token, known.handle, known.record, owner)
+        tag, owner = known.token[:_TAG], digest(self._key, user)
+        index, notes = self._keys.sessions(tag, owner), self._keys.session_notes(tag, owner)
+        return SessionId(known.token, known.handle, known.record, index, notes)
+
+    def keys_of(self, user: str) -> tuple[bytes, bytes, bytes]:
+        """Return the index of a user's sessions, their notes, and what the keys of their records begin with."""
+        tag, owner = self._tag(user), digest(self._key, user)
+        return self._keys.sessions(tag, owner), self._keys.session_notes(tag, owner), self._keys.session(tag, b"")
+
+    def _tag(self, user: str) -> bytes:
+        return self._hash(b"tag", user.encode(), 6)
 
     def _of(self, token: bytes, user: str | None) -> SessionId:
         tag, handle = token[:_TAG], self._hash(b"id", token[_TAG:], 15)
         record = self._keys.session(tag, handle)
-        index = record if user is None else self._keys.sessions(tag, digest(self._key, user))
-        return SessionId(token, handle, record, index)
+        if user is None:
+            return SessionId(token, handle, record, record, record)
+        owner = digest(self._key, user)
+        return SessionId(token, handle, record, self._keys.sessions(tag, owner), self._keys.session_notes(tag, owner))
 
     def _hash(self, purpose: bytes, data: bytes, size: int) -> bytes:
         return urlsafe_b64encode(blake2b(data, key=self._key, person=purpose, digest_size=size).digest())

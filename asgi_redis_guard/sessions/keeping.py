@@ -59,7 +59,7 @@ class SessionKeeper:
             text = encode(name, value)
             self._responder.check_size({**record.fields, name: text})
             operation = Operation(SWAP, (record.id.record, record.id.owner), (record.id.handle, f".{name}", seen, text))
-            (reply,) = await self._ask(Ask([operation]))
+            (reply, *_) = await self._ask(Ask([operation, *self._responder.used(record)]))
             state, version, held = reply.values
             if state == WRITTEN:
                 record.saw(version)

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Literal, TypedDict, Unpack
 
 from ..core.asgi import ASGIApp
+from ..core.client_ip import TrustedProxies
 from ..core.guard import OnRefused
 from ..errors import ConfigurationError
 from ..middleware.engine import GuardMiddleware
@@ -13,7 +14,7 @@ from ..middleware.lifespan import faults_told
 from ..observability.events import Hook
 from ..redis.manager import RedisManager
 from .guard import Sessions
-from .policy import SameSite
+from .policy import OnExcess, SameSite
 
 
 class SessionOptions(TypedDict, total=False):
@@ -33,6 +34,10 @@ class SessionOptions(TypedDict, total=False):
     overlap: float
     origins: Iterable[str]
     max_size: int
+    max_sessions: int | None
+    on_excess: OnExcess
+    trusted_proxies: Iterable[str] | TrustedProxies
+    statistics: bool
     exempt: Iterable[str]
     exempt_preflight: bool
     on_outage: Literal["closed", "anonymous"]

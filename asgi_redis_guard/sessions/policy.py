@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from ..core.client_ip import TrustedProxies
+from ..core.exchange import Exchange
+from ..core.problem import problem
+from ..core.steps import Answer
 from ..errors import ConfigurationError
 
 SameSite = Literal["lax", "strict", "none"]
+OnExcess = Literal["evict_oldest", "evict_lru", "deny"]
+
+NO_PROXIES = TrustedProxies()
 
 #: RFC 6265 §4.1.1: a cookie's name is a token; its path and domain hold no separators.
 _NAME = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
@@ -47,7 +55,10 @@ class CookieStyle:
 
 @dataclass(frozen=True, slots=True)
 class SessionPolicy:
-    """Times in ms. `principal` are the keys whose change is a login, a logout or another privilege."""
+    """Times in ms. `principal` are the keys whose change is a login, a logout or another privilege.
+
+    `cap` is how many sessions a user may have, None for any number; `excess` what happens to one more.
+    """
 
     cookie: CookieStyle
     lifetime: int
@@ -56,6 +67,17 @@ class SessionPolicy:
     principal: tuple[str, ...]
     persistent: bool
     max_size: int
+    cap: int | None = None
+    excess: OnExcess = "evict_oldest"
+    proxies: TrustedProxies = NO_PROXIES
+    statistics: bool = False
+    refuse: Callable[[Exchange, Answer], Answer] | None = None
+
+    def denied(self, exchange: Exchange) -> Answer:
+        """Return what a login gets that is one too many."""
+        detail = "The user has as many sessions as are allowed; end one of them first."
+        answer = problem(409, "too_many_sessions", detail, members={"max_sessions": self.cap})
+        return answer if self.refuse is None else self.refuse(exchange, answer)
 
     def user(self, values: dict[str, object]) -> str | None:
         """Return whose session it is, None for nobody's."""
@@ -72,6 +94,16 @@ def times_faults(max_age: float, idle: float | None, overlap: float) -> list[str
         faults.append(f"idle: {idle} given; allowed are 1 second to max_age")
     if not 0 <= overlap <= 300:
         faults.append(f"overlap: {overlap} given; allowed are 0 to 300 seconds")
+    return faults
+
+
+def cap_faults(cap: int | None, excess: str) -> list[str]:
+    """What is wrong with a bound on a user's sessions."""
+    faults = []
+    if cap is not None and not 1 <= cap <= 1000:
+        faults.append(f"max_sessions: {cap} given; allowed are 1 to 1000, and None for any number")
+    if excess not in ("evict_oldest", "evict_lru", "deny"):
+        faults.append(f"on_excess: {excess!r} given; allowed are 'evict_oldest', 'evict_lru' and 'deny'")
     return faults
 
 

@@ -18,7 +18,9 @@ from ..core.responder import Head, Responder
 from ..core.script import Operation, OperationKind, Replies
 from ..core.steps import Ask, Asking
 from ..errors import RedisUnavailable, SessionDataError
+from .counting import count, uncount, user_of
 from .ids import SessionId, SessionIds
+from .logins import TOO_MANY, entry_args, follow, tell
 from .policy import SessionPolicy
 from .session import Record, Session, read_record
 
@@ -40,7 +42,7 @@ _Writing = Generator[Ask, Replies, Any]
 class SessionResponder(Responder):
     """Writes a session before the head is sent, in one round trip, if there is something to write."""
 
-    __slots__ = ("_clock", "_cookie", "_exchange", "_fresh", "_ids", "_policy", "_session")
+    __slots__ = ("_clock", "_cookie", "_denied", "_exchange", "_fresh", "_ids", "_policy", "_session")
 
     def __init__(
         self, policy: SessionPolicy, ids: SessionIds, session: Session, exchange: Exchange, clock: int
@@ -52,6 +54,7 @@ class SessionResponder(Responder):
         self._clock = clock
         self._fresh: SessionId | None = None
         self._cookie: bytes | None = None
+        self._denied = False
 
     def start(self, head: Head) -> Asking | None:
         """Write what is to be written; on the head: the cookie where it changes, and what caches must know."""
@@ -79,7 +82,10 @@ class SessionResponder(Responder):
             raise SessionDataError(f"scope['session'] is of type {type(given).__name__} now; allowed are dictionaries")
 
     def _write(self, head: Head, writing: _Writing) -> Asking:
+        self._denied = False
         yield from writing
+        if self._denied:
+            head.replace(self._policy.denied(self._exchange))
         self._dress(head)
 
     def _dress(self, head: Head) -> None:
@@ -124,7 +130,7 @@ class SessionResponder(Responder):
         if record is None:
             return self._create() if session else None
         if session.is_destroyed:
-            return self._create(self._end(record)) if session else self._destroy(record)
+            return self._create(record) if session else self._destroy(record)
         if record.read_only:
             return self._create() if enters else None
         if turned or session.wants_rotation:
@@ -152,14 +158,25 @@ class SessionResponder(Responder):
 
     # The writes.
 
-    def _create(self, *before: Operation) -> _Writing:
+    def _create(self, before: Record | None = None) -> _Writing:
         policy, session = self._policy, self._session
         texts, fresh = self._texts(), self._fresh_id()
-        args = (fresh.handle, _json(texts), policy.idle, policy.lifetime)
-        *_, reply = yield Ask([*before, Operation(CREATE, (fresh.record, fresh.owner), args)])
-        ends, clock = reply.values
+        times, leaver = (policy.idle, policy.lifetime), before.id.handle if before is not None else b""
+        args = (fresh.handle, _json(texts), *times, *entry_args(policy, self._exchange, fresh), leaver)
+        create = Operation(CREATE, (fresh.record, fresh.owner, fresh.notes), args)
+        keys = self._exchange.keys
+        ending = [] if before is None else [self._end(before), *uncount(policy, keys, [before.id.handle])]
+        replies = yield Ask([create, *ending, *count(policy, keys, fresh)])
+        ends, clock, state, evicted = replies[0].values
+        if state == TOO_MANY:
+            yield from follow(uncount(policy, keys, [fresh.handle], begun=False))
+            self._denied = True
+            if before is not None:
+                self._cookie = policy.cookie.take()
+            return
         session.settle(None)
         self._settled(fresh, texts, (clock, ends, policy.idle, clock, 1))
+        yield from tell(policy, self._exchange, evicted)
 
     def _fresh_id(self) -> SessionId:
         """Return the id of a new session: the same one each time, for the head may be edited more than once."""
@@ -187,8 +204,12 @@ class SessionResponder(Responder):
 
     def _update(self, record: Record, changed: dict[str, bytes], removed: list[str]) -> Generator[Ask, Replies, Any]:
         args = (record.id.handle, _json(changed), orjson.dumps([f".{name}" for name in removed]), b"")
-        (reply,) = yield Ask([Operation(SAVE, (record.id.record, record.id.owner), args)])
+        reply, *_ = yield Ask([Operation(SAVE, (record.id.record, record.id.owner), args), *self.used(record)])
         return reply
+
+    def used(self, record: Record) -> list[Operation]:
+        """What tells the statistics that a session lives on."""
+        return count(self._policy, self._exchange.keys, record.id, record.id.handle, record.ends)
 
     def _rotate(self, record: Record, *, renews: bool) -> _Writing:
         policy, session = self._policy, self._session
@@ -196,12 +217,22 @@ class SessionResponder(Responder):
             texts, fresh, old = self._texts(), self._fresh_id(), record.id
             lifetime = policy.lifetime if renews else b""
             args = (old.handle, fresh.handle, _json(texts), record.version, lifetime, policy.overlap)
-            (reply,) = yield Ask([Operation(ROTATE, (old.record, old.owner, fresh.record, fresh.owner), args)])
-            state, version, ends, clock = reply.values
+            keys = (old.record, old.owner, old.notes, fresh.record, fresh.owner, fresh.notes)
+            rotate = Operation(ROTATE, keys, (*args, *entry_args(policy, self._exchange, fresh)))
+            counted = count(policy, self._exchange.keys, fresh, old.handle, b"" if renews else record.ends)
+            reply, *_ = yield Ask([rotate, *counted])
+            state, version, ends, clock, evicted, remains = reply.values
             if state == WRITTEN:
                 created = clock if renews else record.created
-                return self._settled(fresh, texts, (created, ends, record.idle, clock, version))
+                self._settled(fresh, texts, (created, ends, record.idle, clock, version))
+                if old.owner not in (old.record, fresh.owner) and not remains:
+                    yield from follow(uncount(policy, self._exchange.keys, [], user_of(old), 0))
+                return (yield from tell(policy, self._exchange, evicted))
+            if state == TOO_MANY:
+                self._denied = True
+                return (yield from follow(count(policy, self._exchange.keys, old, fresh.handle, record.ends)))
             if state == GONE:
+                yield from follow(uncount(policy, self._exchange.keys, [fresh.handle]))
                 if renews:  # a login stands by itself
                     yield from self._create()
                 return None
@@ -212,13 +243,16 @@ class SessionResponder(Responder):
                 session.rebase(record := now)
 
     def _destroy(self, record: Record) -> _Writing:
-        yield Ask([self._end(record)])
+        keys, one = self._exchange.keys, record.id
+        reply, *_ = yield Ask([self._end(record), *uncount(self._policy, keys, [one.handle])])
+        if not reply.values[0] and one.owner != one.record:
+            yield from follow(uncount(self._policy, keys, [], user_of(one), 0))
         self._session.settle(None)
         self._cookie = self._policy.cookie.take()
 
     def _end(self, record: Record) -> Operation:
         channel = f"{self._exchange.keys.prefix}{TOPIC}"
-        return Operation(DESTROY, (record.id.record, record.id.owner), (record.id.handle, channel))
+        return Operation(DESTROY, (record.id.record, record.id.owner, record.id.notes), (record.id.handle, channel))
 
     def _settled(self, session_id: SessionId, texts: dict[str, bytes], times: tuple[int, int, int, int, int]) -> None:
         self._session.settle(Record(session_id, texts, times))

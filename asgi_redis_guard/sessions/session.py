@@ -71,6 +71,8 @@ class Session(dict[str, Any]):
         super().__init__(values)
         self.record = record
         self.accessed = False
+        #: Why the session that the cookie names has ended: `evicted` or `revoked`, for an hour after; else None.
+        self.ended: str | None = None
         self.keeper: Keeper | None = None
         self._loaded: Mapping[str, Any] = dict(values) if record is not None else {}
         self._kinds = _kinds(self._loaded)

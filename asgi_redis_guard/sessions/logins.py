@@ -1,0 +1,59 @@
+"""A login's part in a write: what the script is told of it, and who hears of the sessions that have to go. Pure."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Generator
+from typing import Any
+
+from ..core.exchange import Exchange
+from ..core.script import Operation, OperationKind, Replies
+from ..core.steps import Ask
+from ..errors import RedisUnavailable
+from .counting import uncount
+from .ids import SessionId
+from .notes import Origin, ended_message
+from .policy import SessionPolicy
+
+logger = logging.getLogger("asgi_redis_guard.sessions")
+
+Telling = Generator[Ask, Replies, None]
+
+PUBLISH = OperationKind.load(__package__, "publish.lua")
+
+#: The `state` of a login that is one too many.
+TOO_MANY = 3
+
+
+def read_end(flat: Any) -> str | None:
+    """Read why a session has ended out of the mark that stands in its place; None for anything else."""
+    return flat[1].decode() if flat and len(flat) == 2 and flat[0] == b"e" else None
+
+
+def entry_args(policy: SessionPolicy, exchange: Exchange, fresh: SessionId) -> tuple[Any, ...]:
+    """Return note, cap and excess, as the scripts take them; a session of nobody has neither note nor cap."""
+    note = b"" if fresh.owner == fresh.record else Origin.of(exchange, policy.proxies).note()
+    return (note, *cap_args(policy))
+
+
+def cap_args(policy: SessionPolicy) -> tuple[int | bytes, str]:
+    """Return cap and excess, as the scripts take them."""
+    return (b"" if policy.cap is None else policy.cap, policy.excess)
+
+
+def tell(policy: SessionPolicy, exchange: Exchange, evicted: list[bytes] | int) -> Telling:
+    """Publish which sessions had to go, if any, and count them."""
+    if isinstance(evicted, int):
+        return
+    args = (exchange.keys.sessions_channel, ended_message(evicted, "evicted"))
+    yield from follow([Operation(PUBLISH, (), args), *uncount(policy, exchange.keys, evicted)])
+
+
+def follow(operations: list[Operation]) -> Telling:
+    """Do what comes after a write, if anything. What was written does not hang on it."""
+    if not operations:
+        return
+    try:
+        yield Ask(operations)
+    except RedisUnavailable as error:
+        logger.warning("%s could not be done: %s", operations, error)

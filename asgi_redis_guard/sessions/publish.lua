@@ -1,0 +1,6 @@
+-- name: sessions.publish
+-- args: channel, message
+-- repeatable: yes
+-- @check
+-- @commit
+call('PUBLISH', channel, message)
