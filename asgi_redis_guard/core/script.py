@@ -99,6 +99,9 @@ class Operation(NamedTuple):
     keys: tuple[bytes, ...]
     args: tuple[Any, ...] = ()
 
+    def __repr__(self) -> str:  # arguments may be anybody's secrets
+        return f"<Operation {self.kind.name}>"
+
 
 class Place:
     """A guard's place in a round, as far as the program depends on it: its operations, and what their failure does.

@@ -1,6 +1,6 @@
 -- name: sessions.destroy
 -- keys: record, index, notes (as in sessions.create)
--- args: handle (member of the index)
+-- args: handle, channel (member of the index; where its end is told)
 -- returns: left (when the last of its user's other sessions ends, 0 if there is none; ms)
 -- repeatable: yes
 -- @check
@@ -21,3 +21,4 @@ if index ~= record then
   call('HDEL', notes, handle)
 end
 call('DEL', record)
+call('PUBLISH', channel, handle)

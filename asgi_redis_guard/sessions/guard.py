@@ -5,7 +5,9 @@ No cookie, or one that is none of ours, costs nothing; an id that a client made 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import logging
+import re
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 from ..core.client_ip import TrustedProxies
@@ -23,9 +25,19 @@ from .counting import COUNT, UNCOUNT
 from .ids import SessionId, SessionIds
 from .keeping import SessionKeeper
 from .logins import PUBLISH, read_end
-from .policy import CookieStyle, OnExcess, SameSite, SessionPolicy, cap_faults, times_faults
-from .saving import CREATE, DESTROY, LOAD, ROTATE, SAVE, SWAP, SessionResponder, read_record
-from .session import Session
+from .policy import CookieStyle, OnExcess, SameSite, SessionPolicy, cap_faults, cookie_faults, times_faults
+from .saving import CREATE, DESTROY, LOAD, ROTATE, SAVE, SWAP, SessionResponder
+from .session import Session, read_record
+from .sockets import SocketResponder
+from .user import user_facts
+
+logger = logging.getLogger("asgi_redis_guard.sessions")
+
+#: RFC 6454 §7: what browsers send as their origin.
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#\s]+")
+
+#: Seconds without a record that cannot be read, after which the next one is news.
+_QUIET = 60
 
 
 class Sessions(OneRoundGuard):
@@ -44,14 +56,15 @@ class Sessions(OneRoundGuard):
     `trusted_proxies`: whose `X-Forwarded-For` is believed when it is noted where a session began.
     `statistics`: sessions are counted for `SessionStore.stats`, for about 100 bytes each.
 
-    `on_outage`: `closed` answers 503 to those who present a session while Redis is away, `anonymous` gives them an
-    empty one. What cannot be written is a 503 in any case. Raises `ConfigurationError`.
+    `on_outage`: `closed` answers 503 to those who present a session while Redis is away or that cannot be read,
+    `anonymous` gives them an empty one. What cannot be written is a 503 in any case. Raises `ConfigurationError`.
     """
 
     kind = "sessions"
     unique = True
     operations = (LOAD, SAVE, CREATE, ROTATE, DESTROY, SWAP, PUBLISH, COUNT, UNCOUNT)
-    provides = frozenset(("session",))
+    provides = frozenset(("session", "user", "auth"))
+    offers = frozenset(("user", "auth"))
 
     def __init__(
         self,
@@ -81,10 +94,12 @@ class Sessions(OneRoundGuard):
         name: str = "sessions",
     ) -> None:
         secret = key.encode() if isinstance(key, str) else key
+        trusted = frozenset((origins,) if isinstance(origins, str) else origins)
         ConfigurationError.raise_for(
             [
+                *cookie_faults(session_cookie, path, domain, same_site, https_only, partitioned),
                 *times_faults(max_age, idle, overlap),
-                *_faults(secret, on_outage, max_size),
+                *_faults(secret, on_outage, max_size, trusted),
                 *cap_faults(max_sessions, on_excess),
                 *refusal_faults(on_refused),
             ]
@@ -108,9 +123,10 @@ class Sessions(OneRoundGuard):
             refuse=self.refuse,
         )
         self._key = secret
-        self._origins = frozenset((origins,) if isinstance(origins, str) else origins)
+        self._origins = trusted
         self._closed = on_outage == "closed"
         self._ids: tuple[Keys, SessionIds] | None = None
+        self._unreadable_at = float("-inf")
 
     def ask(self, exchange: Exchange) -> Ask | Pass | Answer:
         """Load the session that the cookie names; without one, nothing is asked."""
@@ -124,9 +140,12 @@ class Sessions(OneRoundGuard):
         return Ask([Operation(LOAD, (found.record,))], closed=self._closed, about=found)
 
     def decide(self, exchange: Exchange, replies: Replies) -> Pass | Answer:
-        """Give the session that was loaded; what is not there or cannot be read is no session."""
+        """Give the session that was loaded; one that is not there is a new one, one that cannot be read an outage."""
         fields, clock = replies.flat[1:3]
-        session = self._read(exchange, replies.ask.about, fields)
+        try:
+            session = self._read(exchange, replies.ask.about, fields)
+        except ValueError as error:
+            return self._unreadable(exchange, replies.ask.about, error)
         if session is None:
             session = Session()
             session.ended = read_end(fields)
@@ -134,6 +153,18 @@ class Sessions(OneRoundGuard):
 
     def without_redis(self, exchange: Exchange, ask: Ask, error: RedisUnavailable) -> Pass | Answer:
         """Follow `on_outage`."""
+        return self._outage(exchange)
+
+    def _unreadable(self, exchange: Exchange, found: SessionId, error: ValueError) -> Pass | Answer:
+        """Keep the record, for the fault may be ours (another release, another key), and report the first of a row."""
+        if not 0 <= exchange.now - self._unreadable_at < _QUIET:
+            logger.error(
+                "%r: session %s cannot be read and is kept (%s)", self, found.handle.decode(), type(error).__name__
+            )
+        self._unreadable_at = exchange.now
+        return self._outage(exchange)
+
+    def _outage(self, exchange: Exchange) -> Pass | Answer:
         if self._closed:
             return self.refuse(exchange, unavailable("The session cannot be read now."))
         return self._give(exchange, Session(), 0)
@@ -149,10 +180,14 @@ class Sessions(OneRoundGuard):
         return session
 
     def _give(self, exchange: Exchange, session: Session, clock: int) -> Pass:
-        responder = SessionResponder(self.policy, self._ids_for(exchange.keys), session, exchange, clock)
+        kind = SocketResponder if exchange.is_websocket else SessionResponder
+        responder = kind(self.policy, self._ids_for(exchange.keys), session, exchange, clock)
         session.keeper = SessionKeeper(exchange, responder)
-        facts = {"session": session}
+        facts = {"session": session, **self._user_facts(exchange, session)}
         return Pass(facts, scope=facts, responder=responder)
+
+    def _user_facts(self, exchange: Exchange, session: Session) -> Mapping[str, Any]:
+        return user_facts(exchange, self.policy.user(session)) if self.policy.principal else {}
 
     def _ids_for(self, keys: Keys) -> SessionIds:
         if self._ids is None or self._ids[0] is not keys:
@@ -163,8 +198,12 @@ class Sessions(OneRoundGuard):
         return f"<Sessions {self.name}: {self.policy.cookie.name.decode()}>"
 
 
-def _faults(key: bytes, on_outage: str, max_size: int) -> list[str]:
-    faults = []
+def _faults(key: bytes, on_outage: str, max_size: int, origins: frozenset[str]) -> list[str]:
+    faults = [
+        f"origins: {origin!r} given; allowed are whole origins, such as 'https://app.example.com'"
+        for origin in sorted(origins)
+        if not _ORIGIN.fullmatch(origin)
+    ]
     if key and not 16 <= len(key) <= 64:
         faults.append(f"key: {len(key)} bytes given; allowed are 16 to 64")
     if on_outage not in ("closed", "anonymous"):

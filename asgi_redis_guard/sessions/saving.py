@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Generator, Mapping
+from enum import Enum
 from typing import Any
 
 import orjson
@@ -21,7 +22,7 @@ from .counting import count, uncount, user_of
 from .ids import SessionId, SessionIds
 from .logins import TOO_MANY, entry_args, follow, tell
 from .policy import SessionPolicy
-from .session import Record, Session
+from .session import Record, Session, read_record
 
 logger = logging.getLogger("asgi_redis_guard.sessions")
 
@@ -29,26 +30,13 @@ LOAD, SAVE, CREATE, ROTATE, DESTROY, SWAP = (
     OperationKind.load(__package__, f"{name}.lua") for name in ("load", "save", "create", "rotate", "destroy", "swap")
 )
 
+#: The topic on which ended sessions are told, by their handles.
+TOPIC = "sessions"
+
 #: What `state` says in the reply to a write.
 GONE, WRITTEN, OTHER_VERSION = 0, 1, 2
 
-_Writing = Generator[Ask, Replies, None]
-
-
-def read_record(session_id: SessionId, flat: Any) -> Record | None:
-    """Read a record out of the names and values of its hash; None for what is no live session."""
-    if not flat:
-        return None
-    found: dict[bytes, bytes] = dict(zip(flat[::2], flat[1::2], strict=True))
-    times = found.pop(b"m", b"").split(b":")
-    if len(times) != 5:
-        return None
-    successor = found.pop(b"o", None)
-    fields = {name[1:].decode(): text for name, text in found.items() if name[:1] == b"."}
-    created, ends, idle, touched, version = map(int, times)
-    record = Record(session_id, fields, (created, ends, idle, touched, version))
-    record.read_only = successor is not None
-    return record
+_Writing = Generator[Ask, Replies, Any]
 
 
 class SessionResponder(Responder):
@@ -72,7 +60,7 @@ class SessionResponder(Responder):
         """Write what is to be written; on the head: the cookie where it changes, and what caches must know."""
         session = self._session
         self._take_over(head)
-        if session.accessed or session.record is not None or self._cookie is not None:
+        if session.accessed or session.record is not None or session:
             _merge(head.headers, b"vary", b"Cookie")
         writing = None if self._cookie is not None else self._writing(head.status)
         if writing is None:
@@ -88,8 +76,10 @@ class SessionResponder(Responder):
         if isinstance(given, Mapping):
             dict.clear(self._session)
             self._session.update(given)
-        else:
+        elif given is None or isinstance(given, type | Enum):  # Litestar's Empty is one of them
             self._session.clear()
+        else:
+            raise SessionDataError(f"scope['session'] is of type {type(given).__name__} now; allowed are dictionaries")
 
     def _write(self, head: Head, writing: _Writing) -> Asking:
         self._denied = False
@@ -101,6 +91,7 @@ class SessionResponder(Responder):
     def _dress(self, head: Head) -> None:
         if self._cookie is not None:
             head.headers.append((b"set-cookie", self._cookie))
+            _merge(head.headers, b"vary", b"Cookie")
             _merge(head.headers, b"cache-control", b"no-store")
 
     # What to write.
@@ -112,6 +103,22 @@ class SessionResponder(Responder):
             return None
         return self._save(record, *changes)
 
+    def needs_cookie(self) -> bool:
+        """Tell whether what is to be written makes or ends an id."""
+        session = self._session
+        return session.record is None or session.is_destroyed or session.wants_rotation or self._principal_changed()
+
+    def check_change(self, name: str) -> None:
+        """Raise `SessionDataError` for a value that is not to be changed by itself."""
+        if name in self._policy.principal:
+            raise SessionDataError(f"session[{name!r}] says whose the session is: assign it, for the id must change")
+
+    def check_size(self, texts: Mapping[str, bytes]) -> None:
+        """Raise `SessionDataError` for more than a session may hold."""
+        size = sum(len(name.encode()) + len(text) for name, text in texts.items())
+        if size > self._policy.max_size:
+            raise SessionDataError(f"the session takes {size} bytes; allowed are {self._policy.max_size} (max_size)")
+
     def _writing(self, status: int) -> _Writing | None:
         session, record = self._session, self._session.record
         if record is not None and session.is_untouched and not session.wants_rotation:  # by far the commonest
@@ -119,14 +126,15 @@ class SessionResponder(Responder):
         turned = self._principal_changed()
         if turned and status >= 400:
             return None  # a login that failed leaves nothing behind
+        enters = turned and self._user_changed()
         if record is None:
             return self._create() if session else None
         if session.is_destroyed:
-            return self._replace(record) if session else self._destroy(record)
+            return self._create(record) if session else self._destroy(record)
         if record.read_only:
-            return self._create() if turned and self._policy.user(session) is not None else None
+            return self._create() if enters else None
         if turned or session.wants_rotation:
-            return self._rotate(record, renews=turned)
+            return self._rotate(record, renews=enters)
         changed, removed = session.changes()
         if changed or removed:
             return self._save(record, changed, removed)
@@ -140,20 +148,24 @@ class SessionResponder(Responder):
         if record is None or session.is_destroyed:
             return self._policy.user(session) is not None
         return any(
-            session.get(name) is not None if name not in record.fields else not session.holds(name)
+            session.get(name) is not None if name not in record.fields else session.differs(name)
             for name in self._policy.principal
         )
+
+    def _user_changed(self) -> bool:
+        """Tell a login from other changes: it stands by itself, where those end with the session that they change."""
+        return self._policy.user(self._session) is not None and self._session.differs(self._policy.principal[0])
 
     # The writes.
 
     def _create(self, before: Record | None = None) -> _Writing:
         policy, session = self._policy, self._session
-        fresh, texts = self._fresh_id(), self._texts()
+        texts, fresh = self._texts(), self._fresh_id()
         times, leaver = (policy.idle, policy.lifetime), before.id.handle if before is not None else b""
         args = (fresh.handle, _json(texts), *times, *entry_args(policy, self._exchange, fresh), leaver)
         create = Operation(CREATE, (fresh.record, fresh.owner, fresh.notes), args)
         keys = self._exchange.keys
-        ending = [] if before is None else [_end(before), *uncount(policy, keys, [before.id.handle])]
+        ending = [] if before is None else [self._end(before), *uncount(policy, keys, [before.id.handle])]
         replies = yield Ask([create, *ending, *count(policy, keys, fresh)])
         ends, clock, state, evicted = replies[0].values
         if state == TOO_MANY:
@@ -178,9 +190,11 @@ class SessionResponder(Responder):
         reply = yield from self._update(record, changed, removed)
         state, version, clock = reply.values
         if state == WRITTEN:
-            session.settle(Record(record.id, texts, (record.created, record.ends, record.idle, clock, version)))
-        else:
-            logger.debug("session %s has ended before it was saved", session.id)
+            record.saw(version)
+            session.settle(Record(record.id, texts, (record.created, record.ends, record.idle, clock, record.version)))
+            return True
+        logger.debug("session %s has ended before it was saved", session.id)
+        return False
 
     def _touch(self, record: Record) -> _Writing:
         try:
@@ -200,7 +214,7 @@ class SessionResponder(Responder):
     def _rotate(self, record: Record, *, renews: bool) -> _Writing:
         policy, session = self._policy, self._session
         while True:
-            fresh, old, texts = self._fresh_id(), record.id, self._texts()
+            texts, fresh, old = self._texts(), self._fresh_id(), record.id
             lifetime = policy.lifetime if renews else b""
             args = (old.handle, fresh.handle, _json(texts), record.version, lifetime, policy.overlap)
             keys = (old.record, old.owner, old.notes, fresh.record, fresh.owner, fresh.notes)
@@ -219,7 +233,7 @@ class SessionResponder(Responder):
                 return (yield from follow(count(policy, self._exchange.keys, old, fresh.handle, record.ends)))
             if state == GONE:
                 yield from follow(uncount(policy, self._exchange.keys, [fresh.handle]))
-                if renews and policy.user(session) is not None:  # a login stands by itself
+                if renews:  # a login stands by itself
                     yield from self._create()
                 return None
             # Somebody has written meanwhile: take that over, with our own changes on top.
@@ -228,17 +242,18 @@ class SessionResponder(Responder):
             if now is not None:
                 session.rebase(record := now)
 
-    def _replace(self, record: Record) -> _Writing:
-        """What was loaded ends, and what was put in since is a new session."""
-        yield from self._create(record)
-
     def _destroy(self, record: Record) -> _Writing:
         keys, one = self._exchange.keys, record.id
-        reply, *_ = yield Ask([_end(record), *uncount(self._policy, keys, [one.handle])])
+        reply, *_ = yield Ask([self._end(record), *uncount(self._policy, keys, [one.handle])])
         if not reply.values[0] and one.owner != one.record:
             yield from follow(uncount(self._policy, keys, [], user_of(one), 0))
         self._session.settle(None)
         self._cookie = self._policy.cookie.take()
+
+    def _end(self, record: Record) -> Operation:
+        one = record.id
+        args = (one.handle, self._exchange.keys.sessions_channel)
+        return Operation(DESTROY, (one.record, one.owner, one.notes), args)
 
     def _settled(self, session_id: SessionId, texts: dict[str, bytes], times: tuple[int, int, int, int, int]) -> None:
         self._session.settle(Record(session_id, texts, times))
@@ -247,14 +262,8 @@ class SessionResponder(Responder):
 
     def _texts(self) -> dict[str, bytes]:
         texts = self._session.texts()
-        size = sum(len(name) + len(text) for name, text in texts.items())
-        if size > self._policy.max_size:
-            raise SessionDataError(f"the session takes {size} bytes; allowed are {self._policy.max_size} (max_size)")
+        self.check_size(texts)
         return texts
-
-
-def _end(record: Record) -> Operation:
-    return Operation(DESTROY, (record.id.record, record.id.owner, record.id.notes), (record.id.handle,))
 
 
 def _json(texts: Mapping[str, bytes]) -> bytes:
