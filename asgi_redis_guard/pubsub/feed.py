@@ -1,6 +1,6 @@
 """What has ended, told to all processes: one subscription for each topic of a process, however many watch it.
 
-A topic is a channel below the prefix; a message on it is JSON, `{"ended": [keys], …}`. Whoever holds something open
+A topic is a channel below the prefix; a message on it names keys, separated by spaces. Whoever holds something open
 under a key (a socket under a session) is called when the key is named. Messages may be missed: after a gap every
 watcher is asked to look for itself.
 """
@@ -49,7 +49,7 @@ class Feed:
         self._watches.setdefault((watch.topic, watch.key), set()).add(watch)
         if watch.topic not in self._listeners:
             self._listeners[watch.topic] = self._manager.pubsub.listen(
-                self._channel(watch.topic), lambda event: self._hear(watch.topic, event), json=True, maxsize=10_000
+                self._channel(watch.topic), lambda event: self._hear(watch.topic, event), maxsize=10_000
             )
 
     def unwatch(self, watch: Watch) -> None:
@@ -63,17 +63,17 @@ class Feed:
 
     async def tell(self, topic: str, keys: Iterable[bytes]) -> None:
         """Tell all processes that `keys` have ended. Raises `RedisUnavailable`."""
-        named = [key.decode() for key in keys]
+        named = b" ".join(keys)
         if named:
-            await self._manager.pubsub.publish(self._channel(topic), {"ended": named}, json=True)
+            await self._manager.pubsub.publish(self._channel(topic), named)
 
     def _channel(self, topic: str) -> str:
         return f"{self._manager.keys.prefix}{topic}"
 
     def _hear(self, topic: str, event: Event) -> None:
         if isinstance(event, Message):
-            for key in event.data.get("ended", ()) if isinstance(event.data, dict) else ():
-                for watch in self._watches.pop((topic, str(key).encode()), ()):
+            for key in bytes(event.data).split():
+                for watch in self._watches.pop((topic, key), ()):
                     self._end(watch)
         elif isinstance(event, Gap):
             for watch in [watch for watches in self._watches.values() for watch in watches if watch.topic == topic]:

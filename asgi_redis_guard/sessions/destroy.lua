@@ -21,4 +21,4 @@ if index ~= record then
   call('HDEL', notes, handle)
 end
 call('DEL', record)
-call('PUBLISH', channel, '{"ended":["' .. handle .. '"],"reason":"destroyed"}')
+call('PUBLISH', channel, handle)

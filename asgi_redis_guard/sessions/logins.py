@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from typing import Any
 
+import orjson
+
 from ..core.exchange import Exchange
+from ..core.keys import Keys
 from ..core.script import Operation, OperationKind, Replies
 from ..core.steps import Ask
 from ..errors import RedisUnavailable
 from .counting import uncount
 from .ids import SessionId
-from .notes import Origin, ended_message
+from .notes import Origin
 from .policy import SessionPolicy
 
 logger = logging.getLogger("asgi_redis_guard.sessions")
@@ -45,8 +48,12 @@ def tell(policy: SessionPolicy, exchange: Exchange, evicted: list[bytes] | int) 
     """Publish which sessions had to go, if any, and count them."""
     if isinstance(evicted, int):
         return
-    args = (exchange.keys.sessions_channel, ended_message(evicted, "evicted"))
-    yield from follow([Operation(PUBLISH, (), args), *uncount(policy, exchange.keys, evicted)])
+    yield from follow([publish(exchange.keys, evicted), *uncount(policy, exchange.keys, evicted)])
+
+
+def publish(keys: Keys, handles: Iterable[bytes]) -> Operation:
+    """Tell whoever listens, such as their WebSockets, that sessions have ended."""
+    return Operation(PUBLISH, (), (keys.sessions_channel, orjson.dumps([handle.decode() for handle in handles])))
 
 
 def follow(operations: list[Operation]) -> Telling:

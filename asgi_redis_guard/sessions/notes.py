@@ -7,7 +7,6 @@ Pure. The digest in front lets a script find a device's sessions without knowing
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,8 +57,3 @@ class Origin:
 def device_mark(device: str) -> bytes:
     """Return what a device's notes begin with."""
     return digest(device)
-
-
-def ended_message(handles: Iterable[bytes], reason: str) -> bytes:
-    """Return what is published of sessions that were ended: `{"ended": [handles], "reason": …}`."""
-    return orjson.dumps({"ended": [handle.decode() for handle in handles], "reason": reason})

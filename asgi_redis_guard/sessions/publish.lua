@@ -1,6 +1,6 @@
 -- name: sessions.publish
--- args: channel, message
+-- args: channel, handles (where ends are told; JSON)
 -- repeatable: yes
 -- @check
 -- @commit
-call('PUBLISH', channel, message)
+for _, handle in ipairs(cjson.decode(handles)) do call('PUBLISH', channel, handle) end

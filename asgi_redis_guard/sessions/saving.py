@@ -251,8 +251,9 @@ class SessionResponder(Responder):
         self._cookie = self._policy.cookie.take()
 
     def _end(self, record: Record) -> Operation:
-        channel = f"{self._exchange.keys.prefix}{TOPIC}"
-        return Operation(DESTROY, (record.id.record, record.id.owner, record.id.notes), (record.id.handle, channel))
+        one = record.id
+        args = (one.handle, self._exchange.keys.sessions_channel)
+        return Operation(DESTROY, (one.record, one.owner, one.notes), args)
 
     def _settled(self, session_id: SessionId, texts: dict[str, bytes], times: tuple[int, int, int, int, int]) -> None:
         self._session.settle(Record(session_id, texts, times))

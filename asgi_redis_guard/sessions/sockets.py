@@ -10,7 +10,7 @@ from ..errors import RedisUnavailable
 from .ids import SessionIds
 from .policy import SessionPolicy
 from .saving import LOAD, TOPIC, SessionResponder
-from .session import Record, Session
+from .session import Record, Session, read_record
 
 #: In the range for applications (RFC 6455 §7.4.2); 401 is what HTTP would say.
 SESSION_ENDED = Close(4401, "session ended")
@@ -40,4 +40,4 @@ class SocketResponder(SessionResponder):
         if isinstance(replies, Exception):
             raise replies if isinstance(replies, RedisUnavailable) else RedisUnavailable(str(replies))
         (reply,) = replies
-        return bool(reply.values[0])
+        return read_record(record.id, reply.values[0]) is not None  # a mark of why it ended may be in its place

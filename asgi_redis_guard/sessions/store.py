@@ -19,9 +19,9 @@ from ..redis.manager import RedisManager
 from ..redis.program import Script, program_of
 from .counting import count, uncount
 from .guard import Sessions
-from .logins import TOO_MANY, cap_args
+from .logins import TOO_MANY, cap_args, publish
 from .middleware import SessionOptions
-from .notes import MOST_DEVICE, Origin, device_mark, ended_message
+from .notes import MOST_DEVICE, Origin, device_mark
 from .saving import CREATE, _json
 from .session import Session
 
@@ -75,7 +75,8 @@ class SessionStore:
 
     `redis` is a manager, a URL, or None for the shared manager of the environment's settings. `guard` is the `Sessions`
     of the stack; in its place its options may be given, which must be the same. All methods raise `RedisUnavailable`;
-    a session has ended once the call has returned. Ends are published on the channel `<prefix>sessions`.
+    a session has ended once the call has returned. The `id` of each is published on the channel `<prefix>sessions`, so
+    that its WebSockets are closed.
     """
 
     def __init__(
@@ -123,7 +124,7 @@ class SessionStore:
         _check(status)
         if state == TOO_MANY:
             raise TooManySessions(f"the user has {policy.cap} sessions; allowed are no more (max_sessions)")
-        await self._tell(evicted or [], "evicted")
+        await self._tell(evicted or [])
         seconds = max(1, (ends - now) // 1000) if policy.persistent else None
         info = _info(fresh.handle, min(ends, now + policy.idle), (now, now), origin.note())
         return info, policy.cookie.give(fresh.token, seconds).decode()
@@ -176,16 +177,16 @@ class SessionStore:
         # Not repeatable: a second run would find nothing, and not say what the first one ended.
         keys = self._ids.keys_of(str(user))
         left, ended = await self._redis.run_script(_REVOKE, keys, (which, what))
-        await self._tell(ended, "revoked", keys[0][-20:], left)
+        await self._tell(ended, keys[0][-20:], left)
         return len(ended)
 
-    async def _tell(self, handles: Sequence[bytes], reason: str, user: bytes = b"", left: int | bytes = b"") -> None:
+    async def _tell(self, handles: Sequence[bytes], user: bytes = b"", left: int | bytes = b"") -> None:
         """Count and publish which sessions have ended. That they have does not hang on it."""
         if not handles:
             return
         try:
+            await self._run([publish(self._redis.keys, handles)])
             await self._run(uncount(self._policy, self._redis.keys, handles, user, left))
-            await self._redis.execute("PUBLISH", self._redis.keys.sessions_channel, ended_message(handles, reason))
         except RedisUnavailable as error:
             logger.warning("the end of %d sessions could not be published: %s", len(handles), error)
 
