@@ -33,6 +33,7 @@ from .ratelimit.guard import RateLimit
 from .ratelimit.middleware import RateLimitMiddleware
 from .redis.health import Health
 from .redis.manager import RedisManager
+from .sessions.events import SecurityEvent, SecurityEventKind, SecurityEvents, SecurityHook
 from .sessions.guard import Sessions
 from .sessions.middleware import SessionMiddleware
 from .sessions.session import Session
@@ -88,6 +89,10 @@ __all__ = [
     "Revocation",
     "RevocationList",
     "RevocationStats",
+    "SecurityEvent",
+    "SecurityEventKind",
+    "SecurityEvents",
+    "SecurityHook",
     "Session",
     "SessionDataError",
     "SessionMiddleware",

@@ -8,6 +8,9 @@
     <p>l:<limit>:{<digest>}    zset     the window                       one limit for one identity (log)
     <p>s:{<tag>}<handle>       hash     idle or absolute, the earlier    a session, by the hash of its id
     <p>i:{<tag>}<digest>       zset     that of the last of them         a user's sessions: handles by when they end
+    <p>e:{<tag>}<digest>       stream   the retention, from the last one a user's security events
+    <p>d:{<tag>}<digest>       zset     that of the last of them         a user's trusted devices by when trust ends
+    <p>n:{<tag>}<digest>       hash     that of the last of them         notes on them: times, name
 
 `<p>` is the prefix, `guard:` by default. A digest is 120 bits of BLAKE2b over length-prefixed parts, so that two
 different inputs never share a key and neither secrets nor personal data stand in one. Keys that one operation touches
@@ -47,7 +50,18 @@ _remembered = lru_cache(maxsize=8192)(_digest)
 class Keys:
     """The keys below one prefix."""
 
-    __slots__ = ("_index", "_limit", "_session", "_token", "_user", "prefix", "revoked")
+    __slots__ = (
+        "_devices",
+        "_events",
+        "_index",
+        "_limit",
+        "_notes",
+        "_session",
+        "_token",
+        "_user",
+        "prefix",
+        "revoked",
+    )
 
     def __init__(self, prefix: str = "guard:") -> None:
         self.prefix = prefix
@@ -57,6 +71,9 @@ class Keys:
         self._limit = head + b"l:"
         self._session = head + b"s:"
         self._index = head + b"i:"
+        self._events = head + b"e:"
+        self._devices = head + b"d:"
+        self._notes = head + b"n:"
         self.revoked = head + b"revoked"
 
     def token(self, issuer: str, token_id: str | bytes) -> bytes:
@@ -78,3 +95,15 @@ class Keys:
     def sessions(self, tag: bytes, user: bytes) -> bytes:
         """The index of one user's sessions; the user is given as a digest."""
         return b"%b{%b}%b" % (self._index, tag, user)
+
+    def events(self, tag: bytes, user: bytes) -> bytes:
+        """One user's security events."""
+        return b"%b{%b}%b" % (self._events, tag, user)
+
+    def devices(self, tag: bytes, user: bytes) -> bytes:
+        """The index of one user's trusted devices."""
+        return b"%b{%b}%b" % (self._devices, tag, user)
+
+    def device_notes(self, tag: bytes, user: bytes) -> bytes:
+        """What is known of one user's trusted devices."""
+        return b"%b{%b}%b" % (self._notes, tag, user)

@@ -16,6 +16,7 @@ from hashlib import blake2b
 from typing import NamedTuple
 
 from ..core.keys import Keys, digest
+from ..errors import ConfigurationError
 
 _TOKEN = re.compile(rb"[A-Za-z0-9_-]{51}")
 _TAG = 8
@@ -36,6 +37,14 @@ class SessionId(NamedTuple):
         return f"<SessionId {self.handle.decode()}>"
 
 
+def secret_of(key: str | bytes) -> bytes:
+    """Return the key that ids are hashed with; raises `ConfigurationError` for one that is too short or too long."""
+    secret = key.encode() if isinstance(key, str) else key
+    if secret and not 16 <= len(secret) <= 64:
+        raise ConfigurationError(f"key: {len(secret)} bytes given; allowed are 16 to 64")
+    return secret
+
+
 class SessionIds:
     """Makes ids, and reads those of cookies, for one key (empty for none) and one prefix."""
 
@@ -53,6 +62,10 @@ class SessionIds:
         """Return a new id, of 256 random bits."""
         tag = self._hash(b"tag", user.encode(), 6) if user is not None else urlsafe_b64encode(random(6))
         return self._of(tag + urlsafe_b64encode(random(32))[:43], user)
+
+    def place(self, user: str) -> tuple[bytes, bytes]:
+        """Return what a user's own keys are made of: the tag and the digest."""
+        return self._hash(b"tag", user.encode(), 6), digest(self._key, user)
 
     def of_user(self, known: SessionId, user: str | None) -> SessionId:
         """Return `known` with the index of its user, which the record tells."""

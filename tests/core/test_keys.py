@@ -31,6 +31,9 @@ def built(keys: Keys) -> dict[str, bytes]:
         "limit": keys.limit(b"default.gcra.60", digest("address", "1.2.3.4")),
         "session": keys.session(b"abcd-_09", b"x" * 20),
         "sessions": keys.sessions(b"abcd-_09", digest("alice")),
+        "events": keys.events(b"abcd-_09", digest("alice")),
+        "devices": keys.devices(b"abcd-_09", digest("alice")),
+        "device_notes": keys.device_notes(b"abcd-_09", digest("alice")),
         "revoked": keys.revoked,
     }
 
