@@ -33,6 +33,8 @@ from .ratelimit.guard import RateLimit
 from .ratelimit.middleware import RateLimitMiddleware
 from .redis.health import Health
 from .redis.manager import RedisManager
+from .sessions.binding import DeviceBinding
+from .sessions.devices import Devices, TrustedDevice, TrustGrant
 from .sessions.events import SecurityEvent, SecurityEventKind, SecurityEvents, SecurityHook
 from .sessions.guard import Sessions
 from .sessions.middleware import SessionMiddleware
@@ -53,6 +55,8 @@ __all__ = [
     "ConfigurationError",
     "Control",
     "Decision",
+    "DeviceBinding",
+    "Devices",
     "Exchange",
     "Gap",
     "Guard",
@@ -98,6 +102,8 @@ __all__ = [
     "SessionMiddleware",
     "Sessions",
     "Settings",
+    "TrustGrant",
+    "TrustedDevice",
     "TrustedProxies",
     "Verdict",
     "VerifiedUser",
