@@ -66,12 +66,13 @@ class _Stamp(Responder):
 class DeviceBinding(OneRoundGuard):
     """Leave the fact `device_changed`, also in the scope: the signals that differ from the session's device.
 
-    Stands behind `Sessions`, and best as the last guard. Signals are `browser` (its family), `platform`, `language`
-    (the first one) and `network` (/24 and /48). `bound`: those whose change matters; the others are told, no more, for
-    phones change their network all day. `policy`: `observe` lets the request go on, `revoke` empties and ends the
-    session first, so that the app sees nobody. `events`: where a change is recorded, as `new_device` or `revoked`; of
-    the same Redis as the stack. `principal`: the session's key that tells whose it is. `key`: that of `Sessions`.
-    `trusted_proxies`: whose `X-Forwarded-For` is believed. Raises `ConfigurationError`.
+    Stands behind `Sessions`, and best as the last guard: those behind it wait until the session is there. Signals are
+    `browser` (its family), `platform`, `language` (the first one) and `network` (/24 and /48). `bound`: those whose
+    change matters; the others are told, no more, for phones change their network all day. `policy`: `observe` lets the
+    request go on, `revoke` empties and ends the session first, so that the app sees nobody. `events`: where a change is
+    recorded, as `new_device` or `revoked`; of the same Redis as the stack. `principal`: the session's key that tells
+    whose it is. `key`: that of `Sessions`. `trusted_proxies`: whose `X-Forwarded-For` is believed. Raises
+    `ConfigurationError`.
     """
 
     kind = "devices"

@@ -84,6 +84,8 @@ class SecurityEvents:
     an event is kept; `max_per_user`: how many are, the newest. `key`: that of `Sessions`, so that all of a user's keys
     share a slot of a cluster. `hooks`: plain functions that each event is given to once it is recorded. Raises
     `ConfigurationError`.
+
+    Record a `login_failed` for users that there are: names that anybody may type would each take their place in Redis.
     """
 
     def __init__(
@@ -109,7 +111,8 @@ class SecurityEvents:
 
         `details` become JSON of 1 KiB at the most: long strings are cut, credentials left out, what is None dropped.
         Raises ValueError for a kind that is neither known nor begins with `app.`, `SessionDataError` for details that
-        are no JSON, `RedisUnavailable` where it was not written; hooks have heard of it even then.
+        are no JSON, `RedisUnavailable` where it was not written; hooks have heard of it even then. Where a reply was
+        lost it may be written twice rather than not at all.
         """
         operation = self.operation(user, kind, details)
         try:

@@ -60,12 +60,12 @@ class SessionIds:
 
     def make(self, random: Callable[[int], bytes], user: str | None) -> SessionId:
         """Return a new id, of 256 random bits."""
-        tag = self._hash(b"tag", user.encode(), 6) if user is not None else urlsafe_b64encode(random(6))
+        tag = self._tag(user) if user is not None else urlsafe_b64encode(random(6))
         return self._of(tag + urlsafe_b64encode(random(32))[:43], user)
 
     def place(self, user: str) -> tuple[bytes, bytes]:
         """Return what a user's own keys are made of: the tag and the digest."""
-        return self._hash(b"tag", user.encode(), 6), digest(self._key, user)
+        return self._tag(user), digest(self._key, user)
 
     def of_user(self, known: SessionId, user: str | None) -> SessionId:
         """Return `known` with the index of its user, which the record tells."""
@@ -76,6 +76,9 @@ class SessionIds:
         record = self._keys.session(tag, handle)
         index = record if user is None else self._keys.sessions(tag, digest(self._key, user))
         return SessionId(token, handle, record, index)
+
+    def _tag(self, user: str) -> bytes:
+        return self._hash(b"tag", user.encode("utf-8", "surrogatepass"), 6)  # a name that a client typed may hold any
 
     def _hash(self, purpose: bytes, data: bytes, size: int) -> bytes:
         return urlsafe_b64encode(blake2b(data, key=self._key, person=purpose, digest_size=size).digest())

@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 
-from asgi_redis_guard import RedisManager, SecurityEvent, SecurityEvents
+from asgi_redis_guard import Devices, RedisManager, SecurityEvent, SecurityEvents
 from asgi_redis_guard.core.script import Operation
 from asgi_redis_guard.core.steps import Ask
 from asgi_redis_guard.errors import ConfigurationError, OperationFailed, RedisUnavailable, SessionDataError
 from asgi_redis_guard.redis.program import program_of
 from asgi_redis_guard.sessions.events import RECORD
 from asgi_redis_guard.testing import RoundTripCounter
+from tests.conftest import MakeServer
 from tests.redis.tools import PATIENCE
 
 NOW = 1_700_000_000.0
@@ -222,6 +223,35 @@ async def test_a_time_is_that_of_the_server_to_the_millisecond(monkeypatch: pyte
         monkeypatch.setattr(time, "time", lambda: NOW + 0.123)
         event = await SecurityEvents(manager).record("ann", "login")
         assert (event.id, event.at.timestamp()) == (f"{round(NOW * 1000) + 123}-0", NOW + 0.123)
+
+
+async def test_a_user_may_have_any_name() -> None:
+    async with RedisManager("memory://") as manager:
+        events = SecurityEvents(manager)
+        for name in ("\ud800", "{a}", "*", "a\x00", "\r\n", "é", "e\u0301", "x" * 10_000):
+            event = await events.record(name, "login")
+            assert await events.query(name) == [event]
+
+
+@pytest.mark.parametrize("kind", ["valkey9", "redis62"])
+async def test_a_full_server_takes_no_event_and_no_device_and_keeps_no_half_of_one(
+    make_server: MakeServer, kind: str
+) -> None:
+    server = make_server(kind)
+    heard: list[SecurityEvent] = []
+    async with RedisManager(server.url, timeout=PATIENCE) as manager:
+        events, devices = SecurityEvents(manager, hooks=[heard.append]), Devices(manager)
+        grant = await devices.trust("ann", "phone")
+        server.command("CONFIG", "SET", "maxmemory", "1")
+        with pytest.raises(OperationFailed, match="OOM"):
+            await events.record("ann", "login")
+        for user in ("ann", "bob"):
+            with pytest.raises(OperationFailed, match="OOM"):
+                await devices.trust(user)
+        assert [event.id for event in heard] == [""]
+        server.command("CONFIG", "SET", "maxmemory", "0")
+        assert await devices.list("ann") == [grant.device]
+        assert await manager.execute("DBSIZE") == 2
 
 
 async def test_kinds_and_details_that_are_none_are_refused_before_anything_is_sent() -> None:
