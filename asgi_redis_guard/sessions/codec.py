@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from base64 import b64decode, b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
@@ -61,6 +61,14 @@ def decode(text: bytes) -> Any:
     """Return the value of `text`; raises ValueError for what `encode` never makes."""
     value = orjson.loads(text)
     return _unpack(value) if b'"$' in text else value
+
+
+def decode_all(fields: Mapping[str, bytes]) -> dict[str, Any]:
+    """Return the values of all fields, as `decode` does one by one, for less where none carries a tag."""
+    texts = b",".join(fields.values())
+    if b'"$' in texts:
+        return {name: decode(text) for name, text in fields.items()}
+    return dict(zip(fields, orjson.loads(b"[%b]" % texts), strict=True))
 
 
 def _pack(value: Any) -> Any:

@@ -5,7 +5,7 @@ No cookie, or one that is none of ours, costs nothing; an id that a client made 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 from ..core.cookies import cookie_values
@@ -23,6 +23,8 @@ from .keeping import SessionKeeper
 from .policy import CookieStyle, SameSite, SessionPolicy, times_faults
 from .saving import CREATE, DESTROY, LOAD, ROTATE, SAVE, SWAP, SessionResponder, read_record
 from .session import Session
+from .sockets import SocketResponder
+from .user import user_facts
 
 
 class Sessions(OneRoundGuard):
@@ -45,7 +47,7 @@ class Sessions(OneRoundGuard):
     kind = "sessions"
     unique = True
     operations = (LOAD, SAVE, CREATE, ROTATE, DESTROY, SWAP)
-    provides = frozenset(("session",))
+    provides = frozenset(("session", "user", "auth"))
 
     def __init__(
         self,
@@ -126,10 +128,14 @@ class Sessions(OneRoundGuard):
         return session
 
     def _give(self, exchange: Exchange, session: Session, clock: int) -> Pass:
-        responder = SessionResponder(self.policy, self._ids_for(exchange.keys), session, exchange, clock)
+        kind = SocketResponder if exchange.is_websocket else SessionResponder
+        responder = kind(self.policy, self._ids_for(exchange.keys), session, exchange, clock)
         session.keeper = SessionKeeper(exchange, responder)
-        facts = {"session": session}
+        facts = {"session": session, **self._user_facts(exchange, session)}
         return Pass(facts, scope=facts, responder=responder)
+
+    def _user_facts(self, exchange: Exchange, session: Session) -> Mapping[str, Any]:
+        return user_facts(exchange, self.policy.user(session)) if self.policy.principal else {}
 
     def _ids_for(self, keys: Keys) -> SessionIds:
         if self._ids is None or self._ids[0] is not keys:
