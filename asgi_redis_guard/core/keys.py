@@ -10,7 +10,7 @@
     <p>i:{<tag>}<digest>       zset     that of the last of them         a user's sessions: handles by when they end
     <p>e:{<tag>}<digest>       stream   the retention, from the last one a user's security events
     <p>d:{<tag>}<digest>       zset     that of the last of them         a user's trusted devices by when trust ends
-    <p>n:{<tag>}<digest>       hash     that of the last of them         notes on them: times, name
+    <p>dn:{<tag>}<digest>      hash     that of the last of them         notes on them: times, name
 
 `<p>` is the prefix, `guard:` by default. A digest is 120 bits of BLAKE2b over length-prefixed parts, so that two
 different inputs never share a key and neither secrets nor personal data stand in one. Keys that one operation touches
@@ -51,11 +51,11 @@ class Keys:
     """The keys below one prefix."""
 
     __slots__ = (
+        "_device_notes",
         "_devices",
         "_events",
         "_index",
         "_limit",
-        "_notes",
         "_session",
         "_token",
         "_user",
@@ -73,7 +73,7 @@ class Keys:
         self._index = head + b"i:"
         self._events = head + b"e:"
         self._devices = head + b"d:"
-        self._notes = head + b"n:"
+        self._device_notes = head + b"dn:"
         self.revoked = head + b"revoked"
 
     def token(self, issuer: str, token_id: str | bytes) -> bytes:
@@ -106,4 +106,4 @@ class Keys:
 
     def device_notes(self, tag: bytes, user: bytes) -> bytes:
         """What is known of one user's trusted devices."""
-        return b"%b{%b}%b" % (self._notes, tag, user)
+        return b"%b{%b}%b" % (self._device_notes, tag, user)

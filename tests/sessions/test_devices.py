@@ -186,7 +186,7 @@ async def test_keys_of_a_user_share_the_slot_of_the_user_s_sessions(redis: Redis
     grant = await Devices(redis, key="k" * 16).trust("ann")
     index, notes = await keys_of(redis)
     assert index.startswith(b"guard:d:{" + token_of(grant)[:8].encode() + b"}")
-    assert notes.startswith(b"guard:n:{" + token_of(grant)[:8].encode() + b"}")
+    assert notes.startswith(b"guard:dn:{" + token_of(grant)[:8].encode() + b"}")
     assert not await Devices(redis).is_trusted("ann", on(grant)), "another key knows nobody"
 
 
