@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Literal
 
+from starlette.authentication import AuthCredentials, UnauthenticatedUser
+
 from ..core.client_ip import TrustedProxies
 from ..core.exchange import Exchange
 from ..core.guard import OneRoundGuard
@@ -21,6 +23,7 @@ from .events import RECORD, SecurityEvents
 from .fingerprint import SIGNALS, WIDTH, Signal, difference, fingerprint
 from .ids import secret_of
 from .session import Session
+from .user import SessionUser
 
 #: The session's key for it: the fingerprint at the login, and those that were reported since.
 FIELD = "_device"
@@ -118,15 +121,15 @@ class DeviceBinding(OneRoundGuard):
             return Pass(facts, scope=facts, responder=_Stamp(session, now, self._principal))
         change = _Change(session, now, seen, changed)
         change.record = self._recording(exchange, change)
-        return self._end(change) if change.record is None else Ask([change.record[1]], about=change)
+        return self._end(exchange, change) if change.record is None else Ask([change.record[1]], about=change)
 
     def decide(self, exchange: Exchange, replies: Replies) -> Pass | Answer:
         """Tell the hooks what was recorded, and go on."""
-        return self._end(replies.ask.about, replies.flat[1])
+        return self._end(exchange, replies.ask.about, replies.flat[1])
 
     def without_redis(self, exchange: Exchange, ask: Ask, error: RedisUnavailable) -> Pass | Answer:
         """Tell the hooks what could not be recorded, and go on: the change is acted on all the same."""
-        return self._end(ask.about)
+        return self._end(exchange, ask.about)
 
     def _recording(self, exchange: Exchange, change: _Change) -> tuple[str, Operation] | None:
         """Return whose event there is to record, and the operation that does; None where it was recorded before."""
@@ -145,14 +148,16 @@ class DeviceBinding(OneRoundGuard):
         }
         return str(user), self._events.operation(str(user), "revoked" if self._revokes else "new_device", details)
 
-    def _end(self, change: _Change, event_id: bytes = b"") -> Pass:
+    def _end(self, exchange: Exchange, change: _Change, event_id: bytes = b"") -> Pass:
         if self._events is not None and change.record is not None:
             self._events.tell(*change.record, event_id)
             if event_id:
                 change.session[FIELD] = change.seen + change.now
+        facts: dict[str, Any] = {"device_changed": change.changed}
         if self._revokes:
             change.session.clear()
-        facts = {"device_changed": change.changed}
+            if isinstance(exchange.fact("user"), SessionUser):  # a verified token's user is not the session's
+                facts |= {"user": UnauthenticatedUser(), "auth": AuthCredentials()}
         return Pass(facts, scope=facts, responder=_Stamp(change.session, change.now, self._principal))
 
     def __repr__(self) -> str:

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
+from starlette.authentication import AuthCredentials, SimpleUser
 
 from asgi_redis_guard import DeviceBinding, GuardMiddleware, RedisManager, SecurityEvent, SecurityEvents, Sessions
 from asgi_redis_guard.core.asgi import ASGIApp, Receive, Scope, Send
@@ -40,6 +41,8 @@ class Site:
     async def _app(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.found = {name: value for name, value in scope["session"].items() if name != FIELD}
         self.changed = scope["device_changed"]
+        self.user = scope["user"]
+        self.scopes = scope["auth"].scopes
         if self.replacement is not None:
             scope["session"] = dict(self.replacement)
         await self.plain(scope, receive, send)
@@ -114,6 +117,33 @@ async def test_by_policy_a_session_on_another_device_ends_there_and_everywhere(r
     assert [(event.kind, event.details["changed"]) for event in await site.events.query("ann")] == [
         ("revoked", ["browser", "platform"])
     ]
+
+
+async def test_nobody_is_logged_in_by_a_session_that_was_ended(redis: RedisManager) -> None:
+    site = Site(redis, policy="revoke")
+    await site.log_in()
+    await site.visit()
+    assert (site.user.identity, site.scopes) == ("ann", ["authenticated"])
+    await site.visit(FIREFOX)
+    assert (site.user.is_authenticated, site.scopes) == (False, [])
+
+
+async def test_whom_a_token_has_told_stays_who_it_is(redis: RedisManager) -> None:
+    site = Site(redis, policy="revoke")
+    known = SimpleUser("bob")
+    await site.log_in()
+    await site.visit(FIREFOX, user=known, auth=AuthCredentials(["read"]))
+    assert (site.found, site.user, site.scopes) == ({}, known, ["read"])
+
+
+async def test_a_handshake_from_another_device_ends_the_session_too(redis: RedisManager) -> None:
+    site = Site(redis, policy="revoke")
+    await site.log_in()
+    headers = {"cookie": site.cookie, "user-agent": FIREFOX, "origin": "http://x.test", "host": "x.test"}
+    await handshake(site.stack, headers=headers)
+    assert (site.found, site.user.is_authenticated) == ({}, False)
+    await site.visit()
+    assert site.found == {}
 
 
 async def test_what_is_bound_can_be_chosen(redis: RedisManager) -> None:
