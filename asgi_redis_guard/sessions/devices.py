@@ -81,9 +81,7 @@ class Devices:
         ConfigurationError.raise_for(_faults(max_age, max_per_user))
         self._redis = RedisManager.of(redis)
         self._ids = SessionIds(secret_of(key), self._redis.keys)
-        self._cookie = CookieStyle(
-            device_cookie, "/", domain, same_site, https_only=https_only, partitioned=False, option="device_cookie"
-        )
+        self._cookie = _cookie(device_cookie, domain, same_site, https_only)
         self._life = round(max_age * 1000)
         self._most = max_per_user
         self._random = random
@@ -149,6 +147,14 @@ class Devices:
 
     def __repr__(self) -> str:
         return f"<Devices {self._cookie.name.decode()}, trusted for {self._life / 86_400_000:g} days>"
+
+
+def _cookie(name: str, domain: str | None, same_site: SameSite, https_only: bool) -> CookieStyle:
+    try:
+        return CookieStyle(name, "/", domain, same_site, https_only=https_only, partitioned=False)
+    except ConfigurationError as error:  # which calls the name by the option of `Sessions`
+        faults = (fault.replace("session_cookie", "device_cookie", 1) for fault in error.faults)
+        raise ConfigurationError(*faults) from None
 
 
 def _device(handle: bytes, ends: int, created: int, seen: int, name: bytes) -> TrustedDevice:

@@ -22,6 +22,10 @@ SIGNALS: tuple[Signal, ...] = ("browser", "platform", "language", "network")
 #: Characters of a fingerprint for each signal: 24 bits, enough to tell a change, too few to look up what it was.
 WIDTH = 4
 
+#: The header fields that are looked at, and how many bytes of each.
+_FIELDS = (b"user-agent", b"sec-ch-ua-platform", b"accept-language")
+_LONGEST = 512
+
 #: Families by a word of the user agent. Those that pretend to be another come before the other.
 _BROWSERS = (
     ("Edg", "edge"),
@@ -49,14 +53,24 @@ _PLATFORMS = (
 
 def fingerprint(exchange: Exchange, proxies: TrustedProxies, key: bytes = b"") -> str:
     """Return 16 characters: 4 for each of `SIGNALS`, by which they can be compared and not read."""
-    agent = _text(exchange, b"user-agent")
-    platform = _text(exchange, b"sec-ch-ua-platform").strip('" ').lower() or _word(agent, _PLATFORMS)
-    values = (_browser(agent), platform, _language(exchange), _network(exchange.client(proxies) or ""))
+    said = {name: value for name, value in exchange.scope["headers"] if name in _FIELDS}
+    agent, hint, languages = (said.get(name, b"")[:_LONGEST] for name in _FIELDS)
+    return _hashed(key, agent, hint, languages, exchange.client(proxies) or "")
+
+
+@lru_cache(maxsize=1024)
+def _hashed(key: bytes, agent: bytes, hint: bytes, languages: bytes, client: str) -> str:
+    """Remembered: a device sends the same with every request, and parsing and hashing take longer than looking."""
+    name = agent.decode("latin-1")
+    platform = hint.decode("latin-1").strip('" ').lower() or _word(name, _PLATFORMS)
+    values = (_browser(name), platform, _language(languages.decode("latin-1")), _network(client))
     return "".join(digest(key, *pair)[:WIDTH].decode() for pair in zip(SIGNALS, values, strict=True))
 
 
 def difference(one: str, other: str) -> tuple[Signal, ...]:
     """Return the signals in which two fingerprints differ."""
+    if one == other:
+        return ()
     return tuple(
         signal
         for at, signal in zip(range(0, len(SIGNALS) * WIDTH, WIDTH), SIGNALS, strict=True)
@@ -64,11 +78,6 @@ def difference(one: str, other: str) -> tuple[Signal, ...]:
     )
 
 
-def _text(exchange: Exchange, name: bytes) -> str:
-    return (exchange.header(name) or b"")[:512].decode("latin-1")
-
-
-@lru_cache(maxsize=1024)
 def _browser(agent: str) -> str:
     """The family of a browser, so that an update is no change; of what is none, the product's name."""
     return _word(agent, _BROWSERS) or agent.partition("/")[0][:32]
@@ -78,15 +87,14 @@ def _word(agent: str, words: tuple[tuple[str, str], ...]) -> str:
     return next((name for word, name in words if word in agent), "")
 
 
-def _language(exchange: Exchange) -> str:
+def _language(languages: str) -> str:
     """The language that is liked best; the rest of the list comes and goes."""
-    return _text(exchange, b"accept-language").partition(",")[0].partition(";")[0].strip().lower()
+    return languages.partition(",")[0].partition(";")[0].strip().lower()
 
 
-@lru_cache(maxsize=1024)
 def _network(client: str) -> str:
     """The /24 of an IPv4 address, the /48 of an IPv6 one (which may be given as a network): where a client lives."""
     address = parse(client.partition("/")[0])
     if address is None:
         return ""
-    return str(ip_network((int(address), 24 if address.version == 4 else 48), strict=False))
+    return str(ip_network((address.packed, 24 if address.version == 4 else 48), strict=False))

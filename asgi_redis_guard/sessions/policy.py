@@ -23,18 +23,9 @@ class CookieStyle:
     __slots__ = ("_attributes", "name")
 
     def __init__(
-        self,
-        name: str,
-        path: str,
-        domain: str | None,
-        same_site: SameSite,
-        *,
-        https_only: bool,
-        partitioned: bool,
-        option: str = "session_cookie",
+        self, name: str, path: str, domain: str | None, same_site: SameSite, *, https_only: bool, partitioned: bool
     ) -> None:
-        faults = _faults(name, path, domain, same_site, https_only, partitioned)
-        ConfigurationError.raise_for([fault.replace("session_cookie", option, 1) for fault in faults])
+        ConfigurationError.raise_for(_faults(name, path, domain, same_site, https_only, partitioned))
         prefix = "" if not https_only else "__Host-" if domain is None and path == "/" else "__Secure-"
         self.name = f"{prefix}{name}".encode()
         attributes = f"; Path={path}"
