@@ -1,6 +1,7 @@
 """Session values as JSON text: what JSON has no name for carries a tag, so that it comes back as what it was.
 
-Never pickle. Dictionaries keep string keys alone; a dictionary that looks like a tagged value is wrapped in one.
+Never pickle. Dictionaries keep string keys alone; a dictionary that looks like a tagged value is wrapped in one. An
+aware time keeps its offset, not the name of its zone.
 """
 
 from __future__ import annotations
@@ -22,10 +23,13 @@ _PLAIN = frozenset((str, bool, type(None)))
 
 _LARGEST = 2**63
 
+#: Ends the text of a time that is the second of two with the same digits (PEP 495), which ISO 8601 has no sign for.
+_FOLD = " again"
+
 _TO_TEXT: dict[type, tuple[str, Callable[[Any], Any]]] = {
-    datetime: ("t", datetime.isoformat),
+    datetime: ("t", lambda value: _time_text(value)),
     date: ("d", date.isoformat),
-    time: ("h", time.isoformat),
+    time: ("h", lambda value: _time_text(value)),
     timedelta: ("l", lambda value: [value.days, value.seconds, value.microseconds]),
     UUID: ("u", lambda value: value.hex),
     Decimal: ("n", str),
@@ -33,9 +37,9 @@ _TO_TEXT: dict[type, tuple[str, Callable[[Any], Any]]] = {
 }
 
 _FROM_TEXT: dict[str, Callable[[Any], Any]] = {
-    "$t": datetime.fromisoformat,
+    "$t": lambda value: datetime.fromisoformat(value.removesuffix(_FOLD)).replace(fold=value.endswith(_FOLD)),
     "$d": date.fromisoformat,
-    "$h": time.fromisoformat,
+    "$h": lambda value: time.fromisoformat(value.removesuffix(_FOLD)).replace(fold=value.endswith(_FOLD)),
     "$l": lambda value: timedelta(*value),
     "$u": lambda value: UUID(hex=value),
     "$n": Decimal,
@@ -51,7 +55,10 @@ _FROM_TEXT: dict[str, Callable[[Any], Any]] = {
 
 def encode(name: str, value: Any) -> bytes:
     """Return `value` as JSON text; raises `SessionDataError` that names the key for what cannot be kept."""
+    if name.__class__ is not str:
+        raise SessionDataError(f"session[{name!r}] cannot be kept: the keys of a session are strings")
     try:
+        name.encode()
         return orjson.dumps(value if value.__class__ in _PLAIN else _pack(value))
     except (TypeError, ValueError, RecursionError) as error:
         raise SessionDataError(f"session[{name!r}] cannot be kept: {error}") from None
@@ -60,7 +67,12 @@ def encode(name: str, value: Any) -> bytes:
 def decode(text: bytes) -> Any:
     """Return the value of `text`; raises ValueError for what `encode` never makes."""
     value = orjson.loads(text)
-    return _unpack(value) if b'"$' in text else value
+    if b'"$' not in text:
+        return value
+    try:
+        return _unpack(value)
+    except (ArithmeticError, AttributeError, KeyError, TypeError) as error:
+        raise ValueError(f"a tagged value is malformed ({type(error).__name__})") from None
 
 
 def decode_all(fields: Mapping[str, bytes]) -> dict[str, Any]:
@@ -94,6 +106,12 @@ def _pack(value: Any) -> Any:
     raise TypeError(f"{kind.__name__} given; allowed are {allowed}, {', '.join(other.__name__ for other in _TO_TEXT)}")
 
 
+def _time_text(value: datetime | time) -> str:
+    if value.tzinfo is not None and value.utcoffset() is None:
+        raise TypeError("a time whose zone has no offset without a date given")
+    return value.isoformat() + (_FOLD if value.fold else "")
+
+
 def _pack_dict(value: dict[Any, Any]) -> dict[str, Any]:
     for key in value:
         if key.__class__ is not str:
@@ -110,6 +128,6 @@ def _unpack(value: Any) -> Any:
         return value
     if len(value) == 1:
         ((key, item),) = value.items()
-        if key in _FROM_TEXT:
+        if key[:1] == "$":  # of an unknown tag KeyError: a dictionary that looks like one was wrapped
             return _FROM_TEXT[key](item)
     return {key: _unpack(item) for key, item in value.items()}

@@ -5,6 +5,8 @@ No cookie, or one that is none of ours, costs nothing; an id that a client made 
 
 from __future__ import annotations
 
+import logging
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
@@ -20,11 +22,19 @@ from ..core.steps import Answer, Ask, Pass
 from ..errors import ConfigurationError, RedisUnavailable
 from .ids import SessionId, SessionIds
 from .keeping import SessionKeeper
-from .policy import CookieStyle, SameSite, SessionPolicy, times_faults
-from .saving import CREATE, DESTROY, LOAD, ROTATE, SAVE, SWAP, SessionResponder, read_record
-from .session import Session
+from .policy import CookieStyle, SameSite, SessionPolicy, cookie_faults, times_faults
+from .saving import CREATE, DESTROY, LOAD, ROTATE, SAVE, SWAP, SessionResponder
+from .session import Session, read_record
 from .sockets import SocketResponder
 from .user import user_facts
+
+logger = logging.getLogger("asgi_redis_guard.sessions")
+
+#: RFC 6454 §7: what browsers send as their origin.
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#\s]+")
+
+#: Seconds without a record that cannot be read, after which the next one is news.
+_QUIET = 60
 
 
 class Sessions(OneRoundGuard):
@@ -40,14 +50,15 @@ class Sessions(OneRoundGuard):
     were on their way. `origins`: other origins that may open WebSockets with the cookie. `max_size`: bytes of all
     values together.
 
-    `on_outage`: `closed` answers 503 to those who present a session while Redis is away, `anonymous` gives them an
-    empty one. What cannot be written is a 503 in any case. Raises `ConfigurationError`.
+    `on_outage`: `closed` answers 503 to those who present a session while Redis is away or that cannot be read,
+    `anonymous` gives them an empty one. What cannot be written is a 503 in any case. Raises `ConfigurationError`.
     """
 
     kind = "sessions"
     unique = True
     operations = (LOAD, SAVE, CREATE, ROTATE, DESTROY, SWAP)
     provides = frozenset(("session", "user", "auth"))
+    offers = frozenset(("user", "auth"))
 
     def __init__(
         self,
@@ -73,8 +84,14 @@ class Sessions(OneRoundGuard):
         name: str = "sessions",
     ) -> None:
         secret = key.encode() if isinstance(key, str) else key
+        trusted = frozenset((origins,) if isinstance(origins, str) else origins)
         ConfigurationError.raise_for(
-            [*times_faults(max_age, idle, overlap), *_faults(secret, on_outage, max_size), *refusal_faults(on_refused)]
+            [
+                *cookie_faults(session_cookie, path, domain, same_site, https_only, partitioned),
+                *times_faults(max_age, idle, overlap),
+                *_faults(secret, on_outage, max_size, trusted),
+                *refusal_faults(on_refused),
+            ]
         )
         self.name = name
         self.exempt = PathPatterns(exempt)
@@ -90,9 +107,10 @@ class Sessions(OneRoundGuard):
             max_size=max_size,
         )
         self._key = secret
-        self._origins = frozenset((origins,) if isinstance(origins, str) else origins)
+        self._origins = trusted
         self._closed = on_outage == "closed"
         self._ids: tuple[Keys, SessionIds] | None = None
+        self._unreadable_at = float("-inf")
 
     def ask(self, exchange: Exchange) -> Ask | Pass | Answer:
         """Load the session that the cookie names; without one, nothing is asked."""
@@ -106,13 +124,28 @@ class Sessions(OneRoundGuard):
         return Ask([Operation(LOAD, (found.record,))], closed=self._closed, about=found)
 
     def decide(self, exchange: Exchange, replies: Replies) -> Pass | Answer:
-        """Give the session that was loaded; what is not there or cannot be read is no session."""
+        """Give the session that was loaded; one that is not there is a new one, one that cannot be read an outage."""
         fields, clock = replies.flat[1:3]
-        session = self._read(exchange, replies.ask.about, fields)
+        try:
+            session = self._read(exchange, replies.ask.about, fields)
+        except ValueError as error:
+            return self._unreadable(exchange, replies.ask.about, error)
         return self._give(exchange, session if session is not None else Session(), clock)
 
     def without_redis(self, exchange: Exchange, ask: Ask, error: RedisUnavailable) -> Pass | Answer:
         """Follow `on_outage`."""
+        return self._outage(exchange)
+
+    def _unreadable(self, exchange: Exchange, found: SessionId, error: ValueError) -> Pass | Answer:
+        """Keep the record, for the fault may be ours (another release, another key), and report the first of a row."""
+        if not 0 <= exchange.now - self._unreadable_at < _QUIET:
+            logger.error(
+                "%r: session %s cannot be read and is kept (%s)", self, found.handle.decode(), type(error).__name__
+            )
+        self._unreadable_at = exchange.now
+        return self._outage(exchange)
+
+    def _outage(self, exchange: Exchange) -> Pass | Answer:
         if self._closed:
             return self.refuse(exchange, unavailable("The session cannot be read now."))
         return self._give(exchange, Session(), 0)
@@ -146,8 +179,12 @@ class Sessions(OneRoundGuard):
         return f"<Sessions {self.name}: {self.policy.cookie.name.decode()}>"
 
 
-def _faults(key: bytes, on_outage: str, max_size: int) -> list[str]:
-    faults = []
+def _faults(key: bytes, on_outage: str, max_size: int, origins: frozenset[str]) -> list[str]:
+    faults = [
+        f"origins: {origin!r} given; allowed are whole origins, such as 'https://app.example.com'"
+        for origin in sorted(origins)
+        if not _ORIGIN.fullmatch(origin)
+    ]
     if key and not 16 <= len(key) <= 64:
         faults.append(f"key: {len(key)} bytes given; allowed are 16 to 64")
     if on_outage not in ("closed", "anonymous"):

@@ -27,37 +27,42 @@ class SessionKeeper:
         self._responder = responder
 
     async def save(self, session: Session) -> None:
-        """Write what has changed now. Raises `RedisUnavailable`, `SessionDataError` for a session without a cookie."""
-        if session.record is None or session.is_destroyed or session.wants_rotation:
-            if not session.modified:
-                return
+        """Write what has changed now. Raises `RedisUnavailable`, `SessionDataError` for what cannot be kept."""
+        if not session.modified:
+            return
+        if self._responder.needs_cookie():
             raise SessionDataError(
-                "a new, rotated or cleared session needs a cookie, which the response's head carries"
+                "a new, rotated or cleared session needs a cookie, and so does a login; the response's head carries it"
             )
         writing = self._responder.saving()
         if writing is None:
-            return
+            raise SessionDataError("this session was replaced by another: it can only be read")
         try:
             ask = next(writing)
             while True:
                 ask = writing.send(await self._ask(ask))
-        except StopIteration:
-            return
+        except StopIteration as done:
+            if not done.value:
+                raise SessionDataError("the session has ended") from None
 
     async def change(self, session: Session, name: str, change: Callable[[Any], Any]) -> Any:
         """Change one value against all others who change it, until nobody was faster; return what it is then."""
         record = session.record
-        if record is None or session.is_destroyed or record.read_only:
-            raise SessionDataError(f"session[{name!r}] cannot be changed at once: the session is not in Redis yet")
+        if record is not None and record.read_only:
+            raise SessionDataError("this session was replaced by another: it can only be read")
+        if record is None or session.is_destroyed or session.differs(name):
+            return _change_own(session, name, change)  # nobody else has it; it is written with the rest
+        self._responder.check_change(name)
         seen = record.fields.get(name, b"")
         for _ in range(_MOST_TRIES):
             value = change(decode(seen) if seen else None)
             text = encode(name, value)
+            self._responder.check_size({**record.fields, name: text})
             operation = Operation(SWAP, (record.id.record, record.id.owner), (record.id.handle, f".{name}", seen, text))
             (reply,) = await self._ask(Ask([operation]))
             state, version, held = reply.values
             if state == WRITTEN:
-                record.version = version
+                record.saw(version)
                 session.take(name, value, text)
                 return value
             if state != OTHER_VERSION:
@@ -73,3 +78,10 @@ class SessionKeeper:
             raise result
         replies: Replies = result
         return replies
+
+
+def _change_own(session: Session, name: str, change: Callable[[Any], Any]) -> Any:
+    value = change(session.get(name))
+    encode(name, value)
+    session[name] = value
+    return value

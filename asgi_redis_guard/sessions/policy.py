@@ -25,7 +25,7 @@ class CookieStyle:
     def __init__(
         self, name: str, path: str, domain: str | None, same_site: SameSite, *, https_only: bool, partitioned: bool
     ) -> None:
-        ConfigurationError.raise_for(_faults(name, path, domain, same_site, https_only, partitioned))
+        ConfigurationError.raise_for(cookie_faults(name, path, domain, same_site, https_only, partitioned))
         prefix = "" if not https_only else "__Host-" if domain is None and path == "/" else "__Secure-"
         self.name = f"{prefix}{name}".encode()
         attributes = f"; Path={path}"
@@ -75,7 +75,10 @@ def times_faults(max_age: float, idle: float | None, overlap: float) -> list[str
     return faults
 
 
-def _faults(name: str, path: str, domain: str | None, same_site: str, https_only: bool, partitioned: bool) -> list[str]:
+def cookie_faults(
+    name: str, path: str, domain: str | None, same_site: str, https_only: bool, partitioned: bool
+) -> list[str]:
+    """What is wrong with a cookie's name and attributes."""
     faults = []
     if not name or not _NAME.issuperset(name) or name.startswith("__"):
         faults.append(f"session_cookie: {name!r} given; allowed are letters, digits and most signs; prefixes are added")

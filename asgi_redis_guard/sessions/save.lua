@@ -22,10 +22,13 @@ end
 -- @commit
 if times then
   call('HSET', record, 'm', times)
-  for name, word in pairs(cjson.decode(set)) do call('HSET', record, name, word) end
-  for _, name in ipairs(cjson.decode(unset)) do call('HDEL', record, name) end
-  call('PEXPIREAT', record, deadline)
-  if index ~= record then
+  -- Where memory is full the first write fails, and then nothing must be removed either.
+  if not failure then
+    for name, word in pairs(cjson.decode(set)) do call('HSET', record, name, word) end
+    for _, name in ipairs(cjson.decode(unset)) do call('HDEL', record, name) end
+    call('PEXPIREAT', record, deadline)
+  end
+  if not failure and index ~= record then
     call('ZADD', index, 'XX', deadline, handle)
     if (call('PTTL', index) or 0) < deadline - floor(now / 1000) then call('PEXPIREAT', index, deadline) end
   end

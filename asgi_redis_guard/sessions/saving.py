@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Generator, Mapping
+from enum import Enum
 from typing import Any
 
 import orjson
@@ -19,7 +20,7 @@ from ..core.steps import Ask, Asking
 from ..errors import RedisUnavailable, SessionDataError
 from .ids import SessionId, SessionIds
 from .policy import SessionPolicy
-from .session import Record, Session
+from .session import Record, Session, read_record
 
 logger = logging.getLogger("asgi_redis_guard.sessions")
 
@@ -33,23 +34,7 @@ TOPIC = "sessions"
 #: What `state` says in the reply to a write.
 GONE, WRITTEN, OTHER_VERSION = 0, 1, 2
 
-_Writing = Generator[Ask, Replies, None]
-
-
-def read_record(session_id: SessionId, flat: Any) -> Record | None:
-    """Read a record out of the names and values of its hash; None for what is no live session."""
-    if not flat:
-        return None
-    found: dict[bytes, bytes] = dict(zip(flat[::2], flat[1::2], strict=True))
-    times = found.pop(b"m", b"").split(b":")
-    if len(times) != 5:
-        return None
-    successor = found.pop(b"o", None)
-    fields = {name[1:].decode(): text for name, text in found.items() if name[:1] == b"."}
-    created, ends, idle, touched, version = map(int, times)
-    record = Record(session_id, fields, (created, ends, idle, touched, version))
-    record.read_only = successor is not None
-    return record
+_Writing = Generator[Ask, Replies, Any]
 
 
 class SessionResponder(Responder):
@@ -72,7 +57,7 @@ class SessionResponder(Responder):
         """Write what is to be written; on the head: the cookie where it changes, and what caches must know."""
         session = self._session
         self._take_over(head)
-        if session.accessed or session.record is not None or self._cookie is not None:
+        if session.accessed or session.record is not None or session:
             _merge(head.headers, b"vary", b"Cookie")
         writing = None if self._cookie is not None else self._writing(head.status)
         if writing is None:
@@ -88,8 +73,10 @@ class SessionResponder(Responder):
         if isinstance(given, Mapping):
             dict.clear(self._session)
             self._session.update(given)
-        else:
+        elif given is None or isinstance(given, type | Enum):  # Litestar's Empty is one of them
             self._session.clear()
+        else:
+            raise SessionDataError(f"scope['session'] is of type {type(given).__name__} now; allowed are dictionaries")
 
     def _write(self, head: Head, writing: _Writing) -> Asking:
         yield from writing
@@ -98,6 +85,7 @@ class SessionResponder(Responder):
     def _dress(self, head: Head) -> None:
         if self._cookie is not None:
             head.headers.append((b"set-cookie", self._cookie))
+            _merge(head.headers, b"vary", b"Cookie")
             _merge(head.headers, b"cache-control", b"no-store")
 
     # What to write.
@@ -109,6 +97,22 @@ class SessionResponder(Responder):
             return None
         return self._save(record, *changes)
 
+    def needs_cookie(self) -> bool:
+        """Tell whether what is to be written makes or ends an id."""
+        session = self._session
+        return session.record is None or session.is_destroyed or session.wants_rotation or self._principal_changed()
+
+    def check_change(self, name: str) -> None:
+        """Raise `SessionDataError` for a value that is not to be changed by itself."""
+        if name in self._policy.principal:
+            raise SessionDataError(f"session[{name!r}] says whose the session is: assign it, for the id must change")
+
+    def check_size(self, texts: Mapping[str, bytes]) -> None:
+        """Raise `SessionDataError` for more than a session may hold."""
+        size = sum(len(name.encode()) + len(text) for name, text in texts.items())
+        if size > self._policy.max_size:
+            raise SessionDataError(f"the session takes {size} bytes; allowed are {self._policy.max_size} (max_size)")
+
     def _writing(self, status: int) -> _Writing | None:
         session, record = self._session, self._session.record
         if record is not None and session.is_untouched and not session.wants_rotation:  # by far the commonest
@@ -116,14 +120,15 @@ class SessionResponder(Responder):
         turned = self._principal_changed()
         if turned and status >= 400:
             return None  # a login that failed leaves nothing behind
+        enters = turned and self._user_changed()
         if record is None:
             return self._create() if session else None
         if session.is_destroyed:
             return self._create(self._end(record)) if session else self._destroy(record)
         if record.read_only:
-            return self._create() if turned and self._policy.user(session) is not None else None
+            return self._create() if enters else None
         if turned or session.wants_rotation:
-            return self._rotate(record, renews=turned)
+            return self._rotate(record, renews=enters)
         changed, removed = session.changes()
         if changed or removed:
             return self._save(record, changed, removed)
@@ -137,15 +142,19 @@ class SessionResponder(Responder):
         if record is None or session.is_destroyed:
             return self._policy.user(session) is not None
         return any(
-            session.get(name) is not None if name not in record.fields else not session.holds(name)
+            session.get(name) is not None if name not in record.fields else session.differs(name)
             for name in self._policy.principal
         )
+
+    def _user_changed(self) -> bool:
+        """Tell a login from other changes: it stands by itself, where those end with the session that they change."""
+        return self._policy.user(self._session) is not None and self._session.differs(self._policy.principal[0])
 
     # The writes.
 
     def _create(self, *before: Operation) -> _Writing:
         policy, session = self._policy, self._session
-        fresh, texts = self._fresh_id(), self._texts()
+        texts, fresh = self._texts(), self._fresh_id()
         args = (fresh.handle, _json(texts), policy.idle, policy.lifetime)
         *_, reply = yield Ask([*before, Operation(CREATE, (fresh.record, fresh.owner), args)])
         ends, clock = reply.values
@@ -164,9 +173,11 @@ class SessionResponder(Responder):
         reply = yield from self._update(record, changed, removed)
         state, version, clock = reply.values
         if state == WRITTEN:
-            session.settle(Record(record.id, texts, (record.created, record.ends, record.idle, clock, version)))
-        else:
-            logger.debug("session %s has ended before it was saved", session.id)
+            record.saw(version)
+            session.settle(Record(record.id, texts, (record.created, record.ends, record.idle, clock, record.version)))
+            return True
+        logger.debug("session %s has ended before it was saved", session.id)
+        return False
 
     def _touch(self, record: Record) -> _Writing:
         try:
@@ -182,7 +193,7 @@ class SessionResponder(Responder):
     def _rotate(self, record: Record, *, renews: bool) -> _Writing:
         policy, session = self._policy, self._session
         while True:
-            fresh, old, texts = self._fresh_id(), record.id, self._texts()
+            texts, fresh, old = self._texts(), self._fresh_id(), record.id
             lifetime = policy.lifetime if renews else b""
             args = (old.handle, fresh.handle, _json(texts), record.version, lifetime, policy.overlap)
             (reply,) = yield Ask([Operation(ROTATE, (old.record, old.owner, fresh.record, fresh.owner), args)])
@@ -191,7 +202,7 @@ class SessionResponder(Responder):
                 created = clock if renews else record.created
                 return self._settled(fresh, texts, (created, ends, record.idle, clock, version))
             if state == GONE:
-                if renews and policy.user(session) is not None:  # a login stands by itself
+                if renews:  # a login stands by itself
                     yield from self._create()
                 return None
             # Somebody has written meanwhile: take that over, with our own changes on top.
@@ -216,9 +227,7 @@ class SessionResponder(Responder):
 
     def _texts(self) -> dict[str, bytes]:
         texts = self._session.texts()
-        size = sum(len(name) + len(text) for name, text in texts.items())
-        if size > self._policy.max_size:
-            raise SessionDataError(f"the session takes {size} bytes; allowed are {self._policy.max_size} (max_size)")
+        self.check_size(texts)
         return texts
 
 

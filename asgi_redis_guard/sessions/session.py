@@ -39,6 +39,27 @@ class Record:
         self.created, self.ends, self.idle, self.touched, self.version = times
         self.read_only = False
 
+    def saw(self, version: int) -> None:
+        """Take over the version that a write has made, unless others wrote before it: their fields are not here."""
+        if version == self.version + 1:
+            self.version = version
+
+
+def read_record(session_id: SessionId, flat: Any) -> Record | None:
+    """Read a record out of the names and values of its hash; None for what is no live session."""
+    if not flat:
+        return None
+    found: dict[bytes, bytes] = dict(zip(flat[::2], flat[1::2], strict=True))
+    times = found.pop(b"m", b"").split(b":")
+    if len(times) != 5:
+        return None
+    successor = found.pop(b"o", None)
+    fields = {name[1:].decode(): text for name, text in found.items() if name[:1] == b"."}
+    created, ends, idle, touched, version = map(int, times)
+    record = Record(session_id, fields, (created, ends, idle, touched, version))
+    record.read_only = successor is not None
+    return record
+
 
 class Session(dict[str, Any]):
     """A session of one exchange; a dictionary with string keys, whose values are what `codec` can keep.
@@ -60,6 +81,9 @@ class Session(dict[str, Any]):
     def load(cls, record: Record) -> Session:
         """Decode a record; raises ValueError where a field is none of ours."""
         return cls(decode_all(record.fields), record)
+
+    def __repr__(self) -> str:  # values may be secrets, and sessions stand in scopes, which are logged
+        return f"<Session {self.id or 'not saved'} with {len(self)} keys>"
 
     # What Starlette's own session has.
 
@@ -95,7 +119,10 @@ class Session(dict[str, Any]):
         self._rotates = True
 
     def save(self) -> Awaitable[None]:
-        """Write what has changed now: for WebSockets, and what changes after the head. Raises `RedisUnavailable`."""
+        """Write what has changed now: for WebSockets, and what changes after the head.
+
+        Raises `RedisUnavailable`, and `SessionDataError` for what cannot be kept any more.
+        """
         return self._kept().save(self)
 
     def incr(self, name: str, by: int = 1) -> Awaitable[int]:
@@ -145,10 +172,10 @@ class Session(dict[str, Any]):
         """Return all fields as text."""
         return {name: encode(name, value) for name, value in self.items()}
 
-    def holds(self, name: str) -> bool:
-        """Tell whether a value is what was loaded."""
-        fields = self.record.fields if self.record is not None else {}
-        return name in self and encode(name, self[name]) == fields.get(name)
+    def differs(self, name: str) -> bool:
+        """Tell whether a value is not what was loaded: set, changed or removed since."""
+        fields = self.record.fields if self.record is not None and not self._destroyed else {}
+        return (encode(name, self[name]) if name in self else None) != fields.get(name)
 
     def rebase(self, record: Record) -> None:
         """Take over what somebody else has written meanwhile, with the changes of this exchange on top."""

@@ -22,8 +22,8 @@ end
 -- @commit
 if times then
   call('HSET', record, 'm', times, name, word)
-  call('PEXPIREAT', record, deadline)
-  if index ~= record then
+  if not failure then call('PEXPIREAT', record, deadline) end
+  if not failure and index ~= record then
     call('ZADD', index, 'XX', deadline, handle)
     if (call('PTTL', index) or 0) < deadline - floor(now / 1000) then call('PEXPIREAT', index, deadline) end
   end
