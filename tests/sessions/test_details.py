@@ -58,9 +58,10 @@ def test_a_credential_at_the_place_where_a_text_is_cut_is_left_out_too() -> None
         assert jwt[:20] not in packed(a=" " * start + jwt)["a"]
 
 
-def test_a_session_s_handle_may_be_told() -> None:
+def test_handles_and_hashes_may_be_told() -> None:
     handle = SessionIds(b"", Keys()).make(lambda size: bytes(size), None).handle.decode()
-    assert packed(session=handle) == {"session": handle}
+    sha256 = "0123456789abcdef" * 4
+    assert packed(session=handle, file=sha256) == {"session": handle, "file": sha256}
 
 
 @pytest.mark.parametrize("wrong", [object(), b"bytes", {1: 2}, float, list(range(2000)), {"x" * 2000: 1}])

@@ -110,6 +110,8 @@ async def test_kinds_are_found_among_many_others(events: SecurityEvents) -> None
     assert await events.query("ann", kinds="reuse", limit=2) == [wanted[4], wanted[2]]
     assert await events.query("ann", kinds={"reuse"}, before=wanted[2].id) == [wanted[0]]
     assert await events.query("ann", kinds={"csrf_failed"}) == []
+    latest = await events.query("ann", kinds=["login"], limit=3)
+    assert [event.details["number"] for event in latest] == [259, 258, 257]
     assert len(await events.query("ann", limit=1000)) == 260
 
 
