@@ -34,6 +34,9 @@ from .ratelimit.guard import RateLimit
 from .ratelimit.middleware import RateLimitMiddleware
 from .redis.health import Health
 from .redis.manager import RedisManager
+from .sessions.binding import DeviceBinding
+from .sessions.devices import Devices, TrustedDevice, TrustGrant
+from .sessions.events import SecurityEvent, SecurityEventKind, SecurityEvents, SecurityHook
 from .sessions.guard import Sessions
 from .sessions.middleware import SessionMiddleware
 from .sessions.session import Session
@@ -54,6 +57,8 @@ __all__ = [
     "ConfigurationError",
     "Control",
     "Decision",
+    "DeviceBinding",
+    "Devices",
     "Exchange",
     "Gap",
     "Guard",
@@ -90,6 +95,10 @@ __all__ = [
     "Revocation",
     "RevocationList",
     "RevocationStats",
+    "SecurityEvent",
+    "SecurityEventKind",
+    "SecurityEvents",
+    "SecurityHook",
     "Session",
     "SessionDataError",
     "SessionInfo",
@@ -99,6 +108,8 @@ __all__ = [
     "Sessions",
     "Settings",
     "TooManySessions",
+    "TrustGrant",
+    "TrustedDevice",
     "TrustedProxies",
     "Verdict",
     "VerifiedUser",

@@ -13,6 +13,9 @@
     <p>{stats}users            zset     that of the last of them         users by when their last session ends
     <p>{stats}hours            hash     7 days                           how many began and ended, by the hour
     <p>sessions                channel  –                                handles of sessions that were ended
+    <p>e:{<tag>}<digest>       stream   the retention, from the last one a user's security events
+    <p>d:{<tag>}<digest>       zset     that of the last of them         a user's trusted devices by when trust ends
+    <p>dn:{<tag>}<digest>      hash     that of the last of them         notes on them: times, name
 
 `<p>` is the prefix, `guard:` by default. A digest is 120 bits of BLAKE2b over length-prefixed parts, so that two
 different inputs never share a key and neither secrets nor personal data stand in one. Keys that one operation touches
@@ -53,6 +56,9 @@ class Keys:
     """The keys below one prefix."""
 
     __slots__ = (
+        "_device_notes",
+        "_devices",
+        "_events",
         "_index",
         "_limit",
         "_notes",
@@ -77,6 +83,9 @@ class Keys:
         #: Statistics of sessions; no user's keys are in their slot.
         self.session_counts = (head + b"{stats}sessions", head + b"{stats}users", head + b"{stats}hours")
         self.sessions_channel = head + b"sessions"
+        self._events = head + b"e:"
+        self._devices = head + b"d:"
+        self._device_notes = head + b"dn:"
         self.revoked = head + b"revoked"
 
     def token(self, issuer: str, token_id: str | bytes) -> bytes:
@@ -102,3 +111,15 @@ class Keys:
     def session_notes(self, tag: bytes, user: bytes) -> bytes:
         """Where one user's sessions began; the user is given as a digest."""
         return b"%b{%b}%b" % (self._notes, tag, user)
+
+    def events(self, tag: bytes, user: bytes) -> bytes:
+        """One user's security events."""
+        return b"%b{%b}%b" % (self._events, tag, user)
+
+    def devices(self, tag: bytes, user: bytes) -> bytes:
+        """The index of one user's trusted devices."""
+        return b"%b{%b}%b" % (self._devices, tag, user)
+
+    def device_notes(self, tag: bytes, user: bytes) -> bytes:
+        """What is known of one user's trusted devices."""
+        return b"%b{%b}%b" % (self._device_notes, tag, user)

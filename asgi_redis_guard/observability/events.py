@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
 logger = logging.getLogger("asgi_redis_guard.events")
 
@@ -45,8 +45,16 @@ class Hook(Protocol):
 _quiet_until = 0.0
 
 
-def emit(hooks: Sequence[Hook], event: Decision) -> None:
-    """Give `event` to all hooks."""
+Event = TypeVar("Event")
+
+
+def host_time() -> float:
+    """Return seconds since the epoch by this host's clock, for what no server has timed."""
+    return time.time()
+
+
+def emit(hooks: Sequence[Callable[[Event], Any]], event: Event) -> None:
+    """Give `event` to all hooks; what one raises stays here."""
     global _quiet_until
     for hook in hooks:
         try:

@@ -16,6 +16,7 @@ from hashlib import blake2b
 from typing import NamedTuple
 
 from ..core.keys import Keys, digest
+from ..errors import ConfigurationError
 
 _TOKEN = re.compile(rb"[A-Za-z0-9_-]{51}")
 _TAG = 8
@@ -38,6 +39,14 @@ class SessionId(NamedTuple):
         return f"<SessionId {self.handle.decode()}>"
 
 
+def secret_of(key: str | bytes) -> bytes:
+    """Return the key that ids are hashed with; raises `ConfigurationError` for one that is too short or too long."""
+    secret = key.encode() if isinstance(key, str) else key
+    if secret and not 16 <= len(secret) <= 64:
+        raise ConfigurationError(f"key: {len(secret)} bytes given; allowed are 16 to 64")
+    return secret
+
+
 class SessionIds:
     """Makes ids, and reads those of cookies, for one key (empty for none) and one prefix."""
 
@@ -56,6 +65,10 @@ class SessionIds:
         tag = self._tag(user) if user is not None else urlsafe_b64encode(random(6))
         return self._of(tag + urlsafe_b64encode(random(32))[:43], user)
 
+    def place(self, user: str) -> tuple[bytes, bytes]:
+        """Return what a user's own keys are made of: the tag and the digest."""
+        return self._tag(user), digest(self._key, user)
+
     def of_user(self, known: SessionId, user: str | None) -> SessionId:
         """Return `known` with the index of its user, which the record tells."""
         if user is None:
@@ -69,9 +82,6 @@ class SessionIds:
         tag, owner = self._tag(user), digest(self._key, user)
         return self._keys.sessions(tag, owner), self._keys.session_notes(tag, owner), self._keys.session(tag, b"")
 
-    def _tag(self, user: str) -> bytes:
-        return self._hash(b"tag", user.encode(), 6)
-
     def _of(self, token: bytes, user: str | None) -> SessionId:
         tag, handle = token[:_TAG], self._hash(b"id", token[_TAG:], 15)
         record = self._keys.session(tag, handle)
@@ -79,6 +89,9 @@ class SessionIds:
             return SessionId(token, handle, record, record, record)
         owner = digest(self._key, user)
         return SessionId(token, handle, record, self._keys.sessions(tag, owner), self._keys.session_notes(tag, owner))
+
+    def _tag(self, user: str) -> bytes:
+        return self._hash(b"tag", user.encode("utf-8", "surrogatepass"), 6)  # a name that a client typed may hold any
 
     def _hash(self, purpose: bytes, data: bytes, size: int) -> bytes:
         return urlsafe_b64encode(blake2b(data, key=self._key, person=purpose, digest_size=size).digest())

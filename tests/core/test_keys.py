@@ -34,6 +34,9 @@ def built(keys: Keys) -> dict[str, bytes]:
         "session_notes": keys.session_notes(b"abcd-_09", digest("alice")),
         **{f"session_counts {key.decode()[-5:]}": key for key in keys.session_counts},
         "sessions_channel": keys.sessions_channel,
+        "events": keys.events(b"abcd-_09", digest("alice")),
+        "devices": keys.devices(b"abcd-_09", digest("alice")),
+        "device_notes": keys.device_notes(b"abcd-_09", digest("alice")),
         "revoked": keys.revoked,
     }
 

@@ -1,0 +1,214 @@
+"""`SecurityEvents`: what happened to a user's account, in order, for the user, for support and for a SIEM.
+
+One stream a user, in the slot of the user's sessions, trimmed by age and by number in the script that writes. Times
+are the server's. Handles and hashes may stand in an event, what opens a door may not (`details.py`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.resources import files
+from inspect import iscoroutinefunction as _waits
+from typing import Any, Literal, Protocol, get_args
+
+import orjson
+
+from ..core.rounds import read_replies
+from ..core.script import Operation, OperationKind, Replies
+from ..core.steps import Ask
+from ..errors import ConfigurationError, OperationFailed, RedisUnavailable
+from ..observability.events import emit, host_time
+from ..redis.manager import RedisManager
+from ..redis.program import Script, program_of
+from .details import pack_details
+from .ids import SessionIds, secret_of
+
+#: What this package knows to happen. `reuse`: an id came that had been replaced; `cap_…`: `max_sessions` was reached.
+SecurityEventKind = Literal[
+    "login",
+    "login_failed",
+    "logout",
+    "revoked",
+    "rotated",
+    "reuse",
+    "new_device",
+    "device_trusted",
+    "device_untrusted",
+    "cap_evicted",
+    "cap_denied",
+    "csrf_failed",
+]
+
+#: What an app's own kinds begin with: `app.password_changed`.
+APP_PREFIX = "app."
+
+RECORD = OperationKind.load(__package__, "record.lua")
+_RECORD = program_of((Ask([Operation(RECORD, (b"",), ("", "", "", ""))]).place,))
+_QUERY = Script(files(__package__).joinpath("events.lua").read_text(encoding="utf-8"))
+
+_KNOWN = frozenset(get_args(SecurityEventKind))
+_OWN = re.compile(re.escape(APP_PREFIX) + r"[a-z0-9_.-]{1,60}")
+_ID = re.compile(r"([0-9]{1,15})-([0-9]{1,15})")
+_FIRST = 0, 0
+
+Moment = float | datetime
+
+
+@dataclass(frozen=True, slots=True)
+class SecurityEvent:
+    """One thing that happened to `user`. `at` is by the server's clock, in milliseconds; `id` orders and names it.
+
+    An event that Redis did not take is told to hooks all the same: its `id` is empty, and `at` this host's time.
+    """
+
+    user: str
+    kind: str
+    at: datetime
+    id: str
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+class SecurityHook(Protocol):
+    """Gets each event that this process records, in the event loop; what it raises is logged and goes no further."""
+
+    def __call__(self, event: SecurityEvent, /) -> object: ...
+
+
+class SecurityEvents:
+    """Record and query what happens to users.
+
+    `redis` is a manager, a URL, or None for the shared manager of the environment's settings. `retention`: seconds that
+    an event is kept; `max_per_user`: how many are, the newest. `key`: that of `Sessions`, so that all of a user's keys
+    share a slot of a cluster. `hooks`: plain functions that each event is given to once it is recorded. Raises
+    `ConfigurationError`.
+
+    Record a `login_failed` for users that there are: names that anybody may type would each take their place in Redis.
+    """
+
+    def __init__(
+        self,
+        redis: RedisManager | str | None = None,
+        *,
+        retention: float = 90 * 86_400,
+        max_per_user: int = 1000,
+        key: str | bytes = b"",
+        hooks: Iterable[SecurityHook] = (),
+        clock: Callable[[], float] = host_time,
+    ) -> None:
+        self._hooks = tuple(hooks)
+        ConfigurationError.raise_for(_faults(retention, max_per_user, self._hooks))
+        self._redis = RedisManager.of(redis)
+        self._ids = SessionIds(secret_of(key), self._redis.keys)
+        self._retention = round(retention * 1000)
+        self._most = max_per_user
+        self._clock = clock
+
+    async def record(self, user: str, kind: SecurityEventKind | str, /, **details: Any) -> SecurityEvent:
+        """Write down what happened, in one round trip, and tell the hooks; return the event.
+
+        `details` become JSON of 1 KiB at the most: long strings are cut, credentials left out, what is None dropped.
+        Raises ValueError for a kind that is neither known nor begins with `app.`, `SessionDataError` for details that
+        are no JSON, `RedisUnavailable` where it was not written; hooks have heard of it even then. Where a reply was
+        lost it may be written twice rather than not at all.
+        """
+        operation = self.operation(user, kind, details)
+        try:
+            flat = await self._redis.run_script(_RECORD, operation.keys, operation.args, repeatable=True)
+            replies = read_replies(Ask([operation]), flat)
+            if not isinstance(replies, Replies):
+                raise replies or OperationFailed("ERR the event was not recorded")
+        except RedisUnavailable:
+            self.tell(user, operation)
+            raise
+        return self.tell(user, operation, replies.flat[1])
+
+    def operation(self, user: str, kind: SecurityEventKind | str, details: Mapping[str, Any]) -> Operation:
+        """Return the operation that records an event, for a guard to ask for; raises as `record` does."""
+        if kind not in _KNOWN and not _OWN.fullmatch(kind):
+            allowed = f"{', '.join(sorted(_KNOWN))}, and the app's own, which begin with {APP_PREFIX!r}"
+            raise ValueError(f"kind: {kind!r} given; allowed are {allowed}")
+        stream = self._redis.keys.events(*self._ids.place(user))
+        return Operation(RECORD, (stream,), (kind, pack_details(details), self._retention, self._most))
+
+    def tell(self, user: str, operation: Operation, event_id: bytes = b"") -> SecurityEvent:
+        """Give the hooks what an operation recorded as `event_id`, nothing if it failed; return the event."""
+        kind, details = operation.args[:2]
+        event = _event(user, event_id, kind, details, self._clock)
+        emit(self._hooks, event)
+        return event
+
+    async def query(
+        self,
+        user: str,
+        *,
+        since: Moment | None = None,
+        until: Moment | None = None,
+        kinds: Iterable[SecurityEventKind | str] = (),
+        limit: int = 50,
+        before: str | None = None,
+    ) -> list[SecurityEvent]:
+        """Return a user's events, newest first: from `since` on, up to but not at `until`, of `kinds` if there are any.
+
+        Times are seconds since the epoch or aware datetimes. At most `limit` (1 to 1000) come back; `before` with the
+        `id` of the last one gives the page after. Raises ValueError for what is none of this, `RedisUnavailable`.
+        """
+        if not 1 <= limit <= 1000:
+            raise ValueError(f"limit: {limit} given; allowed are 1 to 1000")
+        end = _end(until, before)
+        if end is None:
+            return []
+        stream = self._redis.keys.events(*self._ids.place(user))
+        wanted = {kinds} if isinstance(kinds, str) else set(kinds)
+        args = (_ms(since or 0, "since"), end, limit, self._retention, *sorted(wanted))
+        flat: Sequence[bytes] = await self._redis.run_script(_QUERY, (stream,), args, repeatable=True)
+        rows = zip(flat[::3], flat[1::3], flat[2::3], strict=True)
+        return [_event(user, event_id, kind.decode(), details, self._clock) for event_id, kind, details in rows]
+
+    async def forget(self, user: str) -> bool:
+        """Delete all events of a user, whose account has ended; true if there were any."""
+        return bool(await self._redis.execute("DEL", self._redis.keys.events(*self._ids.place(user))))
+
+    def __repr__(self) -> str:
+        return f"<SecurityEvents for {self._retention / 86_400_000:g} days, {self._most} a user at most>"
+
+
+def _event(user: str, event_id: bytes, kind: str, details: bytes, clock: Callable[[], float]) -> SecurityEvent:
+    at = int(event_id.partition(b"-")[0]) / 1000 if event_id else clock()
+    return SecurityEvent(user, kind, datetime.fromtimestamp(at, UTC), event_id.decode(), orjson.loads(details))
+
+
+def _end(until: Moment | None, before: str | None) -> str | None:
+    """Return where the script shall begin, the earlier of both ends; None if nothing can be before it."""
+    ends = [(_ms(until, "until"), 0)] if until is not None else []
+    if before is not None:
+        found = _ID.fullmatch(before)
+        if found is None:
+            raise ValueError(f"before: {before[:60]!r} given; allowed are ids of events")
+        ends.append((int(found[1]), int(found[2])))
+    if not ends:
+        return "+"
+    when, number = min(ends)
+    return f"({when}-{number}" if (when, number) > _FIRST else None
+
+
+def _ms(moment: Moment, name: str) -> int:
+    if isinstance(moment, datetime):
+        if moment.tzinfo is None:
+            raise ValueError(f"{name} is a datetime without a time zone")
+        moment = moment.timestamp()
+    if not -1e11 < moment < 1e11:
+        raise ValueError(f"{name}: {moment} given; allowed are seconds since the epoch")
+    return max(0, round(moment * 1000))
+
+
+def _faults(retention: float, most: int, hooks: Sequence[SecurityHook]) -> list[str]:
+    faults = []
+    if not 1 <= retention <= 10 * 366 * 86_400:
+        faults.append(f"retention: {retention} given; allowed are 1 second to 10 years")
+    if not 1 <= most <= 100_000:
+        faults.append(f"max_per_user: {most} given; allowed are 1 to 100000")
+    wrong = [hook for hook in hooks if not callable(hook) or _waits(hook) or _waits(type(hook).__call__)]
+    return [*faults, *(f"hooks: {hook!r} given; allowed are plain functions of one event" for hook in wrong)]
