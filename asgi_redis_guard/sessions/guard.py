@@ -98,15 +98,9 @@ class Sessions(OneRoundGuard):
     ) -> None:
         secret = key.encode() if isinstance(key, str) else key
         trusted = frozenset((origins,) if isinstance(origins, str) else origins)
-        ConfigurationError.raise_for(
-            [
-                *cookie_faults(session_cookie, path, domain, same_site, https_only, partitioned),
-                *times_faults(max_age, idle, overlap),
-                *_faults(secret, on_outage, max_size, trusted),
-                *cap_faults(max_sessions, on_excess),
-                *refusal_faults(on_refused),
-            ]
-        )
+        faults = cookie_faults(session_cookie, path, domain, same_site, https_only, partitioned)
+        faults += [*times_faults(max_age, idle, overlap), *_faults(secret, on_outage, max_size, trusted)]
+        ConfigurationError.raise_for([*faults, *cap_faults(max_sessions, on_excess), *refusal_faults(on_refused)])
         self.name = name
         self.exempt = PathPatterns(exempt)
         self.exempt_preflight = exempt_preflight

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from asgi_redis_guard import RedisManager, SessionMiddleware
+from asgi_redis_guard import RedisManager, SessionMiddleware, Sessions, SessionStore
 from asgi_redis_guard.core.asgi import ASGIApp, Receive, Scope, Send
 from tests.middleware.calls import CONNECT, Call, http, websocket
 from tests.redis.tools import PATIENCE, within
@@ -53,6 +53,22 @@ async def opened(app: ASGIApp, manager: RedisManager, cookie: bytes) -> Call:
     for listener in feed._listeners.values():
         await within(listener.ready())
     return call
+
+
+@pytest.mark.parametrize("way", ["revoked", "evicted"])
+async def test_a_socket_is_closed_when_its_session_is_ended_by_others(manager: RedisManager, way: str) -> None:
+    guard = Sessions(max_sessions=2)
+    stack, store = SessionMiddleware(app, guard=guard, redis=manager), SessionStore(manager, guard=guard)
+    mine = await get(stack, "/login")
+    socket = await opened(stack, manager, mine)
+    if way == "revoked":
+        assert await store.revoke_all(7) == 1
+    else:
+        await get(stack, "/login")
+        await get(stack, "/login")
+    assert (await within(socket.sees("websocket.close")))["code"] == 4401
+    socket.feed({"type": "websocket.disconnect", "code": 1005})
+    await within(socket.task)
 
 
 async def test_a_socket_is_closed_when_its_session_ends(manager: RedisManager) -> None:
