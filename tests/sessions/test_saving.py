@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from asgi_redis_guard import GuardMiddleware, RedisManager, Sessions
+from asgi_redis_guard import GuardMiddleware, RedisManager, Session, Sessions
 from asgi_redis_guard.core.asgi import Receive, Scope, Send
 from tests.drive import get
 from tests.middleware.calls import TestRedis, responding
@@ -88,6 +88,25 @@ async def test_clear_and_then_a_login_is_a_new_session_with_nothing_of_the_old(s
     assert browser.cookie not in (None, twin.cookie)
     assert (await browser.visit(), await twin.visit()) == ({"user_id": "bob"}, {})
     assert await site.keys() == sorted({browser.id.record, *(await site.redis.execute("KEYS", "guard:i:*"))})
+
+
+async def test_a_redirect_after_a_login_keeps_it(memory: TestRedis) -> None:
+    browser = Site(memory).browser()
+    await browser.visit(put(user_id="alice"), status=303)
+    assert await browser.visit() == {"user_id": "alice"}
+
+
+async def test_an_app_that_fails_keeps_nothing(memory: TestRedis) -> None:
+    site = Site(memory)
+    browser = await site.signed_in(a=1)
+
+    def fail(session: Session) -> None:
+        session["a"] = 2
+        raise LookupError
+
+    with pytest.raises(LookupError):
+        await browser.visit(fail)
+    assert await browser.visit() == {"a": 1}
 
 
 @pytest.mark.parametrize("status", [400, 401, 500])

@@ -111,6 +111,15 @@ async def test_two_logins_of_one_anonymous_session_at_once_are_two_sessions(site
     assert [await tab.visit() for tab in tabs] == [{"basket": 1, "user_id": user} for user in "ab"]
 
 
+async def test_a_login_with_an_id_that_was_replaced_is_a_session_of_its_own(site: Site) -> None:
+    browser = await site.signed_in(basket=1)
+    old = browser.twin()
+    await browser.visit(put(user_id="alice"))
+    await old.visit(put(user_id="bob"))
+    assert await old.visit() == {"basket": 1, "user_id": "bob"}
+    assert await browser.visit() == {"basket": 1, "user_id": "alice"}
+
+
 async def test_a_change_of_privilege_rotates_and_so_does_a_logout_by_removing_the_user(redis: RedisManager) -> None:
     site = Site(redis, principal=("user_id", "role"))
     browser = await site.signed_in(user_id="alice", role="user")
