@@ -4,7 +4,7 @@ import pytest
 
 from asgi_redis_guard import RedisManager
 from tests.middleware.calls import TestRedis
-from tests.sessions.visits import Site, put
+from tests.sessions.visits import Act, Site, put
 
 DAY = 86_400
 
@@ -32,12 +32,13 @@ async def test_a_session_ends_to_the_second_when_it_was_not_used_for_idle(redis:
     assert browser.told[0].split("; ")[1] == f"Max-Age={DAY}", "a cookie must not end before a session in use"
 
 
-async def test_a_session_ends_to_the_second_at_max_age_however_much_it_is_used(redis: RedisManager) -> None:
+@pytest.mark.parametrize("act", [put(a=1), lambda session: session.incr("n")])
+async def test_a_session_ends_to_the_second_at_max_age_however_much_it_is_used(redis: RedisManager, act: Act) -> None:
     site = Site(redis, idle=60, max_age=90)
     browser = await site.signed_in(user_id="alice")
     await site.age(browser.id.record, 50)
     created, ends, *_ = await site.times(browser.id.record)
-    await browser.visit(put(a=1))
+    await browser.visit(act)
     assert (await site.times(browser.id.record))[:2] == (created, ends)
     earliest, latest = await end_of(redis, browser.id.record)
     assert earliest <= created + 90_000 <= latest

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from asgi_redis_guard import RedisManager
+from asgi_redis_guard import RedisManager, Session, SessionDataError
 from tests.middleware.calls import TestRedis
 from tests.sessions.visits import Browser, Site, Slow, put
 
@@ -138,9 +138,26 @@ async def test_what_was_replaced_is_not_replaced_again_by_a_slow_request(redis: 
     browser = await site.signed_in(user_id="alice", role="user")
     slow = await Slow(act).start(old := browser.twin())  # type: ignore[arg-type]
     await browser.visit(lambda session: session.rotate())
-    keys = await site.keys()
+    keys, fields = await site.keys(), await site.fields(old.id.record)
     await slow.finish()
-    assert (old.told, await site.keys()) == ([], keys)
+    assert (old.told, await site.keys(), await site.fields(old.id.record)) == ([], keys, fields)
+    assert 0 < await redis.execute("PTTL", old.id.record) <= 10_000
+
+
+async def test_a_slow_incr_into_what_was_replaced_is_an_error_and_extends_nothing(redis: RedisManager) -> None:
+    site = Site(redis)
+    browser = await site.signed_in(user_id="alice", n=1)
+
+    async def incr(session: Session) -> None:
+        with pytest.raises(SessionDataError, match="has ended"):
+            await session.incr("n")
+
+    slow = await Slow(incr).start(old := browser.twin())
+    await browser.visit(lambda session: session.rotate())
+    fields = await site.fields(old.id.record)
+    await slow.finish()
+    assert await site.fields(old.id.record) == fields
+    assert 0 < await redis.execute("PTTL", old.id.record) <= 10_000
 
 
 async def test_the_index_of_a_user_follows_the_ids(redis: RedisManager) -> None:
