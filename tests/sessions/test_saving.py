@@ -1,6 +1,7 @@
 """What a response makes of its session: created, saved field by field, destroyed, or left alone."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -8,7 +9,7 @@ from asgi_redis_guard import GuardMiddleware, RedisManager, Session, Sessions
 from asgi_redis_guard.core.asgi import Receive, Scope, Send
 from tests.drive import get
 from tests.middleware.calls import TestRedis, responding
-from tests.sessions.visits import Site, Slow, put
+from tests.sessions.visits import Act, Site, Slow, put
 
 WRITERS = 50
 
@@ -132,14 +133,16 @@ async def test_other_changes_are_kept_whatever_the_status_and_so_is_a_logout(mem
 
 async def test_every_key_has_a_lifetime_whatever_is_done(redis: RedisManager) -> None:
     site = Site(redis, idle=3600)
-    for values in ({"a": 1}, {"user_id": "alice"}):
-        browser = await site.signed_in(**values)
-        for act in (put(b=2), lambda session: session.incr("n"), lambda session: session.rotate(), put(user_id="bob")):
+    acts: list[Act] = [dict, put(b=2), lambda session: session.incr("n"), Session.rotate, put(user_id="bob")]
+    sessions: list[dict[str, Any]] = [{"a": 1}, {"user_id": "alice"}]
+    for number, values in enumerate(sessions):
+        for act in acts:
+            await redis.execute("FLUSHALL")
+            browser = await site.signed_in(**values)
             await browser.visit(act)
-            keys = await site.keys()
-            lives = [await redis.execute("PTTL", key) for key in keys]
-            assert keys
-            assert all(0 < life <= 14 * 86_400_000 for life in lives), dict(zip(keys, lives, strict=True))
+            lives = {key: await redis.execute("PTTL", key) for key in await site.keys()}
+            assert len(lives) >= 1 + number
+            assert all(0 < life <= 14 * 86_400_000 for life in lives.values()), lives
 
 
 @pytest.mark.parametrize(
