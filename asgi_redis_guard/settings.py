@@ -18,6 +18,7 @@ from .errors import ConfigurationError
 
 OutagePolicy = Literal["open", "closed"]
 LimitOutagePolicy = Literal["local", "open", "closed"]
+SessionOutagePolicy = Literal["closed", "anonymous"]
 Words = Annotated[tuple[str, ...], NoDecode]
 
 
@@ -72,6 +73,13 @@ class Settings(BaseSettings):
     jwt_cookie: str | None = Field(None, validation_alias=_env("GUARD_JWT_COOKIE"))
     jwt_optional: bool = Field(False, validation_alias=_env("GUARD_JWT_OPTIONAL"))
     jwt_on_outage: OutagePolicy = Field("closed", validation_alias=_env("GUARD_JWT_ON_OUTAGE"))
+
+    session_cookie: str = Field("session", validation_alias=_env("GUARD_SESSION_COOKIE"))
+    session_key: SecretStr | None = Field(None, validation_alias=_env("GUARD_SESSION_KEY"))
+    session_max_age: float = Field(14 * 86_400.0, validation_alias=_env("GUARD_SESSION_MAX_AGE"))
+    session_idle: float | None = Field(None, validation_alias=_env("GUARD_SESSION_IDLE"))
+    session_https_only: bool = Field(True, validation_alias=_env("GUARD_SESSION_HTTPS_ONLY"))
+    session_on_outage: SessionOutagePolicy = Field("closed", validation_alias=_env("GUARD_SESSION_ON_OUTAGE"))
 
     limits: Words = Field((), validation_alias=_env("GUARD_LIMITS"))
     limit_key: Words = Field(("address",), validation_alias=_env("GUARD_LIMIT_KEY"))

@@ -12,6 +12,7 @@ from .core.guard import Guard
 from .errors import ConfigurationError
 from .jwt.guard import JWTAuth
 from .ratelimit.guard import RateLimit
+from .sessions.guard import Sessions
 from .settings import Settings
 
 
@@ -59,4 +60,15 @@ def _ratelimit(settings: Settings) -> Guard:
     )
 
 
-_BUILDERS: dict[str, Callable[[Settings], Guard]] = {"jwt": _jwt, "ratelimit": _ratelimit}
+def _sessions(settings: Settings) -> Guard:
+    return Sessions(
+        session_cookie=settings.session_cookie,
+        key=settings.session_key.get_secret_value() if settings.session_key else b"",
+        max_age=settings.session_max_age,
+        idle=settings.session_idle,
+        https_only=settings.session_https_only,
+        on_outage=settings.session_on_outage,
+    )
+
+
+_BUILDERS: dict[str, Callable[[Settings], Guard]] = {"jwt": _jwt, "ratelimit": _ratelimit, "sessions": _sessions}

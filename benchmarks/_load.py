@@ -24,7 +24,10 @@ local requests, next_request = {}, 0
 function init(args)
   next_request = tonumber(args[1])
   for line in io.lines("TOKENS") do
-    requests[#requests + 1] = wrk.format("GET", "/items/7", {["Authorization"] = "Bearer " .. line})
+    local token, cookie = line:match("^(%S+) ?(.*)$")
+    local headers = {["Authorization"] = "Bearer " .. token}
+    if cookie ~= "" then headers["Cookie"] = cookie end
+    requests[#requests + 1] = wrk.format("GET", "PATH", headers)
   end
 end
 function request()
@@ -48,14 +51,14 @@ def token(number: int, user: str = "") -> str:
 
 
 @contextmanager
-def wrk_script(tokens: Sequence[str]) -> Iterator[Path]:
-    """A wrk script that sends these tokens round and round."""
+def wrk_script(tokens: Sequence[str], path: str = "/items/7") -> Iterator[Path]:
+    """A wrk script that sends these tokens round and round, each with a cookie if one stands behind it."""
     if not which("wrk"):
         raise SystemExit("this benchmark needs wrk (in the packages of most systems)")
     with tempfile.TemporaryDirectory(prefix="guard-bench-") as folder:
         listing, script = Path(folder, "tokens"), Path(folder, "load.lua")
         listing.write_text("\n".join(tokens) + "\n")
-        script.write_text(LUA.replace("TOKENS", str(listing)))
+        script.write_text(LUA.replace("TOKENS", str(listing)).replace("PATH", path))
         yield script
 
 

@@ -55,6 +55,16 @@ def test_the_faults_of_all_guards_are_told_at_once() -> None:
         assert word in told
 
 
+def test_sessions_are_made_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert stack(stack="sessions") == ["<Sessions sessions: __Host-session>"]
+    monkeypatch.setenv("GUARD_SESSION_COOKIE", "sid")
+    monkeypatch.setenv("GUARD_SESSION_HTTPS_ONLY", "false")
+    assert stack(stack="sessions") == ["<Sessions sessions: sid>"]
+    monkeypatch.setenv("GUARD_SESSION_KEY", "short")
+    assert "key" in faults(stack="sessions")
+    assert "short" not in faults(stack="sessions")
+
+
 def test_options_reach_their_guards() -> None:
     auth, limit = build_stack(
         Settings(

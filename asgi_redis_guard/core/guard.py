@@ -34,15 +34,17 @@ class Guard:
     `kind` is what it is (`jwt`, `ratelimit` …), `name` which one, for events and reprs. `operations` are the kinds of
     Redis operations that it may ask for. `needs` names facts that must be there before `admit` starts; where only a
     reply can give them, it starts in the round after. `provides` names the facts it leaves, `known_early` those of
-    them that it knows before any reply. `inside` names kinds that must not stand behind it: a cache belongs inside
-    authentication. `unique` refuses a second of its kind in a stack. `claims` stands for the keys that it writes: no
-    two guards of a stack may claim the same, for they would write over each other.
+    them that it knows before any reply, `offers` those that it leaves only where nobody outside of it has. `inside`
+    names kinds that must not stand behind it: a cache belongs inside authentication. `unique` refuses a second of its
+    kind in a stack. `claims` stands for the keys that it writes: no two guards of a stack may claim the same, for they
+    would write over each other.
     """
 
     kind: ClassVar[str] = "guard"
     operations: ClassVar[tuple[OperationKind, ...]] = ()
     provides: ClassVar[frozenset[str]] = frozenset()
     known_early: ClassVar[frozenset[str]] = frozenset()
+    offers: ClassVar[frozenset[str]] = frozenset()
     inside: ClassVar[frozenset[str]] = frozenset()
     unique: ClassVar[bool] = False
     #: True for a `OneRoundGuard` that keeps its `admit`, so that `ask` and `decide` may be called instead.

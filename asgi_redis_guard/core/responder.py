@@ -6,7 +6,7 @@ cancel the handler and run the app once more in the background.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Awaitable, Callable, Generator
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Protocol
 
@@ -68,6 +68,15 @@ class Control(Protocol):
 
     def rerun(self, responder: Responder) -> None:
         """Run the app once more in the background, detached from the client, seen by `responder` only."""
+
+    def close(self, close: Close) -> None:
+        """Close the WebSocket, towards the client and the app; for HTTP nothing happens."""
+
+    def watch(self, topic: str, key: bytes, ended: Callable[[], None], lives: Callable[[], Awaitable[bool]]) -> None:
+        """Call `ended` once if somebody tells that `key` of `topic` has ended, as long as the exchange lasts.
+
+        Where word may have been missed, `lives` is asked.
+        """
 
 
 class Responder:

@@ -140,9 +140,13 @@ class Batch:
 
     def __init__(self, operations: Iterable[Operation]) -> None:
         operations = tuple(operations)
-        self.kinds = tuple(kind for kind, _, _ in operations)
-        self.keys = tuple(key for _, keys, _ in operations for key in keys)
-        self.args = tuple(arg for _, _, args in operations for arg in args)
+        if len(operations) == 1:  # what is made anew for a request
+            ((kind, self.keys, self.args),) = operations
+            self.kinds: tuple[OperationKind, ...] = (kind,)
+        else:
+            self.kinds = tuple(kind for kind, _, _ in operations)
+            self.keys = tuple(key for _, keys, _ in operations for key in keys)
+            self.args = tuple(arg for _, _, args in operations for arg in args)
         self.wire: tuple[bytes, bytes] | None = None
 
     def __repr__(self) -> str:

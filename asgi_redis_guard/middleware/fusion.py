@@ -24,7 +24,8 @@ def check_order(guards: Sequence[Guard]) -> None:
                 faults.append(
                     f"guards: {guard.name} stands outside of {other.name}; add it before, so that it runs after"
                 )
-            unmet = sorted(need for need in guard.needs if need in other.provides and not _provided(need, outside))
+            told = other.provides - other.offers
+            unmet = sorted(need for need in guard.needs if need in told and not _provided(need, outside))
             if unmet:
                 faults.append(
                     f"guards: {guard.name} needs {', '.join(unmet)}, which only {other.name} behind it can tell; "

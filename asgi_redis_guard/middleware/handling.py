@@ -6,13 +6,14 @@ import asyncio
 import contextlib
 import inspect
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from ..core.asgi import ASGIApp, Message, Receive, Scope
 from ..core.responder import Close, Responder
 from ..core.steps import Answer, RequestEdits, Wait
 from ..errors import RedisUnavailable, ResponseAborted, WaitTimeout
+from ..pubsub.feed import Watch
 from .delivery import Delivery
 from .trips import RoundTrips
 
@@ -40,6 +41,7 @@ class Handling:
     _answer: Answer | None = None
     _task: asyncio.Task[Any] | None = None
     _cancelling = 0
+    _watches: Sequence[Watch] = ()
 
     def __init__(
         self,
@@ -71,6 +73,8 @@ class Handling:
             raise
         finally:
             self._task = None
+            for watch in self._watches:
+                self._trips.manager.pubsub.feed.unwatch(watch)
         delivery.end()
 
     def _bind(self) -> None:
@@ -157,6 +161,23 @@ class Handling:
     def rerun(self, responder: Responder) -> None:
         """Run the app once more in the background, detached from the client."""
         self._trips.manager.spawn(run_detached(self._app, self._scope, [responder], self._trips))
+
+    def close(self, close: Close) -> None:
+        """Close the WebSocket, towards the client and the app."""
+        if self._scope["type"] == "websocket" and not self._delivery.ended:
+            self._trips.manager.spawn(self._close(close))
+
+    async def _close(self, close: Close) -> None:
+        delivery = self._delivery
+        if not delivery.ended and not delivery.deaf:
+            await delivery.send({"type": "websocket.close", "code": close.code, "reason": close.reason})
+            delivery.deaf = True
+
+    def watch(self, topic: str, key: bytes, ended: Callable[[], None], lives: Callable[[], Awaitable[bool]]) -> None:
+        """Watch a key until the exchange ends."""
+        watch = Watch(topic, key, ended, lives)
+        self._trips.manager.pubsub.feed.watch(watch)
+        self._watches = (*self._watches, watch)
 
     def _was_ours(self) -> bool:
         """Tell whether the cancellation that arrived is the one that was asked for here, and take it back."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from .feed import Feed
 from .inbox import Inbox, Overflow
 from .listener import Callback, Listener, finish
 from .messages import to_bytes
@@ -53,6 +54,14 @@ class Hub:
             ping_timeout=timeout * 2 if ping_timeout is None else ping_timeout,
         )
         self._listeners: set[Listener] = set()
+        self._feed: Feed | None = None
+
+    @property
+    def feed(self) -> Feed:
+        """Who holds something open under a key, and is told when that key ends."""
+        if self._feed is None:
+            self._feed = Feed(self._manager)
+        return self._feed
 
     @property
     def connected(self) -> bool:

@@ -1,8 +1,9 @@
 -- name: sessions.destroy
 -- keys: record, index (as in sessions.save)
--- args: handle (member of the index)
+-- args: handle, channel (member of the index; where its end is told)
 -- repeatable: yes
 -- @check
 -- @commit
 call('DEL', record)
 if index ~= record then call('ZREM', index, handle) end
+call('PUBLISH', channel, handle)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 from ..core.cookies import cookie_values
@@ -25,6 +25,8 @@ from .keeping import SessionKeeper
 from .policy import CookieStyle, SameSite, SessionPolicy, cookie_faults, times_faults
 from .saving import CREATE, DESTROY, LOAD, ROTATE, SAVE, SWAP, SessionResponder
 from .session import Session, read_record
+from .sockets import SocketResponder
+from .user import user_facts
 
 logger = logging.getLogger("asgi_redis_guard.sessions")
 
@@ -55,7 +57,8 @@ class Sessions(OneRoundGuard):
     kind = "sessions"
     unique = True
     operations = (LOAD, SAVE, CREATE, ROTATE, DESTROY, SWAP)
-    provides = frozenset(("session",))
+    provides = frozenset(("session", "user", "auth"))
+    offers = frozenset(("user", "auth"))
 
     def __init__(
         self,
@@ -158,10 +161,14 @@ class Sessions(OneRoundGuard):
         return session
 
     def _give(self, exchange: Exchange, session: Session, clock: int) -> Pass:
-        responder = SessionResponder(self.policy, self._ids_for(exchange.keys), session, exchange, clock)
+        kind = SocketResponder if exchange.is_websocket else SessionResponder
+        responder = kind(self.policy, self._ids_for(exchange.keys), session, exchange, clock)
         session.keeper = SessionKeeper(exchange, responder)
-        facts = {"session": session}
+        facts = {"session": session, **self._user_facts(exchange, session)}
         return Pass(facts, scope=facts, responder=responder)
+
+    def _user_facts(self, exchange: Exchange, session: Session) -> Mapping[str, Any]:
+        return user_facts(exchange, self.policy.user(session)) if self.policy.principal else {}
 
     def _ids_for(self, keys: Keys) -> SessionIds:
         if self._ids is None or self._ids[0] is not keys:

@@ -56,7 +56,10 @@ class SessionIds:
 
     def of_user(self, known: SessionId, user: str | None) -> SessionId:
         """Return `known` with the index of its user, which the record tells."""
-        return self._of(known.token, user)
+        if user is None:
+            return known
+        owner = self._keys.sessions(known.token[:_TAG], digest(self._key, user))
+        return SessionId(known.token, known.handle, known.record, owner)
 
     def _of(self, token: bytes, user: str | None) -> SessionId:
         tag, handle = token[:_TAG], self._hash(b"id", token[_TAG:], 15)

@@ -28,6 +28,9 @@ LOAD, SAVE, CREATE, ROTATE, DESTROY, SWAP = (
     OperationKind.load(__package__, f"{name}.lua") for name in ("load", "save", "create", "rotate", "destroy", "swap")
 )
 
+#: The topic on which ended sessions are told, by their handles.
+TOPIC = "sessions"
+
 #: What `state` says in the reply to a write.
 GONE, WRITTEN, OTHER_VERSION = 0, 1, 2
 
@@ -112,6 +115,8 @@ class SessionResponder(Responder):
 
     def _writing(self, status: int) -> _Writing | None:
         session, record = self._session, self._session.record
+        if record is not None and session.is_untouched and not session.wants_rotation:  # by far the commonest
+            return self._touch(record) if self._is_due(record) else None
         turned = self._principal_changed()
         if turned and status >= 400:
             return None  # a login that failed leaves nothing behind
@@ -119,7 +124,7 @@ class SessionResponder(Responder):
         if record is None:
             return self._create() if session else None
         if session.is_destroyed:
-            return self._replace(record) if session else self._destroy(record)
+            return self._create(self._end(record)) if session else self._destroy(record)
         if record.read_only:
             return self._create() if enters else None
         if turned or session.wants_rotation:
@@ -127,8 +132,10 @@ class SessionResponder(Responder):
         changed, removed = session.changes()
         if changed or removed:
             return self._save(record, changed, removed)
-        is_due = self._clock - record.touched >= record.idle // 10
-        return self._touch(record) if is_due else None
+        return self._touch(record) if self._is_due(record) else None
+
+    def _is_due(self, record: Record) -> bool:
+        return self._clock - record.touched >= record.idle // 10 and not record.read_only
 
     def _principal_changed(self) -> bool:
         session, record = self._session, self._session.record
@@ -204,14 +211,14 @@ class SessionResponder(Responder):
             if now is not None:
                 session.rebase(record := now)
 
-    def _replace(self, record: Record) -> _Writing:
-        """What was loaded ends, and what was put in since is a new session."""
-        yield from self._create(_end(record))
-
     def _destroy(self, record: Record) -> _Writing:
-        yield Ask([_end(record)])
+        yield Ask([self._end(record)])
         self._session.settle(None)
         self._cookie = self._policy.cookie.take()
+
+    def _end(self, record: Record) -> Operation:
+        channel = f"{self._exchange.keys.prefix}{TOPIC}"
+        return Operation(DESTROY, (record.id.record, record.id.owner), (record.id.handle, channel))
 
     def _settled(self, session_id: SessionId, texts: dict[str, bytes], times: tuple[int, int, int, int, int]) -> None:
         self._session.settle(Record(session_id, texts, times))
@@ -222,10 +229,6 @@ class SessionResponder(Responder):
         texts = self._session.texts()
         self.check_size(texts)
         return texts
-
-
-def _end(record: Record) -> Operation:
-    return Operation(DESTROY, (record.id.record, record.id.owner), (record.id.handle,))
 
 
 def _json(texts: Mapping[str, bytes]) -> bytes:

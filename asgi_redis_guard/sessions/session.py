@@ -8,11 +8,14 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
-from .codec import decode, encode
+from .codec import decode, decode_all, encode
 from .ids import SessionId
 
 #: Types whose objects cannot change: the same object is the same value.
 _IMMUTABLE = frozenset((str, int, float, bool, type(None)))
+
+#: Those of which equal objects are one value: 0.0 and -0.0 are equal and two.
+_EXACT = frozenset((str, int, bool, type(None)))
 
 
 class Keeper(Protocol):
@@ -70,13 +73,14 @@ class Session(dict[str, Any]):
         self.accessed = False
         self.keeper: Keeper | None = None
         self._loaded: Mapping[str, Any] = dict(values) if record is not None else {}
+        self._kinds = _kinds(self._loaded)
         self._rotates = False
         self._destroyed = False
 
     @classmethod
     def load(cls, record: Record) -> Session:
         """Decode a record; raises ValueError where a field is none of ours."""
-        return cls({name: decode(text) for name, text in record.fields.items()}, record)
+        return cls(decode_all(record.fields), record)
 
     def __repr__(self) -> str:  # values may be secrets, and sessions stand in scopes, which are logged
         return f"<Session {self.id or 'not saved'} with {len(self)} keys>"
@@ -108,7 +112,7 @@ class Session(dict[str, Any]):
         """Destroy the session: record and cookie end with the response. What is put in afterwards is a new session."""
         super().clear()
         self._destroyed = self.record is not None
-        self._loaded = {}
+        self._loaded, self._kinds = {}, None
 
     def rotate(self) -> None:
         """Give the session a new id with the response; the old one ends, after a short time in which it can be read."""
@@ -146,6 +150,12 @@ class Session(dict[str, Any]):
         """True if `rotate` was called."""
         return self._rotates
 
+    @property
+    def is_untouched(self) -> bool:
+        """True if it holds what was loaded, as far as that can be told without making text of it."""
+        kinds = self._kinds
+        return kinds is not None and [*map(type, self.values())] == kinds and dict.__eq__(self, self._loaded)
+
     def changes(self) -> tuple[dict[str, bytes], list[str]]:
         """Return the fields to write, as text, and the names of those to delete. Raises `SessionDataError`."""
         fields = self.record.fields if self.record is not None and not self._destroyed else {}
@@ -174,7 +184,7 @@ class Session(dict[str, Any]):
         dict.clear(self)
         self.update({name: decode(text) for name, text in record.fields.items() if name not in removed})
         self.record = record
-        self._loaded = dict(self)
+        self._loaded, self._kinds = dict(self), None
         self.update(own)
 
     def take(self, name: str, value: Any, text: bytes) -> None:
@@ -191,4 +201,11 @@ class Session(dict[str, Any]):
         if record is None or self.record is None or record.id is not self.record.id:
             self._rotates = self._destroyed = False
         self.record = record
-        self._loaded = {name: decode(text) for name, text in record.fields.items()} if record is not None else {}
+        self._loaded = decode_all(record.fields) if record is not None else {}
+        self._kinds = _kinds(self._loaded)
+
+
+def _kinds(values: Mapping[str, Any]) -> list[type] | None:
+    """Return the types of the values if equal ones are the same for each of them, else None."""
+    kinds = [*map(type, values.values())]
+    return kinds if _EXACT.issuperset(kinds) else None

@@ -12,3 +12,15 @@ REDIS_URL = os.environ.get("REDIS_URL", "")
 POOL_SIZE = int(os.environ.get("REDIS_MAX_CONNECTIONS", "256"))
 LIMITS = tuple(os.environ.get("BENCH_LIMITS", "1000000/minute;10000000/hour").split(";"))
 TOKEN_LIFE = 3600
+
+#: What a session holds after its login.
+FIELDS = {
+    "cart": 3,
+    "locale": "de-AT",
+    "theme": "dark",
+    "csrf": "1f0c2f9d5b7a4e63",
+    "last_page": "/items/7",
+    "currency": "EUR",
+    "newsletter": True,
+    "step": 2,
+}

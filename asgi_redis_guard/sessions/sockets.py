@@ -1,0 +1,43 @@
+"""A WebSocket lives no longer than the session it was opened with."""
+
+from __future__ import annotations
+
+from ..core.exchange import Exchange
+from ..core.responder import Close, Control
+from ..core.script import Operation
+from ..core.steps import Ask
+from ..errors import RedisUnavailable
+from .ids import SessionIds
+from .policy import SessionPolicy
+from .saving import LOAD, TOPIC, SessionResponder
+from .session import Record, Session
+
+#: In the range for applications (RFC 6455 §7.4.2); 401 is what HTTP would say.
+SESSION_ENDED = Close(4401, "session ended")
+
+
+class SocketResponder(SessionResponder):
+    """Closes the socket when its session is told to have ended."""
+
+    __slots__ = ("_loaded",)
+
+    def __init__(
+        self, policy: SessionPolicy, ids: SessionIds, session: Session, exchange: Exchange, clock: int
+    ) -> None:
+        super().__init__(policy, ids, session, exchange, clock)
+        self._loaded: Record | None = session.record
+
+    def bind(self, control: Control) -> None:
+        """Watch the session that the handshake came with."""
+        if self._loaded is not None:
+            control.watch(TOPIC, self._loaded.id.handle, lambda: control.close(SESSION_ENDED), self._lives)
+
+    async def _lives(self) -> bool:
+        record = self._loaded
+        if record is None or self._exchange.perform is None:
+            return True
+        (replies,) = await self._exchange.perform([Ask([Operation(LOAD, (record.id.record,))])])
+        if isinstance(replies, Exception):
+            raise replies if isinstance(replies, RedisUnavailable) else RedisUnavailable(str(replies))
+        (reply,) = replies
+        return bool(reply.values[0])

@@ -1,0 +1,117 @@
+"""Claim: a session of 9 small fields takes <= 450 bytes of Redis memory, its place in its user's index <= 110 bytes.
+
+100,000 sessions through `SessionMiddleware`, as an app makes them, beside a record by hand (one string of JSON under a
+random name). Anonymous sessions have no index entry; two for each of 50,000 users tell what one takes. `used_memory`.
+"""
+
+import asyncio
+import json
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import redis.asyncio
+from _common import Rounds, alternate_async, arguments, finish, header, stop_cleanly_on_sigterm, table, verdict
+from _servers import Valkey, valkey
+
+from asgi_redis_guard import RedisManager, SessionMiddleware
+
+SESSIONS, AT_ONCE = 100_000, 100
+FIELDS = {
+    "cart": 3,
+    "locale": "de-AT",
+    "theme": "dark",
+    "csrf": "1f0c2f9d5b7a4e63",
+    "last_page": "/items/7",
+    "currency": "EUR",
+    "newsletter": True,
+    "step": 2,
+    "seen": 1_800_000_000,
+}
+Make = Callable[[int], Awaitable[None]]
+
+
+async def stored(server: redis.asyncio.Redis, make: Make) -> Mapping[str, float]:
+    """Make `SESSIONS` of them on an empty server: bytes of memory and microseconds for each."""
+    await server.flushall()
+    await make(-1)
+    before, started = await used(server), time.perf_counter()
+    for first in range(0, SESSIONS, AT_ONCE):
+        await asyncio.gather(*[make(number) for number in range(first, first + AT_ONCE)])
+    elapsed = time.perf_counter() - started
+    return {"bytes": (await used(server) - before) / SESSIONS, "us": elapsed / SESSIONS * 1e6}
+
+
+async def used(server: redis.asyncio.Redis) -> int:
+    """The server's `used_memory` once its tables have stopped to grow and to move."""
+    last = -1
+    while True:
+        await asyncio.sleep(0.15)
+        current = (await server.info("memory"))["used_memory"]
+        if abs(current - last) < 4096:
+            return int(current)
+        last = current
+
+
+def ours(manager: RedisManager, *, users: bool) -> Make:
+    """A request that fills its session; with `users`, two sessions for each."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        scope["session"].update(FIELDS)
+        if users:
+            scope["session"]["user_id"] = scope["path"][1:]
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    guarded = SessionMiddleware(app, redis=manager, principal=("user_id",))
+
+    async def ignore(message: Any) -> None:
+        if message["type"] == "http.response.start" and message["status"] != 200:
+            raise SystemExit(f"a session was answered with {message['status']}")
+
+    async def make(number: int) -> None:
+        path = f"/user-{number // 2:06}"
+        scope = {"type": "http", "method": "GET", "path": path, "headers": [], "query_string": b"", "root_path": ""}
+        await guarded(scope, None, ignore)  # type: ignore[arg-type]
+
+    return make
+
+
+def by_hand(server: redis.asyncio.Redis) -> Make:
+    """One string of JSON under a random name."""
+
+    async def make(number: int) -> None:
+        await server.set(f"session:{secrets.token_urlsafe(32)}", json.dumps(FIELDS), ex=14 * 86_400)
+
+    return make
+
+
+async def measure(server: Valkey, rounds: int) -> Rounds:
+    """All sides in turns."""
+    client = redis.asyncio.Redis.from_url(server.unix_url, max_connections=AT_ONCE)
+    async with RedisManager(server.unix_url, timeout=5) as manager:
+        makers = {"by hand": by_hand(client), "ours": ours(manager, users=False), "of users": ours(manager, users=True)}
+        sides = {name: lambda make=make: stored(client, make) for name, make in makers.items()}
+        figures = await alternate_async(sides, rounds, warm_up=False)
+    await client.aclose()
+    return figures
+
+
+def main() -> None:
+    """Measure and report."""
+    options = arguments(__doc__, rounds=3, seconds=0).parse_args()
+    stop_cleanly_on_sigterm()
+    with valkey() as server:
+        header(f"memory of {SESSIONS:,} sessions of {len(FIELDS)} fields", server.banner)
+        figures = asyncio.run(measure(server, options.rounds))
+    rows = [(side, figures.median(side, "bytes"), figures.median(side, "us")) for side in figures.readings]
+    table(("side", "bytes/session", "us/session to make"), rows)
+    session = figures.median("ours", "bytes")
+    user_field = len('.user_id"user-000000"') + 4  # what of the difference is the field itself, not the index
+    entry = figures.median("of users", "bytes") - session - user_field
+    finish([verdict("bytes per session", session, at_most=450), verdict("bytes per index entry", entry, at_most=110)])
+
+
+if __name__ == "__main__":
+    main()

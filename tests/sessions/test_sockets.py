@@ -1,0 +1,93 @@
+"""A WebSocket lives no longer than the session it was opened with."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from asgi_redis_guard import RedisManager, SessionMiddleware
+from asgi_redis_guard.core.asgi import ASGIApp, Receive, Scope, Send
+from tests.middleware.calls import CONNECT, Call, http, websocket
+from tests.redis.tools import PATIENCE, within
+
+
+@pytest.fixture
+async def manager(backend: str) -> AsyncIterator[RedisManager]:
+    """A manager on each kind of store in turn."""
+    async with RedisManager(backend, timeout=PATIENCE) as manager:
+        yield manager
+
+
+async def app(scope: Scope, receive: Receive, send: Send) -> None:
+    """`/login` and `/logout`, `/rotate`, and a socket that listens until it is closed."""
+    if scope["type"] == "websocket":
+        await receive()
+        await send({"type": "websocket.accept"})
+        while (await receive())["type"] != "websocket.disconnect":
+            pass
+        return
+    session = scope["session"]
+    if scope["path"] == "/login":
+        session["user_id"] = 7
+    elif scope["path"] == "/logout":
+        session.clear()
+    elif scope["path"] == "/rotate":
+        session.rotate()
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def get(app: ASGIApp, path: str, cookie: bytes = b"") -> bytes:
+    """One request; the cookie that it sets."""
+    headers = [(b"host", b"test"), *([(b"cookie", cookie)] if cookie else [])]
+    call = await Call(app, http(path=path, headers=headers)).run()
+    assert call.status == 200
+    return next((value.partition(b";")[0] for name, value in call.headers if name == b"set-cookie"), b"")
+
+
+async def opened(app: ASGIApp, manager: RedisManager, cookie: bytes) -> Call:
+    """Open a socket and wait until word of its session would reach it."""
+    call = Call(app, websocket(headers=[(b"host", b"test"), (b"cookie", cookie)]), CONNECT).start()
+    await within(call.sees("websocket.accept"))
+    feed: Any = manager.pubsub.feed
+    for listener in feed._listeners.values():
+        await within(listener.ready())
+    return call
+
+
+async def test_a_socket_is_closed_when_its_session_ends(manager: RedisManager) -> None:
+    stack = SessionMiddleware(app, redis=manager)
+    mine, other = await get(stack, "/login"), await get(stack, "/login")
+    socket, stays = await opened(stack, manager, mine), await opened(stack, manager, other)
+    await get(stack, "/logout", mine)
+    closed = await within(socket.sees("websocket.close"))
+    assert (closed["code"], closed["reason"]) == (4401, "session ended")
+    assert stays.kinds == ["websocket.accept"]
+    for call in (socket, stays):
+        call.feed({"type": "websocket.disconnect", "code": 1005})
+        await within(call.task)
+    assert repr(manager.pubsub.feed).endswith("0 keys watched>")
+
+
+async def test_a_socket_outlives_the_rotation_of_its_session(manager: RedisManager) -> None:
+    stack = SessionMiddleware(app, redis=manager)
+    cookie = await get(stack, "/login")
+    socket = await opened(stack, manager, cookie)
+    assert await get(stack, "/rotate", cookie) != cookie
+    last = await get(stack, "/login")
+    witness = await opened(stack, manager, last)
+    await get(stack, "/logout", last)
+    await within(witness.sees("websocket.close"))  # word comes in order: none was there for the first
+    assert socket.kinds == ["websocket.accept"]
+    for call in (socket, witness):
+        call.feed({"type": "websocket.disconnect", "code": 1005})
+        await within(call.task)
+
+
+async def test_a_socket_without_a_session_watches_nothing(manager: RedisManager) -> None:
+    stack = SessionMiddleware(app, redis=manager)
+    call = Call(stack, websocket(), CONNECT).start()
+    await within(call.sees("websocket.accept"))
+    call.feed({"type": "websocket.disconnect", "code": 1005})
+    await within(call.task)
+    assert repr(manager.pubsub.feed) == "<Feed of nothing, 0 keys watched>"
