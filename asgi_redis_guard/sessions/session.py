@@ -196,11 +196,15 @@ class Session(dict[str, Any]):
             self.record.fields[name] = text
 
     def settle(self, record: Record | None) -> None:
-        """Take `record` for what stands in Redis now, None for nothing."""
+        """Take `record` for what stands in Redis now, None for nothing.
+
+        A rotation or an end that was asked for while a mere save was on its way is still to be done.
+        """
+        if record is None or self.record is None or record.id is not self.record.id:
+            self._rotates = self._destroyed = False
         self.record = record
         self._loaded = decode_all(record.fields) if record is not None else {}
         self._kinds = _kinds(self._loaded)
-        self._rotates = self._destroyed = False
 
 
 def _kinds(values: Mapping[str, Any]) -> list[type] | None:

@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
-from asgi_redis_guard import RedisManager
+from asgi_redis_guard import GuardMiddleware, RedisManager
 from asgi_redis_guard.errors import RedisTimeout, RedisUnavailable
 from tests.conftest import MakeServer
+from tests.drive import App, handshake
 from tests.middleware.calls import TestRedis
 from tests.redis.tools import PATIENCE
 from tests.servers import Server
@@ -52,6 +53,16 @@ async def test_what_cannot_be_written_before_the_head_is_a_503(memory: TestRedis
     assert (browser.response.status, browser.told) == (503, [])
     memory.away = None
     assert await browser.visit() == {"a": 1}
+
+
+@pytest.mark.parametrize(("mode", "status"), [("closed", 503), ("anonymous", 101)])
+async def test_a_handshake_with_a_session_follows_the_option(memory: TestRedis, mode: str, status: int) -> None:
+    site = Site(memory, on_outage=mode)
+    browser = await site.signed_in(a=1)
+    memory.away = RedisUnavailable("away")
+    app = GuardMiddleware(App(), [site.guard], redis=memory)
+    response = await handshake(app, headers={"cookie": f"__Host-session={browser.cookie}"})
+    assert response.status == status
 
 
 async def test_a_new_session_that_cannot_be_written_is_a_503(memory: TestRedis) -> None:

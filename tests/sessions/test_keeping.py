@@ -151,6 +151,28 @@ async def test_save_refuses_what_needs_a_cookie_and_the_head_does_it(memory: Tes
     assert browser.cookie != before
 
 
+@pytest.mark.parametrize(("act", "left"), [(Session.clear, {}), (Session.rotate, {"a": 2})])
+async def test_what_is_asked_for_while_a_save_is_on_its_way_is_done_with_the_head(
+    memory: TestRedis, act: Any, left: Any
+) -> None:
+    site = Site(memory)
+    browser = await site.signed_in(a=1)
+    before = browser.cookie
+
+    async def save_and_act(session: Session) -> None:
+        session["a"] = 2
+        memory.withhold()
+        saving = asyncio.ensure_future(session.save())
+        await memory.asked.wait()
+        act(session)
+        memory.give()
+        await saving
+
+    await browser.visit(save_and_act)
+    assert browser.cookie != before
+    assert await browser.visit() == left
+
+
 async def test_save_of_nothing_asks_nothing(memory: TestRedis) -> None:
     site = Site(memory)
     await site.browser().visit(lambda session: session.save())

@@ -1,14 +1,15 @@
 """What a response makes of its session: created, saved field by field, destroyed, or left alone."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
-from asgi_redis_guard import GuardMiddleware, RedisManager, Sessions
+from asgi_redis_guard import GuardMiddleware, RedisManager, Session, Sessions
 from asgi_redis_guard.core.asgi import Receive, Scope, Send
 from tests.drive import get
 from tests.middleware.calls import TestRedis, responding
-from tests.sessions.visits import Site, Slow, put
+from tests.sessions.visits import Act, Site, Slow, put
 
 WRITERS = 50
 
@@ -90,6 +91,25 @@ async def test_clear_and_then_a_login_is_a_new_session_with_nothing_of_the_old(s
     assert await site.keys() == sorted({browser.id.record, *(await site.redis.execute("KEYS", "guard:[in]:*"))})
 
 
+async def test_a_redirect_after_a_login_keeps_it(memory: TestRedis) -> None:
+    browser = Site(memory).browser()
+    await browser.visit(put(user_id="alice"), status=303)
+    assert await browser.visit() == {"user_id": "alice"}
+
+
+async def test_an_app_that_fails_keeps_nothing(memory: TestRedis) -> None:
+    site = Site(memory)
+    browser = await site.signed_in(a=1)
+
+    def fail(session: Session) -> None:
+        session["a"] = 2
+        raise LookupError
+
+    with pytest.raises(LookupError):
+        await browser.visit(fail)
+    assert await browser.visit() == {"a": 1}
+
+
 @pytest.mark.parametrize("status", [400, 401, 500])
 async def test_a_login_that_the_response_refuses_leaves_nothing_behind(memory: TestRedis, status: int) -> None:
     site = Site(memory)
@@ -113,14 +133,16 @@ async def test_other_changes_are_kept_whatever_the_status_and_so_is_a_logout(mem
 
 async def test_every_key_has_a_lifetime_whatever_is_done(redis: RedisManager) -> None:
     site = Site(redis, idle=3600)
-    for values in ({"a": 1}, {"user_id": "alice"}):
-        browser = await site.signed_in(**values)
-        for act in (put(b=2), lambda session: session.incr("n"), lambda session: session.rotate(), put(user_id="bob")):
+    acts: list[Act] = [dict, put(b=2), lambda session: session.incr("n"), Session.rotate, put(user_id="bob")]
+    sessions: list[dict[str, Any]] = [{"a": 1}, {"user_id": "alice"}]
+    for number, values in enumerate(sessions):
+        for act in acts:
+            await redis.execute("FLUSHALL")
+            browser = await site.signed_in(**values)
             await browser.visit(act)
-            keys = await site.keys()
-            lives = [await redis.execute("PTTL", key) for key in keys]
-            assert keys
-            assert all(0 < life <= 14 * 86_400_000 for life in lives), dict(zip(keys, lives, strict=True))
+            lives = {key: await redis.execute("PTTL", key) for key in await site.keys()}
+            assert len(lives) >= 1 + number
+            assert all(0 < life <= 14 * 86_400_000 for life in lives.values()), lives
 
 
 @pytest.mark.parametrize(

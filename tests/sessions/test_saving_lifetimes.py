@@ -2,9 +2,9 @@
 
 import pytest
 
-from asgi_redis_guard import RedisManager
+from asgi_redis_guard import RedisManager, Session
 from tests.middleware.calls import TestRedis
-from tests.sessions.visits import Site, put
+from tests.sessions.visits import Act, Site, put
 
 DAY = 86_400
 
@@ -32,12 +32,13 @@ async def test_a_session_ends_to_the_second_when_it_was_not_used_for_idle(redis:
     assert browser.told[0].split("; ")[1] == f"Max-Age={DAY}", "a cookie must not end before a session in use"
 
 
-async def test_a_session_ends_to_the_second_at_max_age_however_much_it_is_used(redis: RedisManager) -> None:
+@pytest.mark.parametrize("act", [put(a=1), lambda session: session.incr("n")])
+async def test_a_session_ends_to_the_second_at_max_age_however_much_it_is_used(redis: RedisManager, act: Act) -> None:
     site = Site(redis, idle=60, max_age=90)
     browser = await site.signed_in(user_id="alice")
     await site.age(browser.id.record, 50)
     created, ends, *_ = await site.times(browser.id.record)
-    await browser.visit(put(a=1))
+    await browser.visit(act)
     assert (await site.times(browser.id.record))[:2] == (created, ends)
     earliest, latest = await end_of(redis, browser.id.record)
     assert earliest <= created + 90_000 <= latest
@@ -66,6 +67,22 @@ async def test_reading_extends_a_session_after_a_tenth_of_idle_and_not_before(
     earliest, latest = await end_of(redis, browser.id.record)
     assert earliest <= after[3] + 600_000 <= latest
     assert browser.told == []
+
+
+async def test_incr_extends_a_session_as_a_save_does_and_no_further_than_max_age(redis: RedisManager) -> None:
+    site = Site(redis, idle=600, max_age=900)
+    browser = await site.signed_in(user_id="alice", n=1)
+
+    async def incr(session: Session) -> tuple[int, int]:
+        await session.incr("n")
+        return await end_of(redis, browser.id.record)
+
+    for seconds in (30, 400):  # the second time less than idle is left
+        await site.age(browser.id.record, seconds)
+        earliest, latest = await browser.visit(incr)
+        created, ends, idle, touched, _ = await site.times(browser.id.record)
+        assert earliest <= min(touched + idle, ends) <= latest
+        assert ends - created == 900_000
 
 
 async def test_the_longest_life_is_kept_by_rotate_and_begins_anew_with_a_login(redis: RedisManager) -> None:
@@ -107,6 +124,15 @@ async def test_the_index_of_a_user_lives_as_long_as_the_longest_of_its_sessions(
     assert int(await redis.execute("ZSCORE", index, first.id.handle)) == touched + 600_000
     _, latest = await end_of(redis, index)
     assert latest >= touched + 600_000
+
+
+async def test_use_of_a_session_that_is_not_in_the_index_does_not_make_one(redis: RedisManager) -> None:
+    site = Site(redis, idle=600)
+    browser = await site.signed_in(user_id="alice")
+    await redis.execute("DEL", *(await redis.execute("KEYS", "guard:i:*")))
+    for act in (put(a=1), lambda session: session.incr("n")):
+        await browser.visit(act)
+        assert await site.keys() == [browser.id.record]
 
 
 async def test_a_cookie_that_is_not_persistent_has_no_age(memory: TestRedis) -> None:

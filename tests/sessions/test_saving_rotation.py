@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from asgi_redis_guard import RedisManager
+from asgi_redis_guard import RedisManager, Session, SessionDataError
 from tests.middleware.calls import TestRedis
 from tests.sessions.visits import Browser, Site, Slow, put
 
@@ -111,6 +111,15 @@ async def test_two_logins_of_one_anonymous_session_at_once_are_two_sessions(site
     assert [await tab.visit() for tab in tabs] == [{"basket": 1, "user_id": user} for user in "ab"]
 
 
+async def test_a_login_with_an_id_that_was_replaced_is_a_session_of_its_own(site: Site) -> None:
+    browser = await site.signed_in(basket=1)
+    old = browser.twin()
+    await browser.visit(put(user_id="alice"))
+    await old.visit(put(user_id="bob"))
+    assert await old.visit() == {"basket": 1, "user_id": "bob"}
+    assert await browser.visit() == {"basket": 1, "user_id": "alice"}
+
+
 async def test_a_change_of_privilege_rotates_and_so_does_a_logout_by_removing_the_user(redis: RedisManager) -> None:
     site = Site(redis, principal=("user_id", "role"))
     browser = await site.signed_in(user_id="alice", role="user")
@@ -129,9 +138,26 @@ async def test_what_was_replaced_is_not_replaced_again_by_a_slow_request(redis: 
     browser = await site.signed_in(user_id="alice", role="user")
     slow = await Slow(act).start(old := browser.twin())  # type: ignore[arg-type]
     await browser.visit(lambda session: session.rotate())
-    keys = await site.keys()
+    keys, fields = await site.keys(), await site.fields(old.id.record)
     await slow.finish()
-    assert (old.told, await site.keys()) == ([], keys)
+    assert (old.told, await site.keys(), await site.fields(old.id.record)) == ([], keys, fields)
+    assert 0 < await redis.execute("PTTL", old.id.record) <= 10_000
+
+
+async def test_a_slow_incr_into_what_was_replaced_is_an_error_and_extends_nothing(redis: RedisManager) -> None:
+    site = Site(redis)
+    browser = await site.signed_in(user_id="alice", n=1)
+
+    async def incr(session: Session) -> None:
+        with pytest.raises(SessionDataError, match="has ended"):
+            await session.incr("n")
+
+    slow = await Slow(incr).start(old := browser.twin())
+    await browser.visit(lambda session: session.rotate())
+    fields = await site.fields(old.id.record)
+    await slow.finish()
+    assert await site.fields(old.id.record) == fields
+    assert 0 < await redis.execute("PTTL", old.id.record) <= 10_000
 
 
 async def test_the_index_of_a_user_follows_the_ids(redis: RedisManager) -> None:
