@@ -204,7 +204,7 @@ class Session(dict[str, Any]):
             self._rotates = self._destroyed = False
         self.record = record
         self._loaded = decode_all(record.fields) if record is not None else {}
-        self._kinds = _kinds(self._loaded)
+        self._kinds = None if self._destroyed else _kinds(self._loaded)
 
 
 def _kinds(values: Mapping[str, Any]) -> list[type] | None:

@@ -151,7 +151,13 @@ async def test_save_refuses_what_needs_a_cookie_and_the_head_does_it(memory: Tes
     assert browser.cookie != before
 
 
-@pytest.mark.parametrize(("act", "left"), [(Session.clear, {}), (Session.rotate, {"a": 2})])
+def start_again(session: Session) -> None:
+    """End it, and begin another with the same in it."""
+    session.clear()
+    session["a"] = 2
+
+
+@pytest.mark.parametrize(("act", "left"), [(Session.clear, {}), (Session.rotate, {"a": 2}), (start_again, {"a": 2})])
 async def test_what_is_asked_for_while_a_save_is_on_its_way_is_done_with_the_head(
     memory: TestRedis, act: Any, left: Any
 ) -> None:
