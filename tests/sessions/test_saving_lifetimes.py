@@ -129,7 +129,7 @@ async def test_the_index_of_a_user_lives_as_long_as_the_longest_of_its_sessions(
 async def test_use_of_a_session_that_is_not_in_the_index_does_not_make_one(redis: RedisManager) -> None:
     site = Site(redis, idle=600)
     browser = await site.signed_in(user_id="alice")
-    await redis.execute("DEL", *(await redis.execute("KEYS", "guard:i:*")))
+    await redis.execute("DEL", *(await redis.execute("KEYS", "guard:[in]:*")))
     for act in (put(a=1), lambda session: session.incr("n")):
         await browser.visit(act)
         assert await site.keys() == [browser.id.record]
