@@ -19,6 +19,7 @@ from .errors import (
     RedisUnavailable,
     ResponseAborted,
     SessionDataError,
+    SessionUnreadable,
     WaitTimeout,
 )
 from .jwt.guard import JWTAuth
@@ -33,6 +34,9 @@ from .ratelimit.guard import RateLimit
 from .ratelimit.middleware import RateLimitMiddleware
 from .redis.health import Health
 from .redis.manager import RedisManager
+from .sessions.crypto import SessionCipher
+from .sessions.csrf import CSRF, CSRFToken
+from .sessions.csrf_middleware import CSRFMiddleware
 from .sessions.guard import Sessions
 from .sessions.middleware import SessionMiddleware
 from .sessions.session import Session
@@ -41,6 +45,7 @@ from .settings import Settings
 __version__ = "0.1.0"
 
 __all__ = [
+    "CSRF",
     "PASS",
     "Admission",
     "Answer",
@@ -48,6 +53,8 @@ __all__ = [
     "Batch",
     "Body",
     "BodyTooLarge",
+    "CSRFMiddleware",
+    "CSRFToken",
     "Close",
     "ConfigurationError",
     "Control",
@@ -89,8 +96,10 @@ __all__ = [
     "RevocationList",
     "RevocationStats",
     "Session",
+    "SessionCipher",
     "SessionDataError",
     "SessionMiddleware",
+    "SessionUnreadable",
     "Sessions",
     "Settings",
     "TrustedProxies",

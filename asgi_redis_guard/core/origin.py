@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 
 from .exchange import Exchange
 
-_SAFE = frozenset(("GET", "HEAD", "OPTIONS", "TRACE"))
+#: Methods that change nothing (RFC 9110 §9.2.1).
+SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS", "TRACE"))
 
 
 def is_cross_origin(exchange: Exchange, trusted: frozenset[str] = frozenset()) -> bool:
@@ -18,7 +19,7 @@ def is_cross_origin(exchange: Exchange, trusted: frozenset[str] = frozenset()) -
 
     `trusted` holds whole origins, such as `https://app.example.com`, that may call from another site.
     """
-    if not exchange.is_websocket and exchange.method in _SAFE:
+    if not exchange.is_websocket and exchange.method in SAFE_METHODS:
         return False
     origin = (exchange.header(b"origin") or b"").decode("latin-1")
     if origin and origin in trusted:

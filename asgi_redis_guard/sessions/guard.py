@@ -5,6 +5,7 @@ No cookie, or one that is none of ours, costs nothing; an id that a client made 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
@@ -17,7 +18,8 @@ from ..core.paths import PathPatterns
 from ..core.problem import problem, unavailable
 from ..core.script import Operation, Replies
 from ..core.steps import Answer, Ask, Pass
-from ..errors import ConfigurationError, RedisUnavailable
+from ..errors import ConfigurationError, RedisUnavailable, SessionUnreadable
+from .crypto import SessionCipher
 from .ids import SessionId, SessionIds
 from .keeping import SessionKeeper
 from .policy import CookieStyle, SameSite, SessionPolicy, times_faults
@@ -25,6 +27,11 @@ from .saving import CREATE, DESTROY, LOAD, ROTATE, SAVE, SWAP, SessionResponder,
 from .session import Session
 from .sockets import SocketResponder
 from .user import user_facts
+
+logger = logging.getLogger("asgi_redis_guard.sessions")
+
+#: What decoding raises for text that the codec never makes.
+_UNDECODABLE = (ValueError, TypeError, ArithmeticError, AttributeError, LookupError, RecursionError)
 
 
 class Sessions(OneRoundGuard):
@@ -38,16 +45,18 @@ class Sessions(OneRoundGuard):
     `principal`: keys whose change is a login, a logout or another privilege: the session gets a new id then, and the
     first of them tells whose it is. `overlap`: seconds in which a replaced session can still be read, by requests that
     were on their way. `origins`: other origins that may open WebSockets with the cookie. `max_size`: bytes of all
-    values together.
+    values together. `encryption`: a `SessionCipher` for the values.
 
     `on_outage`: `closed` answers 503 to those who present a session while Redis is away, `anonymous` gives them an
-    empty one. What cannot be written is a 503 in any case. Raises `ConfigurationError`.
+    empty one. So it is with a record that cannot be decrypted or decoded, which is kept. What cannot be written is a
+    503 in any case. Raises `ConfigurationError`.
     """
 
     kind = "sessions"
     unique = True
     operations = (LOAD, SAVE, CREATE, ROTATE, DESTROY, SWAP)
-    provides = frozenset(("session", "user", "auth"))
+    provides = frozenset(("session", "session_id", "user", "auth"))
+    known_early = frozenset(("session_id",))
 
     def __init__(
         self,
@@ -66,6 +75,7 @@ class Sessions(OneRoundGuard):
         overlap: float = 10,
         origins: Iterable[str] = (),
         max_size: int = 65_536,
+        encryption: SessionCipher | None = None,
         exempt: Iterable[str] = (),
         exempt_preflight: bool = True,
         on_outage: Literal["closed", "anonymous"] = "closed",
@@ -74,7 +84,11 @@ class Sessions(OneRoundGuard):
     ) -> None:
         secret = key.encode() if isinstance(key, str) else key
         ConfigurationError.raise_for(
-            [*times_faults(max_age, idle, overlap), *_faults(secret, on_outage, max_size), *refusal_faults(on_refused)]
+            [
+                *times_faults(max_age, idle, overlap),
+                *_faults(secret, on_outage, max_size, encryption),
+                *refusal_faults(on_refused),
+            ]
         )
         self.name = name
         self.exempt = PathPatterns(exempt)
@@ -88,11 +102,13 @@ class Sessions(OneRoundGuard):
             principal=(principal,) if isinstance(principal, str) else tuple(principal),
             persistent=persistent,
             max_size=max_size,
+            cipher=encryption,
         )
         self._key = secret
         self._origins = frozenset((origins,) if isinstance(origins, str) else origins)
         self._closed = on_outage == "closed"
         self._ids: tuple[Keys, SessionIds] | None = None
+        self._told: set[str] = set()
 
     def ask(self, exchange: Exchange) -> Ask | Pass | Answer:
         """Load the session that the cookie names; without one, nothing is asked."""
@@ -103,12 +119,17 @@ class Sessions(OneRoundGuard):
             return self._give(exchange, Session(), 0)
         if exchange.is_websocket and is_cross_origin(exchange, self._origins):
             return self.refuse(exchange, problem(403, "cross_origin", "The request comes from another origin."))
-        return Ask([Operation(LOAD, (found.record,))], closed=self._closed, about=found)
+        facts = {"session_id": found}
+        return Ask([Operation(LOAD, (found.record,))], facts, closed=self._closed, about=found)
 
     def decide(self, exchange: Exchange, replies: Replies) -> Pass | Answer:
         """Give the session that was loaded; what is not there or cannot be read is no session."""
         fields, clock = replies.flat[1:3]
-        session = self._read(exchange, replies.ask.about, fields)
+        try:
+            session = self._read(exchange, replies.ask.about, fields)
+        except SessionUnreadable as error:
+            self._tell(replies.ask.about, str(error))
+            return self.without_redis(exchange, replies.ask, error)
         return self._give(exchange, session if session is not None else Session(), clock)
 
     def without_redis(self, exchange: Exchange, ask: Ask, error: RedisUnavailable) -> Pass | Answer:
@@ -118,19 +139,28 @@ class Sessions(OneRoundGuard):
         return self._give(exchange, Session(), 0)
 
     def _read(self, exchange: Exchange, found: SessionId, fields: Any) -> Session | None:
-        record = read_record(found, fields)
-        if record is None:
-            return None
-        session = Session.load(record)
+        try:
+            record = read_record(found, fields, self.policy.cipher)
+            if record is None:
+                return None
+            session = Session.load(record)
+        except _UNDECODABLE:
+            raise SessionUnreadable("is damaged") from None
         user = self.policy.user(session)
         if user is not None:
             record.id = self._ids_for(exchange.keys).of_user(found, user)
         return session
 
+    def _tell(self, found: SessionId, reason: str) -> None:
+        """Log an unreadable record; the next of its kind is no news."""
+        if reason not in self._told:
+            self._told.add(reason)
+            logger.error("session %s %s; it is kept, and others like it are not logged", found.handle.decode(), reason)
+
     def _give(self, exchange: Exchange, session: Session, clock: int) -> Pass:
         kind = SocketResponder if exchange.is_websocket else SessionResponder
         responder = kind(self.policy, self._ids_for(exchange.keys), session, exchange, clock)
-        session.keeper = SessionKeeper(exchange, responder)
+        session.keeper = SessionKeeper(exchange, responder, self.policy)
         facts = {"session": session, **self._user_facts(exchange, session)}
         return Pass(facts, scope=facts, responder=responder)
 
@@ -146,7 +176,7 @@ class Sessions(OneRoundGuard):
         return f"<Sessions {self.name}: {self.policy.cookie.name.decode()}>"
 
 
-def _faults(key: bytes, on_outage: str, max_size: int) -> list[str]:
+def _faults(key: bytes, on_outage: str, max_size: int, encryption: object) -> list[str]:
     faults = []
     if key and not 16 <= len(key) <= 64:
         faults.append(f"key: {len(key)} bytes given; allowed are 16 to 64")
@@ -154,4 +184,6 @@ def _faults(key: bytes, on_outage: str, max_size: int) -> list[str]:
         faults.append(f"on_outage: {on_outage!r} given; allowed are 'closed' and 'anonymous'")
     if not 256 <= max_size <= 16_777_216:
         faults.append(f"max_size: {max_size} given; allowed are 256 to 16777216 bytes")
+    if encryption is not None and not isinstance(encryption, SessionCipher):
+        faults.append(f"encryption: a {type(encryption).__name__} given; allowed is a SessionCipher")
     return faults

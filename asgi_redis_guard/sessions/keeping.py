@@ -10,6 +10,7 @@ from ..core.script import Operation, Replies
 from ..core.steps import Ask
 from ..errors import RedisUnavailable, SessionDataError
 from .codec import decode, encode
+from .policy import SessionPolicy
 from .saving import OTHER_VERSION, SWAP, WRITTEN, SessionResponder
 from .session import Session
 
@@ -20,11 +21,16 @@ _MOST_TRIES = 1000
 class SessionKeeper:
     """Carries out what one exchange's session asks for."""
 
-    __slots__ = ("_exchange", "_responder")
+    __slots__ = ("_exchange", "_policy", "_responder")
 
-    def __init__(self, exchange: Exchange, responder: SessionResponder) -> None:
+    def __init__(self, exchange: Exchange, responder: SessionResponder, policy: SessionPolicy) -> None:
         self._exchange = exchange
         self._responder = responder
+        self._policy = policy
+
+    def handle(self) -> bytes:
+        """Return the handle that the session has when the response has been sent."""
+        return self._responder.handle()
 
     async def save(self, session: Session) -> None:
         """Write what has changed now. Raises `RedisUnavailable`, `SessionDataError` for a session without a cookie."""
@@ -49,20 +55,23 @@ class SessionKeeper:
         record = session.record
         if record is None or session.is_destroyed or record.read_only:
             raise SessionDataError(f"session[{name!r}] cannot be changed at once: the session is not in Redis yet")
-        seen = record.fields.get(name, b"")
+        policy, seen = self._policy, record.stored.get(name, b"")
         for _ in range(_MOST_TRIES):
-            value = change(decode(seen) if seen else None)
+            value = change(decode(policy.open(record.id, {name: seen})[name]) if seen else None)
             text = encode(name, value)
-            operation = Operation(SWAP, (record.id.record, record.id.owner), (record.id.handle, f".{name}", seen, text))
+            stored = policy.seal(record.id, {name: text}, self._exchange.random)[name]
+            args = (record.id.handle, f".{name}", seen, stored)
+            operation = Operation(SWAP, (record.id.record, record.id.owner), args)
             (reply,) = await self._ask(Ask([operation]))
-            state, version, held = reply.values
+            state, version, found = reply.values
             if state == WRITTEN:
                 record.version = version
                 session.take(name, value, text)
+                record.stored[name] = stored
                 return value
             if state != OTHER_VERSION:
                 raise SessionDataError("the session has ended")
-            seen = held
+            seen = found
         raise SessionDataError(f"session[{name!r}] was changed by others {_MOST_TRIES} times in a row")
 
     async def _ask(self, ask: Ask) -> Replies:

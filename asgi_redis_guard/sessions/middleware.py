@@ -12,6 +12,7 @@ from ..middleware.engine import GuardMiddleware
 from ..middleware.lifespan import faults_told
 from ..observability.events import Hook
 from ..redis.manager import RedisManager
+from .crypto import SessionCipher
 from .guard import Sessions
 from .policy import SameSite
 
@@ -33,6 +34,7 @@ class SessionOptions(TypedDict, total=False):
     overlap: float
     origins: Iterable[str]
     max_size: int
+    encryption: SessionCipher | None
     exempt: Iterable[str]
     exempt_preflight: bool
     on_outage: Literal["closed", "anonymous"]

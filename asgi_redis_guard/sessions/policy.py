@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 from ..errors import ConfigurationError
+from .crypto import SessionCipher
+from .ids import SessionId
 
 SameSite = Literal["lax", "strict", "none"]
 
@@ -56,11 +59,20 @@ class SessionPolicy:
     principal: tuple[str, ...]
     persistent: bool
     max_size: int
+    cipher: SessionCipher | None = None
 
     def user(self, values: dict[str, object]) -> str | None:
         """Return whose session it is, None for nobody's."""
         value = values.get(self.principal[0]) if self.principal else None
         return None if value is None else str(value)
+
+    def seal(self, session_id: SessionId, texts: dict[str, bytes], random: Callable[[int], bytes]) -> dict[str, bytes]:
+        """Return fields as they are stored: encrypted for that record, with fresh nonces, if there is a cipher."""
+        return self.cipher.seal(session_id.record, texts, random) if self.cipher is not None else texts
+
+    def open(self, session_id: SessionId, stored: dict[str, bytes]) -> dict[str, bytes]:
+        """Return stored fields as text; raises `SessionUnreadable`."""
+        return self.cipher.open(session_id.record, stored) if self.cipher is not None else stored
 
 
 def times_faults(max_age: float, idle: float | None, overlap: float) -> list[str]:

@@ -7,7 +7,8 @@ whoever made or ended the session that it stands for, and by nobody else.
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -17,6 +18,7 @@ from ..core.responder import Head, Responder
 from ..core.script import Operation, OperationKind, Replies
 from ..core.steps import Ask, Asking
 from ..errors import RedisUnavailable, SessionDataError
+from .crypto import SessionCipher
 from .ids import SessionId, SessionIds
 from .policy import SessionPolicy
 from .session import Record, Session
@@ -36,8 +38,11 @@ GONE, WRITTEN, OTHER_VERSION = 0, 1, 2
 _Writing = Generator[Ask, Replies, None]
 
 
-def read_record(session_id: SessionId, flat: Any) -> Record | None:
-    """Read a record out of the names and values of its hash; None for what is no live session."""
+def read_record(session_id: SessionId, flat: Any, cipher: SessionCipher | None = None) -> Record | None:
+    """Read a record out of the names and values of its hash; None for what is no live session.
+
+    Raises `SessionUnreadable` where `cipher` cannot open a field, ValueError where it is none of ours.
+    """
     if not flat:
         return None
     found: dict[bytes, bytes] = dict(zip(flat[::2], flat[1::2], strict=True))
@@ -45,17 +50,19 @@ def read_record(session_id: SessionId, flat: Any) -> Record | None:
     if len(times) != 5:
         return None
     successor = found.pop(b"o", None)
-    fields = {name[1:].decode(): text for name, text in found.items() if name[:1] == b"."}
+    stored = {name[1:].decode(): text for name, text in found.items() if name[:1] == b"."}
+    fields = cipher.open(session_id.record, stored) if cipher is not None else stored
     created, ends, idle, touched, version = map(int, times)
-    record = Record(session_id, fields, (created, ends, idle, touched, version))
+    record = Record(session_id, fields, (created, ends, idle, touched, version), stored)
     record.read_only = successor is not None
+    record.successor = successor
     return record
 
 
 class SessionResponder(Responder):
     """Writes a session before the head is sent, in one round trip, if there is something to write."""
 
-    __slots__ = ("_clock", "_cookie", "_exchange", "_fresh", "_ids", "_policy", "_session")
+    __slots__ = ("_clock", "_cookie", "_exchange", "_ids", "_policy", "_random", "_session")
 
     def __init__(
         self, policy: SessionPolicy, ids: SessionIds, session: Session, exchange: Exchange, clock: int
@@ -65,7 +72,7 @@ class SessionResponder(Responder):
         self._session = session
         self._exchange = exchange
         self._clock = clock
-        self._fresh: SessionId | None = None
+        self._random: Callable[[int], bytes] | None = None
         self._cookie: bytes | None = None
 
     def start(self, head: Head) -> Asking | None:
@@ -99,6 +106,16 @@ class SessionResponder(Responder):
         if self._cookie is not None:
             head.headers.append((b"set-cookie", self._cookie))
             _merge(head.headers, b"cache-control", b"no-store")
+
+    def handle(self) -> bytes:
+        """Return the handle that the session has when the response has been sent, as far as can be told now."""
+        session, record = self._session, self._session.record
+        if record is None or session.is_destroyed:
+            return self._fresh_id().handle
+        turned = self._principal_changed()
+        if record.successor is not None and not (turned and self._policy.user(session) is not None):
+            return record.successor
+        return self._fresh_id().handle if turned or session.wants_rotation else record.id.handle
 
     # What to write.
 
@@ -146,25 +163,31 @@ class SessionResponder(Responder):
     def _create(self, *before: Operation) -> _Writing:
         policy, session = self._policy, self._session
         fresh, texts = self._fresh_id(), self._texts()
-        args = (fresh.handle, _json(texts), policy.idle, policy.lifetime)
+        stored = policy.seal(fresh, texts, self._exchange.random)
+        args = (fresh.handle, _json(stored), policy.idle, policy.lifetime)
         *_, reply = yield Ask([*before, Operation(CREATE, (fresh.record, fresh.owner), args)])
         ends, clock = reply.values
         session.settle(None)
-        self._settled(fresh, texts, (clock, ends, policy.idle, clock, 1))
+        self._settled(Record(fresh, texts, (clock, ends, policy.idle, clock, 1), stored))
 
     def _fresh_id(self) -> SessionId:
-        """Return the id of a new session: the same one each time, for the head may be edited more than once."""
-        if self._fresh is None:
-            self._fresh = self._ids.make(self._exchange.random, self._policy.user(self._session))
-        return self._fresh
+        """Return the id of a new session: the same secret each time, for the head may be edited more than once.
+
+        Its tag is that of the user who is there now.
+        """
+        if self._random is None:
+            self._random = lru_cache(self._exchange.random)
+        return self._ids.make(self._random, self._policy.user(self._session))
 
     def _save(self, record: Record, changed: dict[str, bytes], removed: list[str]) -> _Writing:
         session = self._session
         texts = self._texts()
-        reply = yield from self._update(record, changed, removed)
+        sealed = self._policy.seal(record.id, changed, self._exchange.random)
+        reply = yield from self._update(record, sealed, removed)
         state, version, clock = reply.values
         if state == WRITTEN:
-            session.settle(Record(record.id, texts, (record.created, record.ends, record.idle, clock, version)))
+            times = (record.created, record.ends, record.idle, clock, version)
+            session.settle(Record(record.id, texts, times, None if sealed is changed else {**record.stored, **sealed}))
         else:
             logger.debug("session %s has ended before it was saved", session.id)
 
@@ -183,20 +206,22 @@ class SessionResponder(Responder):
         policy, session = self._policy, self._session
         while True:
             fresh, old, texts = self._fresh_id(), record.id, self._texts()
+            stored = policy.seal(fresh, texts, self._exchange.random)
             lifetime = policy.lifetime if renews else b""
-            args = (old.handle, fresh.handle, _json(texts), record.version, lifetime, policy.overlap)
+            args = (old.handle, fresh.handle, _json(stored), record.version, lifetime, policy.overlap)
             (reply,) = yield Ask([Operation(ROTATE, (old.record, old.owner, fresh.record, fresh.owner), args)])
             state, version, ends, clock = reply.values
             if state == WRITTEN:
                 created = clock if renews else record.created
-                return self._settled(fresh, texts, (created, ends, record.idle, clock, version))
+                times = (created, ends, record.idle, clock, version)
+                return self._settled(Record(fresh, texts, times, stored))
             if state == GONE:
                 if renews and policy.user(session) is not None:  # a login stands by itself
                     yield from self._create()
                 return None
             # Somebody has written meanwhile: take that over, with our own changes on top.
             (reply,) = yield Ask([Operation(LOAD, (old.record,))])
-            now = read_record(old, reply.values[0])
+            now = read_record(old, reply.values[0], policy.cipher)
             if now is not None:
                 session.rebase(record := now)
 
@@ -209,10 +234,10 @@ class SessionResponder(Responder):
         channel = f"{self._exchange.keys.prefix}{TOPIC}"
         return Operation(DESTROY, (record.id.record, record.id.owner), (record.id.handle, channel))
 
-    def _settled(self, session_id: SessionId, texts: dict[str, bytes], times: tuple[int, int, int, int, int]) -> None:
-        self._session.settle(Record(session_id, texts, times))
-        seconds = max(1, (times[1] - times[3]) // 1000) if self._policy.persistent else None
-        self._cookie = self._policy.cookie.give(session_id.token, seconds)
+    def _settled(self, record: Record) -> None:
+        self._session.settle(record)
+        seconds = max(1, (record.ends - record.touched) // 1000) if self._policy.persistent else None
+        self._cookie = self._policy.cookie.give(record.id.token, seconds)
 
     def _texts(self) -> dict[str, bytes]:
         texts = self._session.texts()

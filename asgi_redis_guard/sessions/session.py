@@ -24,20 +24,35 @@ class Keeper(Protocol):
     async def save(self, session: Session) -> None:
         """Write what has changed now."""
 
+    def handle(self) -> bytes:
+        """The handle that the session has when the response has been sent."""
+
     async def change(self, session: Session, name: str, change: Callable[[Any], Any]) -> Any:
         """Change one value against all others who change it; return what it is then."""
 
 
 class Record:
-    """A session as it stands in Redis: its id, fields as text, times (ms by the server's clock), and version."""
+    """A session as it stands in Redis: its id, fields as text, times (ms by the server's clock), and version.
 
-    __slots__ = ("created", "ends", "fields", "id", "idle", "read_only", "touched", "version")
+    `stored` are the fields as Redis has them: other text, where they are encrypted. `successor` is the handle of what
+    has replaced it.
+    """
 
-    def __init__(self, session_id: SessionId, fields: dict[str, bytes], times: tuple[int, int, int, int, int]) -> None:
+    __slots__ = ("created", "ends", "fields", "id", "idle", "read_only", "stored", "successor", "touched", "version")
+
+    def __init__(
+        self,
+        session_id: SessionId,
+        fields: dict[str, bytes],
+        times: tuple[int, int, int, int, int],
+        stored: dict[str, bytes] | None = None,
+    ) -> None:
         self.id = session_id
         self.fields = fields
         self.created, self.ends, self.idle, self.touched, self.version = times
         self.read_only = False
+        self.stored = fields if stored is None else stored
+        self.successor: bytes | None = None
 
 
 class Session(dict[str, Any]):
@@ -78,6 +93,11 @@ class Session(dict[str, Any]):
     def id(self) -> str | None:
         """A name of this session for lists and logs; not the secret of its cookie. None before it is first saved."""
         return self.record.id.handle.decode() if self.record is not None else None
+
+    @property
+    def handle(self) -> bytes:
+        """What names the session in Redis when the response has been sent, as far as can be told now; no secret."""
+        return self._kept().handle()
 
     @property
     def is_new(self) -> bool:
