@@ -80,7 +80,7 @@ class RedisOverloaded(RedisUnavailable):
     """More commands are in flight than the channel's bound allows; this one was not sent."""
 
 
-class SessionUnreadable(RedisUnavailable):
+class SessionUnreadable(RedisUnavailable, ValueError):
     """A session stands in Redis, and cannot be decrypted or decoded: a key that is missing, a record of something else.
 
     Nothing of it is overwritten or deleted, so that the right key makes it whole again.

@@ -50,12 +50,12 @@ class SessionCipher:
             sealed[name] = b"$" + b64encode(self._current + nonce + aead.encrypt(nonce, text, _bound(record, name)))
         return sealed
 
-    def open(self, record: bytes, stored: Mapping[str, bytes]) -> dict[str, bytes]:
+    def unseal(self, record: bytes, stored: Mapping[str, bytes]) -> dict[str, bytes]:
         """Return the fields of `record` as the text that was sealed; raises `SessionUnreadable`."""
         aeads: dict[bytes, AESGCM] = {}
-        return {name: self._open(aeads, record, name, value) for name, value in stored.items()}
+        return {name: self._unseal(aeads, record, name, value) for name, value in stored.items()}
 
-    def _open(self, aeads: dict[bytes, AESGCM], record: bytes, name: str, value: bytes) -> bytes:
+    def _unseal(self, aeads: dict[bytes, AESGCM], record: bytes, name: str, value: bytes) -> bytes:
         if value[:1] != b"$":
             if self._plaintext:
                 return value

@@ -71,9 +71,10 @@ class CSRF(Guard):
     GET, HEAD, OPTIONS and TRACE pass, and so must change nothing. Other methods and WebSocket handshakes are refused
     where the browser says that they come from elsewhere (W3C Fetch Metadata §2.1, RFC 6454 §7), except from `origins`,
     whole ones such as `https://app.example.com`. Requests with a session must also bring a token, as `header` or, if
-    `field` names one, as a field of a form (urlencoded or multipart) of at most `max_body` bytes; the app gets the
-    body all the same. The app finds tokens in `scope["csrf_token"]`, see `CSRFToken`. A browser's WebSocket can carry
-    none, and is known by its Origin alone.
+    `field` names one, as a field of a form (urlencoded or multipart) of at most `max_body` bytes. A form is read when
+    the guards before have passed, and the app gets it all the same; guards behind then ask in a round trip of their
+    own, so let this one stand last. The app finds tokens in `scope["csrf_token"]`, see `CSRFToken`. A browser's
+    WebSocket can carry none, and is known by its Origin alone.
 
     `key`: a secret of at least 16 bytes that tokens are made with. `bearer_exempt`: lets pass what `JWTAuth` before it
     has authenticated by an Authorization header, which no browser attaches by itself. Refusals are a 403 `csrf_failed`

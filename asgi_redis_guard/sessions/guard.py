@@ -119,7 +119,7 @@ class Sessions(OneRoundGuard):
             return self._give(exchange, Session(), 0)
         if exchange.is_websocket and is_cross_origin(exchange, self._origins):
             return self.refuse(exchange, problem(403, "cross_origin", "The request comes from another origin."))
-        facts = {"session_id": found}
+        facts = {"session_id": found}  # what the cookie says; whether there is such a session, the reply tells
         return Ask([Operation(LOAD, (found.record,))], facts, closed=self._closed, about=found)
 
     def decide(self, exchange: Exchange, replies: Replies) -> Pass | Answer:
@@ -144,6 +144,8 @@ class Sessions(OneRoundGuard):
             if record is None:
                 return None
             session = Session.load(record)
+        except SessionUnreadable:
+            raise
         except _UNDECODABLE:
             raise SessionUnreadable("is damaged") from None
         user = self.policy.user(session)

@@ -57,7 +57,7 @@ class SessionKeeper:
             raise SessionDataError(f"session[{name!r}] cannot be changed at once: the session is not in Redis yet")
         policy, seen = self._policy, record.stored.get(name, b"")
         for _ in range(_MOST_TRIES):
-            value = change(decode(policy.open(record.id, {name: seen})[name]) if seen else None)
+            value = change(decode(policy.unseal(record.id, {name: seen})[name]) if seen else None)
             text = encode(name, value)
             stored = policy.seal(record.id, {name: text}, self._exchange.random)[name]
             args = (record.id.handle, f".{name}", seen, stored)

@@ -70,9 +70,9 @@ class SessionPolicy:
         """Return fields as they are stored: encrypted for that record, with fresh nonces, if there is a cipher."""
         return self.cipher.seal(session_id.record, texts, random) if self.cipher is not None else texts
 
-    def open(self, session_id: SessionId, stored: dict[str, bytes]) -> dict[str, bytes]:
+    def unseal(self, session_id: SessionId, stored: dict[str, bytes]) -> dict[str, bytes]:
         """Return stored fields as text; raises `SessionUnreadable`."""
-        return self.cipher.open(session_id.record, stored) if self.cipher is not None else stored
+        return self.cipher.unseal(session_id.record, stored) if self.cipher is not None else stored
 
 
 def times_faults(max_age: float, idle: float | None, overlap: float) -> list[str]:

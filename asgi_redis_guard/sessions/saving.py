@@ -51,7 +51,7 @@ def read_record(session_id: SessionId, flat: Any, cipher: SessionCipher | None =
         return None
     successor = found.pop(b"o", None)
     stored = {name[1:].decode(): text for name, text in found.items() if name[:1] == b"."}
-    fields = cipher.open(session_id.record, stored) if cipher is not None else stored
+    fields = cipher.unseal(session_id.record, stored) if cipher is not None else stored
     created, ends, idle, touched, version = map(int, times)
     record = Record(session_id, fields, (created, ends, idle, touched, version), stored)
     record.read_only = successor is not None

@@ -45,6 +45,19 @@ async def login(request: Request) -> PlainTextResponse:
     return PlainTextResponse(str(request.scope["csrf_token"]))
 
 
+async def rotate(request: Request) -> PlainTextResponse:
+    """Ask for another id, and show a form at once."""
+    request.session.rotate()  # type: ignore[attr-defined]
+    return PlainTextResponse(str(request.scope["csrf_token"]))
+
+
+async def switch(request: Request) -> PlainTextResponse:
+    """End the session, begin another, and show a form at once."""
+    request.session.clear()
+    request.session["other"] = 1
+    return PlainTextResponse(str(request.scope["csrf_token"]))
+
+
 async def logout(request: Request) -> PlainTextResponse:
     """End the session."""
     request.session.clear()
@@ -63,7 +76,15 @@ async def socket(websocket: WebSocket) -> None:
 
 def site() -> Starlette:
     """The app."""
-    pages = {"/": page, "/start": start, "/login": login, "/logout": logout, "/echo": echo}
+    pages = {
+        "/": page,
+        "/start": start,
+        "/login": login,
+        "/logout": logout,
+        "/rotate": rotate,
+        "/switch": switch,
+        "/echo": echo,
+    }
     routes = [Route(path, function, methods=["GET", "POST", "DELETE"]) for path, function in pages.items()]
     return Starlette(routes=[*routes, WebSocketRoute("/socket", socket)])
 

@@ -87,6 +87,25 @@ async def test_a_login_changes_the_token_and_its_own_page_has_the_new_one(redis:
         assert not is_refused(await alice.post("/echo", headers=show(after)))
 
 
+@pytest.mark.parametrize("path", ["/rotate", "/switch", "/login?user=bob"])
+async def test_whatever_gives_the_session_another_id_its_page_has_the_new_token(
+    redis: CountingManager, path: str
+) -> None:
+    async with browser(guarded(redis)) as alice:
+        before = (await alice.post("/login")).text
+        after = (await alice.post(path, headers=show(before))).text
+        assert is_refused(await alice.post("/echo", headers=show(before)))
+        assert not is_refused(await alice.post("/echo", headers=show(after)))
+        assert not is_refused(await alice.post("/echo", headers=show((await alice.get("/")).text)))
+
+
+async def test_a_page_that_is_made_while_its_session_is_new_and_one_after_it_agree(redis: CountingManager) -> None:
+    async with browser(guarded(redis)) as alice:
+        first, second = (await alice.get("/start")).text, (await alice.get("/start")).text
+        for token in (first, second):
+            assert not is_refused(await alice.post("/echo", headers=show(token)))
+
+
 async def test_a_login_without_a_session_before_has_the_right_token_at_once(redis: CountingManager) -> None:
     async with browser(guarded(redis)) as alice:
         token = (await alice.post("/login")).text

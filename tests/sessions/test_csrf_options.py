@@ -131,6 +131,19 @@ async def test_an_authorization_header_that_nobody_has_verified_exempts_from_not
         assert (await alice.post("/echo", headers={"authorization": "Bearer x"})).status_code == 403
 
 
+async def test_while_redis_is_away_nobody_is_told_to_show_a_token_of_a_session_that_the_app_does_not_see() -> None:
+    cookie = {"cookie": f"__Host-session={'a' * 51}", "host": "site.test", "origin": "https://site.test"}
+    async with RedisManager("redis://127.0.0.1:1", timeout=0.5) as away:
+        app = App()
+        open_stack = GuardMiddleware(app, [Sessions(on_outage="anonymous"), CSRF(KEY)], redis=away)
+        assert (await get(open_stack, headers=cookie, method="POST")).status == 200
+        assert app.scope["session"] == {}
+        crossing = cookie | {"origin": "https://evil.test"}
+        assert (await get(open_stack, headers=crossing, method="POST")).status == 403
+        closed_stack = GuardMiddleware(app, [Sessions(), CSRF(KEY)], redis=away)
+        assert (await get(closed_stack, headers=cookie, method="POST")).status == 503
+
+
 def test_it_must_stand_behind_the_sessions() -> None:
     with pytest.raises(ConfigurationError, match="csrf needs session_id, which only sessions behind it can tell"):
         GuardMiddleware(App(), [CSRF(KEY), Sessions()])
