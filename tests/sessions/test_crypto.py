@@ -53,6 +53,14 @@ def test_a_value_opens_at_its_own_place_alone(record: bytes, name: str) -> None:
         cipher.unseal(record, {name: value})
 
 
+def test_each_record_has_a_key_of_its_own() -> None:
+    """A nonce that comes twice gives the same stream under the same key, and nothing away under two."""
+    cipher = SessionCipher(ONE)
+    streams = [b64decode(cipher.seal(record, {"a": bytes(32)}, bytes)["a"][1:])[16:-16] for record in (b"x", b"y")]
+    assert len(streams[0]) == 32
+    assert streams[0] != streams[1]
+
+
 def test_names_that_run_together_are_still_two() -> None:
     cipher = SessionCipher(ONE)
     value = cipher.seal(b"x:ab", {"c": b"1"}, urandom)["c"]

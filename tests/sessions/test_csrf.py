@@ -125,6 +125,17 @@ async def test_a_request_that_was_on_its_way_during_the_login_is_let_through(red
         assert not is_refused(await alice.post("/echo", headers=show(rendered)))
 
 
+async def test_a_login_with_the_former_id_has_a_session_and_a_token_of_its_own(redis: CountingManager) -> None:
+    app = guarded(redis)
+    async with browser(app) as alice, browser(app) as slow:
+        before = (await alice.get("/start")).text
+        slow.cookies = httpx.Cookies(alice.cookies)
+        after = (await alice.post("/login", headers=show(before))).text
+        own = (await slow.post("/login?user=bob", headers=show(before))).text
+        assert is_refused(await slow.post("/echo", headers=show(after)))
+        assert not is_refused(await slow.post("/echo", headers=show(own)))
+
+
 async def test_a_former_session_s_tokens_are_worth_nothing_without_an_overlap(redis: CountingManager) -> None:
     app = guarded(redis, sessions=Sessions(overlap=0))
     async with browser(app) as alice:

@@ -70,6 +70,8 @@ async def test_a_body_that_is_no_form_or_too_long_holds_no_token(redis: Counting
     async with browser(guarded(redis, field="csrf_token", max_body=1000)) as alice:
         token = (await alice.get("/start")).text
         assert (await alice.post("/echo", json={"csrf_token": token})).status_code == 403
+        plain = {"content-type": "text/plain"}
+        assert (await alice.post("/echo", content=f"csrf_token={token}", headers=plain)).status_code == 403
         assert (await alice.post("/echo", data={"csrf_token": token, "more": "x" * 1000})).status_code == 403
         header = {"x-csrf-token": token}
         response = await alice.post("/echo", data={"more": "x" * 1000}, headers=header)
