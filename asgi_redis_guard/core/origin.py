@@ -6,12 +6,27 @@ The checks of Fetch Metadata (W3C, §2.1 Sec-Fetch-Site) and, for browsers witho
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from urllib.parse import urlsplit
 
 from .exchange import Exchange
 
 #: Methods that change nothing (RFC 9110 §9.2.1).
 SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS", "TRACE"))
+
+
+#: RFC 6454 §6.2: how an origin is written; no path, not even a slash.
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#\s]+")
+
+
+def origin_faults(origins: Iterable[str]) -> list[str]:
+    """What is wrong with trusted origins: one that no browser would ever send trusts nobody."""
+    return [
+        f"origins: {origin!r} given; allowed are whole origins, such as 'https://app.example.com'"
+        for origin in origins
+        if not _ORIGIN.fullmatch(origin)
+    ]
 
 
 def is_cross_origin(exchange: Exchange, trusted: frozenset[str] = frozenset()) -> bool:

@@ -106,13 +106,14 @@ def _secret(key: str | bytes) -> bytes | None:
 
 
 def _faults(secrets: list[bytes | None]) -> list[str]:
-    faults = [] if secrets else ["keys: none given; at least one is needed"]
+    option = "keys (GUARD_SESSION_ENCRYPTION)"
+    faults = [] if secrets else [f"{option}: none given; at least one is needed"]
     seen: dict[bytes, int] = {}
     for place, secret in enumerate(secrets, 1):
         if secret is None:
-            faults.append(f"keys: number {place} has not 32 bytes; allowed are 32 random bytes, or base64 text of them")
+            faults.append(f"{option}: number {place} has not 32 bytes; allowed are 32 random ones, or base64 of them")
             continue
         first = seen.setdefault(_id_of(secret), place)
         if first != place:
-            faults.append(f"keys: number {place} is the same as number {first}")
+            faults.append(f"{option}: number {place} is the same as number {first}")
     return faults

@@ -14,7 +14,7 @@ from typing import Any
 
 from ..core.exchange import Exchange
 from ..core.guard import Guard, OnRefused, refusal_faults
-from ..core.origin import SAFE_METHODS, is_cross_origin
+from ..core.origin import SAFE_METHODS, is_cross_origin, origin_faults
 from ..core.paths import PathPatterns
 from ..core.problem import problem
 from ..core.steps import Admission, Answer, Body, Pass, Step, Wait
@@ -103,7 +103,10 @@ class CSRF(Guard):
         name: str = "csrf",
     ) -> None:
         secret = key.encode() if isinstance(key, str) else key
-        ConfigurationError.raise_for([*_faults(secret, header, field, max_body), *refusal_faults(on_refused)])
+        trusted = (origins,) if isinstance(origins, str) else tuple(origins)
+        ConfigurationError.raise_for(
+            [*_faults(secret, header, field, max_body), *origin_faults(trusted), *refusal_faults(on_refused)]
+        )
         self.name = name
         self.exempt = PathPatterns(exempt)
         self.exempt_preflight = exempt_preflight
@@ -112,7 +115,7 @@ class CSRF(Guard):
         self._header = header.lower().encode()
         self._field = field.encode() if field is not None else None
         self._max_body = max_body
-        self._origins = frozenset((origins,) if isinstance(origins, str) else origins)
+        self._origins = frozenset(trusted)
         self._bearer_exempt = bearer_exempt
 
     def admit(self, exchange: Exchange) -> Admission:
@@ -209,11 +212,11 @@ def _is_bearer(exchange: Exchange) -> bool:
 def _faults(key: bytes, header: str, field: str | None, max_body: int) -> list[str]:
     faults = []
     if len(key) < 16:
-        faults.append(f"key: {len(key)} bytes given; allowed are 16 and more")
+        faults.append(f"key (GUARD_CSRF_KEY): {len(key)} bytes given; allowed are 16 and more")
     if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", header):
         faults.append(f"header: {header!r} given; allowed are names of header fields (RFC 9110 §5.1)")
     if field is not None and (not field or not field.isprintable() or '"' in field):
-        faults.append(f"field: {field!r} given; allowed are printable characters without quotes")
+        faults.append(f"field (GUARD_CSRF_FIELD): {field!r} given; allowed are printable characters without quotes")
     if not 256 <= max_body <= 16_777_216:
         faults.append(f"max_body: {max_body} given; allowed are 256 to 16777216 bytes")
     return faults

@@ -105,12 +105,12 @@ def test_wrong_keys_are_told_all_at_once_and_none_is_shown() -> None:
     with pytest.raises(ConfigurationError) as caught:
         SessionCipher([ONE, b"short", short, "no base64!", "Ä" * 32, ONE, b64encode(ONE).decode()])
     assert [fault.partition(" has")[0].partition(" as")[0] for fault in caught.value.faults] == [
-        "keys: number 2",
-        "keys: number 3",
-        "keys: number 4",
-        "keys: number 5",
-        "keys: number 6 is the same",
-        "keys: number 7 is the same",
+        "keys (GUARD_SESSION_ENCRYPTION): number 2",
+        "keys (GUARD_SESSION_ENCRYPTION): number 3",
+        "keys (GUARD_SESSION_ENCRYPTION): number 4",
+        "keys (GUARD_SESSION_ENCRYPTION): number 5",
+        "keys (GUARD_SESSION_ENCRYPTION): number 6 is the same",
+        "keys (GUARD_SESSION_ENCRYPTION): number 7 is the same",
     ]
     for secret in ("short", short, "no base64!", ONE.decode()):
         assert secret not in str(caught.value)

@@ -3,21 +3,28 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
+from types import SimpleNamespace
 from typing import Any
 
+import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from asgi_redis_guard import (
     ConfigurationError,
+    Exchange,
     GuardMiddleware,
+    Pass,
     Session,
     SessionCipher,
     Sessions,
     SessionUnreadable,
 )
 from asgi_redis_guard.core.asgi import Receive, Scope, Send
+from asgi_redis_guard.core.keys import Keys
 from asgi_redis_guard.sessions.ids import SessionIds
-from tests.drive import Response, get
+from tests.drive import Response, get, http_scope
 from tests.sessions.site import CountingManager
 
 ONE, TWO = b"1" * 32, b"2" * 32
@@ -282,6 +289,29 @@ async def test_without_encryption_too_what_cannot_be_decoded_is_kept(
         assert alice.response.status == 503
     assert await alice.stored() == before
     assert len(caplog.records) == 1
+
+
+FIELDS = st.dictionaries(st.binary(max_size=6).map(lambda name: b"." + name), st.binary(max_size=60), max_size=3)
+TAGGED = st.builds(
+    lambda tag, value: orjson.dumps({tag: value}),
+    st.sampled_from(["$t", "$d", "$h", "$l", "$u", "$n", "$b", "$i", "$f", "$s", "$z", "$p", "$o", "$x"]),
+    st.recursive(
+        st.one_of(st.none(), st.booleans(), st.integers(-9, 9), st.floats(allow_nan=False), st.text(max_size=5)),
+        lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=3), inner, max_size=2)),
+    ),
+)
+
+
+@given(st.one_of(FIELDS, TAGGED.map(lambda text: {b".a": text})), st.booleans())
+def test_a_record_of_anything_is_a_session_or_a_503(fields: dict[bytes, bytes], encrypted: bool) -> None:
+    guard = Sessions(encryption=SessionCipher(ONE) if encrypted else None)
+    exchange = Exchange(http_scope(), 0.0, bytes, Keys())
+    found = SessionIds(b"", exchange.keys).read(b"a" * 51)
+    record = [b"m", b"1:2:3:4:5", *[part for pair in fields.items() for part in pair]]
+    replies: Any = SimpleNamespace(flat=[1, record, 5], ask=SimpleNamespace(about=found))
+    verdict = guard.decide(exchange, replies)
+    assert isinstance(verdict, Pass) or verdict.status == 503
+    assert not (encrypted and fields and isinstance(verdict, Pass))
 
 
 def test_what_is_no_cipher_is_refused() -> None:
