@@ -19,6 +19,7 @@ from .errors import (
     RedisUnavailable,
     ResponseAborted,
     SessionDataError,
+    SessionUnreadable,
     TooManySessions,
     WaitTimeout,
 )
@@ -35,6 +36,9 @@ from .ratelimit.middleware import RateLimitMiddleware
 from .redis.health import Health
 from .redis.manager import RedisManager
 from .sessions.binding import DeviceBinding
+from .sessions.crypto import SessionCipher
+from .sessions.csrf import CSRF, CSRFToken
+from .sessions.csrf_middleware import CSRFMiddleware
 from .sessions.devices import Devices, TrustedDevice, TrustGrant
 from .sessions.events import SecurityEvent, SecurityEventKind, SecurityEvents, SecurityHook
 from .sessions.guard import Sessions
@@ -46,6 +50,7 @@ from .settings import Settings
 __version__ = "0.1.0"
 
 __all__ = [
+    "CSRF",
     "PASS",
     "Admission",
     "Answer",
@@ -53,6 +58,8 @@ __all__ = [
     "Batch",
     "Body",
     "BodyTooLarge",
+    "CSRFMiddleware",
+    "CSRFToken",
     "Close",
     "ConfigurationError",
     "Control",
@@ -100,11 +107,13 @@ __all__ = [
     "SecurityEvents",
     "SecurityHook",
     "Session",
+    "SessionCipher",
     "SessionDataError",
     "SessionInfo",
     "SessionMiddleware",
     "SessionStats",
     "SessionStore",
+    "SessionUnreadable",
     "Sessions",
     "Settings",
     "TooManySessions",

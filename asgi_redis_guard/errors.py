@@ -9,6 +9,7 @@ GuardError
  ├─ WaitTimeout                thrown into a guard that waited
  ├─ ResponseAborted            a response ends in the middle on purpose; the server closes the connection
  └─ RedisUnavailable           no answer from Redis that can be relied on
+     ├─ SessionUnreadable      a session's record cannot be decrypted or decoded; it is kept
      ├─ RedisTimeout           none within the deadline
      ├─ RedisOverloaded        too many commands in flight already
      └─ OperationFailed        Redis refused this one operation (OOM, WRONGTYPE, NOPERM, MISCONF …)
@@ -82,6 +83,13 @@ class RedisTimeout(RedisUnavailable):
 
 class RedisOverloaded(RedisUnavailable):
     """More commands are in flight than the channel's bound allows; this one was not sent."""
+
+
+class SessionUnreadable(RedisUnavailable, ValueError):
+    """A session stands in Redis, and cannot be decrypted or decoded: a key that is missing, a record of something else.
+
+    Nothing of it is overwritten or deleted, so that the right key makes it whole again.
+    """
 
 
 class OperationFailed(RedisUnavailable):

@@ -80,6 +80,11 @@ class Settings(BaseSettings):
     session_idle: float | None = Field(None, validation_alias=_env("GUARD_SESSION_IDLE"))
     session_https_only: bool = Field(True, validation_alias=_env("GUARD_SESSION_HTTPS_ONLY"))
     session_on_outage: SessionOutagePolicy = Field("closed", validation_alias=_env("GUARD_SESSION_ON_OUTAGE"))
+    session_encryption: SecretStr | None = Field(None, validation_alias=_env("GUARD_SESSION_ENCRYPTION"))
+
+    csrf_key: SecretStr | None = Field(None, validation_alias=_env("GUARD_CSRF_KEY"))
+    csrf_field: str | None = Field(None, validation_alias=_env("GUARD_CSRF_FIELD"))
+    csrf_origins: Words = Field((), validation_alias=_env("GUARD_CSRF_ORIGINS"))
 
     limits: Words = Field((), validation_alias=_env("GUARD_LIMITS"))
     limit_key: Words = Field(("address",), validation_alias=_env("GUARD_LIMIT_KEY"))

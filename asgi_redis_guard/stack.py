@@ -12,6 +12,8 @@ from .core.guard import Guard
 from .errors import ConfigurationError
 from .jwt.guard import JWTAuth
 from .ratelimit.guard import RateLimit
+from .sessions.crypto import SessionCipher
+from .sessions.csrf import CSRF
 from .sessions.guard import Sessions
 from .settings import Settings
 
@@ -68,7 +70,29 @@ def _sessions(settings: Settings) -> Guard:
         idle=settings.session_idle,
         https_only=settings.session_https_only,
         on_outage=settings.session_on_outage,
+        encryption=_cipher(settings),
     )
 
 
-_BUILDERS: dict[str, Callable[[Settings], Guard]] = {"jwt": _jwt, "ratelimit": _ratelimit, "sessions": _sessions}
+def _cipher(settings: Settings) -> SessionCipher | None:
+    if settings.session_encryption is None:
+        return None
+    keys = settings.session_encryption.get_secret_value()
+    return SessionCipher([key.strip() for key in keys.split(",") if key.strip()])
+
+
+def _csrf(settings: Settings) -> Guard:
+    return CSRF(
+        settings.csrf_key.get_secret_value() if settings.csrf_key else b"",
+        field=settings.csrf_field,
+        origins=settings.csrf_origins,
+        exempt=settings.exempt,
+    )
+
+
+_BUILDERS: dict[str, Callable[[Settings], Guard]] = {
+    "jwt": _jwt,
+    "ratelimit": _ratelimit,
+    "sessions": _sessions,
+    "csrf": _csrf,
+}

@@ -14,11 +14,12 @@ import pytest
 from hatchling.builders.wheel import WheelBuilder
 
 import asgi_redis_guard
-from asgi_redis_guard import JWTAuth, RateLimit, RedisManager, Sessions
+from asgi_redis_guard import CSRF, JWTAuth, RateLimit, RedisManager, Sessions
 from asgi_redis_guard.core.script import OperationKind, place_of
 from asgi_redis_guard.jwt.middleware import JWTAuthOptions
 from asgi_redis_guard.ratelimit.middleware import RateLimitOptions
 from asgi_redis_guard.redis.program import Script, program_of
+from asgi_redis_guard.sessions.csrf_middleware import CSRFOptions
 from asgi_redis_guard.sessions.middleware import SessionOptions
 from tests.redis.tools import PATIENCE
 
@@ -131,7 +132,8 @@ def test_public_names_are_sorted_and_each_is_there_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "guard"), [(JWTAuthOptions, JWTAuth), (RateLimitOptions, RateLimit), (SessionOptions, Sessions)]
+    ("options", "guard"),
+    [(JWTAuthOptions, JWTAuth), (RateLimitOptions, RateLimit), (SessionOptions, Sessions), (CSRFOptions, CSRF)],
 )
 def test_a_middleware_takes_exactly_the_options_of_its_guard(options: Any, guard: Any) -> None:
     taken = get_type_hints(guard.__init__)

@@ -1,11 +1,12 @@
 """`stack.py`: from settings to a stack, whole or not at all."""
 
+from base64 import b64encode
 from typing import Any
 
 import jwt
 import pytest
 
-from asgi_redis_guard import ConfigurationError, GuardMiddleware, RedisManager, Settings
+from asgi_redis_guard import ConfigurationError, GuardMiddleware, RedisManager, Sessions, Settings
 from asgi_redis_guard.stack import build_stack
 from tests.drive import App, get
 from tests.redis.tools import PATIENCE
@@ -63,6 +64,24 @@ def test_sessions_are_made_of_the_environment(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("GUARD_SESSION_KEY", "short")
     assert "key" in faults(stack="sessions")
     assert "short" not in faults(stack="sessions")
+
+
+def test_what_belongs_to_sessions_is_made_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    old, new = b64encode(b"1" * 32).decode(), b64encode(b"2" * 32).decode()
+    monkeypatch.setenv("GUARD_SESSION_ENCRYPTION", f"{new}, {old}")
+    monkeypatch.setenv("GUARD_CSRF_KEY", KEY)
+    sessions, csrf = build_stack(Settings(stack="sessions,csrf", exempt="/hook"))
+    assert isinstance(sessions, Sessions)
+    assert repr(sessions.policy.cipher) == "<SessionCipher of 2 keys>"
+    assert repr(csrf) == "<CSRF csrf: x-csrf-token>"
+    assert csrf.exempt.patterns == ("/hook",)
+    monkeypatch.setenv("GUARD_SESSION_ENCRYPTION", "a short one")
+    monkeypatch.setenv("GUARD_CSRF_KEY", "another")
+    told = faults(stack="sessions,csrf")
+    assert "GUARD_SESSION_ENCRYPTION" in told
+    assert "GUARD_CSRF_KEY" in told
+    assert "a short one" not in told
+    assert "another" not in told
 
 
 def test_options_reach_their_guards() -> None:

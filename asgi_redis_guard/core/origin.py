@@ -6,11 +6,27 @@ The checks of Fetch Metadata (W3C, §2.1 Sec-Fetch-Site) and, for browsers witho
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from urllib.parse import urlsplit
 
 from .exchange import Exchange
 
-_SAFE = frozenset(("GET", "HEAD", "OPTIONS", "TRACE"))
+#: Methods that change nothing (RFC 9110 §9.2.1).
+SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS", "TRACE"))
+
+
+#: RFC 6454 §6.2: how an origin is written; no path, not even a slash.
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#\s]+")
+
+
+def origin_faults(origins: Iterable[str]) -> list[str]:
+    """What is wrong with trusted origins: one that no browser would ever send trusts nobody."""
+    return [
+        f"origins: {origin!r} given; allowed are whole origins, such as 'https://app.example.com'"
+        for origin in origins
+        if not _ORIGIN.fullmatch(origin)
+    ]
 
 
 def is_cross_origin(exchange: Exchange, trusted: frozenset[str] = frozenset()) -> bool:
@@ -18,7 +34,7 @@ def is_cross_origin(exchange: Exchange, trusted: frozenset[str] = frozenset()) -
 
     `trusted` holds whole origins, such as `https://app.example.com`, that may call from another site.
     """
-    if not exchange.is_websocket and exchange.method in _SAFE:
+    if not exchange.is_websocket and exchange.method in SAFE_METHODS:
         return False
     origin = (exchange.header(b"origin") or b"").decode("latin-1")
     if origin and origin in trusted:

@@ -6,7 +6,6 @@ No cookie, or one that is none of ours, costs nothing; an id that a client made 
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
@@ -15,13 +14,14 @@ from ..core.cookies import cookie_values
 from ..core.exchange import Exchange
 from ..core.guard import OneRoundGuard, OnRefused, refusal_faults
 from ..core.keys import Keys
-from ..core.origin import is_cross_origin
+from ..core.origin import is_cross_origin, origin_faults
 from ..core.paths import PathPatterns
 from ..core.problem import problem, unavailable
 from ..core.script import Operation, Replies
 from ..core.steps import Answer, Ask, Pass
-from ..errors import ConfigurationError, RedisUnavailable
+from ..errors import ConfigurationError, RedisUnavailable, SessionUnreadable
 from .counting import COUNT, UNCOUNT
+from .crypto import SessionCipher
 from .ids import SessionId, SessionIds
 from .keeping import SessionKeeper
 from .logins import PUBLISH, read_end
@@ -33,8 +33,8 @@ from .user import user_facts
 
 logger = logging.getLogger("asgi_redis_guard.sessions")
 
-#: RFC 6454 §7: what browsers send as their origin.
-_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#\s]+")
+#: What decoding raises for text that the codec never makes.
+_UNDECODABLE = (ValueError, TypeError, ArithmeticError, AttributeError, LookupError, RecursionError)
 
 #: Seconds without a record that cannot be read, after which the next one is news.
 _QUIET = 60
@@ -51,8 +51,10 @@ class Sessions(OneRoundGuard):
     `principal`: keys whose change is a login, a logout or another privilege: the session gets a new id then, and the
     first of them tells whose it is. `overlap`: seconds in which a replaced session can still be read, by requests that
     were on their way. `origins`: other origins that may open WebSockets with the cookie. `max_size`: bytes of all
-    values together. `max_sessions`: how many a user may have at once, None for any number; one more ends the one that
-    began first (`evict_oldest`) or was used longest ago (`evict_lru`), or is refused with 409 (`on_excess="deny"`).
+    values together. `encryption`: a `SessionCipher` for the values.
+
+    `max_sessions`: how many a user may have at once, None for any number; one more ends the one that began first
+    (`evict_oldest`) or was used longest ago (`evict_lru`), or is refused with 409 (`on_excess="deny"`).
     `trusted_proxies`: whose `X-Forwarded-For` is believed when it is noted where a session began.
     `statistics`: sessions are counted for `SessionStore.stats`, for about 100 bytes each.
 
@@ -63,11 +65,11 @@ class Sessions(OneRoundGuard):
     kind = "sessions"
     unique = True
     operations = (LOAD, SAVE, CREATE, ROTATE, DESTROY, SWAP, PUBLISH, COUNT, UNCOUNT)
-    provides = frozenset(("session", "user", "auth"))
+    provides = frozenset(("session", "session_id", "user", "auth"))
+    known_early = frozenset(("session_id",))
     offers = frozenset(("user", "auth"))
 
     _ids: tuple[Keys, SessionIds] | None = None
-    _unreadable_at = float("-inf")
 
     def __init__(
         self,
@@ -86,6 +88,7 @@ class Sessions(OneRoundGuard):
         overlap: float = 10,
         origins: Iterable[str] = (),
         max_size: int = 65_536,
+        encryption: SessionCipher | None = None,
         max_sessions: int | None = None,
         on_excess: OnExcess = "evict_oldest",
         trusted_proxies: Iterable[str] | TrustedProxies = (),
@@ -99,8 +102,9 @@ class Sessions(OneRoundGuard):
         secret = key.encode() if isinstance(key, str) else key
         trusted = frozenset((origins,) if isinstance(origins, str) else origins)
         faults = cookie_faults(session_cookie, path, domain, same_site, https_only, partitioned)
-        faults += [*times_faults(max_age, idle, overlap), *_faults(secret, on_outage, max_size, trusted)]
-        ConfigurationError.raise_for([*faults, *cap_faults(max_sessions, on_excess), *refusal_faults(on_refused)])
+        faults += [*times_faults(max_age, idle, overlap), *_faults(secret, on_outage, max_size, encryption)]
+        faults += [*origin_faults(sorted(trusted)), *cap_faults(max_sessions, on_excess)]
+        ConfigurationError.raise_for([*faults, *refusal_faults(on_refused)])
         self.name = name
         self.exempt = PathPatterns(exempt)
         self.exempt_preflight = exempt_preflight
@@ -118,10 +122,12 @@ class Sessions(OneRoundGuard):
             proxies=trusted_proxies if isinstance(trusted_proxies, TrustedProxies) else TrustedProxies(trusted_proxies),
             statistics=statistics,
             refuse=self.refuse,
+            cipher=encryption,
         )
         self._key = secret
         self._origins = trusted
         self._closed = on_outage == "closed"
+        self._told: dict[str, float] = {}  # when a kind of record that cannot be read was last seen
 
     def ask(self, exchange: Exchange) -> Ask | Pass | Answer:
         """Load the session that the cookie names; without one, nothing is asked."""
@@ -132,7 +138,8 @@ class Sessions(OneRoundGuard):
             return self._give(exchange, Session(), 0)
         if exchange.is_websocket and is_cross_origin(exchange, self._origins):
             return self.refuse(exchange, problem(403, "cross_origin", "The request comes from another origin."))
-        return Ask([Operation(LOAD, (found.record,))], closed=self._closed, about=found)
+        facts = {"session_id": found}  # what the cookie says; whether there is such a session, the reply tells
+        return Ask([Operation(LOAD, (found.record,))], facts, closed=self._closed, about=found)
 
     def decide(self, exchange: Exchange, replies: Replies) -> Pass | Answer:
         """Give the session that was loaded; one that is not there is a new one, one that cannot be read an outage."""
@@ -152,11 +159,10 @@ class Sessions(OneRoundGuard):
 
     def _unreadable(self, exchange: Exchange, found: SessionId, error: ValueError) -> Pass | Answer:
         """Keep the record, for the fault may be ours (another release, another key), and report the first of a row."""
-        if not 0 <= exchange.now - self._unreadable_at < _QUIET:
-            logger.error(
-                "%r: session %s cannot be read and is kept (%s)", self, found.handle.decode(), type(error).__name__
-            )
-        self._unreadable_at = exchange.now
+        reason = str(error) if isinstance(error, SessionUnreadable) else type(error).__name__
+        if not 0 <= exchange.now - self._told.get(reason, float("-inf")) < _QUIET:
+            logger.error("%r: session %s cannot be read and is kept (%s)", self, found.handle.decode(), reason)
+        self._told[reason] = exchange.now
         return self._outage(exchange)
 
     def _outage(self, exchange: Exchange) -> Pass | Answer:
@@ -165,10 +171,15 @@ class Sessions(OneRoundGuard):
         return self._give(exchange, Session(), 0)
 
     def _read(self, exchange: Exchange, found: SessionId, fields: Any) -> Session | None:
-        record = read_record(found, fields)
-        if record is None:
-            return None
-        session = Session.load(record)
+        try:
+            record = read_record(found, fields, self.policy.cipher)
+            if record is None:
+                return None
+            session = Session.load(record)
+        except SessionUnreadable:
+            raise
+        except _UNDECODABLE:
+            raise SessionUnreadable("is damaged") from None
         user = self.policy.user(session)
         if user is not None:
             record.id = self._ids_for(exchange.keys).of_user(found, user)
@@ -177,7 +188,7 @@ class Sessions(OneRoundGuard):
     def _give(self, exchange: Exchange, session: Session, clock: int) -> Pass:
         kind = SocketResponder if exchange.is_websocket else SessionResponder
         responder = kind(self.policy, self._ids_for(exchange.keys), session, exchange, clock)
-        session.keeper = SessionKeeper(exchange, responder)
+        session.keeper = SessionKeeper(exchange, responder, self.policy)
         facts = {"session": session, **self._user_facts(exchange, session)}
         return Pass(facts, scope=facts, responder=responder)
 
@@ -193,16 +204,14 @@ class Sessions(OneRoundGuard):
         return f"<Sessions {self.name}: {self.policy.cookie.name.decode()}>"
 
 
-def _faults(key: bytes, on_outage: str, max_size: int, origins: frozenset[str]) -> list[str]:
-    faults = [
-        f"origins: {origin!r} given; allowed are whole origins, such as 'https://app.example.com'"
-        for origin in sorted(origins)
-        if not _ORIGIN.fullmatch(origin)
-    ]
+def _faults(key: bytes, on_outage: str, max_size: int, encryption: object) -> list[str]:
+    faults = []
     if key and not 16 <= len(key) <= 64:
         faults.append(f"key: {len(key)} bytes given; allowed are 16 to 64")
     if on_outage not in ("closed", "anonymous"):
         faults.append(f"on_outage: {on_outage!r} given; allowed are 'closed' and 'anonymous'")
     if not 256 <= max_size <= 16_777_216:
         faults.append(f"max_size: {max_size} given; allowed are 256 to 16777216 bytes")
+    if encryption is not None and not isinstance(encryption, SessionCipher):
+        faults.append(f"encryption: a {type(encryption).__name__} given; allowed is a SessionCipher")
     return faults

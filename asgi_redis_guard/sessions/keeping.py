@@ -10,6 +10,7 @@ from ..core.script import Operation, Replies
 from ..core.steps import Ask
 from ..errors import RedisUnavailable, SessionDataError
 from .codec import decode, encode
+from .policy import SessionPolicy
 from .saving import OTHER_VERSION, SWAP, WRITTEN, SessionResponder
 from .session import Session
 
@@ -20,11 +21,16 @@ _MOST_TRIES = 1000
 class SessionKeeper:
     """Carries out what one exchange's session asks for."""
 
-    __slots__ = ("_exchange", "_responder")
+    __slots__ = ("_exchange", "_policy", "_responder")
 
-    def __init__(self, exchange: Exchange, responder: SessionResponder) -> None:
+    def __init__(self, exchange: Exchange, responder: SessionResponder, policy: SessionPolicy) -> None:
         self._exchange = exchange
         self._responder = responder
+        self._policy = policy
+
+    def handle(self) -> bytes:
+        """Return the handle that the session has when the response has been sent."""
+        return self._responder.handle()
 
     async def save(self, session: Session) -> None:
         """Write what has changed now. Raises `RedisUnavailable`, `SessionDataError` for what cannot be kept."""
@@ -53,21 +59,24 @@ class SessionKeeper:
         if record is None or session.is_destroyed or session.differs(name):
             return _change_own(session, name, change)  # nobody else has it; it is written with the rest
         self._responder.check_change(name)
-        seen = record.fields.get(name, b"")
+        policy, seen = self._policy, record.stored.get(name, b"")
         for _ in range(_MOST_TRIES):
-            value = change(decode(seen) if seen else None)
+            value = change(decode(policy.unseal(record.id, {name: seen})[name]) if seen else None)
             text = encode(name, value)
             self._responder.check_size({**record.fields, name: text})
-            operation = Operation(SWAP, (record.id.record, record.id.owner), (record.id.handle, f".{name}", seen, text))
+            stored = policy.seal(record.id, {name: text}, self._exchange.random)[name]
+            args = (record.id.handle, f".{name}", seen, stored)
+            operation = Operation(SWAP, (record.id.record, record.id.owner), args)
             (reply, *_) = await self._ask(Ask([operation, *self._responder.used(record)]))
-            state, version, held = reply.values
+            state, version, found = reply.values
             if state == WRITTEN:
                 record.saw(version)
                 session.take(name, value, text)
+                record.stored[name] = stored
                 return value
             if state != OTHER_VERSION:
                 raise SessionDataError("the session has ended")
-            seen = held
+            seen = found
         raise SessionDataError(f"session[{name!r}] was changed by others {_MOST_TRIES} times in a row")
 
     async def _ask(self, ask: Ask) -> Replies:

@@ -13,6 +13,7 @@ from ..middleware.engine import GuardMiddleware
 from ..middleware.lifespan import faults_told
 from ..observability.events import Hook
 from ..redis.manager import RedisManager
+from .crypto import SessionCipher
 from .guard import Sessions
 from .policy import OnExcess, SameSite
 
@@ -38,6 +39,7 @@ class SessionOptions(TypedDict, total=False):
     on_excess: OnExcess
     trusted_proxies: Iterable[str] | TrustedProxies
     statistics: bool
+    encryption: SessionCipher | None
     exempt: Iterable[str]
     exempt_preflight: bool
     on_outage: Literal["closed", "anonymous"]

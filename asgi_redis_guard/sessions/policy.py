@@ -11,6 +11,8 @@ from ..core.exchange import Exchange
 from ..core.problem import problem
 from ..core.steps import Answer
 from ..errors import ConfigurationError
+from .crypto import SessionCipher
+from .ids import SessionId
 
 SameSite = Literal["lax", "strict", "none"]
 OnExcess = Literal["evict_oldest", "evict_lru", "deny"]
@@ -67,6 +69,7 @@ class SessionPolicy:
     principal: tuple[str, ...]
     persistent: bool
     max_size: int
+    cipher: SessionCipher | None = None
     cap: int | None = None
     excess: OnExcess = "evict_oldest"
     proxies: TrustedProxies = NO_PROXIES
@@ -83,6 +86,14 @@ class SessionPolicy:
         """Return whose session it is, None for nobody's."""
         value = values.get(self.principal[0]) if self.principal else None
         return None if value is None else str(value)
+
+    def seal(self, session_id: SessionId, texts: dict[str, bytes], random: Callable[[int], bytes]) -> dict[str, bytes]:
+        """Return fields as they are stored: encrypted for that record, with fresh nonces, if there is a cipher."""
+        return self.cipher.seal(session_id.record, texts, random) if self.cipher is not None else texts
+
+    def unseal(self, session_id: SessionId, stored: dict[str, bytes]) -> dict[str, bytes]:
+        """Return stored fields as text; raises `SessionUnreadable`."""
+        return self.cipher.unseal(session_id.record, stored) if self.cipher is not None else stored
 
 
 def times_faults(max_age: float, idle: float | None, overlap: float) -> list[str]:

@@ -7,8 +7,9 @@ whoever made or ended the session that it stands for, and by nobody else.
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from enum import Enum
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -42,7 +43,7 @@ _Writing = Generator[Ask, Replies, Any]
 class SessionResponder(Responder):
     """Writes a session before the head is sent, in one round trip, if there is something to write."""
 
-    __slots__ = ("_clock", "_cookie", "_denied", "_exchange", "_fresh", "_ids", "_policy", "_session")
+    __slots__ = ("_clock", "_cookie", "_denied", "_exchange", "_ids", "_policy", "_random", "_session")
 
     def __init__(
         self, policy: SessionPolicy, ids: SessionIds, session: Session, exchange: Exchange, clock: int
@@ -52,7 +53,7 @@ class SessionResponder(Responder):
         self._session = session
         self._exchange = exchange
         self._clock = clock
-        self._fresh: SessionId | None = None
+        self._random: Callable[[int], bytes] | None = None
         self._cookie: bytes | None = None
         self._denied = False
 
@@ -93,6 +94,16 @@ class SessionResponder(Responder):
             head.headers.append((b"set-cookie", self._cookie))
             _merge(head.headers, b"vary", b"Cookie")
             _merge(head.headers, b"cache-control", b"no-store")
+
+    def handle(self) -> bytes:
+        """Return the handle that the session has when the response has been sent, as far as can be told now."""
+        session, record = self._session, self._session.record
+        if record is None or session.is_destroyed:
+            return self._fresh_id().handle
+        turned = self._principal_changed()
+        if record.successor is not None and not (turned and self._policy.user(session) is not None):
+            return record.successor
+        return self._fresh_id().handle if turned or session.wants_rotation else record.id.handle
 
     # What to write.
 
@@ -161,8 +172,9 @@ class SessionResponder(Responder):
     def _create(self, before: Record | None = None) -> _Writing:
         policy, session = self._policy, self._session
         texts, fresh = self._texts(), self._fresh_id()
+        stored = policy.seal(fresh, texts, self._exchange.random)
         times, leaver = (policy.idle, policy.lifetime), before.id.handle if before is not None else b""
-        args = (fresh.handle, _json(texts), *times, *entry_args(policy, self._exchange, fresh), leaver)
+        args = (fresh.handle, _json(stored), *times, *entry_args(policy, self._exchange, fresh), leaver)
         create = Operation(CREATE, (fresh.record, fresh.owner, fresh.notes), args)
         keys = self._exchange.keys
         ending = [] if before is None else [self._end(before), *uncount(policy, keys, [before.id.handle])]
@@ -175,23 +187,28 @@ class SessionResponder(Responder):
                 self._cookie = policy.cookie.take()
             return
         session.settle(None)
-        self._settled(fresh, texts, (clock, ends, policy.idle, clock, 1))
+        self._settled(Record(fresh, texts, (clock, ends, policy.idle, clock, 1), stored))
         yield from tell(policy, self._exchange, evicted)
 
     def _fresh_id(self) -> SessionId:
-        """Return the id of a new session: the same one each time, for the head may be edited more than once."""
-        if self._fresh is None:
-            self._fresh = self._ids.make(self._exchange.random, self._policy.user(self._session))
-        return self._fresh
+        """Return the id of a new session: the same secret each time, for the head may be edited more than once.
+
+        Its tag is that of the user who is there now.
+        """
+        if self._random is None:
+            self._random = lru_cache(self._exchange.random)
+        return self._ids.make(self._random, self._policy.user(self._session))
 
     def _save(self, record: Record, changed: dict[str, bytes], removed: list[str]) -> _Writing:
         session = self._session
         texts = self._texts()
-        reply = yield from self._update(record, changed, removed)
+        sealed = self._policy.seal(record.id, changed, self._exchange.random)
+        reply = yield from self._update(record, sealed, removed)
         state, version, clock = reply.values
         if state == WRITTEN:
             record.saw(version)
-            session.settle(Record(record.id, texts, (record.created, record.ends, record.idle, clock, record.version)))
+            times = (record.created, record.ends, record.idle, clock, record.version)
+            session.settle(Record(record.id, texts, times, None if sealed is changed else {**record.stored, **sealed}))
             return True
         logger.debug("session %s has ended before it was saved", session.id)
         return False
@@ -215,8 +232,9 @@ class SessionResponder(Responder):
         policy, session = self._policy, self._session
         while True:
             texts, fresh, old = self._texts(), self._fresh_id(), record.id
+            stored = policy.seal(fresh, texts, self._exchange.random)
             lifetime = policy.lifetime if renews else b""
-            args = (old.handle, fresh.handle, _json(texts), record.version, lifetime, policy.overlap)
+            args = (old.handle, fresh.handle, _json(stored), record.version, lifetime, policy.overlap)
             keys = (old.record, old.owner, old.notes, fresh.record, fresh.owner, fresh.notes)
             rotate = Operation(ROTATE, keys, (*args, *entry_args(policy, self._exchange, fresh)))
             counted = count(policy, self._exchange.keys, fresh, old.handle, b"" if renews else record.ends)
@@ -224,7 +242,7 @@ class SessionResponder(Responder):
             state, version, ends, clock, evicted, remains = reply.values
             if state == WRITTEN:
                 created = clock if renews else record.created
-                self._settled(fresh, texts, (created, ends, record.idle, clock, version))
+                self._settled(Record(fresh, texts, (created, ends, record.idle, clock, version), stored))
                 if old.owner not in (old.record, fresh.owner) and not remains:
                     yield from follow(uncount(policy, self._exchange.keys, [], user_of(old), 0))
                 return (yield from tell(policy, self._exchange, evicted))
@@ -238,7 +256,7 @@ class SessionResponder(Responder):
                 return None
             # Somebody has written meanwhile: take that over, with our own changes on top.
             (reply,) = yield Ask([Operation(LOAD, (old.record,))])
-            now = read_record(old, reply.values[0])
+            now = read_record(old, reply.values[0], policy.cipher)
             if now is not None:
                 session.rebase(record := now)
 
@@ -255,10 +273,10 @@ class SessionResponder(Responder):
         args = (one.handle, self._exchange.keys.sessions_channel)
         return Operation(DESTROY, (one.record, one.owner, one.notes), args)
 
-    def _settled(self, session_id: SessionId, texts: dict[str, bytes], times: tuple[int, int, int, int, int]) -> None:
-        self._session.settle(Record(session_id, texts, times))
-        seconds = max(1, (times[1] - times[3]) // 1000) if self._policy.persistent else None
-        self._cookie = self._policy.cookie.give(session_id.token, seconds)
+    def _settled(self, record: Record) -> None:
+        self._session.settle(record)
+        seconds = max(1, (record.ends - record.touched) // 1000) if self._policy.persistent else None
+        self._cookie = self._policy.cookie.give(record.id.token, seconds)
 
     def _texts(self) -> dict[str, bytes]:
         texts = self._session.texts()

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
 from .codec import decode, decode_all, encode
+from .crypto import SessionCipher
 from .ids import SessionId
 
 #: Types whose objects cannot change: the same object is the same value.
@@ -24,20 +25,35 @@ class Keeper(Protocol):
     async def save(self, session: Session) -> None:
         """Write what has changed now."""
 
+    def handle(self) -> bytes:
+        """The handle that the session has when the response has been sent."""
+
     async def change(self, session: Session, name: str, change: Callable[[Any], Any]) -> Any:
         """Change one value against all others who change it; return what it is then."""
 
 
 class Record:
-    """A session as it stands in Redis: its id, fields as text, times (ms by the server's clock), and version."""
+    """A session as it stands in Redis: its id, fields as text, times (ms by the server's clock), and version.
 
-    __slots__ = ("created", "ends", "fields", "id", "idle", "read_only", "touched", "version")
+    `stored` are the fields as Redis has them: other text, where they are encrypted. `successor` is the handle of what
+    has replaced it.
+    """
 
-    def __init__(self, session_id: SessionId, fields: dict[str, bytes], times: tuple[int, int, int, int, int]) -> None:
+    __slots__ = ("created", "ends", "fields", "id", "idle", "read_only", "stored", "successor", "touched", "version")
+
+    def __init__(
+        self,
+        session_id: SessionId,
+        fields: dict[str, bytes],
+        times: tuple[int, int, int, int, int],
+        stored: dict[str, bytes] | None = None,
+    ) -> None:
         self.id = session_id
         self.fields = fields
         self.created, self.ends, self.idle, self.touched, self.version = times
         self.read_only = False
+        self.stored = fields if stored is None else stored
+        self.successor: bytes | None = None
 
     def saw(self, version: int) -> None:
         """Take over the version that a write has made, unless others wrote before it: their fields are not here."""
@@ -45,8 +61,11 @@ class Record:
             self.version = version
 
 
-def read_record(session_id: SessionId, flat: Any) -> Record | None:
-    """Read a record out of the names and values of its hash; None for what is no live session."""
+def read_record(session_id: SessionId, flat: Any, cipher: SessionCipher | None = None) -> Record | None:
+    """Read a record out of the names and values of its hash; None for what is no live session.
+
+    Raises `SessionUnreadable` where `cipher` cannot open a field, ValueError where it is none of ours.
+    """
     if not flat:
         return None
     found: dict[bytes, bytes] = dict(zip(flat[::2], flat[1::2], strict=True))
@@ -54,10 +73,12 @@ def read_record(session_id: SessionId, flat: Any) -> Record | None:
     if len(times) != 5:
         return None
     successor = found.pop(b"o", None)
-    fields = {name[1:].decode(): text for name, text in found.items() if name[:1] == b"."}
+    stored = {name[1:].decode(): text for name, text in found.items() if name[:1] == b"."}
+    fields = cipher.unseal(session_id.record, stored) if cipher is not None else stored
     created, ends, idle, touched, version = map(int, times)
-    record = Record(session_id, fields, (created, ends, idle, touched, version))
+    record = Record(session_id, fields, (created, ends, idle, touched, version), stored)
     record.read_only = successor is not None
+    record.successor = successor
     return record
 
 
@@ -104,6 +125,11 @@ class Session(dict[str, Any]):
     def id(self) -> str | None:
         """A name of this session for lists and logs; not the secret of its cookie. None before it is first saved."""
         return self.record.id.handle.decode() if self.record is not None else None
+
+    @property
+    def handle(self) -> bytes:
+        """What names the session in Redis when the response has been sent, as far as can be told now; no secret."""
+        return self._kept().handle()
 
     @property
     def is_new(self) -> bool:

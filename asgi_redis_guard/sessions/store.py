@@ -114,7 +114,7 @@ class SessionStore:
             raise ValueError(f"device: {len(device)} characters given; allowed are 1 to {MOST_DEVICE}")
         policy, origin = self._policy, Origin(ip, user_agent, device)
         fresh = self._ids.make(urandom, str(user))
-        text = _json(self._texts(user, values or {}))
+        text = _json(policy.seal(fresh, self._texts(user, values or {}), urandom))
         args = (fresh.handle, text, policy.idle, policy.lifetime, origin.note(), *cap_args(policy), b"")
         keys = (fresh.record, fresh.owner, fresh.notes)
         await self._run(count(policy, self._redis.keys, fresh))  # before anybody can end it

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from asgi_redis_guard.core.exchange import Exchange
 from asgi_redis_guard.core.keys import Keys
-from asgi_redis_guard.core.origin import is_cross_origin
+from asgi_redis_guard.core.origin import is_cross_origin, origin_faults
 from tests.drive import fields, http_scope, websocket_scope
 
 
@@ -100,3 +100,14 @@ def test_trusted_origins_are_compared_whole() -> None:
 def test_any_origin_is_read_without_an_error(origin: str, host: str) -> None:
     assert crosses(origin=f"https://{origin}", host=host) in (True, False)
     assert crosses(origin=origin, host=host, websocket=True) in (True, False)
+
+
+@pytest.mark.parametrize("origin", ["https://a.test", "http://localhost:3000", "http://[::1]:80", "app+x://a"])
+def test_an_origin_is_a_scheme_and_a_host(origin: str) -> None:
+    assert origin_faults([origin]) == []
+
+
+@pytest.mark.parametrize("origin", ["", "a.test", "https://", "https://a.test/", "https://a.test/b", "null", "*"])
+def test_what_no_browser_sends_is_no_origin_to_trust(origin: str) -> None:
+    (fault,) = origin_faults([origin])
+    assert fault.startswith(f"origins: {origin!r} given")

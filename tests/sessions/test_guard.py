@@ -140,7 +140,7 @@ async def test_a_part_of_an_app_with_a_scope_of_its_own_changes_the_same_session
 
 
 async def test_a_responder_finds_the_session_as_a_fact(memory: TestRedis) -> None:
-    assert Sessions.provides == {"session", "user", "auth"}
+    assert Sessions.provides == {"session", "session_id", "user", "auth"}
     assert repr(Sessions(key="a secret of 16 bytes")) == "<Sessions sessions: __Host-session>"
 
 

@@ -1,0 +1,222 @@
+"""`CSRF`: refuses what another site makes a browser send with the cookie of its session. Pure, and never asks Redis.
+
+An unsafe request must come from a trusted origin by what the browser says, and must show that its page could read
+something of the session: a token, which is the HMAC of the session's handle, masked anew for each page.
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Generator, Iterable
+from typing import Any
+
+from ..core.exchange import Exchange
+from ..core.guard import Guard, OnRefused, refusal_faults
+from ..core.origin import SAFE_METHODS, is_cross_origin, origin_faults
+from ..core.paths import PathPatterns
+from ..core.problem import problem
+from ..core.steps import Admission, Answer, Body, Pass, Step, Wait
+from ..errors import BodyTooLarge, ConfigurationError
+from .forms import form_field, is_form
+from .session import Session
+from .user import SessionUser
+
+_SIZE = 32
+_TOKEN = re.compile(rb"[A-Za-z0-9_-]{86}")
+
+
+class _Turn:
+    """Waited for by who must know what the guards before it have found: it is there when its turn has come."""
+
+    async def wait(self) -> None:
+        """Return at once."""
+
+
+_ITS_TURN = Wait(_Turn(), 1.0)
+
+
+class CSRFToken:
+    """What the app finds in `scope["csrf_token"]`: call it, or put it into a template, for a token of this session.
+
+    It is another text each time (a secret that stood in compressed pages could be guessed byte by byte, BREACH), and
+    fits until the session's id changes. Of a session that is new or gets a new id with this response, it is the token
+    of the id to come. No session is made by asking: without one there is nothing that a token would be checked against.
+    """
+
+    __slots__ = ("_exchange", "_key")
+
+    def __init__(self, key: bytes, exchange: Exchange) -> None:
+        self._key = key
+        self._exchange = exchange
+
+    def __call__(self) -> str:
+        """Return a token: 86 characters of the base64url alphabet."""
+        session = _session_of(self._exchange)
+        if session is None:
+            return ""
+        session.mark_accessed()
+        return make_token(self._key, session.handle, self._exchange.random(_SIZE))
+
+    __str__ = __call__
+
+    def __repr__(self) -> str:
+        return "<CSRFToken>"
+
+
+class CSRF(Guard):
+    """Protect sessions against cross-site request forgery; stands behind `Sessions`.
+
+    GET, HEAD, OPTIONS and TRACE pass, and so must change nothing. Other methods and WebSocket handshakes are refused
+    where the browser says that they come from elsewhere (W3C Fetch Metadata §2.1, RFC 6454 §7), except from `origins`,
+    whole ones such as `https://app.example.com`. Requests with a session must also bring a token, as `header` or, if
+    `field` names one, as a field of a form (urlencoded or multipart) of at most `max_body` bytes. A form is read when
+    the guards before have passed, and the app gets it all the same; guards behind then ask in a round trip of their
+    own, so let this one stand last. The app finds tokens in `scope["csrf_token"]`, see `CSRFToken`. A browser's
+    WebSocket can carry none, and is known by its Origin alone.
+
+    `key`: a secret of at least 16 bytes that tokens are made with. `bearer_exempt`: lets pass what `JWTAuth` before it
+    has authenticated by an Authorization header, which no browser attaches by itself. Refusals are a 403 `csrf_failed`
+    that does not tell what failed. Raises `ConfigurationError`.
+
+    A session's new id means new tokens: while the former id can still be read, its tokens fit requests that come with
+    it, and no others, since whoever knew a session before its login may know them.
+    """
+
+    kind = "csrf"
+    unique = True
+    needs = frozenset(("session_id",))  # known before the session is: refusals leave no trace of the guards behind
+
+    def __init__(
+        self,
+        key: str | bytes = b"",
+        *,
+        header: str = "x-csrf-token",
+        field: str | None = None,
+        max_body: int = 65_536,
+        origins: Iterable[str] = (),
+        bearer_exempt: bool = False,
+        exempt: Iterable[str] = (),
+        exempt_preflight: bool = True,
+        on_refused: OnRefused | None = None,
+        name: str = "csrf",
+    ) -> None:
+        secret = key.encode() if isinstance(key, str) else key
+        trusted = (origins,) if isinstance(origins, str) else tuple(origins)
+        ConfigurationError.raise_for(
+            [*_faults(secret, header, field, max_body), *origin_faults(trusted), *refusal_faults(on_refused)]
+        )
+        self.name = name
+        self.exempt = PathPatterns(exempt)
+        self.exempt_preflight = exempt_preflight
+        self.on_refused = on_refused
+        self._key = secret
+        self._header = header.lower().encode()
+        self._field = field.encode() if field is not None else None
+        self._max_body = max_body
+        self._origins = frozenset(trusted)
+        self._bearer_exempt = bearer_exempt
+
+    def admit(self, exchange: Exchange) -> Admission:
+        """Check the origin, then the token; what the header shows is decided in the first round."""
+        if self._is_safe(exchange):
+            return self.exempted(exchange)
+        if is_cross_origin(exchange, self._origins):
+            return self._failed(exchange)
+        if exchange.is_websocket:
+            return self.exempted(exchange)
+        token = self._in_header(exchange)
+        known = exchange.facts.get("session_id")
+        if known is not None:
+            if fits(self._key, token, known.handle):
+                return self.exempted(exchange)
+            yield _ITS_TURN  # that there is a cookie does not mean that there is a session
+        session = _session_of(exchange)
+        if session is None or session.record is None:
+            return self.exempted(exchange)  # nobody's: a forger could as well send it himself
+        if token is None:
+            token = yield from self._in_body(exchange)
+        handles = (session.record.id.handle, session.record.successor)
+        is_valid = any(fits(self._key, token, handle) for handle in handles)
+        return self.exempted(exchange) if is_valid else self._failed(exchange)
+
+    def exempted(self, exchange: Exchange) -> Pass:
+        """Let it pass; templates find their token."""
+        return Pass(scope={"csrf_token": CSRFToken(self._key, exchange)})
+
+    def _is_safe(self, exchange: Exchange) -> bool:
+        if exchange.is_websocket:
+            return False
+        return exchange.method in SAFE_METHODS or (self._bearer_exempt and _is_bearer(exchange))
+
+    def _failed(self, exchange: Exchange) -> Answer:
+        return self.refuse(exchange, problem(403, "csrf_failed", "The request could not be verified."))
+
+    def _in_header(self, exchange: Exchange) -> bytes | None:
+        """Return the token of the header; two are as good as a wrong one."""
+        found = exchange.headers(self._header)
+        return b",".join(found) if found else None
+
+    def _in_body(self, exchange: Exchange) -> Generator[Step, Any, bytes | None]:
+        content_type = exchange.header(b"content-type") or b""
+        if self._field is None or not is_form(content_type):
+            return None
+        try:
+            body: bytes = yield Body(self._max_body)
+        except BodyTooLarge:
+            return None
+        return form_field(content_type, body, self._field)
+
+    def __repr__(self) -> str:
+        return f"<CSRF {self.name}: {self._header.decode()}>"
+
+
+def make_token(key: bytes, handle: bytes, mask: bytes) -> str:
+    """Return the token of a handle: a mask of 32 random bytes, then the HMAC-SHA256 under it (BREACH)."""
+    return urlsafe_b64encode(mask + _masked(mask, _mac(key, handle))).rstrip(b"=").decode()
+
+
+def fits(key: bytes, token: bytes | None, handle: bytes | None) -> bool:
+    """Tell whether a token is one of a handle; in constant time for whoever has neither."""
+    if token is None or handle is None or not _TOKEN.fullmatch(token):
+        return False
+    pair = urlsafe_b64decode(token + b"==")
+    return hmac.compare_digest(_masked(pair[:_SIZE], pair[_SIZE:]), _mac(key, handle))
+
+
+def _mac(key: bytes, handle: bytes) -> bytes:
+    return hmac.digest(key, b"csrf:" + handle, "sha256")
+
+
+def _masked(mask: bytes, data: bytes) -> bytes:
+    return (int.from_bytes(mask) ^ int.from_bytes(data)).to_bytes(_SIZE)
+
+
+def _session_of(exchange: Exchange) -> Session | None:
+    """Return the session that the app gets, None where it gets none."""
+    session = exchange.fact("session")
+    if session is None or isinstance(session, Session):
+        return session
+    raise ConfigurationError(f"CSRF: the session is a {type(session).__name__}; allowed is one that Sessions has made")
+
+
+def _is_bearer(exchange: Exchange) -> bool:
+    """Tell whether a guard before this one knows the user by an Authorization header, and not by the session."""
+    user = exchange.facts.get("user")
+    if isinstance(user, SessionUser) or not getattr(user, "is_authenticated", False):
+        return False
+    return any(field.strip()[:7].lower() == b"bearer " for field in exchange.headers(b"authorization"))
+
+
+def _faults(key: bytes, header: str, field: str | None, max_body: int) -> list[str]:
+    faults = []
+    if len(key) < 16:
+        faults.append(f"key (GUARD_CSRF_KEY): {len(key)} bytes given; allowed are 16 and more")
+    if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", header):
+        faults.append(f"header: {header!r} given; allowed are names of header fields (RFC 9110 §5.1)")
+    if field is not None and (not field or not field.isprintable() or '"' in field):
+        faults.append(f"field (GUARD_CSRF_FIELD): {field!r} given; allowed are printable characters without quotes")
+    if not 256 <= max_body <= 16_777_216:
+        faults.append(f"max_body: {max_body} given; allowed are 256 to 16777216 bytes")
+    return faults

@@ -1,0 +1,66 @@
+"""`CSRFMiddleware`: the engine with one `CSRF`, for `app.add_middleware`. A constructor and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TypedDict, Unpack
+
+from ..core.asgi import ASGIApp
+from ..core.guard import OnRefused
+from ..errors import ConfigurationError
+from ..middleware.engine import GuardMiddleware
+from ..middleware.lifespan import faults_told
+from ..observability.events import Hook
+from ..redis.manager import RedisManager
+from .csrf import CSRF
+from .guard import Sessions
+
+
+class CSRFOptions(TypedDict, total=False):
+    """The keyword options of `CSRF`, for type checkers; their meaning stands there."""
+
+    key: str | bytes
+    header: str
+    field: str | None
+    max_body: int
+    origins: Iterable[str]
+    bearer_exempt: bool
+    exempt: Iterable[str]
+    exempt_preflight: bool
+    on_refused: OnRefused | None
+    name: str
+
+
+class CSRFMiddleware(GuardMiddleware):
+    """Protect the sessions of `app` against forged requests; options are those of `CSRF`, or a `guard` made of it.
+
+    It belongs inside of `SessionMiddleware`, so it is added before it; the other way round is refused.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        guard: CSRF | None = None,
+        redis: RedisManager | str | None = None,
+        hooks: Iterable[Hook] = (),
+        **options: Unpack[CSRFOptions],
+    ) -> None:
+        with faults_told():
+            if guard is not None and options:
+                given = ", ".join(options)
+                raise ConfigurationError(f"guard: given together with {given}; allowed is one or the other")
+            super().__init__(app, (guard or CSRF(**options),), redis=redis, hooks=hooks)
+            if not any(isinstance(other, Sessions) for other in self.guards) and _has_sessions(self.app):
+                raise ConfigurationError(
+                    "guards: csrf stands outside of sessions; add it before SessionMiddleware, so that it runs after"
+                )
+
+
+def _has_sessions(app: object) -> bool:
+    """Tell whether sessions are made further inside, in a stack of their own."""
+    while app is not None:
+        if isinstance(app, GuardMiddleware) and any(isinstance(guard, Sessions) for guard in app.guards):
+            return True
+        app = getattr(app, "app", None)
+    return False
