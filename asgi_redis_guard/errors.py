@@ -17,7 +17,7 @@ GuardError
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 
 class GuardError(Exception):
@@ -64,6 +64,13 @@ class ConfigurationError(GuardError):
         """Raise with all `faults`, or return if there are none."""
         if faults:
             raise cls(*faults)
+
+    @classmethod
+    def refuse_both(cls, option: str, others: Iterable[str]) -> None:
+        """Raise if any of `others` was given beside `option`, which stands for all of them."""
+        given = ", ".join(others)
+        if given:
+            raise cls(f"{option}: given together with {given}; allowed is one or the other")
 
 
 class RedisUnavailable(GuardError):

@@ -4,6 +4,7 @@ Never listens on a port that was only hoped to be free: uvicorn gets a socket th
 counts as started only when it tells the pid of the very child that was started.
 """
 
+import asyncio
 import os
 import shutil
 import signal
@@ -19,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import redis
+import redis.asyncio
 
 HERE = Path(__file__).parent
 CPUS = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
@@ -110,6 +112,17 @@ def valkey() -> Iterator[Valkey]:
             yield started[1]
         finally:
             stop(started[0])
+
+
+async def used(server: redis.asyncio.Redis) -> int:
+    """The server's `used_memory` once its tables have stopped to grow and to move."""
+    last = -1
+    while True:
+        await asyncio.sleep(0.15)
+        current = (await server.info("memory"))["used_memory"]
+        if abs(current - last) < 4096:
+            return int(current)
+        last = current
 
 
 @dataclass(frozen=True, slots=True)

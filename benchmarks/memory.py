@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 import redis.asyncio
 from _common import Rounds, alternate_async, arguments, finish, header, stop_cleanly_on_sigterm, table, verdict
-from _servers import Valkey, valkey
+from _servers import Valkey, used, valkey
 from fastapi_alcazaba import Cache
 from fastapi_alcazaba.backends.redis import RedisBackend
 from fastapi_alcazaba.tokens import TokenBlocklist
@@ -35,17 +35,6 @@ async def stored(server: redis.asyncio.Redis, revoke: Revoke) -> Mapping[str, fl
     added = await server.dbsize() - keys
     memory = await used(server) - before
     return {"bytes": memory / TOKENS, "us": elapsed / TOKENS * 1e6, "keys": added / TOKENS}
-
-
-async def used(server: redis.asyncio.Redis) -> int:
-    """The server's `used_memory` once its tables have stopped to grow and to move."""
-    last = -1
-    while True:
-        await asyncio.sleep(0.15)
-        current = (await server.info("memory"))["used_memory"]
-        if abs(current - last) < 4096:
-            return int(current)
-        last = current
 
 
 def by_hand(server: redis.asyncio.Redis) -> Revoke:

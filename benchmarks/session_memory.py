@@ -14,22 +14,13 @@ from typing import Any
 
 import redis.asyncio
 from _common import Rounds, alternate_async, arguments, finish, header, stop_cleanly_on_sigterm, table, verdict
-from _servers import Valkey, valkey
+from _servers import Valkey, used, valkey
+from apps import FIELDS as LOGGED_IN
 
 from asgi_redis_guard import RedisManager, SessionMiddleware
 
 SESSIONS, AT_ONCE = 100_000, 100
-FIELDS = {
-    "cart": 3,
-    "locale": "de-AT",
-    "theme": "dark",
-    "csrf": "1f0c2f9d5b7a4e63",
-    "last_page": "/items/7",
-    "currency": "EUR",
-    "newsletter": True,
-    "step": 2,
-    "seen": 1_800_000_000,
-}
+FIELDS = {**LOGGED_IN, "seen": 1_800_000_000}
 Make = Callable[[int], Awaitable[None]]
 
 
@@ -48,17 +39,6 @@ async def stored(server: redis.asyncio.Redis, make: Make) -> Mapping[str, float]
     without = await used(server)
     size = {"bytes": (without - before) / SESSIONS, "notes": (with_notes - without) / SESSIONS}
     return {**size, "us": elapsed / SESSIONS * 1e6}
-
-
-async def used(server: redis.asyncio.Redis) -> int:
-    """The server's `used_memory` once its tables have stopped to grow and to move."""
-    last = -1
-    while True:
-        await asyncio.sleep(0.15)
-        current = (await server.info("memory"))["used_memory"]
-        if abs(current - last) < 4096:
-            return int(current)
-        last = current
 
 
 def ours(manager: RedisManager, *, users: bool) -> Make:

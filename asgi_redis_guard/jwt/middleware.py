@@ -58,8 +58,6 @@ class JWTAuthMiddleware(GuardMiddleware):
         **options: Unpack[JWTAuthOptions],
     ) -> None:
         with faults_told():
-            if guard is not None and options:
-                raise ConfigurationError(
-                    f"guard: given together with {', '.join(options)}; allowed is one or the other"
-                )
+            if guard is not None:
+                ConfigurationError.refuse_both("guard", options)
             super().__init__(app, (guard or JWTAuth(**options),), redis=redis, hooks=hooks)

@@ -49,7 +49,6 @@ class RateLimitMiddleware(GuardMiddleware):
         **options: Unpack[RateLimitOptions],
     ) -> None:
         with faults_told():
-            if guard is not None and (limits or options):
-                given = ", ".join([*limits, *options])
-                raise ConfigurationError(f"guard: given together with {given}; allowed is one or the other")
+            if guard is not None:
+                ConfigurationError.refuse_both("guard", [*limits, *options])
             super().__init__(app, (guard or RateLimit(*limits, **options),), redis=redis, hooks=hooks)

@@ -45,9 +45,8 @@ class RedisManager:
     """
 
     def __init__(self, url: str | None = None, *, settings: Settings | None = None, **options: Any) -> None:
-        if settings is not None and (url is not None or options):
-            given = ", ".join([*(["url"] if url is not None else []), *options])
-            raise ConfigurationError(f"settings: given together with {given}; allowed is one or the other")
+        if settings is not None:
+            ConfigurationError.refuse_both("settings", [*(["url"] if url is not None else []), *options])
         self.settings = settings or Settings(url=url, **options)
         self.address = Address.parse(self.settings.redis_url)
         self.keys = Keys(self.settings.prefix)

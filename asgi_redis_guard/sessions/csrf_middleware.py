@@ -47,9 +47,8 @@ class CSRFMiddleware(GuardMiddleware):
         **options: Unpack[CSRFOptions],
     ) -> None:
         with faults_told():
-            if guard is not None and options:
-                given = ", ".join(options)
-                raise ConfigurationError(f"guard: given together with {given}; allowed is one or the other")
+            if guard is not None:
+                ConfigurationError.refuse_both("guard", options)
             super().__init__(app, (guard or CSRF(**options),), redis=redis, hooks=hooks)
             if not any(isinstance(other, Sessions) for other in self.guards) and _has_sessions(self.app):
                 raise ConfigurationError(

@@ -60,7 +60,6 @@ class SessionMiddleware(GuardMiddleware):
         **options: Unpack[SessionOptions],
     ) -> None:
         with faults_told():
-            if guard is not None and options:
-                given = ", ".join(options)
-                raise ConfigurationError(f"guard: given together with {given}; allowed is one or the other")
+            if guard is not None:
+                ConfigurationError.refuse_both("guard", options)
             super().__init__(app, (guard or Sessions(**options),), redis=redis, hooks=hooks)

@@ -31,9 +31,6 @@ LOAD, SAVE, CREATE, ROTATE, DESTROY, SWAP = (
     OperationKind.load(__package__, f"{name}.lua") for name in ("load", "save", "create", "rotate", "destroy", "swap")
 )
 
-#: The topic on which ended sessions are told, by their handles.
-TOPIC = "sessions"
-
 #: What `state` says in the reply to a write.
 GONE, WRITTEN, OTHER_VERSION = 0, 1, 2
 

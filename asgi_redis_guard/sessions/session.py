@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
-from .codec import decode, decode_all, encode
+from .codec import decode_all, encode
 from .crypto import SessionCipher
 from .ids import SessionId
 
@@ -210,7 +210,7 @@ class Session(dict[str, Any]):
         changed, removed = self.changes()
         own = {name: self[name] for name in changed}
         dict.clear(self)
-        self.update({name: decode(text) for name, text in record.fields.items() if name not in removed})
+        self.update({name: value for name, value in decode_all(record.fields).items() if name not in removed})
         self.record = record
         self._loaded, self._kinds = dict(self), None
         self.update(own)

@@ -9,8 +9,11 @@ from ..core.steps import Ask
 from ..errors import RedisUnavailable
 from .ids import SessionIds
 from .policy import SessionPolicy
-from .saving import LOAD, TOPIC, SessionResponder
+from .saving import LOAD, SessionResponder
 from .session import Record, Session, read_record
+
+#: The topic on which ended sessions are told, by their handles: the channel is `Keys.sessions_channel`.
+TOPIC = "sessions"
 
 #: In the range for applications (RFC 6455 §7.4.2); 401 is what HTTP would say.
 SESSION_ENDED = Close(4401, "session ended")

@@ -86,8 +86,8 @@ class SessionStore:
         guard: Sessions | None = None,
         **options: Unpack[SessionOptions],
     ) -> None:
-        if guard is not None and options:
-            raise ConfigurationError(f"guard: given together with {', '.join(options)}; allowed is one or the other")
+        if guard is not None:
+            ConfigurationError.refuse_both("guard", options)
         guard = guard or Sessions(**options)
         if not guard.policy.principal:
             raise ConfigurationError(
