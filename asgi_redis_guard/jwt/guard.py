@@ -19,11 +19,12 @@ from ..core.paths import PathPatterns
 from ..core.problem import unavailable
 from ..core.script import Operation, OperationKind, Replies
 from ..core.steps import Answer, Ask, Pass
+from ..core.users import ANONYMOUS, credentials_of
 from ..errors import ConfigurationError, RedisUnavailable
 from .credentials import BadCredentials, TokenSources
 from .keys import KeyLike, KeySet
 from .policy import MAX_LEEWAY, MAX_LIFETIME, Challenges, lifetime_faults
-from .user import ANONYMOUS, VerifiedUser, credentials_of
+from .user import VerifiedUser
 from .verify import ClaimRules, TokenRefused, VerifiedToken, Verifier
 
 TOKEN = OperationKind.load(__package__, "token.lua")

@@ -143,7 +143,7 @@ class Devices:
         """Return the id that a request's cookie holds, None for none and for one that was made for another user."""
         values = set(cookie_values(Exchange(scope, 0.0, self._random, self._redis.keys), self._cookie.name))
         found = self._ids.read(values.pop()) if len(values) == 1 else None  # of several, none can be told to be right
-        return found if found is not None and found.token.startswith(self._ids.place(user)[0]) else None
+        return found if found is not None and found.tag == self._ids.place(user)[0] else None
 
     def __repr__(self) -> str:
         return f"<Devices {self._cookie.name.decode()}, trusted for {self._life / 86_400_000:g} days>"

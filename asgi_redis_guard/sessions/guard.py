@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
+from weakref import ref
 
 from ..core.client_ip import TrustedProxies
 from ..core.cookies import cookie_values
@@ -17,19 +18,21 @@ from ..core.keys import Keys
 from ..core.origin import is_cross_origin, origin_faults
 from ..core.paths import PathPatterns
 from ..core.problem import problem, unavailable
-from ..core.script import Operation, Replies
+from ..core.script import Replies
 from ..core.steps import Answer, Ask, Pass
 from ..errors import ConfigurationError, RedisUnavailable, SessionUnreadable
 from .counting import COUNT, UNCOUNT
 from .crypto import SessionCipher
 from .ids import SessionId, SessionIds
-from .keeping import SessionKeeper
+from .keeping import KeptSession
 from .logins import PUBLISH, read_end
 from .policy import CookieStyle, OnExcess, SameSite, SessionPolicy, cap_faults, cookie_faults, times_faults
-from .saving import CREATE, DESTROY, LOAD, ROTATE, SAVE, SWAP, SessionResponder
-from .session import Session, read_record
+from .recall import AS_SEEN, LOAD, Known, SessionMemory, load
+from .record import Record, read_record
+from .saving import CREATE, DESTROY, ROTATE, SAVE, SWAP
+from .session import Session
 from .sockets import SocketResponder
-from .user import user_facts
+from .user import facts_of, user_facts
 
 logger = logging.getLogger("asgi_redis_guard.sessions")
 
@@ -38,6 +41,14 @@ _UNDECODABLE = (ValueError, TypeError, ArithmeticError, AttributeError, LookupEr
 
 #: Seconds without a record that cannot be read, after which the next one is news.
 _QUIET = 60
+
+
+class _Place(NamedTuple):
+    """What belongs to the keys of one manager: the ids of its sessions, and what is remembered of them."""
+
+    keys: Keys
+    ids: SessionIds
+    memory: SessionMemory
 
 
 class Sessions(OneRoundGuard):
@@ -56,7 +67,9 @@ class Sessions(OneRoundGuard):
     `max_sessions`: how many a user may have at once, None for any number; one more ends the one that began first
     (`evict_oldest`) or was used longest ago (`evict_lru`), or is refused with 409 (`on_excess="deny"`).
     `trusted_proxies`: whose `X-Forwarded-For` is believed when it is noted where a session began.
-    `statistics`: sessions are counted for `SessionStore.stats`, for about 100 bytes each.
+    `statistics`: sessions are counted for `SessionStore.stats`, for about 100 bytes each. `remembered`: how many
+    sessions of up to 8 KB this process keeps in memory, decrypted, so that Redis need not send again what is still the
+    same; with 0 none, and what is written to a record by hand is seen at once, not with the next change of its version.
 
     `on_outage`: `closed` answers 503 to those who present a session while Redis is away or that cannot be read,
     `anonymous` gives them an empty one. What cannot be written is a 503 in any case. Raises `ConfigurationError`.
@@ -69,7 +82,7 @@ class Sessions(OneRoundGuard):
     known_early = frozenset(("session_id",))
     offers = frozenset(("user", "auth"))
 
-    _ids: tuple[Keys, SessionIds] | None = None
+    _place: _Place | None = None
 
     def __init__(
         self,
@@ -93,6 +106,7 @@ class Sessions(OneRoundGuard):
         on_excess: OnExcess = "evict_oldest",
         trusted_proxies: Iterable[str] | TrustedProxies = (),
         statistics: bool = False,
+        remembered: int = 4096,
         exempt: Iterable[str] = (),
         exempt_preflight: bool = True,
         on_outage: Literal["closed", "anonymous"] = "closed",
@@ -102,7 +116,7 @@ class Sessions(OneRoundGuard):
         secret = key.encode() if isinstance(key, str) else key
         trusted = frozenset((origins,) if isinstance(origins, str) else origins)
         faults = cookie_faults(session_cookie, path, domain, same_site, https_only, partitioned)
-        faults += [*times_faults(max_age, idle, overlap), *_faults(secret, on_outage, max_size, encryption)]
+        faults += [*times_faults(max_age, idle, overlap), *_faults(secret, on_outage, max_size, encryption, remembered)]
         faults += [*origin_faults(sorted(trusted)), *cap_faults(max_sessions, on_excess)]
         ConfigurationError.raise_for([*faults, *refusal_faults(on_refused)])
         self.name = name
@@ -127,31 +141,44 @@ class Sessions(OneRoundGuard):
         self._key = secret
         self._origins = trusted
         self._closed = on_outage == "closed"
+        self._remembered = remembered
         self._told: dict[str, float] = {}  # when a kind of record that cannot be read was last seen
 
     def ask(self, exchange: Exchange) -> Ask | Pass | Answer:
         """Load the session that the cookie names; without one, nothing is asked."""
-        values = set(cookie_values(exchange, self.policy.cookie.name))
-        ids = self._ids_for(exchange.keys)
-        found = ids.read(values.pop()) if len(values) == 1 else None  # of several, none can be told to be the right one
-        if found is None:
-            return self._give(exchange, Session(), 0)
+        place = self._place_for(exchange.keys)
+        values = cookie_values(exchange, self.policy.cookie.name)
+        ask = None
+        if len(values) == 1 or len(set(values)) == 1:  # of several, none can be told to be the right one
+            name = place.ids.name(values[0])
+            ask = place.memory.get(name) or self._first_ask(place, name, values[0])
+        if ask is None:
+            return self._give(exchange, place.ids, Session(), 0)
         if exchange.is_websocket and is_cross_origin(exchange, self._origins):
             return self.refuse(exchange, problem(403, "cross_origin", "The request comes from another origin."))
+        return ask
+
+    def _first_ask(self, place: _Place, name: bytes, value: bytes) -> Ask | None:
+        """Return what to ask for a session that is not remembered, None for what is no id."""
+        found = place.ids.read(value)
+        if found is None:
+            return None
         facts = {"session_id": found}  # what the cookie says; whether there is such a session, the reply tells
-        return Ask([Operation(LOAD, (found.record,))], facts, closed=self._closed, about=found)
+        return Ask([load(found.record)], facts, closed=self._closed, about=Known(name, found))
 
     def decide(self, exchange: Exchange, replies: Replies) -> Pass | Answer:
         """Give the session that was loaded; one that is not there is a new one, one that cannot be read an outage."""
-        fields, clock = replies.flat[1:3]
-        try:
-            session = self._read(exchange, replies.ask.about, fields)
-        except ValueError as error:
-            return self._unreadable(exchange, replies.ask.about, error)
-        if session is None:
-            session = Session()
+        place, known = self._place_for(exchange.keys), replies.ask.about
+        _, fields, clock = replies.flat
+        if fields != AS_SEEN:
+            try:
+                known = self._read(place, known, fields)
+            except ValueError as error:
+                return self._unreadable(exchange, known.id, error)
+        session = Session() if known.record is None else Session.load(known.record)
+        if known.record is None:
             session.ended = read_end(fields)
-        return self._give(exchange, session, clock)
+        return self._give(exchange, place.ids, session, clock, known.user)
 
     def without_redis(self, exchange: Exchange, ask: Ask, error: RedisUnavailable) -> Pass | Answer:
         """Follow `on_outage`."""
@@ -168,43 +195,49 @@ class Sessions(OneRoundGuard):
     def _outage(self, exchange: Exchange) -> Pass | Answer:
         if self._closed:
             return self.refuse(exchange, unavailable("The session cannot be read now."))
-        return self._give(exchange, Session(), 0)
+        return self._give(exchange, self._place_for(exchange.keys).ids, Session(), 0)
 
-    def _read(self, exchange: Exchange, found: SessionId, fields: Any) -> Session | None:
+    def _read(self, place: _Place, known: Known, fields: Any) -> Known:
+        """Read what was loaded and remember it; without a record, where there is no such session."""
         try:
-            record = read_record(found, fields, self.policy.cipher)
+            record = read_record(known.id, fields, self.policy.cipher)
             if record is None:
-                return None
-            session = Session.load(record)
+                place.memory.forget(known.name)
+                return Known(known.name, known.id)
+            user = self.policy.user(Session.load(record))
         except SessionUnreadable:
             raise
         except _UNDECODABLE:
             raise SessionUnreadable("is damaged") from None
-        user = self.policy.user(session)
         if user is not None:
-            record.id = self._ids_for(exchange.keys).of_user(found, user)
-        return session
+            record = record.of(place.ids.of_user(known.id, user))
+        found = Known(known.name, known.id, record, facts_of(user) if user is not None else None)
+        place.memory.keep(found)
+        return found
 
-    def _give(self, exchange: Exchange, session: Session, clock: int) -> Pass:
-        kind = SocketResponder if exchange.is_websocket else SessionResponder
-        responder = kind(self.policy, self._ids_for(exchange.keys), session, exchange, clock)
-        session.keeper = SessionKeeper(exchange, responder, self.policy)
-        facts = {"session": session, **self._user_facts(exchange, session)}
+    def _give(
+        self, exchange: Exchange, ids: SessionIds, session: Session, clock: int, user: Mapping[str, Any] | None = None
+    ) -> Pass:
+        kind = SocketResponder if exchange.is_websocket else KeptSession
+        responder = kind(self.policy, ids, session, exchange, clock)
+        session.keeper = ref(responder)
+        facts = {"session": session}
+        if self.policy.principal:
+            facts.update(user_facts(exchange, user))
         return Pass(facts, scope=facts, responder=responder)
 
-    def _user_facts(self, exchange: Exchange, session: Session) -> Mapping[str, Any]:
-        return user_facts(exchange, self.policy.user(session)) if self.policy.principal else {}
-
-    def _ids_for(self, keys: Keys) -> SessionIds:
-        if self._ids is None or self._ids[0] is not keys:
-            self._ids = (keys, SessionIds(self._key, keys))
-        return self._ids[1]
+    def _place_for(self, keys: Keys) -> _Place:
+        place = self._place
+        if place is None or place.keys is not keys:
+            memory = SessionMemory(self._remembered, closed=self._closed)
+            self._place = place = _Place(keys, SessionIds(self._key, keys), memory)
+        return place
 
     def __repr__(self) -> str:
         return f"<Sessions {self.name}: {self.policy.cookie.name.decode()}>"
 
 
-def _faults(key: bytes, on_outage: str, max_size: int, encryption: object) -> list[str]:
+def _faults(key: bytes, on_outage: str, max_size: int, encryption: object, remembered: int) -> list[str]:
     faults = []
     if key and not 16 <= len(key) <= 64:
         faults.append(f"key: {len(key)} bytes given; allowed are 16 to 64")
@@ -212,6 +245,8 @@ def _faults(key: bytes, on_outage: str, max_size: int, encryption: object) -> li
         faults.append(f"on_outage: {on_outage!r} given; allowed are 'closed' and 'anonymous'")
     if not 256 <= max_size <= 16_777_216:
         faults.append(f"max_size: {max_size} given; allowed are 256 to 16777216 bytes")
+    if not 0 <= remembered <= 1_000_000:
+        faults.append(f"remembered: {remembered} given; allowed are 0 to 1000000 sessions")
     if encryption is not None and not isinstance(encryption, SessionCipher):
         faults.append(f"encryption: a {type(encryption).__name__} given; allowed is a SessionCipher")
     return faults

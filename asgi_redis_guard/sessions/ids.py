@@ -23,17 +23,18 @@ _TAG = 8
 
 
 class SessionId(NamedTuple):
-    """An id as its keys: `token` is the cookie's value and a secret, the rest may be shown.
+    """An id as its keys; all but `token` may be shown.
 
     `owner` is the index of its user's sessions, `notes` tells where they began; both are the record itself if it is
-    nobody's.
+    nobody's. `token` is the cookie's value and a secret, there for an id that was just made alone.
     """
 
-    token: bytes
+    tag: bytes
     handle: bytes
     record: bytes
     owner: bytes
     notes: bytes
+    token: bytes = b""
 
     def __repr__(self) -> str:
         return f"<SessionId {self.handle.decode()}>"
@@ -60,10 +61,15 @@ class SessionIds:
         """Return the id that a cookie holds, or None for a malformed one. Who its user is, the record tells later."""
         return self._of(value, user) if _TOKEN.fullmatch(value) else None
 
+    def name(self, value: bytes) -> bytes:
+        """Return what may stand in memory for a cookie's value, whatever it is: another for each, and no secret."""
+        return value[:_TAG] + blake2b(value[_TAG:], key=self._key, person=b"name", digest_size=16).digest()
+
     def make(self, random: Callable[[int], bytes], user: str | None) -> SessionId:
         """Return a new id, of 256 random bits."""
         tag = self._tag(user) if user is not None else urlsafe_b64encode(random(6))
-        return self._of(tag + urlsafe_b64encode(random(32))[:43], user)
+        token = tag + urlsafe_b64encode(random(32))[:43]
+        return self._of(token, user)._replace(token=token)
 
     def place(self, user: str) -> tuple[bytes, bytes]:
         """Return what a user's own keys are made of: the tag and the digest."""
@@ -73,9 +79,9 @@ class SessionIds:
         """Return `known` with the index of its user, which the record tells."""
         if user is None:
             return known
-        tag, owner = known.token[:_TAG], digest(self._key, user)
-        index, notes = self._keys.sessions(tag, owner), self._keys.session_notes(tag, owner)
-        return SessionId(known.token, known.handle, known.record, index, notes)
+        owner = digest(self._key, user)
+        index, notes = self._keys.sessions(known.tag, owner), self._keys.session_notes(known.tag, owner)
+        return known._replace(owner=index, notes=notes)
 
     def keys_of(self, user: str) -> tuple[bytes, bytes, bytes]:
         """Return the index of a user's sessions, their notes, and what the keys of their records begin with."""
@@ -86,9 +92,9 @@ class SessionIds:
         tag, handle = token[:_TAG], self._hash(b"id", token[_TAG:], 15)
         record = self._keys.session(tag, handle)
         if user is None:
-            return SessionId(token, handle, record, record, record)
+            return SessionId(tag, handle, record, record, record)
         owner = digest(self._key, user)
-        return SessionId(token, handle, record, self._keys.sessions(tag, owner), self._keys.session_notes(tag, owner))
+        return SessionId(tag, handle, record, self._keys.sessions(tag, owner), self._keys.session_notes(tag, owner))
 
     def _tag(self, user: str) -> bytes:
         return self._hash(b"tag", user.encode("utf-8", "surrogatepass"), 6)  # a name that a client typed may hold any

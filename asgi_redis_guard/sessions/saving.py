@@ -23,12 +23,14 @@ from .counting import count, uncount, user_of
 from .ids import SessionId, SessionIds
 from .logins import TOO_MANY, entry_args, follow, tell
 from .policy import SessionPolicy
-from .session import Record, Session, read_record
+from .recall import load
+from .record import Record, read_record
+from .session import Session
 
 logger = logging.getLogger("asgi_redis_guard.sessions")
 
-LOAD, SAVE, CREATE, ROTATE, DESTROY, SWAP = (
-    OperationKind.load(__package__, f"{name}.lua") for name in ("load", "save", "create", "rotate", "destroy", "swap")
+SAVE, CREATE, ROTATE, DESTROY, SWAP = (
+    OperationKind.load(__package__, f"{name}.lua") for name in ("save", "create", "rotate", "destroy", "swap")
 )
 
 #: What `state` says in the reply to a write.
@@ -40,7 +42,11 @@ _Writing = Generator[Ask, Replies, Any]
 class SessionResponder(Responder):
     """Writes a session before the head is sent, in one round trip, if there is something to write."""
 
-    __slots__ = ("_clock", "_cookie", "_denied", "_exchange", "_ids", "_policy", "_random", "_session")
+    #: Remembers what it has given, so that a head that is edited twice gets the same cookie.
+    _random: Callable[[int], bytes] | None = None
+    _cookie: bytes | None = None
+    #: True where the cap does not allow the login.
+    _denied = False
 
     def __init__(
         self, policy: SessionPolicy, ids: SessionIds, session: Session, exchange: Exchange, clock: int
@@ -50,9 +56,6 @@ class SessionResponder(Responder):
         self._session = session
         self._exchange = exchange
         self._clock = clock
-        self._random: Callable[[int], bytes] | None = None
-        self._cookie: bytes | None = None
-        self._denied = False
 
     def start(self, head: Head) -> Asking | None:
         """Write what is to be written; on the head: the cookie where it changes, and what caches must know."""
@@ -203,8 +206,7 @@ class SessionResponder(Responder):
         reply = yield from self._update(record, sealed, removed)
         state, version, clock = reply.values
         if state == WRITTEN:
-            record.saw(version)
-            times = (record.created, record.ends, record.idle, clock, record.version)
+            times = (record.created, record.ends, record.idle, clock, record.seen_at(version).version)
             session.settle(Record(record.id, texts, times, None if sealed is changed else {**record.stored, **sealed}))
             return True
         logger.debug("session %s has ended before it was saved", session.id)
@@ -252,7 +254,7 @@ class SessionResponder(Responder):
                     yield from self._create()
                 return None
             # Somebody has written meanwhile: take that over, with our own changes on top.
-            (reply,) = yield Ask([Operation(LOAD, (old.record,))])
+            (reply,) = yield Ask([load(old.record)])
             now = read_record(old, reply.values[0], policy.cipher)
             if now is not None:
                 session.rebase(record := now)

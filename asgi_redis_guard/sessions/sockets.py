@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from ..core.exchange import Exchange
 from ..core.responder import Close, Control
-from ..core.script import Operation
 from ..core.steps import Ask
 from ..errors import RedisUnavailable
 from .ids import SessionIds
+from .keeping import KeptSession
 from .policy import SessionPolicy
-from .saving import LOAD, SessionResponder
-from .session import Record, Session, read_record
+from .recall import load
+from .record import Record, read_record
+from .session import Session
 
 #: The topic on which ended sessions are told, by their handles: the channel is `Keys.sessions_channel`.
 TOPIC = "sessions"
@@ -19,10 +20,8 @@ TOPIC = "sessions"
 SESSION_ENDED = Close(4401, "session ended")
 
 
-class SocketResponder(SessionResponder):
+class SocketResponder(KeptSession):
     """Closes the socket when its session is told to have ended."""
-
-    __slots__ = ("_loaded",)
 
     def __init__(
         self, policy: SessionPolicy, ids: SessionIds, session: Session, exchange: Exchange, clock: int
@@ -39,7 +38,7 @@ class SocketResponder(SessionResponder):
         record = self._loaded
         if record is None or self._exchange.perform is None:
             return True
-        (replies,) = await self._exchange.perform([Ask([Operation(LOAD, (record.id.record,))])])
+        (replies,) = await self._exchange.perform([Ask([load(record.id.record)])])
         if isinstance(replies, Exception):
             raise replies if isinstance(replies, RedisUnavailable) else RedisUnavailable(str(replies))
         (reply,) = replies

@@ -95,7 +95,7 @@ class SessionStore:
             )
         self._redis = RedisManager.of(redis)
         self._policy = guard.policy
-        self._ids = guard._ids_for(self._redis.keys)
+        self._ids = guard._place_for(self._redis.keys).ids
 
     async def create(
         self,

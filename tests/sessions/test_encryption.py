@@ -24,6 +24,7 @@ from asgi_redis_guard import (
 from asgi_redis_guard.core.asgi import Receive, Scope, Send
 from asgi_redis_guard.core.keys import Keys
 from asgi_redis_guard.sessions.ids import SessionIds
+from asgi_redis_guard.sessions.recall import Known
 from tests.drive import Response, get, http_scope
 from tests.sessions.site import CountingManager
 
@@ -308,7 +309,7 @@ def test_a_record_of_anything_is_a_session_or_a_503(fields: dict[bytes, bytes], 
     exchange = Exchange(http_scope(), 0.0, bytes, Keys())
     found = SessionIds(b"", exchange.keys).read(b"a" * 51)
     record = [b"m", b"1:2:3:4:5", *[part for pair in fields.items() for part in pair]]
-    replies: Any = SimpleNamespace(flat=[1, record, 5], ask=SimpleNamespace(about=found))
+    replies: Any = SimpleNamespace(flat=[1, record, 5], ask=SimpleNamespace(about=Known(b"", found)))
     verdict = guard.decide(exchange, replies)
     assert isinstance(verdict, Pass) or verdict.status == 503
     assert not (encrypted and fields and isinstance(verdict, Pass))

@@ -17,11 +17,11 @@ PLAIN, KEYED = SessionIds(b"", KEYS), SessionIds(b"k" * 16, KEYS)
 def test_an_id_that_was_made_is_read_as_the_same(ids: SessionIds, user: str | None) -> None:
     made = ids.make(os.urandom, user)
     assert re.fullmatch(rb"[A-Za-z0-9_-]{51}", made.token)
-    assert ids.read(made.token, user) == made
+    assert ids.read(made.token, user) == made._replace(token=b"")
     found = ids.read(made.token)
     assert found is not None
     assert (found.record, found.owner) == (made.record, made.record)
-    assert ids.of_user(found, user) == made
+    assert ids.of_user(found, user) == made._replace(token=b"")
 
 
 def test_all_256_bits_are_of_the_random_source() -> None:

@@ -8,7 +8,7 @@ from asgi_redis_guard import Session, SessionDataError
 from asgi_redis_guard.core.keys import Keys
 from asgi_redis_guard.sessions.codec import encode
 from asgi_redis_guard.sessions.ids import SessionIds
-from asgi_redis_guard.sessions.session import Record, read_record
+from asgi_redis_guard.sessions.record import Record, read_record
 
 FOUND = SessionIds(b"", Keys()).read(b"A" * 51)
 assert FOUND is not None
@@ -120,7 +120,35 @@ def test_a_record_is_read_with_its_times_and_its_successor() -> None:
 
 def test_a_version_counts_only_where_nobody_wrote_between() -> None:
     record = Record(ID, {}, (1, 2, 3, 4, 5))
-    record.saw(7)
-    assert record.version == 5
-    record.saw(6)
-    assert record.version == 6
+    assert (record.seen_at(7).version, record.seen_at(6).version, record.version) == (5, 6, 5)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda session: session.update(a=True),
+        lambda session: session.update(b=1),
+        lambda session: (session.clear(), session.update(a=True, b=1)),
+        lambda session: (session.pop("a"), session.pop("b"), session.update(b=1, a=True)),
+        lambda session: session.update(zero=-0.0),
+        lambda session: session.update(more=None),
+        lambda session: session.pop("zero"),
+    ],
+)
+def test_equal_values_of_other_types_are_changes(change: Any) -> None:
+    session = loaded(a=1, b=True, zero=0.0)
+    assert session.is_untouched
+    change(session)
+    assert not session.is_untouched
+    assert session.modified
+
+
+def test_requests_that_share_a_record_share_nothing_that_can_change() -> None:
+    record = Record(ID, {"a": b"1", "log": b"[1]", "deep": b'{"x":{"y":1}}'}, (1, 2, 3, 4, 5))
+    first, second = Session.load(record), Session.load(record)
+    first["log"].append(2)
+    first["deep"]["x"]["y"] = 2
+    first["a"] = 2
+    del first["deep"]
+    assert second == Session.load(record) == {"a": 1, "log": [1], "deep": {"x": {"y": 1}}}
+    assert (second.changes(), first.changes()) == (({}, []), ({"a": b"2", "log": b"[1,2]"}, ["deep"]))

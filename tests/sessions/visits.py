@@ -80,10 +80,15 @@ class Browser:
     @property
     def id(self) -> SessionId:
         """What the cookie means."""
-        assert self.cookie is not None
-        found = SessionIds(self.site.guard._key, self.site.redis.keys).read(self.cookie.encode())
+        found = SessionIds(self.site.guard._key, self.site.redis.keys).read(self.token)
         assert found is not None
         return found
+
+    @property
+    def token(self) -> bytes:
+        """The cookie's value."""
+        assert self.cookie is not None
+        return self.cookie.encode()
 
     def twin(self) -> Browser:
         """Another tab, with a cookie jar of its own."""

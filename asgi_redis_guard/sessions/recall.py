@@ -1,0 +1,64 @@
+"""What a process remembers of sessions, so that one that is still the same is neither sent nor decoded again.
+
+Nothing is believed without Redis: it is asked each time whether times and version are those that are known here, and
+every write changes them. Memory holds names of cookies, not their secrets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from ..core.script import Operation, OperationKind
+from ..core.steps import Ask
+from .ids import SessionId
+from .record import Record
+
+LOAD = OperationKind.load(__package__, "load.lua")
+
+#: What the script says in place of the fields of a record that is as it was seen.
+AS_SEEN = 1
+
+#: Bytes of text beyond which a session is not remembered: memory holds so much at the most for each.
+_LARGEST = 8192
+
+
+class Known(NamedTuple):
+    """A session as this process has seen it: the name of its cookie, its id, its record and its user's facts, if any."""
+
+    name: bytes
+    id: SessionId
+    record: Record | None = None
+    user: Mapping[str, Any] | None = None
+
+
+class SessionMemory:
+    """What to ask for the sessions seen last, by the names of their cookies; at most `size` of them."""
+
+    __slots__ = ("_asks", "_closed", "_size", "get")
+
+    def __init__(self, size: int, *, closed: bool) -> None:
+        self._asks: dict[bytes, Ask] = {}
+        self._size = size
+        self._closed = closed
+        self.get = self._asks.get
+
+    def keep(self, known: Known) -> None:
+        """Remember a session that was loaded, unless it is too large or was replaced."""
+        record, name = known.record, known.name
+        if record is None or record.read_only or sum(map(len, record.fields.values())) > _LARGEST or not self._size:
+            return
+        if name not in self._asks and len(self._asks) >= self._size:
+            del self._asks[next(iter(self._asks))]
+        seen = b"%d:%d:%d:%d:%d" % record.times
+        facts = {"session_id": known.id}
+        self._asks[name] = Ask([load(record.id.record, seen)], facts, closed=self._closed, about=known)
+
+    def forget(self, name: bytes) -> None:
+        """Forget one that has ended."""
+        self._asks.pop(name, None)
+
+
+def load(record: bytes, seen: bytes = b"") -> Operation:
+    """Return the operation that loads a record."""
+    return Operation(LOAD, (record,), (seen,))

@@ -1,0 +1,111 @@
+"""`Record`: a session as it stands in Redis, and how it is read. Never changed: many requests may share one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID  # noqa: TID251  (the type; none is made here)
+
+from .codec import decode_all
+from .crypto import SessionCipher
+from .ids import SessionId
+
+#: Types whose objects cannot change: the same object is the same value, and may be given to many.
+_IMMUTABLE = frozenset((str, int, float, bool, type(None), bytes, datetime, date, time, timedelta, UUID, Decimal))
+
+
+class Record:
+    """Id, fields as text, times (ms by the server's clock) and version of a session.
+
+    `stored` are the fields as Redis has them: other text, where they are encrypted. `successor` is the handle of what
+    has replaced it; it can only be read then.
+    """
+
+    __slots__ = (
+        "_frozen",
+        "_loose",
+        "created",
+        "ends",
+        "fields",
+        "id",
+        "idle",
+        "stored",
+        "successor",
+        "times",
+        "touched",
+        "version",
+    )
+
+    def __init__(
+        self,
+        session_id: SessionId,
+        fields: Mapping[str, bytes],
+        times: tuple[int, int, int, int, int],
+        stored: Mapping[str, bytes] | None = None,
+        successor: bytes | None = None,
+    ) -> None:
+        self.id = session_id
+        self.fields = fields
+        self.times = times
+        self.created, self.ends, self.idle, self.touched, self.version = times
+        self.stored = fields if stored is None else stored
+        self.successor = successor
+        self._frozen: dict[str, Any] | None = None
+        self._loose: dict[str, bytes] = {}
+
+    @property
+    def read_only(self) -> bool:
+        """True if another session has replaced it."""
+        return self.successor is not None
+
+    @property
+    def frozen(self) -> dict[str, Any]:
+        """The values that cannot change, decoded once. Not to be changed itself: all have the same."""
+        if self._frozen is None:
+            values = decode_all(self.fields)
+            self._loose = {name: self.fields[name] for name, one in values.items() if one.__class__ not in _IMMUTABLE}
+            self._frozen = {name: one for name, one in values.items() if name not in self._loose}
+        return self._frozen
+
+    @property
+    def loose(self) -> dict[str, bytes]:
+        """The text of the values that can, for everybody to decode for himself. To be looked at after `frozen`."""
+        return self._loose
+
+    def of(self, session_id: SessionId) -> Record:
+        """Return the same under an id that knows its user."""
+        same = Record(session_id, self.fields, self.times, self.stored, self.successor)
+        same._frozen, same._loose = self._frozen, self._loose
+        return same
+
+    def seen_at(self, version: int) -> Record:
+        """Return it at the version that a write has made, unless others wrote before it: their fields are not here."""
+        if version != self.version + 1:
+            return self
+        return Record(self.id, self.fields, (*self.times[:4], version), self.stored, self.successor)
+
+    def with_field(self, name: str, text: bytes, stored: bytes) -> Record:
+        """Return it with one field as it was written."""
+        fields = {**self.fields, name: text}
+        apart = None if self.stored is self.fields else {**self.stored, name: stored}
+        return Record(self.id, fields, self.times, apart, self.successor)
+
+
+def read_record(session_id: SessionId, flat: Any, cipher: SessionCipher | None = None) -> Record | None:
+    """Read a record out of the names and values of its hash; None for what is no live session.
+
+    Raises `SessionUnreadable` where `cipher` cannot open a field, ValueError and others where it is none of ours.
+    """
+    if not flat:
+        return None
+    found: dict[bytes, bytes] = dict(zip(flat[::2], flat[1::2], strict=True))
+    times = found.pop(b"m", b"").split(b":")
+    if len(times) != 5:
+        return None
+    successor = found.pop(b"o", None)
+    stored = {name[1:].decode(): text for name, text in found.items() if name[:1] == b"."}
+    fields = cipher.unseal(session_id.record, stored) if cipher is not None else stored
+    created, ends, idle, touched, version = map(int, times)
+    return Record(session_id, fields, (created, ends, idle, touched, version), stored, successor)
