@@ -15,20 +15,24 @@ collector walks meanwhile: so there are few, and the lists are shared by what co
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from ..errors import GuardProtocolError, RedisUnavailable
+from ..errors import RedisUnavailable
 from .exchange import Exchange
+from .flows import Flows, checked_verdict
 from .guard import Guard
 from .problem import unavailable
 from .responder import Responder
 from .rounds import Round, read_replies
 from .script import Batch, Place, Replies
-from .steps import PASS, Admission, Answer, Ask, Body, Pass, RequestEdits, Wait
+from .steps import PASS, Answer, Ask, Body, Pass, RequestEdits, Wait
 
 logger = logging.getLogger("asgi_redis_guard.core")
+
+#: For each guard what starts it where nothing has to be looked at first, else None.
+Starts = Sequence[Callable[[Exchange], Any] | None]
 
 
 class _Result(NamedTuple):
@@ -38,8 +42,16 @@ class _Result(NamedTuple):
     value: Any
 
 
+def starts_of(guards: Sequence[Guard]) -> Starts:
+    """Return what starts each guard that asks once at most and concerns every exchange but a preflight."""
+    return [
+        guard.ask if guard.one_round and not guard.exempt.patterns and type(guard).applies is Guard.applies else None  # type: ignore[attr-defined]
+        for guard in guards
+    ]
+
+
 class Admissions:
-    """The guards' progress on one exchange.
+    """The guards' progress on one exchange. `starts`: what `starts_of` says of them, where it is known already.
 
     When `advance` returns None it is decided: `answer` is what the guard at `answered_by` gave, or None if all passed.
     """
@@ -56,12 +68,12 @@ class Admissions:
     began = 0.0
     late: Any = None
     _cursor = 0
-    #: The generators of guards that have one and are not through with it.
-    _flows: Mapping[int, Admission] = MappingProxyType({})
+    _flows: Flows | None = None
 
-    def __init__(self, guards: Sequence[Guard], exchange: Exchange) -> None:
+    def __init__(self, guards: Sequence[Guard], exchange: Exchange, starts: Starts | None = None) -> None:
         self.exchange = exchange
         self._guards = guards
+        self._starts = starts_of(guards) if starts is None else starts
         #: For each guard that has started: what it yielded last, then what it gets for it, in the end its verdict.
         self._steps: list[Any] = []
 
@@ -91,10 +103,12 @@ class Admissions:
         for index in range(self._cursor, len(steps)):
             step = steps[index]
             if step.__class__ is Ask:
-                end = at + step.place.width
-                replies = read_replies(step, raw[at:end])
-                at = end
-                if replies is not None:  # None: a guard before it stopped the round, it was not run
+                place = step.place
+                part = raw[at : at + place.width]
+                at += place.width
+                if place.statuses(part) == place.all_passed:  # by far the commonest
+                    steps[index] = Replies(step, part, True)
+                elif (replies := read_replies(step, part)) is not None:  # None: a guard before it stopped the round
                     steps[index] = replies if replies.__class__ is Replies else _Result(step, replies)
 
     def failed(self, error: RedisUnavailable) -> None:
@@ -119,46 +133,50 @@ class Admissions:
 
     def _resume(self, index: int, given: Any) -> Any:
         """Give a guard what came back for it; return its next step or its verdict."""
-        guard = self._guards[index]
+        guard, exchange = self._guards[index], self.exchange
         try:
             if given.__class__ is not Replies:
-                return self._pass_on(index, guard, given.step, given.value)
+                return self._pass_on(index, guard, given)
             if guard.one_round:
-                verdict = guard.decide(self.exchange, given)  # type: ignore[attr-defined]
-                return verdict if verdict.__class__ is Pass else self._verdict(index, verdict)
-            return self._checked(index, self._flow(index).send(given))
-        except StopIteration as stop:
-            if index not in self._flows:
-                raise  # not the end of a generator
-            self._flows = {other: flow for other, flow in self._flows.items() if other != index}
-            return self._verdict(index, stop.value)
+                verdict = guard.decide(exchange, given)  # type: ignore[attr-defined]
+                return verdict if verdict.__class__ is Pass else checked_verdict(guard, verdict)
+            return self._published(self._generators().resume(index, given))
         except RedisUnavailable:
             return unavailable("a service this request depends on is away")
 
-    def _pass_on(self, index: int, guard: Guard, step: Any, value: Any) -> Any:
+    def _pass_on(self, index: int, guard: Guard, given: _Result) -> Any:
         """Give a guard what is not replies."""
-        if isinstance(value, RedisUnavailable):
+        if isinstance(given.value, RedisUnavailable):
             self.degraded = [*self.degraded, index]
             if guard.one_round:
-                return self._verdict(index, guard.without_redis(self.exchange, step, value))  # type: ignore[attr-defined]
-        flow = self._flow(index)
-        return self._checked(index, flow.throw(value) if isinstance(value, Exception) else flow.send(value))
+                verdict = guard.without_redis(self.exchange, given.step, given.value)  # type: ignore[attr-defined]
+                return checked_verdict(guard, verdict)
+        return self._published(self._generators().resume(index, given.value))
 
-    def _flow(self, index: int) -> Admission:
-        flow = self._flows.get(index)
-        if flow is None:
-            raise GuardProtocolError(f"{self._guards[index]!r} was asked to go on after it had decided")
-        return flow
+    def _generators(self) -> Flows:
+        if self._flows is None:
+            self._flows = Flows(self._guards)
+        return self._flows
+
+    def _published(self, step: Any) -> Any:
+        if step.__class__ is Ask and step.facts:
+            self.exchange.publish(step.facts)
+        return step
 
     def _begin(self) -> Round | Wait | Body | None:
         """Start the guards; where each asks or passes at once, by far the commonest, put their round together."""
         steps, exchange = self._steps, self.exchange
         shape: list[Place] = []
         batches: list[Batch] = []
-        for guard in self._guards:
+        for guard, start in zip(self._guards, self._starts, strict=True):
             if guard.needs and shape and self._is_to_come(guard.needs):
                 break
-            step = self._start(guard)
+            if start is None or exchange.method == "OPTIONS":
+                step = self._start(guard)
+            else:
+                step = start(exchange)
+                if step.__class__ is not Ask:
+                    checked_verdict(guard, step)
             steps.append(step)
             if step.__class__ is Ask:
                 shape.append(step.place)
@@ -167,12 +185,11 @@ class Admissions:
                     exchange.publish(step.facts)
             elif step.__class__ is not Pass:
                 return self.advance()
-            elif shape:
-                if step.facts:
-                    exchange.publish(step.facts)
-            else:
+            elif not shape:
                 self._accept(step)
                 self._cursor += 1
+            elif step.facts:
+                exchange.publish(step.facts)
         return Round(tuple(shape), batches) if shape else None
 
     def _settle(self) -> Answer | None:
@@ -185,13 +202,14 @@ class Admissions:
                 step = steps[index] = self._resume(index, step)
             if step.__class__ is not Pass:
                 return step if step.__class__ is Answer else None
-            self._accept(step)
+            if step is not PASS:
+                self._accept(step)
             self._cursor = index + 1
         return None
 
     def _start_more(self) -> None:
         """Start guards as far as they can start now; the one at the cursor always can."""
-        steps, exchange = self._steps, self.exchange
+        steps = self._steps
         if steps and steps[-1].__class__ is not Ask and steps[-1].__class__ is not Pass:
             return  # nor behind one that has its reply and is still to be heard: it may refuse
         for guard in self._guards[len(steps) :]:
@@ -202,7 +220,7 @@ class Admissions:
             if step.__class__ is not Ask and step.__class__ is not Pass:
                 return  # an answer, or something that has to wait for its turn: nothing behind it starts
             if step.facts:
-                exchange.publish(step.facts)
+                self.exchange.publish(step.facts)
 
     def _is_to_come(self, needs: frozenset[str]) -> bool:
         """Tell whether a guard that is still undecided may provide what is missing."""
@@ -220,46 +238,16 @@ class Admissions:
         """Start a guard; return its first step."""
         exchange = self.exchange
         if not guard.applies(exchange):
-            return self._verdict(len(self._steps), guard.exempted(exchange))
+            return checked_verdict(guard, guard.exempted(exchange))
         if guard.one_round:
             step: Any = guard.ask(exchange)  # type: ignore[attr-defined]
-            return step if step.__class__ is Ask else self._verdict(len(self._steps), step)
-        return self._first_step(guard, guard.admit(exchange))
-
-    def _first_step(self, guard: Guard, flow: Admission) -> Any:
-        index = len(self._steps)
-        try:
-            step = next(flow)
-        except StopIteration as stop:
-            return self._verdict(index, stop.value)
-        except TypeError:
-            if hasattr(flow, "send"):
-                raise
-            raise GuardProtocolError(f"{guard!r} admits with {flow!r}; allowed is a generator") from None
-        self._flows = {**self._flows, index: flow}
-        return self._checked(index, step)
-
-    def _checked(self, index: int, step: Any) -> Any:
-        """Return what a guard yielded, with the facts published that it knows before any reply."""
-        if step.__class__ is Ask:
-            if step.facts:
-                self.exchange.publish(step.facts)
-            return step
-        if step.__class__ is Wait or step.__class__ is Body:
-            return step
-        raise GuardProtocolError(f"{self._guards[index]!r} yielded {step!r}; allowed are Ask, Wait and Body")
-
-    def _verdict(self, index: int, value: Any) -> Pass | Answer:
-        if value.__class__ is Pass or value.__class__ is Answer:
-            verdict: Pass | Answer = value
-            return verdict
-        raise GuardProtocolError(f"{self._guards[index]!r} returned {value!r}; allowed are Pass and Answer")
+            return step if step.__class__ is Ask else checked_verdict(guard, step)
+        return self._generators().start(len(self._steps), exchange)
 
     def _accept(self, verdict: Pass) -> None:
-        if verdict is PASS:
-            return
-        if verdict.facts is not None and verdict.facts is not self.exchange.facts:
-            self.exchange.publish(verdict.facts)
+        exchange = self.exchange
+        if verdict.facts is not None and verdict.facts is not exchange.facts:
+            exchange.publish(verdict.facts)
         if verdict.scope is not None:
             self.scope = {**self.scope, **verdict.scope} if self.scope else verdict.scope
         if verdict.edits is not None:
@@ -289,8 +277,8 @@ class Admissions:
         if step.__class__ is Replies or step.__class__ is _Result:
             self._steps[index] = None
             step = self._steps[index] = self._resume(index, step)
-        if index in self._flows:
-            self._flows[index].close()
+        if self._flows is not None:
+            self._flows.close(index)
         return step
 
     def _collect(self) -> Round:

@@ -22,7 +22,12 @@ class Exchange:
     established; those that the app needs are copied into its scope.
     """
 
-    __slots__ = ("_client", "_path", "facts", "is_websocket", "keys", "method", "now", "perform", "random", "scope")
+    #: What the guards so far have established; to be added to by `publish` alone.
+    facts: Mapping[str, Any] = NO_FACTS
+    _merged: dict[str, Any] | None = None
+    _fields: dict[bytes, bytes] | None = None
+    _path: str | None = None
+    _client: tuple[TrustedProxies, str | None] | None = None
 
     def __init__(
         self,
@@ -41,16 +46,15 @@ class Exchange:
         self.keys = keys
         #: Carries out asks while the app runs; not for guards, but for objects that they give to the app.
         self.perform = perform
-        #: Never changed in place: a guard's own mapping serves as long as it is the only one.
-        self.facts: Mapping[str, Any] = NO_FACTS
-        self._path: str | None = None
-        self._client: tuple[TrustedProxies, str | None] | None = None
 
     def publish(self, facts: Mapping[str, Any]) -> None:
-        """Add what a guard has established."""
-        known = self.facts
-        if facts is not known:
-            self.facts = {**known, **facts} if known else facts
+        """Add what a guard has established. Its own mapping is never changed: it serves as long as it is the only one."""
+        if self._merged is not None:
+            self._merged.update(facts)
+        elif not self.facts:
+            self.facts = facts
+        elif facts is not self.facts:
+            self.facts = self._merged = {**self.facts, **facts}
 
     def fact(self, name: str) -> Any:
         """Return what a guard of this stack has found, else what the scope has from further out, or None."""
@@ -99,7 +103,15 @@ class Exchange:
 
     def headers(self, name: bytes) -> list[bytes]:
         """Return all fields of that lower-case `name`, in order."""
-        return [value for key, value in self.scope["headers"] if key == name]
+        fields = self._fields
+        if fields is None:
+            given = self.scope["headers"]
+            fields = self._fields = dict(given)
+            if len(fields) != len(given):  # fields that stand there twice: the index has lost some
+                fields[b""] = b""
+        if b"" in fields:
+            return [value for key, value in self.scope["headers"] if key == name]
+        return [fields[name]] if name in fields else []
 
     def query(self, name: str) -> list[str]:
         """Return all values of a query parameter, decoded; malformed bytes become U+FFFD."""

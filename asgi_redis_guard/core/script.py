@@ -171,25 +171,24 @@ class Replies(Sequence[Reply]):
     `passed` is true if every operation passed and was committed.
     """
 
-    __slots__ = ("_place", "ask", "flat", "passed")
+    __slots__ = ("ask", "flat", "passed")
 
     def __init__(self, ask: Any, flat: Sequence[Any], passed: bool) -> None:
         #: The `Ask` that they answer.
         self.ask = ask
-        self._place: Place = ask.place
         #: Status and values of every operation, end to end.
         self.flat = flat
         self.passed = passed
 
     def __len__(self) -> int:
-        return len(self._place.kinds)
+        return len(self.ask.place.kinds)
 
     def __getitem__(self, index: Any) -> Any:
         return list(self)[index]
 
     def __iter__(self) -> Iterator[Reply]:
         flat, at = self.flat, 0
-        for kind in self._place.kinds:
+        for kind in self.ask.place.kinds:
             status, end = flat[at], at + kind.width
             yield Reply(status != STOPPED, status != HELD_BACK, flat[at + 1 : end])
             at = end

@@ -31,7 +31,7 @@ class TokenSources:
 
     def find(self, exchange: Exchange) -> Credential | None:
         """Return the one credential, None if there is none; raises `BadCredentials` for two or a malformed one."""
-        fields = [value for name, value in exchange.scope["headers"] if name == b"authorization"]
+        fields = exchange.headers(b"authorization")
         if len(fields) == 1 and self.cookie is None and not exchange.is_websocket:
             return _from_field(fields[0])  # by far the commonest
         found = [credential for field in fields if (credential := _from_field(field)) is not None]

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from os import urandom
 from typing import Any, ClassVar, Literal
 
-from ..core.admissions import Admissions
+from ..core.admissions import Admissions, Starts, starts_of
 from ..core.asgi import ASGIApp, Receive, Scope, Send
 from ..core.exchange import Exchange
 from ..core.guard import Guard
@@ -70,6 +70,7 @@ class GuardMiddleware:
         self._clock = clock
         self._manager = redis if isinstance(redis, RedisManager) else None
         self._trips: RoundTrips | None = None
+        self._starts: Starts | None = None
         with faults_told():
             self.guards = _given(guards)
             self._fuse_with(app)
@@ -92,15 +93,17 @@ class GuardMiddleware:
 
     def _start(self) -> RoundTrips:
         self._trips = RoundTrips(self.manager)
+        self._starts = starts_of(self.guards)
         return self._trips
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in _GUARDED:
             return await self._pass_through(scope, receive, send)
         trips = self._trips or self._start()
-        admissions = Admissions(self.guards, Exchange(scope, self._clock(), urandom, trips.keys, trips.perform))
+        exchange = Exchange(scope, self._clock(), urandom, trips.keys, trips.perform)
+        admissions = Admissions(self.guards, exchange, self._starts)
         if self._facts:
-            admissions.exchange.publish(self._facts)
+            exchange.publish(self._facts)
         try:
             step = admissions.advance()
             while step is not None:

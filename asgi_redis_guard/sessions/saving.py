@@ -290,6 +290,9 @@ def _json(texts: Mapping[str, bytes]) -> bytes:
 
 def _merge(headers: list[tuple[bytes, bytes]], name: bytes, value: bytes) -> None:
     """Add `value` to a list field, once."""
+    if name not in dict(headers) and name.title() not in dict(headers):  # by far the commonest
+        headers.append((name, value))
+        return
     for place, (other, values) in enumerate(headers):
         if other.lower() == name:
             if value.lower() not in [part.strip().lower() for part in values.split(b",")] and values.strip() != b"*":
