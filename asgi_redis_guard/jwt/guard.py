@@ -117,7 +117,10 @@ class JWTAuth(OneRoundGuard):
         found = self._authenticate(exchange)
         if not isinstance(found, Ask):
             return self.exempted(exchange) if found is None else self.refuse(exchange, found)
-        return found if self._revocation else self._grant(exchange, found)
+        if self._revocation:
+            return found
+        granted = self._grant(exchange, found)
+        return Pass(found.facts, scope=granted.scope, edits=granted.edits)
 
     def decide(self, exchange: Exchange, replies: Replies) -> Pass | Answer:
         """Let pass what is not revoked. Called where the blacklist has answered; own checks belong into `admit`."""
@@ -135,7 +138,7 @@ class JWTAuth(OneRoundGuard):
         """Return what a token that is not revoked comes to; a WebSocket's may have to be hidden from the app."""
         granted: Pass = ask.about
         edits = self._sources.subprotocols(exchange) if exchange.is_websocket else None
-        return granted if edits is None else Pass(granted.facts, scope=granted.scope, edits=edits)
+        return granted if edits is None else Pass(scope=granted.scope, edits=edits)
 
     def exempted(self, exchange: Exchange) -> Pass:
         """Let it pass as nobody, so that `request.user` is there; what another middleware has established stays."""
@@ -166,13 +169,14 @@ class JWTAuth(OneRoundGuard):
     def _make_ask(self, keys: Keys, token: VerifiedToken) -> Ask:
         """Make what all requests with `token` share: what is asked of the blacklist, and about it what is granted.
 
+        The facts are known when it is asked, and need not be told again with the verdict.
         A token goes by its `jti`, else by the hash of what was signed, and by its issuer too if there are several.
         """
         name = token.token_id if token.token_id is not None else token.signed
         user = VerifiedUser(token, (token.issuer if self._several_issuers else "", name))
         found = {"user": user, "auth": credentials_of(user.scopes)}
         facts = MappingProxyType(found)
-        return Ask(_questions(user, keys), facts, closed=self._closed, about=Pass(facts, scope=found))
+        return Ask(_questions(user, keys), facts, closed=self._closed, about=Pass(scope=found))
 
     def __repr__(self) -> str:
         return f"<JWTAuth {self.name}: {', '.join(self.verifier.keys.algorithms)}>"
