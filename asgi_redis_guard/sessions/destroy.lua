@@ -10,13 +10,8 @@ if index ~= record then
 end
 -- @commit
 if index ~= record then
-  local stem = string.sub(record, 1, #record - #handle)
-  local before = call('HGET', record, 'p')
-  while before do -- what it replaced can be read for its overlap
-    local older = stem .. before
-    before = call('HGET', older, 'p')
-    call('DEL', older)
-  end
+  local stem, one = string.sub(record, 1, #record - #handle), handle
+  -- @include overlaps.lua
   call('ZREM', index, handle)
   call('HDEL', notes, handle)
 end

@@ -6,17 +6,13 @@
 -- @check
 local found = call('HMGET', record, 'm', 'o')
 stamp = floor(now / 1000)
-if found and found[1] and not found[2] then
-  local created, ends, idle, _, count = string.match(found[1], '^(%d+):(%d+):(%d+):(%d+):(%d+)$')
-  version = tonumber(count)
+-- @include times.lua
+if created then
   if expected ~= '' and expected + 0 ~= version then
     state = 2
   else
     state = 1
-    version = version + 1
-    deadline = stamp + idle
-    if deadline > ends + 0 then deadline = ends + 0 end
-    times = string.format('%s:%s:%s:%.0f:%.0f', created, ends, idle, stamp, version)
+    -- @include renew.lua
   end
 end
 -- @commit
@@ -28,8 +24,6 @@ if times then
     for _, name in ipairs(cjson.decode(unset)) do call('HDEL', record, name) end
     call('PEXPIREAT', record, deadline)
   end
-  if not failure and index ~= record then
-    call('ZADD', index, 'XX', deadline, handle)
-    if (call('PTTL', index) or 0) < deadline - floor(now / 1000) then call('PEXPIREAT', index, deadline) end
-  end
+  local stamp = floor(now / 1000)
+  -- @include extend.lua
 end
