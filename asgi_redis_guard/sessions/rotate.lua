@@ -1,15 +1,15 @@
 -- name: sessions.rotate
 -- keys: old, former, past, record, index, notes (what is replaced, its index and notes; what replaces it, its index and notes, as in sessions.create)
--- args: leaver, handle, set, expected, lifetime, overlap, note, cap, excess (members of the indexes; as in sessions.save; empty keeps the end; ms; as in sessions.create, for a user who was not in the session before)
+-- args: leaver, handle, set, expected, lifetime, overlap, note, cap, excess (members of the indexes; as in sessions.save; the version that is replaced, and no other; ms, empty keeps the end; ms; as in sessions.create, for a user who was not in the session before)
 -- keeps: times, deadline, left, leaving, last
--- returns: state, version, ends, stamp, evicted, remains (as in sessions.save, 3: too many; as in sessions.create; when the last session ends that the former user still has, 0 if there is none; ms)
+-- returns: state, version, ends, stamp, evicted, remains (as in sessions.save, 2: another version, 3: too many; as in sessions.create; when the last session ends that the former user still has, 0 if there is none; ms)
 -- @check
 local found = call('HMGET', old, 'm', 'o')
 stamp = floor(now / 1000)
 -- @include times.lua
 if created then
   state = 1
-  if expected ~= '' and expected + 0 ~= version then
+  if expected + 0 ~= version then
     state = 2
   elseif index ~= former then
     -- @include cap.lua

@@ -1,19 +1,15 @@
 -- name: sessions.save
 -- keys: record, index (as in sessions.load; the sessions of its user by their end, the record itself if it has no user)
--- args: handle, set, unset, expected (member of the index; JSON: names to values; names; a version, empty for any)
+-- args: handle, set, unset (member of the index; JSON: names to values; names)
 -- keeps: times, deadline
--- returns: state, version, stamp (1 saved, 0 gone, 2 at another version; the version that stands afterwards; ms)
+-- returns: state, version, stamp (1 saved, 0 gone; the version that stands afterwards; ms)
 -- @check
 local found = call('HMGET', record, 'm', 'o')
 stamp = floor(now / 1000)
 -- @include times.lua
 if created then
-  if expected ~= '' and expected + 0 ~= version then
-    state = 2
-  else
-    state = 1
-    -- @include renew.lua
-  end
+  state = 1
+  -- @include renew.lua
 end
 -- @commit
 if times then

@@ -217,7 +217,7 @@ class SessionResponder(Responder):
             logger.debug("session %s was not touched: %s", self._session.id, error)
 
     def _update(self, record: Record, changed: dict[str, bytes], removed: list[str]) -> Generator[Ask, Replies, Any]:
-        args = (record.id.handle, _json(changed), orjson.dumps([f".{name}" for name in removed]), b"")
+        args = (record.id.handle, _json(changed), orjson.dumps([f".{name}" for name in removed]))
         reply, *_ = yield Ask([Operation(SAVE, (record.id.record, record.id.owner), args), *self.used(record)])
         return reply
 
