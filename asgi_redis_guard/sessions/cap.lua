@@ -3,8 +3,13 @@
 -- sets: state, leaving, evicted (3 if there is no place; the handles of those that go, and the same for the reply)
 if cap ~= '' and index ~= record and (call('ZCARD', index) or 0) >= cap + 0 then
   local stem, alive = string.sub(record, 1, #record - #handle), {}
+  local ending, at = {}, leaver ~= '' and leaver
+  while at do -- what has replaced the leaver ends with it
+    ending[at] = true
+    at = call('HGET', stem .. at, 'o')
+  end
   for _, one in ipairs(call('ZRANGEBYSCORE', index, string.format('(%.0f', stamp), '+inf') or {}) do
-    local found = one ~= handle and one ~= leaver and call('HGET', stem .. one, 'm')
+    local found = one ~= handle and not ending[one] and call('HGET', stem .. one, 'm')
     if found then
       local created, touched = string.match(found, '^(%d+):%d+:%d+:(%d+)')
       alive[#alive + 1] = { tonumber(excess == 'evict_lru' and touched or created), one }

@@ -22,11 +22,12 @@ from ..core.steps import Answer, Ask, Pass
 from ..errors import ConfigurationError, RedisUnavailable, SessionUnreadable
 from .counting import COUNT, UNCOUNT
 from .crypto import SessionCipher
+from .ending import DESTROY
 from .ids import SessionId, SessionIds
 from .keeping import SessionKeeper
 from .logins import PUBLISH, read_end
 from .policy import CookieStyle, OnExcess, SameSite, SessionPolicy, cap_faults, cookie_faults, times_faults
-from .saving import CREATE, DESTROY, LOAD, ROTATE, SAVE, SWAP, SessionResponder
+from .saving import CREATE, LOAD, ROTATE, SAVE, SWAP, SessionResponder
 from .session import Session, read_record
 from .sockets import SocketResponder
 from .user import user_facts

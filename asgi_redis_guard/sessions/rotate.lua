@@ -1,6 +1,6 @@
 -- name: sessions.rotate
 -- keys: old, former, past, record, index, notes (what is replaced, its index and notes; what replaces it, its index and notes, as in sessions.create)
--- args: leaver, handle, set, expected, lifetime, overlap, note, cap, excess (members of the indexes; as in sessions.save; the version that is replaced, and no other; ms, empty keeps the end; ms; as in sessions.create, for a user who was not in the session before)
+-- args: leaver, handle, place, set, expected, lifetime, overlap, note, cap, excess (members of the indexes; where the second one lies, in words of the caller; as in sessions.save; the version that is replaced, and no other; ms, empty keeps the end; ms; as in sessions.create, for a user who was not in the session before)
 -- keeps: times, deadline, left, leaving, last
 -- returns: state, version, ends, stamp, evicted, remains (as in sessions.save, 2: another version, 3: too many; as in sessions.create; when the last session ends that the former user still has, 0 if there is none; ms)
 -- @check
@@ -40,7 +40,11 @@ if times then
     local note = former == index and call('HGET', past, leaver) or note
     if overlap + 0 > 0 then
       call('HSET', old, 'o', handle)
-      if former == index then call('HSET', record, 'p', leaver) end -- whoever ends this one ends that one too
+      if former == index then
+        call('HSET', record, 'p', leaver) -- whoever ends this one ends that one too
+      else
+        call('HSET', old, 'w', place) -- and the other way round, also where they have not the same slot
+      end
       if left < 0 or left > overlap + 0 then call('PEXPIRE', old, overlap) end
     else
       call('DEL', old)
