@@ -1,5 +1,5 @@
 -- name: sessions.load
--- keys: record (a hash: `m` its times and version, `o` what has replaced it, `w` where that lies if it is not the same user's, `p` what it has replaced, data fields begin with a dot)
+-- keys: record (a hash: `m` its times and version, `o` its successor if it was replaced, data fields begin with a dot)
 -- repeatable: yes
 -- returns: fields, stamp (names and values in turn, 0 if there is no such session; the server's time, ms)
 -- @check

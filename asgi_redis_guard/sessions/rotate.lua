@@ -3,6 +3,8 @@
 -- args: leaver, handle, place, set, expected, lifetime, overlap, note, cap, excess (members of the indexes; where the second one lies, in words of the caller; as in sessions.save; the version that is replaced, and no other; ms, empty keeps the end; ms; as in sessions.create, for a user who was not in the session before)
 -- keeps: times, deadline, left, leaving, last
 -- returns: state, version, ends, stamp, evicted, remains (as in sessions.save, 2: another version, 3: too many; as in sessions.create; when the last session ends that the former user still has, 0 if there is none; ms)
+-- Fields of a record that this makes: `o` what has replaced it, `w` where that lies if it is not the same user's, `p` what
+-- it has replaced itself if that was the same user's.
 -- @check
 local found = call('HMGET', old, 'm', 'o')
 stamp = floor(now / 1000)
