@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from asgi_redis_guard import RedisManager
+from tests.redis.tools import PATIENCE
 from tests.servers import Option, Server, redis7, redis62, valkey9
 from tests.tls import Certificates, TLSProxy
 
@@ -50,6 +52,13 @@ def make_server() -> Iterator[MakeServer]:
 def fresh_server(make_server: MakeServer) -> Server:
     """A Valkey that belongs to the test alone: it may kill, pause and configure it."""
     return make_server()
+
+
+@pytest.fixture
+async def fresh_redis(fresh_server: Server) -> AsyncIterator[RedisManager]:
+    """A manager on `fresh_server`."""
+    async with RedisManager(fresh_server.url, timeout=PATIENCE) as manager:
+        yield manager
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,7 @@ from hatchling.builders.wheel import WheelBuilder
 
 import asgi_redis_guard
 from asgi_redis_guard import CSRF, JWTAuth, RateLimit, RedisManager, Sessions
+from asgi_redis_guard.core.lua import includes_of, read_lua
 from asgi_redis_guard.core.script import OperationKind, place_of
 from asgi_redis_guard.jwt.middleware import JWTAuthOptions
 from asgi_redis_guard.ratelimit.middleware import RateLimitOptions
@@ -28,7 +29,9 @@ PACKAGE = ROOT / "asgi_redis_guard"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 LUA = sorted(PACKAGE.rglob("*.lua"))
 OPERATIONS = [path for path in LUA if "-- @check\n" in path.read_text("utf-8")]
-SCRIPTS = [path for path in LUA if path not in OPERATIONS]
+#: What others include.
+PARTS = sorted({path.parent / name for path in LUA for name in includes_of(path.read_text("utf-8"))})
+SCRIPTS = [path for path in LUA if path not in OPERATIONS and path not in PARTS]
 
 #: These decide and never do I/O: time, randomness and the network come in as arguments.
 PURE = [
@@ -53,6 +56,15 @@ IMPURE_NAMES = {"now", "utcnow", "today", "environ", "getenv", "urandom", "open"
 
 def name_of(path: Path) -> str:
     return str(path.relative_to(ROOT))
+
+
+def package_of(path: Path) -> str:
+    return ".".join(path.parent.relative_to(ROOT).parts)
+
+
+def lua_of(path: Path) -> str:
+    """A Lua file with all that it includes."""
+    return read_lua(package_of(path), path.name)
 
 
 def tree_of(path: Path) -> ast.Module:
@@ -142,9 +154,9 @@ def test_a_middleware_takes_exactly_the_options_of_its_guard(options: Any, guard
     assert get_type_hints(options) == {name: taken[name] for name in keywords}
 
 
-@pytest.mark.parametrize("path", LUA, ids=name_of)
+@pytest.mark.parametrize("path", [*OPERATIONS, *SCRIPTS], ids=name_of)
 def test_lua_looks_at_no_key_that_it_was_not_given_and_uses_what_all_servers_have(path: Path) -> None:
-    source = path.read_text("utf-8")
+    source = lua_of(path)
     commands = {name.upper() for name in re.findall(r"call\(\s*['\"](\w+)['\"]", source)}
     assert commands
     assert not commands & {"KEYS", "SCAN", "SSCAN", "HSCAN", "ZSCAN", "RANDOMKEY", "FLUSHDB", "FLUSHALL"}
@@ -154,8 +166,8 @@ def test_lua_looks_at_no_key_that_it_was_not_given_and_uses_what_all_servers_hav
 
 @pytest.mark.parametrize("path", OPERATIONS, ids=name_of)
 def test_an_operation_keeps_its_contract(path: Path) -> None:
-    source = path.read_text("utf-8")
-    kind = OperationKind.parse(source)
+    source = lua_of(path)
+    kind = OperationKind.load(package_of(path), path.name)
     assert kind.name == f"{path.parent.name}.{path.stem}"
     assert "redis.call" not in source, "a failure has to stay in its own slot"
     assert "redis.pcall" not in source
@@ -174,10 +186,20 @@ def test_a_service_s_script_says_what_it_does_and_what_it_takes(path: Path) -> N
     assert [line for line in head if line.startswith("-- returns: ")]
 
 
+@pytest.mark.parametrize("path", PARTS, ids=name_of)
+def test_a_part_says_what_it_does_what_it_takes_and_what_it_sets(path: Path) -> None:
+    first, takes, sets, *body = path.read_text("utf-8").splitlines()
+    assert re.fullmatch(r"-- [A-Z].*\.", first)
+    assert takes.startswith("-- takes: ")
+    assert sets.startswith("-- sets: ")
+    assert "-- @check" not in body, "an operation is no part of another"
+    assert "-- @commit" not in body
+
+
 async def test_all_lua_loads_on_every_server(backend: str) -> None:
     async with RedisManager(backend, timeout=PATIENCE) as redis:
-        for path in LUA:
-            source = path.read_text("utf-8")
+        for path in (*OPERATIONS, *SCRIPTS):
+            source = lua_of(path)
             if path in OPERATIONS:
                 source = program_of((place_of(True, (OperationKind.parse(source),)),)).source
             assert (await redis.client.script_load(source)) in (Script(source).sha, Script(source).sha.encode())

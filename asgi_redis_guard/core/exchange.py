@@ -48,7 +48,7 @@ class Exchange:
         self.perform = perform
 
     def publish(self, facts: Mapping[str, Any]) -> None:
-        """Add what a guard has established. Its own mapping is never changed: it serves as long as it is the only one."""
+        """Add what a guard has established. Its own mapping serves as long as it is the only one, unchanged."""
         if self._merged is not None:
             self._merged.update(facts)
         elif not self.facts:

@@ -39,7 +39,7 @@ class Flows:
         return _checked_step(guard, step)
 
     def resume(self, index: int, value: Any) -> Any:
-        """Give the guard at `index` what came back for it, or throw an error in; return its next step, or its verdict."""
+        """Give the guard at `index` what came back, or throw an error in; return its next step, or its verdict."""
         flow, guard = self._running.get(index), self._guards[index]
         if flow is None:
             raise GuardProtocolError(f"{guard!r} was asked to go on after it had decided")

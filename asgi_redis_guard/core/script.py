@@ -16,6 +16,8 @@ The contract is in the file's first comments:
     -- @check                           reads and decides: may set `stop = true`
     -- @commit                          writes; runs only if nothing before it stopped
 
+A line `-- @include name.lua` stands for another file of the same package (`lua.py`).
+
 Names may be followed by an explanation in parentheses. Keys and arguments are locals of these names; arguments are text
 that is a number in arithmetic. `call(…)` is `redis.pcall` that returns false after an error, `now` the server's time in
 microseconds, `floor` and `ceil` are those of `math`.
@@ -27,9 +29,10 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from importlib.resources import files
 from operator import itemgetter
 from typing import Any, NamedTuple
+
+from .lua import includes_of, read_lua
 
 _LINE = re.compile(r"^-- (name|keys|args|keeps|group|repeatable|holds|returns):\s*(.*)$")
 _NAME = re.compile(r"^[a-z][a-z0-9_]*$")
@@ -65,11 +68,13 @@ class OperationKind:
     @classmethod
     def load(cls, package: str, file: str) -> OperationKind:
         """Read a kind from `file` in `package`; raises ValueError where the contract is not kept."""
-        return cls.parse(files(package).joinpath(file).read_text(encoding="utf-8"))
+        return cls.parse(read_lua(package, file))
 
     @classmethod
     def parse(cls, source: str) -> OperationKind:
         """Read a kind from Lua source with a contract on top; raises ValueError where it is not kept."""
+        if missing := includes_of(source):
+            raise ValueError(f"{missing[0]} is included, which only 'load' can find")
         head, has_check, body = source.partition("-- @check\n")
         check, _, commit = body.partition("-- @commit\n")
         fields = {match[1]: match[2] for line in head.splitlines() if (match := _LINE.match(line))}

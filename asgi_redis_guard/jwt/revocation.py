@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from importlib.resources import files
 from typing import TypedDict
 
 import orjson
 
+from ..core.lua import read_lua
 from ..errors import ConfigurationError
 from ..redis.manager import RedisManager
 from ..redis.program import Script
@@ -18,7 +18,7 @@ from .user import VerifiedUser
 
 
 def _script(name: str) -> Script:
-    return Script(files(__package__).joinpath(name).read_text(encoding="utf-8"))
+    return Script(read_lua(__package__, name))
 
 
 _REVOKE, _UNREVOKE, _CUTOFF, _COUNT = (

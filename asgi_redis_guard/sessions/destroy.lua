@@ -1,24 +1,49 @@
 -- name: sessions.destroy
 -- keys: record, index, notes (as in sessions.create)
 -- args: handle, channel (member of the index; where its end is told)
--- returns: left (when the last of its user's other sessions ends, 0 if there is none; ms)
+-- keeps: going, onward
+-- returns: left, heirs, heir, place (when the last of its user's other sessions ends, 0 if there is none; ms; handles of what had replaced it and ends with it, 0 for none; the handle of what had replaced the last of these from another slot, and its place, as in sessions.rotate; 0 for none)
 -- repeatable: yes
 -- @check
+local stem, is_going, at = string.sub(record, 1, #record - #handle), {}, handle
+going = {}
+while at do
+  local found = call('HMGET', stem .. at, 'm', 'o', 'w') or {}
+  if at ~= handle and not found[1] and not found[2] then break end
+  is_going[at] = true
+  going[#going + 1] = at
+  if found[2] and found[3] then
+    heir, place, onward = found[2], found[3], true
+  end
+  at = index ~= record and not onward and found[2]
+end
+if #going > 1 then
+  heirs = {}
+  for i = 2, #going do heirs[i - 1] = going[i] end
+end
 if index ~= record then
-  local latest = call('ZREVRANGEBYSCORE', index, '+inf', string.format('(%.0f', floor(now / 1000)), 'WITHSCORES', 'LIMIT', 0, 2) or {}
-  left = tonumber(latest[1] == handle and latest[4] or latest[1] ~= handle and latest[2] or 0)
+  local latest = call('ZREVRANGEBYSCORE', index, '+inf', string.format('(%.0f', floor(now / 1000)), 'WITHSCORES', 'LIMIT', 0, #going + 1) or {}
+  for i = 1, #latest, 2 do
+    if left == 0 and not is_going[latest[i]] then left = tonumber(latest[i + 1]) end
+  end
 end
 -- @commit
+local stem = string.sub(record, 1, #record - #handle)
 if index ~= record then
-  local stem = string.sub(record, 1, #record - #handle)
-  local before = call('HGET', record, 'p')
-  while before do -- what it replaced can be read for its overlap
-    local older = stem .. before
-    before = call('HGET', older, 'p')
-    call('DEL', older)
-  end
-  call('ZREM', index, handle)
-  call('HDEL', notes, handle)
+  local one = handle
+  -- @include overlaps.lua
 end
-call('DEL', record)
-call('PUBLISH', channel, handle)
+for _, one in ipairs(going) do
+  if onward then -- what is left is no session, but leads a repetition to the heir; it goes when the overlap is over
+    for _, name in ipairs(call('HKEYS', stem .. one) or {}) do
+      if name ~= 'o' and name ~= 'w' then call('HDEL', stem .. one, name) end
+    end
+  else
+    call('DEL', stem .. one)
+  end
+  if index ~= record then
+    call('ZREM', index, one)
+    call('HDEL', notes, one)
+  end
+  call('PUBLISH', channel, one)
+end

@@ -10,12 +10,12 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from importlib.resources import files
 from typing import Any
 
 from ..core.asgi import Scope
 from ..core.cookies import cookie_values
 from ..core.exchange import Exchange
+from ..core.lua import read_lua
 from ..errors import ConfigurationError
 from ..redis.manager import RedisManager
 from ..redis.program import Script
@@ -23,8 +23,7 @@ from .ids import SessionId, SessionIds, secret_of
 from .policy import CookieStyle, SameSite
 
 _TRUST, _TRUSTED, _LIST, _UNTRUST = (
-    Script(files(__package__).joinpath(f"{name}.lua").read_text(encoding="utf-8"))
-    for name in ("trust", "trusted", "devices", "untrust")
+    Script(read_lua(__package__, f"{name}.lua")) for name in ("trust", "trusted", "devices", "untrust")
 )
 
 #: Characters of a name that are kept.

@@ -10,12 +10,12 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from importlib.resources import files
 from inspect import iscoroutinefunction as _waits
 from typing import Any, Literal, Protocol, get_args
 
 import orjson
 
+from ..core.lua import read_lua
 from ..core.rounds import read_replies
 from ..core.script import Operation, OperationKind, Replies
 from ..core.steps import Ask
@@ -47,7 +47,7 @@ APP_PREFIX = "app."
 
 RECORD = OperationKind.load(__package__, "record.lua")
 _RECORD = program_of((Ask([Operation(RECORD, (b"",), ("", "", "", ""))]).place,))
-_QUERY = Script(files(__package__).joinpath("events.lua").read_text(encoding="utf-8"))
+_QUERY = Script(read_lua(__package__, "events.lua"))
 
 _KNOWN = frozenset(get_args(SecurityEventKind))
 _OWN = re.compile(re.escape(APP_PREFIX) + r"[a-z0-9_.-]{1,60}")

@@ -23,13 +23,14 @@ from ..core.steps import Answer, Ask, Pass
 from ..errors import ConfigurationError, RedisUnavailable, SessionUnreadable
 from .counting import COUNT, UNCOUNT
 from .crypto import SessionCipher
+from .ending import DESTROY
 from .ids import SessionId, SessionIds
 from .keeping import KeptSession
 from .logins import PUBLISH, read_end
 from .policy import CookieStyle, OnExcess, SameSite, SessionPolicy, cap_faults, cookie_faults, times_faults
 from .recall import AS_SEEN, LOAD, Known, SessionMemory, load
-from .record import Record, read_record
-from .saving import CREATE, DESTROY, ROTATE, SAVE, SWAP
+from .record import read_record
+from .saving import CREATE, ROTATE, SAVE, SWAP
 from .session import Session
 from .sockets import SocketResponder
 from .user import facts_of, user_facts

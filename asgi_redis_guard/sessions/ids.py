@@ -36,6 +36,11 @@ class SessionId(NamedTuple):
     notes: bytes
     token: bytes = b""
 
+    @property
+    def place(self) -> bytes:
+        """Where it lies: the tag, then what stands for its user, nothing for nobody's."""
+        return self.tag + (b"" if self.owner == self.record else self.owner[-20:])
+
     def __repr__(self) -> str:
         return f"<SessionId {self.handle.decode()}>"
 
@@ -74,6 +79,14 @@ class SessionIds:
     def place(self, user: str) -> tuple[bytes, bytes]:
         """Return what a user's own keys are made of: the tag and the digest."""
         return self._tag(user), digest(self._key, user)
+
+    def at(self, place: bytes, handle: bytes) -> SessionId:
+        """Return the id with this handle at a `SessionId.place`; what opens it, the secret, is not known."""
+        tag, owner = place[:_TAG], place[_TAG:]
+        record = self._keys.session(tag, handle)
+        if not owner:
+            return SessionId(tag, handle, record, record, record)
+        return SessionId(tag, handle, record, self._keys.sessions(tag, owner), self._keys.session_notes(tag, owner))
 
     def of_user(self, known: SessionId, user: str | None) -> SessionId:
         """Return `known` with the index of its user, which the record tells."""

@@ -24,7 +24,7 @@ _LARGEST = 8192
 
 
 class Known(NamedTuple):
-    """A session as this process has seen it: the name of its cookie, its id, its record and its user's facts, if any."""
+    """A session as this process has seen it: its cookie's name, its id, its record and its user's facts, if any."""
 
     name: bytes
     id: SessionId

@@ -20,6 +20,7 @@ from ..core.script import Operation, OperationKind, Replies
 from ..core.steps import Ask, Asking
 from ..errors import RedisUnavailable, SessionDataError
 from .counting import count, uncount, user_of
+from .ending import end, end_rest
 from .ids import SessionId, SessionIds
 from .logins import TOO_MANY, entry_args, follow, tell
 from .policy import SessionPolicy
@@ -29,8 +30,8 @@ from .session import Session
 
 logger = logging.getLogger("asgi_redis_guard.sessions")
 
-SAVE, CREATE, ROTATE, DESTROY, SWAP = (
-    OperationKind.load(__package__, f"{name}.lua") for name in ("save", "create", "rotate", "destroy", "swap")
+SAVE, CREATE, ROTATE, SWAP = (
+    OperationKind.load(__package__, f"{name}.lua") for name in ("save", "create", "rotate", "swap")
 )
 
 #: What `state` says in the reply to a write.
@@ -177,8 +178,10 @@ class SessionResponder(Responder):
         args = (fresh.handle, _json(stored), *times, *entry_args(policy, self._exchange, fresh), leaver)
         create = Operation(CREATE, (fresh.record, fresh.owner, fresh.notes), args)
         keys = self._exchange.keys
-        ending = [] if before is None else [self._end(before), *uncount(policy, keys, [before.id.handle])]
+        ending = [] if before is None else end(policy, keys, before.id)
         replies = yield Ask([create, *ending, *count(policy, keys, fresh)])
+        if before is not None:
+            yield from end_rest(policy, keys, self._ids, before.id, replies[1], entered=fresh.owner)
         ends, clock, state, evicted = replies[0].values
         if state == TOO_MANY:
             yield from follow(uncount(policy, keys, [fresh.handle], begun=False))
@@ -219,7 +222,7 @@ class SessionResponder(Responder):
             logger.debug("session %s was not touched: %s", self._session.id, error)
 
     def _update(self, record: Record, changed: dict[str, bytes], removed: list[str]) -> Generator[Ask, Replies, Any]:
-        args = (record.id.handle, _json(changed), orjson.dumps([f".{name}" for name in removed]), b"")
+        args = (record.id.handle, _json(changed), orjson.dumps([f".{name}" for name in removed]))
         reply, *_ = yield Ask([Operation(SAVE, (record.id.record, record.id.owner), args), *self.used(record)])
         return reply
 
@@ -233,7 +236,7 @@ class SessionResponder(Responder):
             texts, fresh, old = self._texts(), self._fresh_id(), record.id
             stored = policy.seal(fresh, texts, self._exchange.random)
             lifetime = policy.lifetime if renews else b""
-            args = (old.handle, fresh.handle, _json(stored), record.version, lifetime, policy.overlap)
+            args = (old.handle, fresh.handle, fresh.place, _json(stored), record.version, lifetime, policy.overlap)
             keys = (old.record, old.owner, old.notes, fresh.record, fresh.owner, fresh.notes)
             rotate = Operation(ROTATE, keys, (*args, *entry_args(policy, self._exchange, fresh)))
             counted = count(policy, self._exchange.keys, fresh, old.handle, b"" if renews else record.ends)
@@ -261,16 +264,10 @@ class SessionResponder(Responder):
 
     def _destroy(self, record: Record) -> _Writing:
         keys, one = self._exchange.keys, record.id
-        reply, *_ = yield Ask([self._end(record), *uncount(self._policy, keys, [one.handle])])
-        if not reply.values[0] and one.owner != one.record:
-            yield from follow(uncount(self._policy, keys, [], user_of(one), 0))
+        reply, *_ = yield Ask(end(self._policy, keys, one))
+        yield from end_rest(self._policy, keys, self._ids, one, reply)
         self._session.settle(None)
         self._cookie = self._policy.cookie.take()
-
-    def _end(self, record: Record) -> Operation:
-        one = record.id
-        args = (one.handle, self._exchange.keys.sessions_channel)
-        return Operation(DESTROY, (one.record, one.owner, one.notes), args)
 
     def _settled(self, record: Record) -> None:
         self._session.settle(record)

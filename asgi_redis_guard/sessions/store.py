@@ -9,10 +9,10 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.resources import files
 from os import urandom
 from typing import Any, TypedDict, Unpack
 
+from ..core.lua import read_lua
 from ..core.script import PASSED, Operation, OperationKind, place_of
 from ..errors import ConfigurationError, OperationFailed, RedisUnavailable, SessionDataError, TooManySessions
 from ..redis.manager import RedisManager
@@ -34,10 +34,7 @@ def _script_of(kind: OperationKind) -> Script:
 
 
 _CREATE = _script_of(CREATE)
-_LIST, _REVOKE, _STATS = (
-    Script(files(__package__).joinpath(name).read_text(encoding="utf-8"))
-    for name in ("list.lua", "revoke.lua", "stats.lua")
-)
+_LIST, _REVOKE, _STATS = (Script(read_lua(__package__, name)) for name in ("list.lua", "revoke.lua", "stats.lua"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,11 @@ def test_a_contract_without_name_or_check_is_refused(source: str) -> None:
         OperationKind.parse(source)
 
 
+def test_source_by_itself_cannot_include_anything() -> None:
+    with pytest.raises(ValueError, match=r"part\.lua is included"):
+        OperationKind.parse("-- name: a\n-- @check\n  -- @include part.lua\n")
+
+
 @pytest.mark.parametrize("line", ["keys", "args", "keeps", "returns"])
 @pytest.mark.parametrize("name", [*sorted(RESERVED), "Upper", "1st", "a-b", "a b", "s'"])
 def test_names_that_are_no_free_lua_locals_are_refused(line: str, name: str) -> None:

@@ -1,38 +1,21 @@
 """The blacklist while Redis is away: closed unless the app says otherwise, and back by itself."""
 
-import asyncio
-from collections.abc import AsyncIterator
-
 import pytest
 
 from asgi_redis_guard import Decision, GuardMiddleware, JWTAuth, RateLimit, RedisManager, RevocationList
 from asgi_redis_guard.errors import OperationFailed
 from tests.drive import App, get
 from tests.jwt.tokens import NOW, SECRET, bearer, sign
+from tests.redis.tools import until_back
 from tests.servers import Server
-
-PATIENCE = 20.0
-
-
-@pytest.fixture
-async def manager(fresh_server: Server) -> AsyncIterator[RedisManager]:
-    async with RedisManager(fresh_server.url, timeout=PATIENCE) as manager:
-        yield manager
-
-
-async def until_back(manager: RedisManager) -> None:
-    """Wait until the breaker's probe has found the server again."""
-    assert manager.links.breaker.is_open
-    async with asyncio.timeout(PATIENCE):
-        await asyncio.wait([manager.links._probe])  # type: ignore[list-item]
 
 
 async def test_closed_answers_503_while_the_server_is_away_and_no_longer(
-    manager: RedisManager, fresh_server: Server
+    fresh_redis: RedisManager, fresh_server: Server
 ) -> None:
     seen: list[Decision] = []
     inner = App()
-    app = GuardMiddleware(inner, [JWTAuth(SECRET)], redis=manager, hooks=[seen.append], clock=lambda: NOW)
+    app = GuardMiddleware(inner, [JWTAuth(SECRET)], redis=fresh_redis, hooks=[seen.append], clock=lambda: NOW)
     assert (await get(app, headers=bearer(sign()))).status == 200
     fresh_server.kill()
     for _ in range(10):
@@ -44,16 +27,16 @@ async def test_closed_answers_503_while_the_server_is_away_and_no_longer(
     assert (await get(app, headers=bearer(sign(which=1)))).status == 401, "what fails locally needs no Redis"
     assert (await get(app)).status == 401
     fresh_server.start()
-    await until_back(manager)
+    await until_back(fresh_redis)
     assert (await get(app, headers=bearer(sign()))).status == 200
     assert [event.degraded for event in seen] == [False, *[True] * 10, False, False, False]
     assert {event.reason for event in seen if event.status == 503} == {"unavailable"}
 
 
-async def test_open_lets_verified_tokens_pass_and_no_others(manager: RedisManager, fresh_server: Server) -> None:
+async def test_open_lets_verified_tokens_pass_and_no_others(fresh_redis: RedisManager, fresh_server: Server) -> None:
     inner = App()
-    app = GuardMiddleware(inner, [JWTAuth(SECRET, on_outage="open")], redis=manager, clock=lambda: NOW)
-    revocations = RevocationList(manager)
+    app = GuardMiddleware(inner, [JWTAuth(SECRET, on_outage="open")], redis=fresh_redis, clock=lambda: NOW)
+    revocations = RevocationList(fresh_redis)
     await revocations.revoke("t-1", ttl=60)
     assert (await get(app, headers=bearer(sign()))).status == 401
     fresh_server.kill()
@@ -63,24 +46,23 @@ async def test_open_lets_verified_tokens_pass_and_no_others(manager: RedisManage
     assert (await get(app, headers=bearer(sign(exp=NOW)))).status == 401
 
 
-async def test_a_closed_blacklist_keeps_the_guards_behind_it_from_counting(fresh_server: Server) -> None:
+async def test_a_closed_blacklist_keeps_the_guards_behind_it_from_counting(fresh_redis: RedisManager) -> None:
     """The blacklist's own key is spoiled, Redis is there: it refuses, and the limit behind it has not counted."""
-    async with RedisManager(fresh_server.url, timeout=PATIENCE) as manager:
-        guards = [JWTAuth(SECRET), RateLimit("3/hour", key="user")]
-        app = GuardMiddleware(App(), guards, redis=manager, clock=lambda: NOW)
-        cutoff = manager.keys.user("", "alice")
-        await manager.execute("LPUSH", cutoff, "not a string")
-        for _ in range(5):
-            assert (await get(app, headers=bearer(sign()))).status == 503
-        await manager.execute("DEL", cutoff)
-        assert [(await get(app, headers=bearer(sign()))).status for _ in range(4)] == [200, 200, 200, 429]
+    guards = [JWTAuth(SECRET), RateLimit("3/hour", key="user")]
+    app = GuardMiddleware(App(), guards, redis=fresh_redis, clock=lambda: NOW)
+    cutoff = fresh_redis.keys.user("", "alice")
+    await fresh_redis.execute("LPUSH", cutoff, "not a string")
+    for _ in range(5):
+        assert (await get(app, headers=bearer(sign()))).status == 503
+    await fresh_redis.execute("DEL", cutoff)
+    assert [(await get(app, headers=bearer(sign()))).status for _ in range(4)] == [200, 200, 200, 429]
 
 
-async def test_a_revocation_that_was_not_stored_says_so(manager: RedisManager, fresh_server: Server) -> None:
+async def test_a_revocation_that_was_not_stored_says_so(fresh_redis: RedisManager, fresh_server: Server) -> None:
     from asgi_redis_guard import RedisUnavailable
 
     fresh_server.kill()
-    revocations = RevocationList(manager)
+    revocations = RevocationList(fresh_redis)
     for call in (
         revocations.revoke("t", ttl=1),
         revocations.is_revoked("t"),
@@ -92,8 +74,7 @@ async def test_a_revocation_that_was_not_stored_says_so(manager: RedisManager, f
             await call
 
 
-async def test_a_revocation_that_a_full_server_refuses_says_so(fresh_server: Server) -> None:
-    async with RedisManager(fresh_server.url, timeout=PATIENCE) as manager:
-        fresh_server.command("CONFIG", "SET", "maxmemory", "1")
-        with pytest.raises(OperationFailed, match="OOM"):
-            await RevocationList(manager).revoke("t", ttl=60)
+async def test_a_revocation_that_a_full_server_refuses_says_so(fresh_redis: RedisManager, fresh_server: Server) -> None:
+    fresh_server.command("CONFIG", "SET", "maxmemory", "1")
+    with pytest.raises(OperationFailed, match="OOM"):
+        await RevocationList(fresh_redis).revoke("t", ttl=60)

@@ -12,13 +12,9 @@ from asgi_redis_guard.errors import ConfigurationError
 from asgi_redis_guard.testing import RoundTripCounter
 from tests.drive import App, get
 from tests.jwt.tokens import NOW, SECRET, bearer, public_pem, sign
+from tests.redis.tools import server_ms
 
 MARGIN = 600_000  # ms; marks are kept this much longer than the tokens
-
-
-async def server_ms(redis: RedisManager) -> float:
-    seconds, micros = await redis.execute("TIME")
-    return int(seconds) * 1000 + int(micros) / 1000
 
 
 async def ttl_of(redis: RedisManager, jti: str | bytes, issuer: str = "") -> int:

@@ -1,7 +1,5 @@
 """Limits while Redis is away: in this process, open or closed, and Redis's own again as soon as it is back."""
 
-import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -10,22 +8,8 @@ from asgi_redis_guard import Decision, GuardMiddleware, JWTAuth, RateLimit, Redi
 from tests.drive import App, get, handshake
 from tests.jwt.tokens import NOW, SECRET, bearer, sign
 from tests.ratelimit.structured import parse_list
+from tests.redis.tools import until_back
 from tests.servers import Server
-
-PATIENCE = 20.0
-
-
-@pytest.fixture
-async def redis(fresh_server: Server) -> AsyncIterator[RedisManager]:
-    async with RedisManager(fresh_server.url, timeout=PATIENCE) as manager:
-        yield manager
-
-
-async def until_back(manager: RedisManager) -> None:
-    """Wait until the breaker's probe has found the server again."""
-    assert manager.links.breaker.is_open
-    async with asyncio.timeout(PATIENCE):
-        await asyncio.wait([manager.links._probe])  # type: ignore[list-item]
 
 
 async def statuses(app: Any, count: int, **options: Any) -> list[int]:
@@ -33,22 +17,24 @@ async def statuses(app: Any, count: int, **options: Any) -> list[int]:
 
 
 async def test_local_limits_count_while_the_server_is_away_and_no_longer(
-    redis: RedisManager, fresh_server: Server
+    fresh_redis: RedisManager, fresh_server: Server
 ) -> None:
     seen: list[Decision] = []
-    app = GuardMiddleware(App(), [RateLimit("2/hour", "9/day")], redis=redis, hooks=[seen.append], clock=lambda: NOW)
+    app = GuardMiddleware(
+        App(), [RateLimit("2/hour", "9/day")], redis=fresh_redis, hooks=[seen.append], clock=lambda: NOW
+    )
     assert await statuses(app, 1) == [200]
     fresh_server.kill()
     assert await statuses(app, 3) == [200, 200, 429]
     assert await statuses(app, 2, client=("198.51.100.9", 1)) == [200, 200]
     fresh_server.start()
-    await until_back(redis)
+    await until_back(fresh_redis)
     assert await statuses(app, 3) == [200, 200, 429], "the server has come back empty"
     assert [event.degraded for event in seen] == [False, *[True] * 5, False, False, False]
 
 
-async def test_local_limits_send_the_same_fields_and_refusal(redis: RedisManager, fresh_server: Server) -> None:
-    app = GuardMiddleware(App(), [RateLimit("2/hour", "9/day")], redis=redis, clock=lambda: NOW)
+async def test_local_limits_send_the_same_fields_and_refusal(fresh_redis: RedisManager, fresh_server: Server) -> None:
+    app = GuardMiddleware(App(), [RateLimit("2/hour", "9/day")], redis=fresh_redis, clock=lambda: NOW)
     await get(app)
     fresh_server.kill()
     first = await get(app)
@@ -62,8 +48,8 @@ async def test_local_limits_send_the_same_fields_and_refusal(redis: RedisManager
     assert refused.json()["violated-policies"] == ["hour"]
 
 
-async def test_open_lets_everybody_through(redis: RedisManager, fresh_server: Server) -> None:
-    app = GuardMiddleware(App(), [RateLimit("1/hour", on_outage="open")], redis=redis)
+async def test_open_lets_everybody_through(fresh_redis: RedisManager, fresh_server: Server) -> None:
+    app = GuardMiddleware(App(), [RateLimit("1/hour", on_outage="open")], redis=fresh_redis)
     assert await statuses(app, 2) == [200, 429]
     fresh_server.kill()
     for _ in range(5):
@@ -71,9 +57,9 @@ async def test_open_lets_everybody_through(redis: RedisManager, fresh_server: Se
         assert (response.status, response.all("ratelimit"), response.all("retry-after")) == (200, [], [])
 
 
-async def test_closed_answers_503(redis: RedisManager, fresh_server: Server) -> None:
+async def test_closed_answers_503(fresh_redis: RedisManager, fresh_server: Server) -> None:
     inner = App()
-    app = GuardMiddleware(inner, [RateLimit("5/hour", on_outage="closed")], redis=redis)
+    app = GuardMiddleware(inner, [RateLimit("5/hour", on_outage="closed")], redis=fresh_redis)
     assert await statuses(app, 1) == [200]
     fresh_server.kill()
     response = await get(app)
@@ -83,10 +69,10 @@ async def test_closed_answers_503(redis: RedisManager, fresh_server: Server) -> 
     assert len(inner.scopes) == 1
 
 
-async def test_each_guard_of_a_stack_has_its_own_policy(redis: RedisManager, fresh_server: Server) -> None:
+async def test_each_guard_of_a_stack_has_its_own_policy(fresh_redis: RedisManager, fresh_server: Server) -> None:
     def stack(jwt: Any) -> GuardMiddleware:
         guards = [RateLimit("2/hour", name="outer"), JWTAuth(SECRET, on_outage=jwt), RateLimit("1/hour", name="inner")]
-        return GuardMiddleware(App(), guards, redis=redis, clock=lambda: NOW)
+        return GuardMiddleware(App(), guards, redis=fresh_redis, clock=lambda: NOW)
 
     fresh_server.kill()
     closed, opened = stack("closed"), stack("open")
@@ -97,27 +83,27 @@ async def test_each_guard_of_a_stack_has_its_own_policy(redis: RedisManager, fre
     assert await statuses(opened, 2, headers=bearer(sign())) == [200, 429]
 
 
-async def test_a_key_of_another_type_is_an_outage_of_that_limit_alone(redis: RedisManager) -> None:
+async def test_a_key_of_another_type_is_an_outage_of_that_limit_alone(fresh_redis: RedisManager) -> None:
     guards = [RateLimit("1/hour", name="broken"), RateLimit("5/hour", name="good", algorithm="fixed")]
-    app = GuardMiddleware(App(), guards, redis=redis, clock=lambda: NOW)
+    app = GuardMiddleware(App(), guards, redis=fresh_redis, clock=lambda: NOW)
     assert await statuses(app, 1) == [200]
-    (key,) = [key for key in await redis.execute("KEYS", "*") if b"broken" in key]
-    await redis.execute("DEL", key)
-    await redis.execute("RPUSH", key, "not a number")
+    (key,) = [key for key in await fresh_redis.execute("KEYS", "*") if b"broken" in key]
+    await fresh_redis.execute("DEL", key)
+    await fresh_redis.execute("RPUSH", key, "not a number")
     passed = await get(app)
     broken, (name, good) = parse_list(passed["ratelimit"])
     assert (broken, name, good["r"]) == (("broken", {"r": 0, "t": 3600}), "good", 3)
     assert 3540 < good["t"] <= 3600, "by the server's clock, which goes on"
     assert (await get(app)).status == 429, "counted in this process"
-    await redis.execute("DEL", key)
+    await fresh_redis.execute("DEL", key)
     assert (await get(app)).status == 200
 
 
 @pytest.mark.parametrize("algorithm", ["gcra", "fixed"])
-async def test_a_full_server_is_an_outage_too(redis: RedisManager, fresh_server: Server, algorithm: Any) -> None:
+async def test_a_full_server_is_an_outage_too(fresh_redis: RedisManager, fresh_server: Server, algorithm: Any) -> None:
     seen: list[Decision] = []
     limit = RateLimit("2/hour", algorithm=algorithm)
-    app = GuardMiddleware(App(), [limit], redis=redis, hooks=[seen.append], clock=lambda: NOW)
+    app = GuardMiddleware(App(), [limit], redis=fresh_redis, hooks=[seen.append], clock=lambda: NOW)
     fresh_server.command("CONFIG", "SET", "maxmemory", "1")
     assert await statuses(app, 3) == [200, 200, 429]
     assert all(event.degraded for event in seen)
@@ -126,9 +112,9 @@ async def test_a_full_server_is_an_outage_too(redis: RedisManager, fresh_server:
     assert not any(event.degraded for event in seen[3:])
 
 
-async def test_a_log_still_counts_on_a_full_server(redis: RedisManager, fresh_server: Server) -> None:
+async def test_a_log_still_counts_on_a_full_server(fresh_redis: RedisManager, fresh_server: Server) -> None:
     """It removes before it adds, and after a first write the server lets a script finish."""
-    app = GuardMiddleware(App(), [RateLimit("2/hour", algorithm="log")], redis=redis, clock=lambda: NOW)
+    app = GuardMiddleware(App(), [RateLimit("2/hour", algorithm="log")], redis=fresh_redis, clock=lambda: NOW)
     fresh_server.command("CONFIG", "SET", "maxmemory", "1")
     assert await statuses(app, 3) == [200, 200, 429]
     fresh_server.command("CONFIG", "SET", "maxmemory", "0")

@@ -34,6 +34,19 @@ async def eventually(true: Callable[[], object]) -> None:
             await asyncio.sleep(0.002)
 
 
+async def until_back(manager: RedisManager) -> None:
+    """Wait until the breaker's probe has found a server again that was away."""
+    assert manager.links.breaker.is_open
+    async with asyncio.timeout(PATIENCE):
+        await asyncio.wait([manager.links._probe])  # type: ignore[list-item]
+
+
+async def server_ms(manager: RedisManager) -> float:
+    """The server's own time, in ms."""
+    seconds, micros = await manager.execute("TIME")
+    return int(seconds) * 1000 + int(micros) / 1000
+
+
 @asynccontextmanager
 async def channel_to(url: str, *, threshold: int = 5, **options: Any) -> AsyncIterator[Channel]:
     """A channel by itself, with a breaker that nobody probes."""

@@ -1,6 +1,6 @@
 """A session that turns up on another device: told, recorded once, or ended, by policy."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -16,13 +16,6 @@ from tests.redis.tools import PATIENCE
 from tests.sessions.agents import ANDROID, CHROME, EDGE, FIREFOX, NEWER, SAFARI
 
 Act = Callable[[dict[str, Any]], object]
-
-
-@pytest.fixture
-async def redis(backend: str) -> AsyncIterator[RedisManager]:
-    """A manager on each kind of server in turn."""
-    async with RedisManager(backend, timeout=PATIENCE) as manager:
-        yield manager
 
 
 class Site:

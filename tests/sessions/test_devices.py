@@ -3,7 +3,6 @@
 import asyncio
 import re
 import time
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,17 +15,10 @@ from asgi_redis_guard.core.asgi import Scope
 from asgi_redis_guard.errors import ConfigurationError, RedisUnavailable
 from asgi_redis_guard.testing import RoundTripCounter
 from tests.drive import http_scope
-from tests.redis.tools import PATIENCE
+from tests.redis.tools import PATIENCE, server_ms
 
 NOW = 1_700_000_000.0
 DAY = 86_400
-
-
-@pytest.fixture
-async def redis(backend: str) -> AsyncIterator[RedisManager]:
-    """A manager on each kind of server in turn."""
-    async with RedisManager(backend, timeout=PATIENCE) as manager:
-        yield manager
 
 
 @pytest.fixture
@@ -47,11 +39,6 @@ def token_of(grant: TrustGrant) -> str:
 
 async def keys_of(redis: RedisManager) -> list[bytes]:
     return sorted(await redis.execute("KEYS", "*"))
-
-
-async def server_ms(redis: RedisManager) -> float:
-    seconds, micros = await redis.execute("TIME")
-    return int(seconds) * 1000 + int(micros) / 1000
 
 
 async def end_trust(redis: RedisManager, grant: TrustGrant) -> None:

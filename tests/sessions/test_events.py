@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -16,27 +15,15 @@ from asgi_redis_guard.redis.program import program_of
 from asgi_redis_guard.sessions.events import RECORD
 from asgi_redis_guard.testing import RoundTripCounter
 from tests.conftest import MakeServer
-from tests.redis.tools import PATIENCE
+from tests.redis.tools import PATIENCE, server_ms
 
 NOW = 1_700_000_000.0
 DAY = 86_400
 
 
 @pytest.fixture
-async def redis(backend: str) -> AsyncIterator[RedisManager]:
-    """A manager on each kind of server in turn."""
-    async with RedisManager(backend, timeout=PATIENCE) as manager:
-        yield manager
-
-
-@pytest.fixture
 def events(redis: RedisManager) -> SecurityEvents:
     return SecurityEvents(redis)
-
-
-async def server_time(redis: RedisManager) -> float:
-    seconds, micros = await redis.execute("TIME")
-    return int(seconds) + int(micros) / 1_000_000
 
 
 async def key_of(redis: RedisManager) -> bytes:
@@ -52,10 +39,10 @@ async def place_at(redis: RedisManager, events: SecurityEvents, *moments: float,
 
 
 async def test_what_is_recorded_is_found_newest_first(redis: RedisManager, events: SecurityEvents) -> None:
-    before = await server_time(redis)
+    before = await server_ms(redis) / 1000
     first = await events.record("ann", "login", ip="203.0.113.7", session="handle")
     second = await events.record("ann", "app.password_changed", by="ann")
-    after = await server_time(redis)
+    after = await server_ms(redis) / 1000
     assert await events.query("ann") == [second, first]
     assert (first.user, first.kind, first.details) == ("ann", "login", {"ip": "203.0.113.7", "session": "handle"})
     assert first.id != second.id
@@ -116,7 +103,7 @@ async def test_kinds_are_found_among_many_others(events: SecurityEvents) -> None
 
 
 async def test_a_time_range_has_its_beginning_and_not_its_end(redis: RedisManager, events: SecurityEvents) -> None:
-    now = round(await server_time(redis))
+    now = round(await server_ms(redis) / 1000)
     await place_at(redis, events, *(now - 10 + second for second in range(6)))
 
     async def seconds(**query: Any) -> list[int]:
@@ -139,7 +126,7 @@ async def test_a_time_range_has_its_beginning_and_not_its_end(redis: RedisManage
 
 async def test_events_past_the_retention_are_neither_told_nor_kept(redis: RedisManager) -> None:
     events = SecurityEvents(redis, retention=100)
-    now = await server_time(redis)
+    now = await server_ms(redis) / 1000
     await place_at(redis, events, now - 300, now - 200, now - 50)
     assert len(await events.query("ann")) == 1, "before anything is written"
     await events.record("ann", "logout")
@@ -154,7 +141,7 @@ async def test_the_newest_are_kept_to_the_number(redis: RedisManager) -> None:
 
 
 async def test_a_clock_that_was_set_back_keeps_the_order(redis: RedisManager, events: SecurityEvents) -> None:
-    ahead = await server_time(redis) + 3600
+    ahead = await server_ms(redis) / 1000 + 3600
     await place_at(redis, events, ahead)
     first, second = await events.record("ann", "logout"), await events.record("ann", "login")
     assert [event.id for event in (second, first)] == [f"{round(ahead * 1000)}-{number}" for number in (2, 1)]

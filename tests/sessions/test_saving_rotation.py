@@ -183,3 +183,47 @@ async def test_the_head_may_be_edited_again_and_the_id_is_made_once(memory: Test
     await browser.visit(put(user_id="alice"))
     assert len(browser.told) == 1
     assert [round for round in memory.rounds if "sessions.rotate" in round] == [["sessions.rotate"]]
+
+
+def end(session: Session) -> None:
+    """A visit that logs out."""
+    session.clear()
+
+
+@pytest.mark.parametrize("rotations", [1, 2, 3])
+async def test_a_logout_with_an_id_that_was_replaced_ends_what_has_replaced_it(site: Site, rotations: int) -> None:
+    browser = await site.signed_in(user_id="alice")
+    old = browser.twin()
+    for _ in range(rotations):
+        await browser.visit(lambda session: session.rotate())
+    assert await old.visit() == {"user_id": "alice"}
+    await old.visit(end)
+    assert (old.cookie, await browser.visit(), await site.keys()) == (None, {}, [])
+
+
+async def test_a_logout_that_began_before_a_rotation_ends_what_the_rotation_made(site: Site) -> None:
+    browser = await site.signed_in(user_id="alice")
+    slow = await Slow(end).start(old := browser.twin())
+    await browser.visit(lambda session: session.rotate())
+    await slow.finish()
+    assert (old.cookie, await browser.visit(), await site.keys()) == (None, {}, [])
+
+
+async def test_a_logout_in_the_middle_of_some_rotations_ends_all_before_and_after(site: Site) -> None:
+    browser = await site.signed_in(user_id="alice")
+    first = browser.twin()
+    await browser.visit(lambda session: session.rotate())
+    middle = browser.twin()
+    await browser.visit(lambda session: session.rotate())
+    await middle.visit(end)
+    assert [await one.visit() for one in (first, middle, browser)] == [{}, {}, {}]
+    assert await site.keys() == []
+
+
+async def test_a_logout_with_an_id_that_was_replaced_leaves_the_user_s_other_sessions(site: Site) -> None:
+    browser, other = await site.signed_in(user_id="alice"), await site.signed_in(user_id="alice")
+    old = browser.twin()
+    await browser.visit(lambda session: session.rotate())
+    await old.visit(end)
+    assert (await browser.visit(), await other.visit()) == ({}, {"user_id": "alice"})
+    assert len(await site.keys()) == 3, "a record, the index and the notes"

@@ -2,7 +2,6 @@
 
 import asyncio
 import dataclasses
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -16,15 +15,7 @@ from asgi_redis_guard import (
     Sessions,
     SessionStore,
 )
-from tests.redis.tools import PATIENCE
 from tests.sessions.accounts import Accounts, Visitor
-
-
-@pytest.fixture
-async def redis(backend: str) -> AsyncIterator[RedisManager]:
-    """A manager on each kind of server in turn."""
-    async with RedisManager(backend, timeout=PATIENCE) as manager:
-        yield manager
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """A bound on a user's sessions holds whoever races for it, and whoever had to go can be told."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Literal
 
 import pytest
@@ -14,13 +13,6 @@ from tests.sessions.accounts import Accounts, Visitor
 Policy = Literal["evict_oldest", "evict_lru", "deny"]
 POLICIES: list[Policy] = ["evict_oldest", "evict_lru", "deny"]
 HOUR = 3_600_000
-
-
-@pytest.fixture
-async def redis(backend: str) -> AsyncIterator[RedisManager]:
-    """A manager on each kind of server in turn."""
-    async with RedisManager(backend, timeout=PATIENCE) as manager:
-        yield manager
 
 
 async def records(site: Accounts) -> set[bytes]:

@@ -1,23 +1,14 @@
 """Statistics of sessions: exact whatever ends them, bounded, and nothing of them stays for ever."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Literal
 
 import pytest
 
 from asgi_redis_guard import ConfigurationError, RedisManager, Session, SessionStore
-from tests.redis.tools import PATIENCE
 from tests.sessions.accounts import Accounts, Visitor
 
 SESSIONS, USERS, HOURS = b"guard:{stats}sessions", b"guard:{stats}users", b"guard:{stats}hours"
-
-
-@pytest.fixture
-async def redis(backend: str) -> AsyncIterator[RedisManager]:
-    """A manager on each kind of server in turn."""
-    async with RedisManager(backend, timeout=PATIENCE) as manager:
-        yield manager
 
 
 @pytest.fixture

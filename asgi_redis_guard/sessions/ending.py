@@ -1,0 +1,47 @@
+"""The end of a session by whoever holds its id, with all that came before and after it.
+
+Pure. An id that was replaced can be read for its overlap, and a logout may come with it: its heir, the session that has
+replaced it, ends too, for the logout takes the browser's cookie away, whichever of the two ids that holds. Heirs of the
+same user end in the same script. One of another user or of nobody (a login, a change of user) may lie in another slot
+of a cluster, so that it is ended after its forerunner has said where it is. That costs a round trip, in these few
+seconds alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+
+from ..core.keys import Keys
+from ..core.script import Operation, OperationKind, Replies, Reply
+from ..core.steps import Ask
+from .counting import uncount, user_of
+from .ids import SessionId, SessionIds
+from .logins import follow
+from .policy import SessionPolicy
+
+DESTROY = OperationKind.load(__package__, "destroy.lua")
+
+
+def end(policy: SessionPolicy, keys: Keys, one: SessionId) -> list[Operation]:
+    """Return what ends a session and its heirs in its slot; `end_rest` does what the first reply says is left."""
+    destroy = Operation(DESTROY, (one.record, one.owner, one.notes), (one.handle, keys.sessions_channel))
+    return [destroy, *uncount(policy, keys, [one.handle])]
+
+
+def end_rest(
+    policy: SessionPolicy, keys: Keys, ids: SessionIds, one: SessionId, reply: Reply, *, entered: bytes = b""
+) -> Generator[Ask, Replies, None]:
+    """Take the heirs that ended with `one` off the statistics, and end the one that lies elsewhere.
+
+    `entered` is the index of the user whom the same round has logged in. Raises `RedisUnavailable` where an heir may be
+    left: a logout that is not whole is none.
+    """
+    while True:
+        left, heirs, heir, place = reply.values
+        user = user_of(one) if one.owner != entered else b""
+        if heirs or (user and not left):
+            yield from follow(uncount(policy, keys, heirs or [], user, left))
+        if not heir:
+            return
+        one = ids.at(place, heir)
+        reply, *_ = yield Ask(end(policy, keys, one))
