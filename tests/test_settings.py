@@ -91,6 +91,10 @@ def test_numbers_have_their_variables_and_aliases(monkeypatch: pytest.MonkeyPatc
         ("GUARD_JWT_ALGORITHMS", "jwt_algorithms"),
         ("GUARD_JWT_AUDIENCE", "jwt_audience"),
         ("GUARD_LIMIT_KEY", "limit_key"),
+        ("GUARD_SESSION_PRINCIPAL", "session_principal"),
+        ("GUARD_SESSION_ORIGINS", "session_origins"),
+        ("GUARD_SESSION_EXEMPT", "session_exempt"),
+        ("GUARD_CSRF_ORIGINS", "csrf_origins"),
     ],
 )
 def test_lists_are_split_at_commas_wherever_they_come_from(
