@@ -99,6 +99,7 @@ class Settings(BaseSettings):
     session_plaintext: bool = Field(False, validation_alias=_env("GUARD_SESSION_PLAINTEXT"))
 
     csrf_key: SecretStr | None = Field(None, validation_alias=_env("GUARD_CSRF_KEY"))
+    csrf_second_key: SecretStr | None = Field(None, validation_alias=_env("GUARD_CSRF_SECOND_KEY"))
     csrf_header: str = Field("x-csrf-token", validation_alias=_env("GUARD_CSRF_HEADER"))
     csrf_field: str | None = Field(None, validation_alias=_env("GUARD_CSRF_FIELD"))
     csrf_max_body: int = Field(65_536, validation_alias=_env("GUARD_CSRF_MAX_BODY"))

@@ -104,8 +104,9 @@ def _cipher(settings: Settings) -> SessionCipher | None:
 
 
 def _csrf(settings: Settings) -> Guard:
+    keys = (settings.csrf_key, settings.csrf_second_key)
     return CSRF(
-        settings.csrf_key.get_secret_value() if settings.csrf_key else b"",
+        [key.get_secret_value() for key in keys if key is not None],
         header=settings.csrf_header,
         field=settings.csrf_field,
         max_body=settings.csrf_max_body,

@@ -171,7 +171,7 @@ def test_all_faults_come_at_once_with_option_variable_and_what_was_given(monkeyp
         assert words in told
 
 
-@pytest.mark.parametrize("name", ["url", "password", "jwt_key"])
+@pytest.mark.parametrize("name", ["url", "password", "jwt_key", "csrf_key", "csrf_second_key"])
 @pytest.mark.parametrize("wrong", [[SECRET], {SECRET: 1}, SECRET.encode() + b"\xff"])
 def test_a_secret_of_the_wrong_type_is_not_repeated(name: str, wrong: Any) -> None:
     with pytest.raises(ConfigurationError) as caught:

@@ -192,6 +192,11 @@ def test_the_options_of_csrf_reach_it(monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(csrf, CSRF)
     assert repr(csrf) == "<CSRF csrf: x-xsrf-token>"
     assert (csrf._field, csrf._max_body, csrf._bearer_exempt) == (b"token", 2048, True)
+    assert csrf._keys == (KEY.encode(),), "a secret is taken as it is, commas too"
+    monkeypatch.setenv("GUARD_CSRF_SECOND_KEY", "another, of bytes that are enough")
+    (csrf,) = build_stack(settings := Settings(stack="csrf"))
+    assert csrf._keys == (KEY.encode(), b"another, of bytes that are enough")  # type: ignore[attr-defined]
+    assert "another" not in f"{settings!r} {csrf!r}"
     monkeypatch.setenv("GUARD_CSRF_MAX_BODY", "1")
     monkeypatch.setenv("GUARD_CSRF_HEADER", "a b")
     told = faults(stack="csrf")
