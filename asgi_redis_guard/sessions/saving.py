@@ -18,10 +18,10 @@ from ..core.exchange import Exchange
 from ..core.responder import Head, Responder
 from ..core.script import Operation, OperationKind, Replies
 from ..core.steps import Ask, Asking
-from ..errors import RedisUnavailable, SessionDataError
-from .counting import count, uncount, user_of
+from ..errors import OperationFailed, RedisUnavailable, SessionDataError
+from .counting import count, count_on, uncount, user_of
 from .ids import SessionId, SessionIds
-from .logins import TOO_MANY, entry_args, follow, tell
+from .logins import TOO_MANY, entry_args, follow, told
 from .policy import SessionPolicy
 from .session import Record, Session, read_record
 
@@ -174,18 +174,23 @@ class SessionResponder(Responder):
         args = (fresh.handle, _json(stored), *times, *entry_args(policy, self._exchange, fresh), leaver)
         create = Operation(CREATE, (fresh.record, fresh.owner, fresh.notes), args)
         keys = self._exchange.keys
-        ending = [] if before is None else [self._end(before), *uncount(policy, keys, [before.id.handle])]
-        replies = yield Ask([create, *ending, *count(policy, keys, fresh)])
+        ending = [] if before is None else self._ending(before)
+        never = uncount(policy, keys, [fresh.handle], user_of(fresh), begun=False)
+        try:
+            replies = yield Ask([create, *ending, *count(policy, keys, fresh)])
+        except OperationFailed:  # memory is full: for the session, and not for the few bytes that count it
+            yield from follow(never)
+            raise
         ends, clock, state, evicted = replies[0].values
         if state == TOO_MANY:
-            yield from follow(uncount(policy, keys, [fresh.handle], begun=False))
+            yield from follow(never)
             self._denied = True
             if before is not None:
                 self._cookie = policy.cookie.take()
             return
         session.settle(None)
         self._settled(Record(fresh, texts, (clock, ends, policy.idle, clock, 1), stored))
-        yield from tell(policy, self._exchange, evicted)
+        yield from follow(told(policy, keys, fresh, evicted))
 
     def _fresh_id(self) -> SessionId:
         """Return the id of a new session: the same secret each time, for the head may be edited more than once.
@@ -223,7 +228,7 @@ class SessionResponder(Responder):
 
     def used(self, record: Record) -> list[Operation]:
         """What tells the statistics that a session lives on."""
-        return count(self._policy, self._exchange.keys, record.id, record.id.handle, record.ends)
+        return count_on(self._policy, self._exchange.keys, record.id, record.id, record.idle, record.ends)
 
     def _rotate(self, record: Record, *, renews: bool) -> _Writing:
         policy, session = self._policy, self._session
@@ -234,20 +239,17 @@ class SessionResponder(Responder):
             args = (old.handle, fresh.handle, _json(stored), record.version, lifetime, policy.overlap)
             keys = (old.record, old.owner, old.notes, fresh.record, fresh.owner, fresh.notes)
             rotate = Operation(ROTATE, keys, (*args, *entry_args(policy, self._exchange, fresh)))
-            counted = count(policy, self._exchange.keys, fresh, old.handle, b"" if renews else record.ends)
-            reply, *_ = yield Ask([rotate, *counted])
-            state, version, ends, clock, evicted, remains = reply.values
+            reply, *_ = yield Ask([rotate])
+            state, version, ends, clock, evicted, *_ = reply.values
             if state == WRITTEN:
                 created = clock if renews else record.created
                 self._settled(Record(fresh, texts, (created, ends, record.idle, clock, version), stored))
-                if old.owner not in (old.record, fresh.owner) and not remains:
-                    yield from follow(uncount(policy, self._exchange.keys, [], user_of(old), 0))
-                return (yield from tell(policy, self._exchange, evicted))
+                return (yield from self._counted_on(old, fresh, (record.idle, ends), evicted))
             if state == TOO_MANY:
                 self._denied = True
-                return (yield from follow(count(policy, self._exchange.keys, old, fresh.handle, record.ends)))
+                return None
             if state == GONE:
-                yield from follow(uncount(policy, self._exchange.keys, [fresh.handle]))
+                yield from follow(uncount(policy, self._exchange.keys, [old.handle], user_of(old)))
                 if renews:  # a login stands by itself
                     yield from self._create()
                 return None
@@ -257,18 +259,29 @@ class SessionResponder(Responder):
             if now is not None:
                 session.rebase(record := now)
 
+    def _counted_on(
+        self, old: SessionId, fresh: SessionId, times: tuple[int, int], evicted: list[bytes] | int
+    ) -> _Writing:
+        """Let the statistics follow to a new id, which is there now; several requests may have tried at once.
+
+        Who has ended it meanwhile has not found it there, so look whether it still lives.
+        """
+        policy, keys = self._policy, self._exchange.keys
+        counted = count_on(policy, keys, fresh, old, *times)
+        looking = [Operation(LOAD, (fresh.record,))] if counted else []
+        replies = yield from follow([*told(policy, keys, fresh, evicted), *counted, *looking])
+        if counted and replies is not None and read_record(fresh, replies[-1].values[0]) is None:
+            yield from follow(uncount(policy, keys, [fresh.handle], user_of(fresh)))
+
     def _destroy(self, record: Record) -> _Writing:
-        keys, one = self._exchange.keys, record.id
-        reply, *_ = yield Ask([self._end(record), *uncount(self._policy, keys, [one.handle])])
-        if not reply.values[0] and one.owner != one.record:
-            yield from follow(uncount(self._policy, keys, [], user_of(one), 0))
+        yield Ask(self._ending(record))
         self._session.settle(None)
         self._cookie = self._policy.cookie.take()
 
-    def _end(self, record: Record) -> Operation:
-        one = record.id
-        args = (one.handle, self._exchange.keys.sessions_channel)
-        return Operation(DESTROY, (one.record, one.owner, one.notes), args)
+    def _ending(self, record: Record) -> list[Operation]:
+        one, keys = record.id, self._exchange.keys
+        end = Operation(DESTROY, (one.record, one.owner, one.notes), (one.handle, keys.sessions_channel))
+        return [end, *uncount(self._policy, keys, [one.handle], user_of(one))]
 
     def _settled(self, record: Record) -> None:
         self._session.settle(record)
