@@ -19,6 +19,8 @@ from .errors import ConfigurationError
 OutagePolicy = Literal["open", "closed"]
 LimitOutagePolicy = Literal["local", "open", "closed"]
 SessionOutagePolicy = Literal["closed", "anonymous"]
+SessionExcess = Literal["evict_oldest", "evict_lru", "deny"]
+SameSite = Literal["lax", "strict", "none"]
 Words = Annotated[tuple[str, ...], NoDecode]
 
 
@@ -78,13 +80,32 @@ class Settings(BaseSettings):
     session_key: SecretStr | None = Field(None, validation_alias=_env("GUARD_SESSION_KEY"))
     session_max_age: float = Field(14 * 86_400.0, validation_alias=_env("GUARD_SESSION_MAX_AGE"))
     session_idle: float | None = Field(None, validation_alias=_env("GUARD_SESSION_IDLE"))
+    session_overlap: float = Field(10.0, validation_alias=_env("GUARD_SESSION_OVERLAP"))
+    session_path: str = Field("/", validation_alias=_env("GUARD_SESSION_PATH"))
+    session_domain: str | None = Field(None, validation_alias=_env("GUARD_SESSION_DOMAIN"))
+    session_same_site: SameSite = Field("lax", validation_alias=_env("GUARD_SESSION_SAME_SITE"))
     session_https_only: bool = Field(True, validation_alias=_env("GUARD_SESSION_HTTPS_ONLY"))
+    session_partitioned: bool = Field(False, validation_alias=_env("GUARD_SESSION_PARTITIONED"))
+    session_persistent: bool = Field(True, validation_alias=_env("GUARD_SESSION_PERSISTENT"))
+    session_principal: Words = Field(("user_id",), validation_alias=_env("GUARD_SESSION_PRINCIPAL"))
+    session_origins: Words = Field((), validation_alias=_env("GUARD_SESSION_ORIGINS"))
+    session_max_size: int = Field(65_536, validation_alias=_env("GUARD_SESSION_MAX_SIZE"))
+    session_max_sessions: int | None = Field(None, validation_alias=_env("GUARD_SESSION_MAX_SESSIONS"))
+    session_on_excess: SessionExcess = Field("evict_oldest", validation_alias=_env("GUARD_SESSION_ON_EXCESS"))
+    session_statistics: bool = Field(False, validation_alias=_env("GUARD_SESSION_STATISTICS"))
+    session_remembered: int = Field(4096, validation_alias=_env("GUARD_SESSION_REMEMBERED"))
+    session_exempt: Words = Field((), validation_alias=_env("GUARD_SESSION_EXEMPT"))
     session_on_outage: SessionOutagePolicy = Field("closed", validation_alias=_env("GUARD_SESSION_ON_OUTAGE"))
     session_encryption: SecretStr | None = Field(None, validation_alias=_env("GUARD_SESSION_ENCRYPTION"))
+    session_plaintext: bool = Field(False, validation_alias=_env("GUARD_SESSION_PLAINTEXT"))
 
     csrf_key: SecretStr | None = Field(None, validation_alias=_env("GUARD_CSRF_KEY"))
+    csrf_second_key: SecretStr | None = Field(None, validation_alias=_env("GUARD_CSRF_SECOND_KEY"))
+    csrf_header: str = Field("x-csrf-token", validation_alias=_env("GUARD_CSRF_HEADER"))
     csrf_field: str | None = Field(None, validation_alias=_env("GUARD_CSRF_FIELD"))
+    csrf_max_body: int = Field(65_536, validation_alias=_env("GUARD_CSRF_MAX_BODY"))
     csrf_origins: Words = Field((), validation_alias=_env("GUARD_CSRF_ORIGINS"))
+    csrf_bearer_exempt: bool = Field(False, validation_alias=_env("GUARD_CSRF_BEARER_EXEMPT"))
 
     limits: Words = Field((), validation_alias=_env("GUARD_LIMITS"))
     limit_key: Words = Field(("address",), validation_alias=_env("GUARD_LIMIT_KEY"))
@@ -156,6 +177,11 @@ _TUPLES = {
     if isinstance(Settings.model_fields[name].default, tuple)
     for alias in (name, *aliases)
 }
+
+
+def variable_of(name: str) -> str | None:
+    """Return the environment variable of an option, the first of several; None if there is no such option."""
+    return next(iter(_ALIASES.get(name, ())), None)
 
 
 def _faults(error: ValidationError) -> list[str]:

@@ -15,7 +15,7 @@ from .ratelimit.guard import RateLimit
 from .sessions.crypto import SessionCipher
 from .sessions.csrf import CSRF
 from .sessions.guard import Sessions
-from .settings import Settings
+from .settings import Settings, variable_of
 
 
 def build_stack(settings: Settings) -> tuple[Guard, ...]:
@@ -32,9 +32,17 @@ def build_stack(settings: Settings) -> tuple[Guard, ...]:
         try:
             guards.append(build(settings))
         except ConfigurationError as error:
-            faults += error.faults
+            faults += [_with_variable(name, fault) for fault in error.faults]
     ConfigurationError.raise_for(faults)
     return tuple(guards)
+
+
+def _with_variable(guard: str, fault: str) -> str:
+    """Name the environment variable of the option that a fault begins with, where the guard has not named it."""
+    option, colon, rest = fault.partition(":")
+    prefix = _PREFIXES[guard]
+    variable = variable_of(prefix + option.removeprefix(prefix)) or variable_of(option)
+    return fault if variable is None else f"{option} ({variable}){colon}{rest}"
 
 
 def _jwt(settings: Settings) -> Guard:
@@ -68,7 +76,22 @@ def _sessions(settings: Settings) -> Guard:
         key=settings.session_key.get_secret_value() if settings.session_key else b"",
         max_age=settings.session_max_age,
         idle=settings.session_idle,
+        overlap=settings.session_overlap,
+        path=settings.session_path,
+        domain=settings.session_domain,
+        same_site=settings.session_same_site,
         https_only=settings.session_https_only,
+        partitioned=settings.session_partitioned,
+        persistent=settings.session_persistent,
+        principal=settings.session_principal,
+        origins=settings.session_origins,
+        max_size=settings.session_max_size,
+        max_sessions=settings.session_max_sessions,
+        on_excess=settings.session_on_excess,
+        trusted_proxies=settings.trusted_proxies,
+        statistics=settings.session_statistics,
+        remembered=settings.session_remembered,
+        exempt=settings.session_exempt,
         on_outage=settings.session_on_outage,
         encryption=_cipher(settings),
     )
@@ -78,17 +101,24 @@ def _cipher(settings: Settings) -> SessionCipher | None:
     if settings.session_encryption is None:
         return None
     keys = settings.session_encryption.get_secret_value()
-    return SessionCipher([key.strip() for key in keys.split(",") if key.strip()])
+    return SessionCipher([key.strip() for key in keys.split(",") if key.strip()], plaintext=settings.session_plaintext)
 
 
 def _csrf(settings: Settings) -> Guard:
+    keys = (settings.csrf_key, settings.csrf_second_key)
     return CSRF(
-        settings.csrf_key.get_secret_value() if settings.csrf_key else b"",
+        [key.get_secret_value() for key in keys if key is not None],
+        header=settings.csrf_header,
         field=settings.csrf_field,
+        max_body=settings.csrf_max_body,
         origins=settings.csrf_origins,
+        bearer_exempt=settings.csrf_bearer_exempt,
         exempt=settings.exempt,
     )
 
+
+#: What the names of each guard's own settings begin with.
+_PREFIXES = {"jwt": "jwt_", "ratelimit": "limit_", "sessions": "session_", "csrf": "csrf_"}
 
 _BUILDERS: dict[str, Callable[[Settings], Guard]] = {
     "jwt": _jwt,

@@ -91,6 +91,10 @@ def test_numbers_have_their_variables_and_aliases(monkeypatch: pytest.MonkeyPatc
         ("GUARD_JWT_ALGORITHMS", "jwt_algorithms"),
         ("GUARD_JWT_AUDIENCE", "jwt_audience"),
         ("GUARD_LIMIT_KEY", "limit_key"),
+        ("GUARD_SESSION_PRINCIPAL", "session_principal"),
+        ("GUARD_SESSION_ORIGINS", "session_origins"),
+        ("GUARD_SESSION_EXEMPT", "session_exempt"),
+        ("GUARD_CSRF_ORIGINS", "csrf_origins"),
     ],
 )
 def test_lists_are_split_at_commas_wherever_they_come_from(
@@ -167,7 +171,7 @@ def test_all_faults_come_at_once_with_option_variable_and_what_was_given(monkeyp
         assert words in told
 
 
-@pytest.mark.parametrize("name", ["url", "password", "jwt_key"])
+@pytest.mark.parametrize("name", ["url", "password", "jwt_key", "csrf_key", "csrf_second_key"])
 @pytest.mark.parametrize("wrong", [[SECRET], {SECRET: 1}, SECRET.encode() + b"\xff"])
 def test_a_secret_of_the_wrong_type_is_not_repeated(name: str, wrong: Any) -> None:
     with pytest.raises(ConfigurationError) as caught:

@@ -11,6 +11,8 @@ from asgi_redis_guard import ConfigurationError, Settings
         ("GUARD_JWT_AUDIENCES", "GUARD_JWT_AUDIENCE"),
         ("GUARD_JWT_OPTONAL", "GUARD_JWT_OPTIONAL"),
         ("GUARD_LIMIT", "GUARD_LIMITS"),
+        ("GUARD_SESSIONS_MAX_SESSIONS", "GUARD_SESSION_MAX_SESSIONS"),
+        ("GUARD_SESSION_STATISTIC", "GUARD_SESSION_STATISTICS"),
     ],
 )
 def test_a_misspelt_option_is_a_fault_that_names_the_one_that_was_meant(

@@ -1,12 +1,23 @@
 """`stack.py`: from settings to a stack, whole or not at all."""
 
 from base64 import b64encode
+from contextlib import nullcontext
 from typing import Any
 
 import jwt
 import pytest
 
-from asgi_redis_guard import ConfigurationError, GuardMiddleware, RedisManager, Sessions, Settings
+from asgi_redis_guard import (
+    CSRF,
+    ConfigurationError,
+    GuardMiddleware,
+    RedisManager,
+    Sessions,
+    SessionUnreadable,
+    Settings,
+)
+from asgi_redis_guard.sessions.csrf_middleware import CSRFOptions
+from asgi_redis_guard.sessions.middleware import SessionOptions
 from asgi_redis_guard.stack import build_stack
 from tests.drive import App, get
 from tests.redis.tools import PATIENCE
@@ -82,6 +93,115 @@ def test_what_belongs_to_sessions_is_made_of_the_environment(monkeypatch: pytest
     assert "GUARD_CSRF_KEY" in told
     assert "a short one" not in told
     assert "another" not in told
+
+
+def sessions(monkeypatch: pytest.MonkeyPatch, **variables: str) -> Sessions:
+    """The sessions that `GUARD_SESSION_…` variables make."""
+    for name, value in variables.items():
+        monkeypatch.setenv(f"GUARD_SESSION_{name}", value)
+    (guard,) = build_stack(Settings(stack="sessions", trusted_proxies="10.0.0.0/8", exempt="/health"))
+    assert isinstance(guard, Sessions)
+    return guard
+
+
+def test_every_option_of_sessions_can_be_told_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = sessions(monkeypatch).policy
+    assert (plain.cap, plain.excess, plain.statistics, plain.overlap) == (None, "evict_oldest", False, 10_000)
+    assert (plain.principal, plain.persistent, plain.max_size) == (("user_id",), True, 65_536)
+    guard = sessions(
+        monkeypatch,
+        MAX_SESSIONS="3",
+        ON_EXCESS="deny",
+        STATISTICS="true",
+        OVERLAP="2.5",
+        PRINCIPAL="account, role",
+        PERSISTENT="false",
+        MAX_SIZE="1024",
+        PATH="/app",
+        DOMAIN="example.com",
+        SAME_SITE="none",
+        PARTITIONED="true",
+        ORIGINS="https://a.test, https://b.test",
+        EXEMPT="/static/*",
+    )
+    policy = guard.policy
+    assert (policy.cap, policy.excess, policy.statistics, policy.overlap) == (3, "deny", True, 2500)
+    assert (policy.principal, policy.persistent, policy.max_size) == (("account", "role"), False, 1024)
+    cookie = "__Secure-session=T; Path=/app; Domain=example.com; HttpOnly; SameSite=None; Secure; Partitioned"
+    assert policy.cookie.give(b"T", None).decode() == cookie
+    proxied = {"client": ("10.1.2.3", 80), "headers": [(b"x-forwarded-for", b"203.0.113.9")]}
+    assert policy.proxies.client(proxied) == "203.0.113.9", "GUARD_TRUSTED_PROXIES is for all guards"
+    assert guard.exempt.patterns == ("/static/*",), "what needs no token may well need a session"
+    assert guard._origins == {"https://a.test", "https://b.test"}
+
+
+def test_every_option_of_sessions_and_csrf_that_is_plain_has_a_setting() -> None:
+    """Functions and names are for code; a preflight is exempt for all guards of the environment."""
+    code = {"on_refused", "name", "exempt_preflight"}
+    shared = {"session_trusted_proxies", "session_session_cookie", "csrf_exempt"}  # by other names
+    for prefix, options in (("session_", SessionOptions), ("csrf_", CSRFOptions)):
+        names = {prefix + name for name in options.__annotations__ if name not in code}
+        assert names - shared <= set(Settings.model_fields)
+
+
+def test_values_of_before_their_encryption_can_be_read_if_so_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GUARD_SESSION_ENCRYPTION", b64encode(b"1" * 32).decode())
+    for plaintext in (False, True):
+        cipher = sessions(monkeypatch, PLAINTEXT=str(plaintext)).policy.cipher
+        assert cipher is not None
+        with nullcontext() if plaintext else pytest.raises(SessionUnreadable):
+            assert cipher.unseal(b"record", {"a": b"1"}) == {"a": b"1"}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("MAX_SESSIONS", "0", "allowed are 1 to 1000"),
+        ("MAX_SESSIONS", "many", "Input should be a valid integer"),
+        ("ON_EXCESS", "evict", "Input should be 'evict_oldest', 'evict_lru' or 'deny'"),
+        ("STATISTICS", "perhaps", "Input should be a valid boolean"),
+        ("SAME_SITE", "loose", "Input should be 'lax', 'strict' or 'none'"),
+        ("OVERLAP", "301", "allowed are 0 to 300 seconds"),
+        ("MAX_AGE", "0", "allowed are 1 second to 366 days"),
+        ("IDLE", "0.5", "allowed are 1 second to max_age"),
+        ("MAX_SIZE", "255", "allowed are 256 to 16777216 bytes"),
+        ("PATH", "app", "begins with '/'"),
+        ("DOMAIN", "a b", "allowed are names of hosts"),
+        ("ORIGINS", "example.com", "allowed are whole origins"),
+        ("EXEMPT", "static", "a pattern starts with '/'"),
+        ("COOKIE", "a b", "letters, digits"),
+        ("KEY", "short", "allowed are 16 to 64"),
+    ],
+)
+def test_a_fault_names_the_variable_and_what_is_allowed(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, words: str
+) -> None:
+    monkeypatch.setenv(f"GUARD_SESSION_{name}", value)
+    (told,) = faults(stack="sessions").splitlines()
+    assert f"(GUARD_SESSION_{name}): " in told
+    assert words in told
+
+
+def test_the_options_of_csrf_reach_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    variables = {"KEY": KEY, "HEADER": "X-XSRF-Token", "FIELD": "token", "MAX_BODY": "2048", "BEARER_EXEMPT": "yes"}
+    for name, value in variables.items():
+        monkeypatch.setenv(f"GUARD_CSRF_{name}", value)
+    (csrf,) = build_stack(Settings(stack="csrf"))
+    assert isinstance(csrf, CSRF)
+    assert repr(csrf) == "<CSRF csrf: x-xsrf-token>"
+    assert (csrf._field, csrf._max_body, csrf._bearer_exempt) == (b"token", 2048, True)
+    assert csrf._keys == (KEY.encode(),), "a secret is taken as it is, commas too"
+    monkeypatch.setenv("GUARD_CSRF_SECOND_KEY", "another, of bytes that are enough")
+    (csrf,) = build_stack(settings := Settings(stack="csrf"))
+    assert csrf._keys == (KEY.encode(), b"another, of bytes that are enough")  # type: ignore[attr-defined]
+    assert "another" not in f"{settings!r} {csrf!r}"
+    monkeypatch.setenv("GUARD_CSRF_MAX_BODY", "1")
+    monkeypatch.setenv("GUARD_CSRF_HEADER", "a b")
+    told = faults(stack="csrf")
+    for variable in ("GUARD_CSRF_HEADER", "GUARD_CSRF_MAX_BODY"):
+        assert f"({variable}): " in told
+    monkeypatch.undo()
+    assert "exempt (GUARD_EXEMPT): 'hook' given" in faults(stack="csrf", csrf_key=KEY, exempt="hook")
 
 
 def test_options_reach_their_guards() -> None:

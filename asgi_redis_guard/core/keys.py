@@ -10,7 +10,7 @@
     <p>i:{<tag>}<digest>       zset     that of the last of them         a user's sessions: handles by when they end
     <p>n:{<tag>}<digest>       hash     the last absolute end of them    where each of them began: handles to notes
     <p>{stats}sessions         zset     that of the last of them         all sessions by when they end: statistics
-    <p>{stats}users            zset     that of the last of them         users by when their last session ends
+    <p>{stats}online           hash     that of the last session         users to how many of those are theirs
     <p>{stats}hours            hash     7 days                           how many began and ended, by the hour
     <p>sessions                channel  –                                handles of sessions that were ended
     <p>e:{<tag>}<digest>       stream   the retention, from the last one a user's security events
@@ -81,7 +81,7 @@ class Keys:
         self._index = head + b"i:"
         self._notes = head + b"n:"
         #: Statistics of sessions; no user's keys are in their slot.
-        self.session_counts = (head + b"{stats}sessions", head + b"{stats}users", head + b"{stats}hours")
+        self.session_counts = (head + b"{stats}sessions", head + b"{stats}online", head + b"{stats}hours")
         self.sessions_channel = head + b"sessions"
         self._events = head + b"e:"
         self._devices = head + b"d:"

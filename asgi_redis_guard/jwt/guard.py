@@ -19,8 +19,8 @@ from ..core.paths import PathPatterns
 from ..core.problem import unavailable
 from ..core.script import Operation, OperationKind, Replies
 from ..core.steps import Answer, Ask, Pass
-from ..core.users import ANONYMOUS, credentials_of
 from ..errors import ConfigurationError, RedisUnavailable
+from ..users import ANONYMOUS, credentials_of
 from .credentials import BadCredentials, TokenSources
 from .keys import KeyLike, KeySet
 from .policy import MAX_LEEWAY, MAX_LIFETIME, Challenges, lifetime_faults

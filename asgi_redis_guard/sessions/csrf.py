@@ -9,7 +9,7 @@ from __future__ import annotations
 import hmac
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Sequence
 from typing import Any
 
 from ..core.exchange import Exchange
@@ -76,9 +76,11 @@ class CSRF(Guard):
     own, so let this one stand last. The app finds tokens in `scope["csrf_token"]`, see `CSRFToken`. A browser's
     WebSocket can carry none, and is known by its Origin alone.
 
-    `key`: a secret of at least 16 bytes that tokens are made with. `bearer_exempt`: lets pass what `JWTAuth` before it
-    has authenticated by an Authorization header, which no browser attaches by itself. Refusals are a 403 `csrf_failed`
-    that does not tell what failed. Raises `ConfigurationError`.
+    `key`: a secret of at least 16 bytes that tokens are made with; one or several. The first signs, all verify: add a
+    new one behind, put it in front once every process has it, and take the old one away when no page that was made with
+    it is open any more. `bearer_exempt`: lets pass what `JWTAuth` before it has authenticated by an Authorization
+    header, which no browser attaches by itself. Refusals are a 403 `csrf_failed` that does not tell what failed. Raises
+    `ConfigurationError`.
 
     A session's new id means new tokens: while the former id can still be read, its tokens fit requests that come with
     it, and no others, since whoever knew a session before its login may know them.
@@ -90,7 +92,7 @@ class CSRF(Guard):
 
     def __init__(
         self,
-        key: str | bytes = b"",
+        key: str | bytes | Iterable[str | bytes] = (),
         *,
         header: str = "x-csrf-token",
         field: str | None = None,
@@ -102,16 +104,22 @@ class CSRF(Guard):
         on_refused: OnRefused | None = None,
         name: str = "csrf",
     ) -> None:
-        secret = key.encode() if isinstance(key, str) else key
+        given = (key,) if isinstance(key, str | bytes) else tuple(key)
+        secrets = tuple(one.encode() if isinstance(one, str) else one for one in given)
         trusted = (origins,) if isinstance(origins, str) else tuple(origins)
         ConfigurationError.raise_for(
-            [*_faults(secret, header, field, max_body), *origin_faults(trusted), *refusal_faults(on_refused)]
+            [
+                *_key_faults(secrets),
+                *_faults(header, field, max_body),
+                *origin_faults(trusted),
+                *refusal_faults(on_refused),
+            ]
         )
         self.name = name
         self.exempt = PathPatterns(exempt)
         self.exempt_preflight = exempt_preflight
         self.on_refused = on_refused
-        self._key = secret
+        self._keys = secrets
         self._header = header.lower().encode()
         self._field = field.encode() if field is not None else None
         self._max_body = max_body
@@ -129,7 +137,7 @@ class CSRF(Guard):
         token = self._in_header(exchange)
         known = exchange.facts.get("session_id")
         if known is not None:
-            if fits(self._key, token, known.handle):
+            if self._fits(token, known.handle):
                 return self.exempted(exchange)
             yield _ITS_TURN  # that there is a cookie does not mean that there is a session
         session = _session_of(exchange)
@@ -138,12 +146,15 @@ class CSRF(Guard):
         if token is None:
             token = yield from self._in_body(exchange)
         handles = (session.record.id.handle, session.record.successor)
-        is_valid = any(fits(self._key, token, handle) for handle in handles)
+        is_valid = any(self._fits(token, handle) for handle in handles)
         return self.exempted(exchange) if is_valid else self._failed(exchange)
 
     def exempted(self, exchange: Exchange) -> Pass:
         """Let it pass; templates find their token."""
-        return Pass(scope={"csrf_token": CSRFToken(self._key, exchange)})
+        return Pass(scope={"csrf_token": CSRFToken(self._keys[0], exchange)})
+
+    def _fits(self, token: bytes | None, handle: bytes | None) -> bool:
+        return any(fits(key, token, handle) for key in self._keys)
 
     def _is_safe(self, exchange: Exchange) -> bool:
         if exchange.is_websocket:
@@ -209,10 +220,20 @@ def _is_bearer(exchange: Exchange) -> bool:
     return any(field.strip()[:7].lower() == b"bearer " for field in exchange.headers(b"authorization"))
 
 
-def _faults(key: bytes, header: str, field: str | None, max_body: int) -> list[str]:
+def _key_faults(keys: Sequence[bytes]) -> list[str]:
+    option = "key (GUARD_CSRF_KEY, GUARD_CSRF_SECOND_KEY)"
+    faults = [] if keys else [f"{option}: none given; at least one is needed"]
+    for place, key in enumerate(keys, 1):
+        first = keys.index(key) + 1
+        if len(key) < 16:
+            faults.append(f"{option}: number {place} has {len(key)} bytes; allowed are 16 and more")
+        elif first != place:
+            faults.append(f"{option}: number {place} is the same as number {first}")
+    return faults
+
+
+def _faults(header: str, field: str | None, max_body: int) -> list[str]:
     faults = []
-    if len(key) < 16:
-        faults.append(f"key (GUARD_CSRF_KEY): {len(key)} bytes given; allowed are 16 and more")
     if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", header):
         faults.append(f"header: {header!r} given; allowed are names of header fields (RFC 9110 §5.1)")
     if field is not None and (not field or not field.isprintable() or '"' in field):

@@ -19,7 +19,7 @@ from .guard import Sessions
 class CSRFOptions(TypedDict, total=False):
     """The keyword options of `CSRF`, for type checkers; their meaning stands there."""
 
-    key: str | bytes
+    key: str | bytes | Iterable[str | bytes]
     header: str
     field: str | None
     max_body: int

@@ -2,15 +2,14 @@
 -- keys: record, index, notes (as in sessions.create)
 -- args: handle, channel (member of the index; where its end is told)
 -- keeps: going, onward
--- returns: left, heirs, heir, place (when the last of its user's other sessions ends, 0 if there is none; ms; handles of what had replaced it and ends with it, 0 for none; the handle of what had replaced the last of these from another slot, and its place, as in sessions.rotate; 0 for none)
+-- returns: heirs, heir, place (handles of what had replaced it and ends with it, 0 for none; the handle of what had replaced the last of these from another slot, and its place, as in sessions.rotate; 0 for none)
 -- repeatable: yes
 -- @check
-local stem, is_going, at = string.sub(record, 1, #record - #handle), {}, handle
+local stem, at = string.sub(record, 1, #record - #handle), handle
 going = {}
 while at do
   local found = call('HMGET', stem .. at, 'm', 'o', 'w') or {}
   if at ~= handle and not found[1] and not found[2] then break end
-  is_going[at] = true
   going[#going + 1] = at
   if found[2] and found[3] then
     heir, place, onward = found[2], found[3], true
@@ -20,12 +19,6 @@ end
 if #going > 1 then
   heirs = {}
   for i = 2, #going do heirs[i - 1] = going[i] end
-end
-if index ~= record then
-  local latest = call('ZREVRANGEBYSCORE', index, '+inf', string.format('(%.0f', floor(now / 1000)), 'WITHSCORES', 'LIMIT', 0, #going + 1) or {}
-  for i = 1, #latest, 2 do
-    if left == 0 and not is_going[latest[i]] then left = tonumber(latest[i + 1]) end
-  end
 end
 -- @commit
 local stem = string.sub(record, 1, #record - #handle)

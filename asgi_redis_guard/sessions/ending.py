@@ -25,22 +25,20 @@ DESTROY = OperationKind.load(__package__, "destroy.lua")
 def end(policy: SessionPolicy, keys: Keys, one: SessionId) -> list[Operation]:
     """Return what ends a session and its heirs in its slot; `end_rest` does what the first reply says is left."""
     destroy = Operation(DESTROY, (one.record, one.owner, one.notes), (one.handle, keys.sessions_channel))
-    return [destroy, *uncount(policy, keys, [one.handle])]
+    return [destroy, *uncount(policy, keys, [one.handle], user_of(one))]
 
 
 def end_rest(
-    policy: SessionPolicy, keys: Keys, ids: SessionIds, one: SessionId, reply: Reply, *, entered: bytes = b""
+    policy: SessionPolicy, keys: Keys, ids: SessionIds, one: SessionId, reply: Reply
 ) -> Generator[Ask, Replies, None]:
     """Take the heirs that ended with `one` off the statistics, and end the one that lies elsewhere.
 
-    `entered` is the index of the user whom the same round has logged in. Raises `RedisUnavailable` where an heir may be
-    left: a logout that is not whole is none.
+    Raises `RedisUnavailable` where an heir may be left: a logout that is not whole is none.
     """
     while True:
-        left, heirs, heir, place = reply.values
-        user = user_of(one) if one.owner != entered else b""
-        if heirs or (user and not left):
-            yield from follow(uncount(policy, keys, heirs or [], user, left))
+        heirs, heir, place = reply.values
+        if heirs:
+            yield from follow(uncount(policy, keys, heirs, user_of(one)))
         if not heir:
             return
         one = ids.at(place, heir)

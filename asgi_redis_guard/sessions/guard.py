@@ -30,10 +30,10 @@ from .logins import PUBLISH, read_end
 from .policy import CookieStyle, OnExcess, SameSite, SessionPolicy, cap_faults, cookie_faults, times_faults
 from .recall import AS_SEEN, LOAD, Known, SessionMemory, load
 from .record import read_record
-from .saving import CREATE, ROTATE, SAVE, SWAP
 from .session import Session
 from .sockets import SocketResponder
 from .user import facts_of, user_facts
+from .writing import CREATE, ROTATE, SAVE, SWAP
 
 logger = logging.getLogger("asgi_redis_guard.sessions")
 
@@ -68,7 +68,7 @@ class Sessions(OneRoundGuard):
     `max_sessions`: how many a user may have at once, None for any number; one more ends the one that began first
     (`evict_oldest`) or was used longest ago (`evict_lru`), or is refused with 409 (`on_excess="deny"`).
     `trusted_proxies`: whose `X-Forwarded-For` is believed when it is noted where a session began.
-    `statistics`: sessions are counted for `SessionStore.stats`, for about 100 bytes each. `remembered`: how many
+    `statistics`: sessions are counted for `SessionStore.stats`, for about 110 bytes each. `remembered`: how many
     sessions of up to 8 KB this process keeps in memory, decrypted, so that Redis need not send again what is still the
     same; with 0 none, and what is written to a record by hand is seen at once, not with the next change of its version.
 

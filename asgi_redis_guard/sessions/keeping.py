@@ -10,8 +10,9 @@ from ..core.steps import Ask
 from ..errors import RedisUnavailable, SessionDataError
 from .codec import decode, encode
 from .record import Record
-from .saving import OTHER_VERSION, SWAP, WRITTEN, SessionResponder
+from .saving import SessionResponder
 from .session import Session
+from .writing import OTHER_VERSION, SWAP, WRITTEN
 
 #: How often a change is tried against others who are faster.
 _MOST_TRIES = 1000

@@ -13,14 +13,14 @@ from ..core.keys import Keys
 from ..core.script import Operation, OperationKind, Replies
 from ..core.steps import Ask
 from ..errors import RedisUnavailable
-from .counting import uncount
+from .counting import uncount, user_of
 from .ids import SessionId
 from .notes import Origin
 from .policy import SessionPolicy
 
 logger = logging.getLogger("asgi_redis_guard.sessions")
 
-Telling = Generator[Ask, Replies, None]
+Telling = Generator[Ask, Replies, Replies | None]
 
 PUBLISH = OperationKind.load(__package__, "publish.lua")
 
@@ -44,11 +44,11 @@ def cap_args(policy: SessionPolicy) -> tuple[int | bytes, str]:
     return (b"" if policy.cap is None else policy.cap, policy.excess)
 
 
-def tell(policy: SessionPolicy, exchange: Exchange, evicted: list[bytes] | int) -> Telling:
-    """Publish which sessions had to go, if any, and count them."""
+def told(policy: SessionPolicy, keys: Keys, fresh: SessionId, evicted: list[bytes] | int) -> list[Operation]:
+    """Publish which sessions had to go for `fresh`, if any, and take them off the statistics."""
     if isinstance(evicted, int):
-        return
-    yield from follow([publish(exchange.keys, evicted), *uncount(policy, exchange.keys, evicted)])
+        return []
+    return [publish(keys, evicted), *uncount(policy, keys, evicted, user_of(fresh))]
 
 
 def publish(keys: Keys, handles: Iterable[bytes]) -> Operation:
@@ -57,10 +57,11 @@ def publish(keys: Keys, handles: Iterable[bytes]) -> Operation:
 
 
 def follow(operations: list[Operation]) -> Telling:
-    """Do what comes after a write, if anything. What was written does not hang on it."""
+    """Do what comes after a write, if anything; return the replies. What was written does not hang on it."""
     if not operations:
-        return
+        return None
     try:
-        yield Ask(operations)
+        return (yield Ask(operations))
     except RedisUnavailable as error:
         logger.warning("%s could not be done: %s", operations, error)
+        return None

@@ -39,6 +39,7 @@ class SessionOptions(TypedDict, total=False):
     on_excess: OnExcess
     trusted_proxies: Iterable[str] | TrustedProxies
     statistics: bool
+    remembered: int
     encryption: SessionCipher | None
     exempt: Iterable[str]
     exempt_preflight: bool

@@ -1,11 +1,11 @@
 -- End sessions of a user at once, and leave a mark in place of each for an hour, so that its browser can be told.
 -- KEYS: 1 = the index; 2 = the notes; 3 = what the keys of the records begin with
 -- ARGV: 1 = which: all, one, others (all but one) or device; 2 = the handle of that one, or what stands for the device
--- returns: when the last of the others ends, ms since the epoch, 0 if there is none; the handles of those that were alive
+-- returns: the handles of those that were alive
 local call, stem = redis.call, KEYS[3]
 local clock = call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
-local ended, left, all = {}, 0, call('ZRANGE', KEYS[1], 0, -1, 'WITHSCORES')
+local ended, all = {}, call('ZRANGE', KEYS[1], 0, -1, 'WITHSCORES')
 for i = 1, #all, 2 do
   local one = all[i]
   local chosen = ARGV[1] == 'all' or (ARGV[1] == 'one') == (one == ARGV[2])
@@ -24,8 +24,6 @@ for i = 1, #all, 2 do
     end
     call('ZREM', KEYS[1], one)
     call('HDEL', KEYS[2], one)
-  elseif tonumber(all[i + 1]) > now then
-    left = tonumber(all[i + 1]) -- they are in this order
   end
 end
-return { left, ended }
+return ended

@@ -2,7 +2,7 @@
 -- keys: old, former, past, record, index, notes (what is replaced, its index and notes; what replaces it, its index and notes, as in sessions.create)
 -- args: leaver, handle, place, set, expected, lifetime, overlap, note, cap, excess (members of the indexes; where the second one lies, in words of the caller; as in sessions.save; the version that is replaced, and no other; ms, empty keeps the end; ms; as in sessions.create, for a user who was not in the session before)
 -- keeps: times, deadline, left, leaving, last
--- returns: state, version, ends, stamp, evicted, remains (as in sessions.save, 2: another version, 3: too many; as in sessions.create; when the last session ends that the former user still has, 0 if there is none; ms)
+-- returns: state, version, ends, stamp, evicted (as in sessions.save, 2: another version, 3: too many; as in sessions.create)
 -- Fields of a record that this makes: `o` what has replaced it, `w` where that lies if it is not the same user's, `p` what
 -- it has replaced itself if that was the same user's.
 -- @check
@@ -23,10 +23,6 @@ if created then
     -- @include renew.lua
     last, ends = ends_at, ends_at + 0
     left = call('PTTL', old)
-    if former ~= old then
-      local latest = call('ZREVRANGEBYSCORE', former, '+inf', string.format('(%.0f', stamp), 'WITHSCORES', 'LIMIT', 0, 2) or {}
-      remains = tonumber(latest[1] == leaver and latest[4] or latest[1] ~= leaver and latest[2] or 0)
-    end
   end
 end
 -- @commit

@@ -1,62 +1,19 @@
-"""What becomes of a session when its response begins: created, saved, rotated, destroyed, touched, or left alone.
-
-Pure: the operations are yielded. A record that has gone meanwhile is never brought back, and a cookie is sent by
-whoever made or ended the session that it stands for, and by nobody else.
-"""
+"""What becomes of a session when its response begins: created, saved, rotated, destroyed, touched, or left alone."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Mapping
 from enum import Enum
-from functools import lru_cache
-from typing import Any
 
-import orjson
-
-from ..core.exchange import Exchange
 from ..core.responder import Head, Responder
-from ..core.script import Operation, OperationKind, Replies
-from ..core.steps import Ask, Asking
-from ..errors import RedisUnavailable, SessionDataError
-from .counting import count, uncount, user_of
-from .ending import end, end_rest
-from .ids import SessionId, SessionIds
-from .logins import TOO_MANY, entry_args, follow, tell
-from .policy import SessionPolicy
-from .recall import load
-from .record import Record, read_record
-from .session import Session
-
-logger = logging.getLogger("asgi_redis_guard.sessions")
-
-SAVE, CREATE, ROTATE, SWAP = (
-    OperationKind.load(__package__, f"{name}.lua") for name in ("save", "create", "rotate", "swap")
-)
-
-#: What `state` says in the reply to a write.
-GONE, WRITTEN, OTHER_VERSION = 0, 1, 2
-
-_Writing = Generator[Ask, Replies, Any]
+from ..core.steps import Asking
+from ..errors import SessionDataError
+from .record import Record
+from .writing import SessionWrites, Writing
 
 
-class SessionResponder(Responder):
+class SessionResponder(SessionWrites, Responder):
     """Writes a session before the head is sent, in one round trip, if there is something to write."""
-
-    #: Remembers what it has given, so that a head that is edited twice gets the same cookie.
-    _random: Callable[[int], bytes] | None = None
-    _cookie: bytes | None = None
-    #: True where the cap does not allow the login.
-    _denied = False
-
-    def __init__(
-        self, policy: SessionPolicy, ids: SessionIds, session: Session, exchange: Exchange, clock: int
-    ) -> None:
-        self._policy = policy
-        self._ids = ids
-        self._session = session
-        self._exchange = exchange
-        self._clock = clock
 
     def start(self, head: Head) -> Asking | None:
         """Write what is to be written; on the head: the cookie where it changes, and what caches must know."""
@@ -83,7 +40,7 @@ class SessionResponder(Responder):
         else:
             raise SessionDataError(f"scope['session'] is of type {type(given).__name__} now; allowed are dictionaries")
 
-    def _write(self, head: Head, writing: _Writing) -> Asking:
+    def _write(self, head: Head, writing: Writing) -> Asking:
         self._denied = False
         yield from writing
         if self._denied:
@@ -108,7 +65,7 @@ class SessionResponder(Responder):
 
     # What to write.
 
-    def saving(self) -> _Writing | None:
+    def saving(self) -> Writing | None:
         """Return the writing of what has changed in a session that stays as it is, None if nothing has."""
         record = self._session.record
         if record is None or record.read_only or (changes := self._session.changes()) == ({}, []):
@@ -125,13 +82,7 @@ class SessionResponder(Responder):
         if name in self._policy.principal:
             raise SessionDataError(f"session[{name!r}] says whose the session is: assign it, for the id must change")
 
-    def check_size(self, texts: Mapping[str, bytes]) -> None:
-        """Raise `SessionDataError` for more than a session may hold."""
-        size = sum(len(name.encode()) + len(text) for name, text in texts.items())
-        if size > self._policy.max_size:
-            raise SessionDataError(f"the session takes {size} bytes; allowed are {self._policy.max_size} (max_size)")
-
-    def _writing(self, status: int) -> _Writing | None:
+    def _writing(self, status: int) -> Writing | None:
         session, record = self._session, self._session.record
         if record is not None and session.is_untouched and not session.wants_rotation:  # by far the commonest
             return self._touch(record) if self._is_due(record) else None
@@ -167,122 +118,6 @@ class SessionResponder(Responder):
     def _user_changed(self) -> bool:
         """Tell a login from other changes: it stands by itself, where those end with the session that they change."""
         return self._policy.user(self._session) is not None and self._session.differs(self._policy.principal[0])
-
-    # The writes.
-
-    def _create(self, before: Record | None = None) -> _Writing:
-        policy, session = self._policy, self._session
-        texts, fresh = self._texts(), self._fresh_id()
-        stored = policy.seal(fresh, texts, self._exchange.random)
-        times, leaver = (policy.idle, policy.lifetime), before.id.handle if before is not None else b""
-        args = (fresh.handle, _json(stored), *times, *entry_args(policy, self._exchange, fresh), leaver)
-        create = Operation(CREATE, (fresh.record, fresh.owner, fresh.notes), args)
-        keys = self._exchange.keys
-        ending = [] if before is None else end(policy, keys, before.id)
-        replies = yield Ask([create, *ending, *count(policy, keys, fresh)])
-        if before is not None:
-            yield from end_rest(policy, keys, self._ids, before.id, replies[1], entered=fresh.owner)
-        ends, clock, state, evicted = replies[0].values
-        if state == TOO_MANY:
-            yield from follow(uncount(policy, keys, [fresh.handle], begun=False))
-            self._denied = True
-            if before is not None:
-                self._cookie = policy.cookie.take()
-            return
-        session.settle(None)
-        self._settled(Record(fresh, texts, (clock, ends, policy.idle, clock, 1), stored))
-        yield from tell(policy, self._exchange, evicted)
-
-    def _fresh_id(self) -> SessionId:
-        """Return the id of a new session: the same secret each time, for the head may be edited more than once.
-
-        Its tag is that of the user who is there now.
-        """
-        if self._random is None:
-            self._random = lru_cache(self._exchange.random)
-        return self._ids.make(self._random, self._policy.user(self._session))
-
-    def _save(self, record: Record, changed: dict[str, bytes], removed: list[str]) -> _Writing:
-        session = self._session
-        texts = self._texts()
-        sealed = self._policy.seal(record.id, changed, self._exchange.random)
-        reply = yield from self._update(record, sealed, removed)
-        state, version, clock = reply.values
-        if state == WRITTEN:
-            times = (record.created, record.ends, record.idle, clock, record.seen_at(version).version)
-            session.settle(Record(record.id, texts, times, None if sealed is changed else {**record.stored, **sealed}))
-            return True
-        logger.debug("session %s has ended before it was saved", session.id)
-        return False
-
-    def _touch(self, record: Record) -> _Writing:
-        try:
-            yield from self._update(record, {}, [])
-        except RedisUnavailable as error:  # nothing is lost but a little of its time
-            logger.debug("session %s was not touched: %s", self._session.id, error)
-
-    def _update(self, record: Record, changed: dict[str, bytes], removed: list[str]) -> Generator[Ask, Replies, Any]:
-        args = (record.id.handle, _json(changed), orjson.dumps([f".{name}" for name in removed]))
-        reply, *_ = yield Ask([Operation(SAVE, (record.id.record, record.id.owner), args), *self.used(record)])
-        return reply
-
-    def used(self, record: Record) -> list[Operation]:
-        """What tells the statistics that a session lives on."""
-        return count(self._policy, self._exchange.keys, record.id, record.id.handle, record.ends)
-
-    def _rotate(self, record: Record, *, renews: bool) -> _Writing:
-        policy, session = self._policy, self._session
-        while True:
-            texts, fresh, old = self._texts(), self._fresh_id(), record.id
-            stored = policy.seal(fresh, texts, self._exchange.random)
-            lifetime = policy.lifetime if renews else b""
-            args = (old.handle, fresh.handle, fresh.place, _json(stored), record.version, lifetime, policy.overlap)
-            keys = (old.record, old.owner, old.notes, fresh.record, fresh.owner, fresh.notes)
-            rotate = Operation(ROTATE, keys, (*args, *entry_args(policy, self._exchange, fresh)))
-            counted = count(policy, self._exchange.keys, fresh, old.handle, b"" if renews else record.ends)
-            reply, *_ = yield Ask([rotate, *counted])
-            state, version, ends, clock, evicted, remains = reply.values
-            if state == WRITTEN:
-                created = clock if renews else record.created
-                self._settled(Record(fresh, texts, (created, ends, record.idle, clock, version), stored))
-                if old.owner not in (old.record, fresh.owner) and not remains:
-                    yield from follow(uncount(policy, self._exchange.keys, [], user_of(old), 0))
-                return (yield from tell(policy, self._exchange, evicted))
-            if state == TOO_MANY:
-                self._denied = True
-                return (yield from follow(count(policy, self._exchange.keys, old, fresh.handle, record.ends)))
-            if state == GONE:
-                yield from follow(uncount(policy, self._exchange.keys, [fresh.handle]))
-                if renews:  # a login stands by itself
-                    yield from self._create()
-                return None
-            # Somebody has written meanwhile: take that over, with our own changes on top.
-            (reply,) = yield Ask([load(old.record)])
-            now = read_record(old, reply.values[0], policy.cipher)
-            if now is not None:
-                session.rebase(record := now)
-
-    def _destroy(self, record: Record) -> _Writing:
-        keys, one = self._exchange.keys, record.id
-        reply, *_ = yield Ask(end(self._policy, keys, one))
-        yield from end_rest(self._policy, keys, self._ids, one, reply)
-        self._session.settle(None)
-        self._cookie = self._policy.cookie.take()
-
-    def _settled(self, record: Record) -> None:
-        self._session.settle(record)
-        seconds = max(1, (record.ends - record.touched) // 1000) if self._policy.persistent else None
-        self._cookie = self._policy.cookie.give(record.id.token, seconds)
-
-    def _texts(self) -> dict[str, bytes]:
-        texts = self._session.texts()
-        self.check_size(texts)
-        return texts
-
-
-def _json(texts: Mapping[str, bytes]) -> bytes:
-    """Fields as JSON, for the script: names with their dot, values as the text that they are."""
-    return orjson.dumps({f".{name}": text.decode() for name, text in texts.items()})
 
 
 def _merge(headers: list[tuple[bytes, bytes]], name: bytes, value: bytes) -> None:

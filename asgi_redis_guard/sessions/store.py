@@ -17,13 +17,13 @@ from ..core.script import PASSED, Operation, OperationKind, place_of
 from ..errors import ConfigurationError, OperationFailed, RedisUnavailable, SessionDataError, TooManySessions
 from ..redis.manager import RedisManager
 from ..redis.program import Script, program_of
-from .counting import count, uncount
+from .counting import count, uncount, user_digest, user_of
 from .guard import Sessions
 from .logins import TOO_MANY, cap_args, publish
 from .middleware import SessionOptions
 from .notes import MOST_DEVICE, Origin, device_mark
-from .saving import CREATE, _json
 from .session import Session
+from .writing import CREATE, fields_text
 
 logger = logging.getLogger("asgi_redis_guard.sessions")
 
@@ -111,17 +111,17 @@ class SessionStore:
             raise ValueError(f"device: {len(device)} characters given; allowed are 1 to {MOST_DEVICE}")
         policy, origin = self._policy, Origin(ip, user_agent, device)
         fresh = self._ids.make(urandom, str(user))
-        text = _json(policy.seal(fresh, self._texts(user, values or {}), urandom))
+        text = fields_text(policy.seal(fresh, self._texts(user, values or {}), urandom))
         args = (fresh.handle, text, policy.idle, policy.lifetime, origin.note(), *cap_args(policy), b"")
         keys = (fresh.record, fresh.owner, fresh.notes)
         await self._run(count(policy, self._redis.keys, fresh))  # before anybody can end it
         status, ends, now, state, evicted = await self._redis.run_script(_CREATE, keys, args, repeatable=True)
         if status != PASSED or state == TOO_MANY:
-            await self._run(uncount(policy, self._redis.keys, [fresh.handle], begun=False))
+            await self._run(uncount(policy, self._redis.keys, [fresh.handle], user_of(fresh), begun=False))
         _check(status)
         if state == TOO_MANY:
             raise TooManySessions(f"the user has {policy.cap} sessions; allowed are no more (max_sessions)")
-        await self._tell(evicted or [])
+        await self._tell(evicted or [], user_of(fresh))
         seconds = max(1, (ends - now) // 1000) if policy.persistent else None
         info = _info(fresh.handle, min(ends, now + policy.idle), (now, now), origin.note())
         return info, policy.cookie.give(fresh.token, seconds).decode()
@@ -159,11 +159,14 @@ class SessionStore:
     async def stats(self) -> SessionStats:
         """Count sessions, of everybody and of nobody, without a scan; raises `ConfigurationError` without `statistics`.
 
-        A user whose login races the end of all the user's other sessions is counted from the next use on.
+        A user counts while one of the user's sessions does, whatever races. Only what a crash has cut short, or the
+        server itself has dropped, can be off, each session until it would have ended unused.
         """
         if not self._policy.statistics:
             raise ConfigurationError("statistics: False given; allowed is True, for the guard and the store")
-        active, users, *flat = await self._redis.run_script(_STATS, self._redis.keys.session_counts)
+        more = 1
+        while more:
+            more, active, users, *flat = await self._redis.run_script(_STATS, self._redis.keys.session_counts)
         hours: dict[bytes, dict[int, int]] = {b"b": {}, b"e": {}}
         for name, number in zip(flat[::2], flat[1::2], strict=True):
             if number:
@@ -173,17 +176,17 @@ class SessionStore:
     async def _revoke(self, user: str | int, which: str, what: str | bytes) -> int:
         # Not repeatable: a second run would find nothing, and not say what the first one ended.
         keys = self._ids.keys_of(str(user))
-        left, ended = await self._redis.run_script(_REVOKE, keys, (which, what))
-        await self._tell(ended, keys[0][-20:], left)
+        ended = await self._redis.run_script(_REVOKE, keys, (which, what))
+        await self._tell(ended, user_digest(keys[0]))
         return len(ended)
 
-    async def _tell(self, handles: Sequence[bytes], user: bytes = b"", left: int | bytes = b"") -> None:
-        """Count and publish which sessions have ended. That they have does not hang on it."""
+    async def _tell(self, handles: Sequence[bytes], user: bytes) -> None:
+        """Publish which sessions of a user have ended, and count them. That they have does not hang on it."""
         if not handles:
             return
         try:
+            await self._run(uncount(self._policy, self._redis.keys, handles, user))
             await self._run([publish(self._redis.keys, handles)])
-            await self._run(uncount(self._policy, self._redis.keys, handles, user, left))
         except RedisUnavailable as error:
             logger.warning("the end of %d sessions could not be published: %s", len(handles), error)
 

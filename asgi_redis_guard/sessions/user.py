@@ -8,7 +8,7 @@ from typing import Any
 from starlette.authentication import BaseUser
 
 from ..core.exchange import Exchange
-from ..core.users import ANONYMOUS, credentials_of
+from ..users import ANONYMOUS, credentials_of
 
 
 class SessionUser(BaseUser):

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from jwt import PyJWS
 
-from asgi_redis_guard.core.users import credentials_of
 from asgi_redis_guard.jwt.keys import KeySet
 from asgi_redis_guard.jwt.user import VerifiedUser
 from asgi_redis_guard.jwt.verify import ClaimRules, TokenRefused, Verifier
+from asgi_redis_guard.users import credentials_of
 from tests.jwt.tokens import NOW, OTHER_SECRET, SECRET, b64, sign, unb64
 
 Count = Callable[[], int]

@@ -1,0 +1,201 @@
+"""The writes of a session: created, saved, touched, rotated, destroyed. Pure: the operations are yielded.
+
+A record that has gone meanwhile is never brought back, and a cookie is made by whoever made or ended the session that
+it stands for, and by nobody else.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Generator, Mapping
+from functools import lru_cache
+from typing import Any
+
+import orjson
+
+from ..core.exchange import Exchange
+from ..core.script import Operation, OperationKind, Replies
+from ..core.steps import Ask
+from ..errors import OperationFailed, RedisUnavailable, SessionDataError
+from .counting import count, count_on, uncount, user_of
+from .ending import end, end_rest
+from .ids import SessionId, SessionIds
+from .logins import TOO_MANY, entry_args, follow, told
+from .policy import SessionPolicy
+from .recall import load
+from .record import Record, read_record
+from .session import Session
+
+logger = logging.getLogger("asgi_redis_guard.sessions")
+
+SAVE, CREATE, ROTATE, SWAP = (
+    OperationKind.load(__package__, f"{name}.lua") for name in ("save", "create", "rotate", "swap")
+)
+
+#: What `state` says in the reply to a write.
+GONE, WRITTEN, OTHER_VERSION = 0, 1, 2
+
+Writing = Generator[Ask, Replies, Any]
+
+
+class SessionWrites:
+    """Writes one exchange's session."""
+
+    #: Remembers what it has given, so that a head that is edited twice gets the same cookie.
+    _random: Callable[[int], bytes] | None = None
+    _cookie: bytes | None = None
+    #: True where the cap does not allow the login.
+    _denied = False
+
+    def __init__(
+        self, policy: SessionPolicy, ids: SessionIds, session: Session, exchange: Exchange, clock: int
+    ) -> None:
+        self._policy = policy
+        self._ids = ids
+        self._session = session
+        self._exchange = exchange
+        self._clock = clock
+
+    def _create(self, before: Record | None = None) -> Writing:
+        policy, session = self._policy, self._session
+        texts, fresh = self._texts(), self._fresh_id()
+        stored = policy.seal(fresh, texts, self._exchange.random)
+        times, leaver = (policy.idle, policy.lifetime), before.id.handle if before is not None else b""
+        args = (fresh.handle, fields_text(stored), *times, *entry_args(policy, self._exchange, fresh), leaver)
+        create = Operation(CREATE, (fresh.record, fresh.owner, fresh.notes), args)
+        keys = self._exchange.keys
+        ending = [] if before is None else end(policy, keys, before.id)
+        never = uncount(policy, keys, [fresh.handle], user_of(fresh), begun=False)
+        try:
+            replies = yield Ask([create, *ending, *count(policy, keys, fresh)])
+        except OperationFailed:  # memory is full: for the session, and not for the few bytes that count it
+            yield from follow(never)
+            raise
+        if before is not None:
+            yield from end_rest(policy, keys, self._ids, before.id, replies[1])
+        ends, clock, state, evicted = replies[0].values
+        if state == TOO_MANY:
+            yield from follow(never)
+            self._denied = True
+            if before is not None:
+                self._cookie = policy.cookie.take()
+            return
+        session.settle(None)
+        self._settled(Record(fresh, texts, (clock, ends, policy.idle, clock, 1), stored))
+        yield from follow(told(policy, keys, fresh, evicted))
+
+    def _fresh_id(self) -> SessionId:
+        """Return the id of a new session: the same secret each time, for the head may be edited more than once.
+
+        Its tag is that of the user who is there now.
+        """
+        if self._random is None:
+            self._random = lru_cache(self._exchange.random)
+        return self._ids.make(self._random, self._policy.user(self._session))
+
+    def _save(self, record: Record, changed: dict[str, bytes], removed: list[str]) -> Writing:
+        session = self._session
+        texts = self._texts()
+        sealed = self._policy.seal(record.id, changed, self._exchange.random)
+        reply = yield from self._update(record, sealed, removed)
+        state, version, clock = reply.values
+        if state == WRITTEN:
+            times = (record.created, record.ends, record.idle, clock, record.seen_at(version).version)
+            session.settle(Record(record.id, texts, times, None if sealed is changed else {**record.stored, **sealed}))
+            return True
+        logger.debug("session %s has ended before it was saved", session.id)
+        return False
+
+    def _touch(self, record: Record) -> Writing:
+        try:
+            yield from self._update(record, {}, [])
+        except RedisUnavailable as error:  # nothing is lost but a little of its time
+            logger.debug("session %s was not touched: %s", self._session.id, error)
+
+    def _update(self, record: Record, changed: dict[str, bytes], removed: list[str]) -> Generator[Ask, Replies, Any]:
+        args = (record.id.handle, fields_text(changed), orjson.dumps([f".{name}" for name in removed]))
+        reply, *_ = yield Ask([Operation(SAVE, (record.id.record, record.id.owner), args), *self.used(record)])
+        return reply
+
+    def used(self, record: Record) -> list[Operation]:
+        """What tells the statistics that a session lives on."""
+        return count_on(self._policy, self._exchange.keys, record.id, record.id, record.idle, record.ends)
+
+    def _rotate(self, record: Record, *, renews: bool) -> Writing:
+        policy, session = self._policy, self._session
+        while True:
+            texts, fresh, old = self._texts(), self._fresh_id(), record.id
+            stored = policy.seal(fresh, texts, self._exchange.random)
+            lifetime = policy.lifetime if renews else b""
+            args = (
+                old.handle,
+                fresh.handle,
+                fresh.place,
+                fields_text(stored),
+                record.version,
+                lifetime,
+                policy.overlap,
+            )
+            keys = (old.record, old.owner, old.notes, fresh.record, fresh.owner, fresh.notes)
+            rotate = Operation(ROTATE, keys, (*args, *entry_args(policy, self._exchange, fresh)))
+            reply, *_ = yield Ask([rotate])
+            state, version, ends, clock, evicted = reply.values
+            if state == WRITTEN:
+                created = clock if renews else record.created
+                self._settled(Record(fresh, texts, (created, ends, record.idle, clock, version), stored))
+                return (yield from self._counted_on(old, fresh, (record.idle, ends), evicted))
+            if state == TOO_MANY:
+                self._denied = True
+                return None
+            if state == GONE:
+                yield from follow(uncount(policy, self._exchange.keys, [old.handle], user_of(old)))
+                if renews:  # a login stands by itself
+                    yield from self._create()
+                return None
+            # Somebody has written meanwhile: take that over, with our own changes on top.
+            (reply,) = yield Ask([load(old.record)])
+            now = read_record(old, reply.values[0], policy.cipher)
+            if now is not None:
+                session.rebase(record := now)
+
+    def _counted_on(
+        self, old: SessionId, fresh: SessionId, times: tuple[int, int], evicted: list[bytes] | int
+    ) -> Writing:
+        """Let the statistics follow to a new id, which is there now; several requests may have tried at once.
+
+        Who has ended it meanwhile has not found it there, so look whether it still lives.
+        """
+        policy, keys = self._policy, self._exchange.keys
+        counted = count_on(policy, keys, fresh, old, *times)
+        looking = [load(fresh.record)] if counted else []
+        replies = yield from follow([*told(policy, keys, fresh, evicted), *counted, *looking])
+        if counted and replies is not None and read_record(fresh, replies[-1].values[0]) is None:
+            yield from follow(uncount(policy, keys, [fresh.handle], user_of(fresh)))
+
+    def _destroy(self, record: Record) -> Writing:
+        keys, one = self._exchange.keys, record.id
+        reply, *_ = yield Ask(end(self._policy, keys, one))
+        yield from end_rest(self._policy, keys, self._ids, one, reply)
+        self._session.settle(None)
+        self._cookie = self._policy.cookie.take()
+
+    def _settled(self, record: Record) -> None:
+        self._session.settle(record)
+        seconds = max(1, (record.ends - record.touched) // 1000) if self._policy.persistent else None
+        self._cookie = self._policy.cookie.give(record.id.token, seconds)
+
+    def _texts(self) -> dict[str, bytes]:
+        texts = self._session.texts()
+        self.check_size(texts)
+        return texts
+
+    def check_size(self, texts: Mapping[str, bytes]) -> None:
+        """Raise `SessionDataError` for more than a session may hold."""
+        size = sum(len(name.encode()) + len(text) for name, text in texts.items())
+        if size > self._policy.max_size:
+            raise SessionDataError(f"the session takes {size} bytes; allowed are {self._policy.max_size} (max_size)")
+
+
+def fields_text(texts: Mapping[str, bytes]) -> bytes:
+    """Fields as JSON, for the script: names with their dot, values as the text that they are."""
+    return orjson.dumps({f".{name}": text.decode() for name, text in texts.items()})
