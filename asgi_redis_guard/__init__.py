@@ -45,6 +45,7 @@ from .sessions.guard import Sessions
 from .sessions.middleware import SessionMiddleware
 from .sessions.session import Session
 from .sessions.store import SessionInfo, SessionStats, SessionStore
+from .sessions.user import SessionUser
 from .settings import Settings
 
 __version__ = "0.1.0"
@@ -114,6 +115,7 @@ __all__ = [
     "SessionStats",
     "SessionStore",
     "SessionUnreadable",
+    "SessionUser",
     "Sessions",
     "Settings",
     "TooManySessions",

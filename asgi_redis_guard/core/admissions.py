@@ -23,7 +23,7 @@ from ..errors import RedisUnavailable
 from .exchange import Exchange
 from .flows import Flows, checked_verdict
 from .guard import Guard
-from .problem import unavailable
+from .problem import AWAY, unavailable
 from .responder import Responder
 from .rounds import Round, read_replies
 from .script import Batch, Place, Replies
@@ -40,6 +40,13 @@ class _Result(NamedTuple):
 
     step: Ask | Wait | Body
     value: Any
+
+    @property
+    def matters(self) -> bool:
+        """True where a guard that was overruled must hear it: something may be held. Redis being away is no news."""
+        if not isinstance(self.value, RedisUnavailable):
+            return True
+        return self.step.__class__ is Ask and self.step.place.holds
 
 
 def starts_of(guards: Sequence[Guard]) -> Starts:
@@ -142,7 +149,7 @@ class Admissions:
                 return verdict if verdict.__class__ is Pass else checked_verdict(guard, verdict)
             return self._published(self._generators().resume(index, given))
         except RedisUnavailable:
-            return unavailable("a service this request depends on is away")
+            return guard.refuse(exchange, unavailable(AWAY))
 
     def _pass_on(self, index: int, guard: Guard, given: _Result) -> Any:
         """Give a guard what is not replies."""
@@ -274,12 +281,10 @@ class Admissions:
     def _heard(self, index: int) -> Any:
         """Give a guard the reply that it has and return its last step; it goes no further."""
         step = self._steps[index]
-        if step.__class__ is Replies or step.__class__ is _Result:
+        if step.__class__ is Replies or (step.__class__ is _Result and step.matters):
             self._steps[index] = None
             step = self._steps[index] = self._resume(index, step)
-        if self._flows is not None:
-            self._flows.close(index)
-        return step
+        return step if self._flows is None else self._flows.close(index) or step
 
     def _collect(self) -> Round:
         """Put together what all guards ask that have no reply yet."""

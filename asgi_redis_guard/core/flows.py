@@ -49,10 +49,22 @@ class Flows:
             del self._running[index]
             return checked_verdict(guard, stop.value)
 
-    def close(self, index: int) -> None:
-        """Let the guard at `index` go no further."""
-        if index in self._running:
-            self._running[index].close()
+    def close(self, index: int) -> Pass | Answer | None:
+        """Let the guard at `index` go no further; return the verdict that it may have when it is told.
+
+        What it has taken in a round before is its responder's to give back, as ever.
+        """
+        flow = self._running.pop(index, None)
+        if flow is None:
+            return None
+        try:
+            step = flow.throw(GeneratorExit())
+        except GeneratorExit:
+            return None
+        except StopIteration as stop:
+            return checked_verdict(self._guards[index], stop.value)
+        flow.close()
+        raise GuardProtocolError(f"{self._guards[index]!r} yielded {step!r} when it was to end; allowed is a verdict")
 
 
 def _checked_step(guard: Guard, step: Any) -> Any:

@@ -13,7 +13,7 @@ from typing import ClassVar
 from ..errors import GuardProtocolError, RedisUnavailable
 from .exchange import Exchange
 from .paths import PathPatterns
-from .problem import unavailable
+from .problem import AWAY, unavailable
 from .script import OperationKind, Replies
 from .steps import PASS, Admission, Answer, Ask, Pass
 
@@ -65,7 +65,11 @@ class Guard:
             cls.exempt = PathPatterns(cls.exempt)
 
     def admit(self, exchange: Exchange) -> Admission:
-        """Decide on one exchange."""
+        """Decide on one exchange.
+
+        A guard that is overruled between two rounds is closed (`GeneratorExit`). What it has taken by then is for the
+        responder of the verdict that it may still return to give back.
+        """
         raise NotImplementedError
 
     def applies(self, exchange: Exchange) -> bool:
@@ -108,7 +112,7 @@ class OneRoundGuard(Guard):
 
     def without_redis(self, exchange: Exchange, ask: Ask, error: RedisUnavailable) -> Pass | Answer:
         """Return the verdict where no reply came; 503 unless a guard knows better."""
-        return self.refuse(exchange, unavailable("A service that this request depends on is away."))
+        return self.refuse(exchange, unavailable(AWAY))
 
     def admit(self, exchange: Exchange) -> Admission:
         """Ask and decide, for drivers that take every guard alike."""

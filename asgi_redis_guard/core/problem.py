@@ -46,6 +46,10 @@ def problem(
     return Answer(status, fields, body, reason=reason)
 
 
+#: What a client is told where there is nothing better to say.
+AWAY = "A service that this request depends on is away."
+
+
 def unavailable(detail: str, *, retry_after: float = 1.0) -> Answer:
     """Return a 503 with `Retry-After` (whole seconds, at least 1), for a guard that is closed while Redis is away."""
     seconds = max(1, math.ceil(retry_after))

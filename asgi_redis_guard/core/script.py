@@ -113,16 +113,18 @@ class Place:
 
     `closed` says that a failure of one of them stops the round. Its part of the reply has `width` values; `statuses`
     takes the statuses out of it (a tuple; of one operation, its status), `all_passed` is what they are if all is well.
+    `holds` says that one of them takes something that must be given back.
     `place_of` gives one object for each such place, compared by identity.
     """
 
-    __slots__ = ("all_passed", "closed", "kinds", "statuses", "width")
+    __slots__ = ("all_passed", "closed", "holds", "kinds", "statuses", "width")
 
     def __init__(self, closed: bool, kinds: tuple[OperationKind, ...]) -> None:
         self.closed = closed
         self.kinds = kinds
         widths = [kind.width for kind in kinds]
         self.width = sum(widths)
+        self.holds = any(kind.holds for kind in kinds)
         self.statuses: Callable[[Sequence[Any]], Any] = (
             itemgetter(*[sum(widths[:number]) for number in range(len(kinds))]) if kinds else tuple
         )

@@ -14,7 +14,7 @@ from typing import Literal
 from ..core.exchange import Exchange
 from ..core.guard import OneRoundGuard, OnRefused, refusal_faults
 from ..core.keys import Keys
-from ..core.origin import is_cross_origin
+from ..core.origin import is_cross_origin, origin_faults
 from ..core.paths import PathPatterns
 from ..core.problem import unavailable
 from ..core.script import Operation, OperationKind, Replies
@@ -86,6 +86,8 @@ class JWTAuth(OneRoundGuard):
         name: str = "jwt",
     ) -> None:
         wanted = tuple(" ".join(_words(scopes)).split())
+        trusted = _words(origins)
+        ConfigurationError.raise_for(origin_faults(trusted))
         _check(leeway, without_jti, on_outage, max_size, max_lifetime, realm, wanted, on_refused)
         issuers = _words(issuer)
         rules = ClaimRules(
@@ -101,7 +103,7 @@ class JWTAuth(OneRoundGuard):
         self.exempt_preflight = exempt_preflight
         self.verifier = Verifier(KeySet(key, _words(algorithms)), rules, max_size=max_size, cache_size=cache_size)
         self._sources = TokenSources(cookie.encode() if cookie else None, query, subprotocol)
-        self._origins = frozenset(_words(origins))
+        self._origins = frozenset(trusted)
         self._scopes = wanted
         self._optional = optional
         self._revocation = revocation

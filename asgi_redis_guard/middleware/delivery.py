@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from ..core.asgi import Headers, Message, Scope, Send
-from ..core.problem import problem, unavailable
+from ..core.problem import AWAY, problem, unavailable
 from ..core.responder import Head, Outcome, Responder
 from ..core.steps import Answer, Asking
 from ..errors import RedisUnavailable, ResponseAborted
@@ -231,6 +231,6 @@ class Delivery:
 def _instead(error: Exception) -> Answer:
     """Return what the client gets because a responder failed before the head was sent."""
     if isinstance(error, RedisUnavailable):  # the breaker has its own line in the log
-        return unavailable("A service that this response depends on is away.")
+        return unavailable(AWAY)
     logger.error("a responder failed before the head was sent", exc_info=error)
     return problem(500, "responder_failed", "The response could not be completed.")

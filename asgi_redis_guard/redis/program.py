@@ -79,7 +79,7 @@ class Program(Script):
         if len(flat) > MOST_OPERATIONS:
             raise GuardProtocolError(f"a round of {len(flat)} operations; allowed are {MOST_OPERATIONS}")
         self.repeatable = all(kind.repeatable for _, _, kind in flat)
-        self.holds = any(kind.holds for _, _, kind in flat)
+        self.holds = any(place.holds for place in shape)
         super().__init__(_compose(flat))
         keys = sum(len(kind.keys) for _, _, kind in flat)
         args = sum(len(kind.args) for _, _, kind in flat)

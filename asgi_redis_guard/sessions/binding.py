@@ -39,20 +39,20 @@ _SAME: dict[str, Any] = {"device_changed": ()}
 class _Change:
     """A session that came from another device than it was created on."""
 
-    __slots__ = ("changed", "now", "record", "seen", "session")
+    __slots__ = ("changed", "current", "record", "seen", "session")
 
-    def __init__(self, session: Session, now: str, seen: str, changed: tuple[Signal, ...]) -> None:
-        self.session, self.now, self.seen, self.changed = session, now, seen, changed
+    def __init__(self, session: Session, current: str, seen: str, changed: tuple[Signal, ...]) -> None:
+        self.session, self.current, self.seen, self.changed = session, current, seen, changed
         self.record: tuple[str, Operation] | None = None
 
 
 class _Stamp(Responder):
     """Writes the fingerprint into a session that has none yet, or whose user is another than before."""
 
-    __slots__ = ("_now", "_principal", "_session", "_user")
+    __slots__ = ("_current", "_principal", "_session", "_user")
 
-    def __init__(self, session: Session, now: str, principal: str) -> None:
-        self._session, self._now, self._principal = session, now, principal
+    def __init__(self, session: Session, current: str, principal: str) -> None:
+        self._session, self._current, self._principal = session, current, principal
         self._user = session.get(principal)
 
     def start(self, head: Head) -> None:
@@ -63,7 +63,7 @@ class _Stamp(Responder):
         if given.keys() <= {FIELD}:
             given.pop(FIELD, None)  # the app has emptied it
         elif FIELD not in given or given.get(self._principal) != self._user:
-            given[FIELD] = self._now
+            given[FIELD] = self._current
 
 
 class DeviceBinding(OneRoundGuard):
@@ -113,13 +113,13 @@ class DeviceBinding(OneRoundGuard):
         session = exchange.fact("session")
         if not isinstance(session, Session):
             return PASS
-        now = fingerprint(exchange, self._proxies, self._key)
+        current = fingerprint(exchange, self._proxies, self._key)
         seen = str(session.get(FIELD, ""))
-        changed = difference(seen[:_SIZE], now) if len(seen) >= _SIZE else ()
+        changed = difference(seen[:_SIZE], current) if len(seen) >= _SIZE else ()
         if self._bound.isdisjoint(changed):
             facts = {"device_changed": changed} if changed else _SAME
-            return Pass(facts, scope=facts, responder=_Stamp(session, now, self._principal))
-        change = _Change(session, now, seen, changed)
+            return Pass(facts, scope=facts, responder=_Stamp(session, current, self._principal))
+        change = _Change(session, current, seen, changed)
         change.record = self._recording(exchange, change)
         return self._end(exchange, change) if change.record is None else Ask([change.record[1]], about=change)
 
@@ -138,7 +138,7 @@ class DeviceBinding(OneRoundGuard):
         reported = [seen[at : at + _SIZE] for at in range(_SIZE, len(seen), _SIZE)]
         if self._events is None or user is None or len(reported) >= _MOST_REPORTED:
             return None
-        if any(self._bound.isdisjoint(difference(one, change.now)) for one in reported):
+        if any(self._bound.isdisjoint(difference(one, change.current)) for one in reported):
             return None
         details = {
             "session": session.id,
@@ -152,13 +152,13 @@ class DeviceBinding(OneRoundGuard):
         if self._events is not None and change.record is not None:
             self._events.tell(*change.record, event_id)
             if event_id:
-                change.session[FIELD] = change.seen + change.now
+                change.session[FIELD] = change.seen + change.current
         facts: dict[str, Any] = {"device_changed": change.changed}
         if self._revokes:
             change.session.clear()
             if isinstance(exchange.fact("user"), SessionUser):  # a verified token's user is not the session's
                 facts |= {"user": UnauthenticatedUser(), "auth": AuthCredentials()}
-        return Pass(facts, scope=facts, responder=_Stamp(change.session, change.now, self._principal))
+        return Pass(facts, scope=facts, responder=_Stamp(change.session, change.current, self._principal))
 
     def __repr__(self) -> str:
         policy = "revoke" if self._revokes else "observe"

@@ -85,13 +85,13 @@ class Devices:
         self._most = max_per_user
         self._random = random
 
-    async def trust(self, user: str, name: str = "", *, scope: Scope | None = None) -> TrustGrant:
+    async def trust(self, user: str | int, name: str = "", *, scope: Scope | None = None) -> TrustGrant:
         """Trust a device from now on, under a new id that the returned cookie carries.
 
         `name` is what the user will know it by; at most 100 printable characters are kept. With the `scope` of the
         request, what this browser was trusted as so far ends: calling it again renews id and life.
         """
-        made = self._ids.make(self._random, user)
+        made = self._ids.make(self._random, str(user))
         former = self._presented(user, scope) if scope is not None else None
         kept = "".join(letter for letter in name if letter.isprintable())[:_LONGEST_NAME]
         args = (made.handle, self._life, kept, self._most, former.handle if former is not None else "")
@@ -99,7 +99,7 @@ class Devices:
         device = _device(made.handle, ends, now, now, kept.encode())
         return TrustGrant(device, self._cookie.give(made.token, max(1, self._life // 1000)).decode())
 
-    async def find(self, user: str, scope: Scope) -> TrustedDevice | None:
+    async def find(self, user: str | int, scope: Scope) -> TrustedDevice | None:
         """Return the device that a request comes from, if `user` trusts it, and note that it was seen.
 
         Costs nothing where no cookie came, or one that was made for somebody else.
@@ -110,15 +110,15 @@ class Devices:
         found = await self._redis.run_script(_TRUSTED, self._keys(user), (known.handle,), repeatable=True)
         return _device(known.handle, *found) if found else None
 
-    async def is_trusted(self, user: str, scope: Scope) -> bool:
+    async def is_trusted(self, user: str | int, scope: Scope) -> bool:
         """Tell whether `user` trusts the device that a request comes from, as `find` does."""
         return await self.find(user, scope) is not None
 
-    async def untrust(self, user: str, *handles: str) -> int:
+    async def untrust(self, user: str | int, *handles: str) -> int:
         """Trust these devices no longer; return how many were trusted. Handles of others do nothing."""
         return int(await self._redis.run_script(_UNTRUST, self._keys(user), ("", *handles))) if handles else 0
 
-    async def untrust_all(self, user: str, *, keep: Scope | str | None = None) -> int:
+    async def untrust_all(self, user: str | int, *, keep: Scope | str | None = None) -> int:
         """Trust no device any longer, but the one with the handle `keep`, or that a request with this scope is from."""
         known = self._presented(user, keep) if keep is not None and not isinstance(keep, str) else None
         stays = known.handle if known is not None else keep if isinstance(keep, str) else ""
@@ -128,17 +128,17 @@ class Devices:
         """Return the `Set-Cookie` field that takes the cookie from a device, for one that is trusted no longer."""
         return self._cookie.take().decode()
 
-    async def list(self, user: str) -> Sequence[TrustedDevice]:
+    async def list(self, user: str | int) -> Sequence[TrustedDevice]:
         """Return the devices that `user` trusts, those that were seen last first."""
         flat = await self._redis.run_script(_LIST, self._keys(user), repeatable=True)
         found = [_device(*flat[at : at + 5]) for at in range(0, len(flat), 5)]
         return sorted(found, key=lambda device: (device.seen, device.handle), reverse=True)
 
-    def _keys(self, user: str) -> tuple[bytes, bytes]:
+    def _keys(self, user: str | int) -> tuple[bytes, bytes]:
         place = self._ids.place(user)
         return self._redis.keys.devices(*place), self._redis.keys.device_notes(*place)
 
-    def _presented(self, user: str, scope: Scope) -> SessionId | None:
+    def _presented(self, user: str | int, scope: Scope) -> SessionId | None:
         """Return the id that a request's cookie holds, None for none and for one that was made for another user."""
         values = set(cookie_values(Exchange(scope, 0.0, self._random, self._redis.keys), self._cookie.name))
         found = self._ids.read(values.pop()) if len(values) == 1 else None  # of several, none can be told to be right

@@ -76,9 +76,9 @@ class SessionIds:
         token = tag + urlsafe_b64encode(random(32))[:43]
         return self._of(token, user)._replace(token=token)
 
-    def place(self, user: str) -> tuple[bytes, bytes]:
-        """Return what a user's own keys are made of: the tag and the digest."""
-        return self._tag(user), digest(self._key, user)
+    def place(self, user: str | int) -> tuple[bytes, bytes]:
+        """Return what a user's own keys are made of: the tag and the digest. A number is its text, as in sessions."""
+        return self._tag(str(user)), digest(self._key, str(user))
 
     def at(self, place: bytes, handle: bytes) -> SessionId:
         """Return the id with this handle at a `SessionId.place`; what opens it, the secret, is not known."""

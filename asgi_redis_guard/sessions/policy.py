@@ -113,6 +113,8 @@ def cap_faults(cap: int | None, excess: str) -> list[str]:
     faults = []
     if cap is not None and not 1 <= cap <= 1000:
         faults.append(f"max_sessions: {cap} given; allowed are 1 to 1000, and None for any number")
+    if excess == "deny" and cap is None:
+        faults.append("on_excess: 'deny' given without max_sessions; allowed with a number of sessions")
     if excess not in ("evict_oldest", "evict_lru", "deny"):
         faults.append(f"on_excess: {excess!r} given; allowed are 'evict_oldest', 'evict_lru' and 'deny'")
     return faults

@@ -19,7 +19,7 @@ LOAD = OperationKind.load(__package__, "load.lua")
 #: What the script says in place of the fields of a record that is as it was seen.
 AS_SEEN = 1
 
-#: Bytes of text beyond which a session is not remembered: memory holds so much at the most for each.
+#: Bytes of text beyond which a session is not remembered; what is made of the text takes some times as much.
 _LARGEST = 8192
 
 
@@ -33,7 +33,7 @@ class Known(NamedTuple):
 
 
 class SessionMemory:
-    """What to ask for the sessions seen last, by the names of their cookies; at most `size` of them."""
+    """What to ask for sessions that were read, by the names of their cookies; of more than `size`, the oldest go."""
 
     __slots__ = ("_asks", "_closed", "_size", "get")
 
@@ -46,9 +46,10 @@ class SessionMemory:
     def keep(self, known: Known) -> None:
         """Remember a session that was loaded, unless it is too large or was replaced."""
         record, name = known.record, known.name
+        self.forget(name)
         if record is None or record.read_only or sum(map(len, record.fields.values())) > _LARGEST or not self._size:
             return
-        if name not in self._asks and len(self._asks) >= self._size:
+        if len(self._asks) >= self._size:
             del self._asks[next(iter(self._asks))]
         seen = b"%d:%d:%d:%d:%d" % record.times
         facts = {"session_id": known.id}

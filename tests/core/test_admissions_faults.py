@@ -1,6 +1,7 @@
 """`core/admissions.py`: outages, guards that break the protocol, and exchanges that nobody waits for any more."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -18,10 +19,11 @@ from asgi_redis_guard import (
 from asgi_redis_guard import Replies as Given
 from asgi_redis_guard.core.admissions import Admissions
 from asgi_redis_guard.core.paths import PathPatterns
-from asgi_redis_guard.core.steps import PASS, Admission
+from asgi_redis_guard.core.script import Operation
+from asgi_redis_guard.core.steps import PASS, Admission, Body
 from tests.core.stores import Replies, drive, round_of
+from tests.guards import ACQUIRE, Ends, answering, asking, count, exchange, passing
 from tests.guards import Does as Guard
-from tests.guards import Ends, answering, asking, count, exchange, passing
 
 
 def test_without_redis_a_guard_that_does_not_catch_it_answers_503_with_retry_after_and_counts_as_degraded() -> None:
@@ -192,3 +194,108 @@ def test_a_guard_that_fails_in_its_verdict_is_asked_for_it_once(
     admissions.abandon()
     assert guard.calls == 1
     assert caplog.records == []
+
+
+def test_a_lease_of_a_guard_that_asks_again_is_given_back_where_a_guard_before_it_refuses() -> None:
+    ends = Ends()
+
+    def holding(exchange: Exchange) -> Admission:
+        yield Ask([Operation(ACQUIRE, (b"lock",), ("me",))])
+        try:
+            yield Ask([count("b")])
+        except GeneratorExit:
+            return Pass(responder=ends)
+        return Pass(responder=ends)
+
+    def refusing(exchange: Exchange) -> Admission:
+        yield Ask([count("a")])
+        yield Ask([count("a")])
+        return Answer(403, [])
+
+    admissions = Admissions([Guard(refusing), Guard(holding)], exchange())
+    round_of(admissions)
+    admissions.replied([1, 1, 1])
+    round_of(admissions)
+    admissions.replied([1, 2, 1, 1])
+    assert admissions.advance() is None
+    assert admissions.answered_by == 0
+    assert admissions.orphans == [ends]
+
+
+def test_a_lease_of_a_guard_that_asks_again_is_given_back_where_nobody_waits_any_more() -> None:
+    ends = Ends()
+
+    def holding(exchange: Exchange) -> Admission:
+        yield Ask([Operation(ACQUIRE, (b"lock",), ("me",))])
+        with suppress(GeneratorExit):
+            yield Body(10)
+        return Pass(responder=ends)
+
+    admissions = Admissions([Guard(holding)], exchange())
+    round_of(admissions)
+    admissions.replied([1])
+    assert isinstance(admissions.advance(), Body)
+    admissions.abandon()
+    assert admissions.orphans == [ends]
+
+
+def test_a_guard_that_goes_on_when_it_is_to_end_is_reported(caplog: pytest.LogCaptureFixture) -> None:
+    def stubborn(exchange: Exchange) -> Admission:
+        while True:
+            try:
+                yield Ask([count("a")])
+            except GeneratorExit:
+                yield Ask([count("b")])
+
+    admissions = Admissions([Guard(stubborn)], exchange())
+    round_of(admissions)
+    admissions.abandon()
+    assert "yielded" in str(caplog.records[0].exc_info)
+
+
+def test_without_redis_what_stands_behind_a_refusal_leaves_no_trace() -> None:
+    told: list[str] = []
+
+    class Counting(OneRoundGuard):
+        kind = "counting"
+
+        def ask(self, exchange: Exchange) -> Ask:
+            return Ask([count("b")])
+
+        def without_redis(self, exchange: Exchange, ask: Ask, error: RedisUnavailable) -> Pass:
+            told.append("counted")
+            return PASS
+
+    admissions = Admissions([asking(count("a")), Counting()], exchange())
+    round_of(admissions)
+    admissions.failed(RedisUnavailable())
+    assert admissions.advance() is None
+    assert (admissions.answered_by, told) == (0, [])
+
+
+def test_without_redis_a_guard_behind_a_refusal_that_may_hold_something_is_heard() -> None:
+    ends = Ends()
+
+    def holding(exchange: Exchange) -> Admission:
+        try:
+            yield Ask([Operation(ACQUIRE, (b"lock",), ("me",))])
+        except RedisUnavailable:
+            return Pass(responder=ends)
+        return PASS
+
+    admissions = Admissions([asking(count("a")), Guard(holding)], exchange())
+    round_of(admissions)
+    admissions.failed(RedisUnavailable(maybe_executed=True))
+    assert admissions.advance() is None
+    assert admissions.orphans == [ends]
+
+
+def test_the_503_of_a_guard_that_does_not_catch_it_goes_through_on_refused() -> None:
+    guard = asking(count("a"))
+    guard.on_refused = lambda exchange, answer: Answer(answer.status, [], b"ours")
+    admissions = Admissions([guard], exchange())
+    round_of(admissions)
+    admissions.failed(RedisUnavailable())
+    admissions.advance()
+    assert admissions.answer is not None
+    assert (admissions.answer.status, admissions.answer.body) == (503, b"ours")

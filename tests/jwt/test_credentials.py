@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from asgi_redis_guard import ConfigurationError, JWTAuth
 from tests.drive import App, get, handshake
 from tests.jwt.conftest import CountingManager, Guarded
 from tests.jwt.tokens import bearer, sign
@@ -171,3 +172,8 @@ async def test_a_refused_websocket_gets_a_response_or_is_closed_before_it_is_acc
     if denial:
         assert 'error="invalid_token"' in response["www-authenticate"]
     assert not inner.scopes
+
+
+def test_an_origin_that_is_none_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match=r"origins: .*'app\.example\.com' given"):
+        JWTAuth(key="x" * 32, cookie="token", origins=["app.example.com"])

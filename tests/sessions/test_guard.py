@@ -2,14 +2,16 @@
 
 import pytest
 
-from asgi_redis_guard import GuardMiddleware, RedisManager, Sessions
+from asgi_redis_guard import Exchange, GuardMiddleware, RedisManager, Sessions
 from asgi_redis_guard.core.asgi import Receive, Scope, Send
 from asgi_redis_guard.core.cookies import _MOST
+from asgi_redis_guard.core.steps import PASS, Admission
 from asgi_redis_guard.testing import RoundTripCounter
 from tests.drive import App, get
+from tests.guards import Does
 from tests.middleware.calls import TestRedis
 from tests.redis.tools import PATIENCE
-from tests.sessions.visits import Browser, Site, put
+from tests.sessions.visits import Browser, Site, app, put
 
 NAME = b"__Host-session"
 ID = b"A" * 51
@@ -139,8 +141,25 @@ async def test_a_part_of_an_app_with_a_scope_of_its_own_changes_the_same_session
     assert await Browser(site, cookie).visit() == {"a": 1}
 
 
-async def test_a_responder_finds_the_session_as_a_fact(memory: TestRedis) -> None:
-    assert Sessions.provides == {"session", "session_id", "user", "auth"}
+async def test_what_it_says_it_provides_is_there_for_the_guards_behind(memory: TestRedis) -> None:
+    site, seen = Site(memory), []
+
+    def look(exchange: Exchange) -> Admission:
+        seen.append({name: exchange.fact(name) for name in Sessions.provides})
+        return PASS
+        yield
+
+    guard = Does(look)
+    guard.needs = frozenset(("session",))
+    site.stack = GuardMiddleware(app, [site.guard, guard], redis=memory)
+    browser = await site.signed_in(user_id="alice")
+    await browser.visit()
+    assert set(seen[1]) == {"session", "session_id", "user", "auth"}
+    assert (seen[1]["session"], seen[1]["user"].identity) == ({"user_id": "alice"}, "alice")
+    assert (seen[1]["session_id"].handle, seen[1]["auth"].scopes) == (browser.id.handle, ["authenticated"])
+
+
+def test_its_repr_shows_no_key() -> None:
     assert repr(Sessions(key="a secret of 16 bytes")) == "<Sessions sessions: __Host-session>"
 
 
