@@ -98,7 +98,7 @@ class Delivery:
             await self._edit(head)
         except Exception as error:
             self.failure = error
-            answer = _instead(error)
+            answer = _instead(error, self._scope)
             await self._send_replacement(message, answer.status, answer.headers, answer.body)
             return
         self.status = head.status
@@ -228,9 +228,10 @@ class Delivery:
         return self._held is None and not self._unfinished and (self.started or self._scope["type"] == "websocket")
 
 
-def _instead(error: Exception) -> Answer:
+def _instead(error: Exception, scope: Scope) -> Answer:
     """Return what the client gets because a responder failed before the head was sent."""
     if isinstance(error, RedisUnavailable):  # the breaker has its own line in the log
         return unavailable(AWAY)
-    logger.error("a responder failed before the head was sent", exc_info=error)
+    where = f"{scope.get('method', 'WebSocket')} {scope['path']!r}"  # as a literal: clients choose it
+    logger.error("a responder failed before the head of %s was sent: %s", where, error, exc_info=error)
     return problem(500, "responder_failed", "The response could not be completed.")

@@ -72,6 +72,10 @@ class RedisManager:
         """Return what an option `redis=` stands for: a manager, the shared one of a URL, or that of the environment."""
         if isinstance(redis, RedisManager):
             return redis
+        if redis is not None and not isinstance(redis, str):
+            raise ConfigurationError(
+                f"redis: a {type(redis).__name__} given; allowed are a RedisManager, a URL, and None for REDIS_URL"
+            )
         return cls.shared(None if redis is None else Settings(url=redis))
 
     @property

@@ -98,7 +98,14 @@ class SessionPolicy:
 
 def times_faults(max_age: float, idle: float | None, overlap: float) -> list[str]:
     """What is wrong with lifetimes, in seconds."""
-    faults = []
+    given = {"max_age": max_age, "idle": idle or 1, "overlap": overlap}
+    faults = [
+        f"{name}: {value!r} given; allowed are numbers, in seconds"
+        for name, value in given.items()
+        if not isinstance(value, int | float)
+    ]
+    if faults:
+        return faults
     if not 1 <= max_age <= 366 * 86_400:
         faults.append(f"max_age: {max_age} given; allowed are 1 second to 366 days")
     if idle is not None and not 1 <= idle <= max(max_age, 1):

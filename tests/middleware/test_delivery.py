@@ -105,7 +105,7 @@ async def test_a_responder_that_fails_before_the_head_is_a_500_and_the_app_s_res
     assert bool(call.body) == (method == "GET")
     assert (fails.kinds, other.kinds) == (["error"], ["error"])
     assert other.outcomes[0].status == 500
-    assert "a responder failed before the head was sent" in caplog.text
+    assert f"a responder failed before the head of {method} '/' was sent: " in caplog.text
 
 
 async def test_redis_away_before_the_head_is_a_503_without_a_word_in_the_log(

@@ -1,5 +1,6 @@
 """The cookie by its options, and every fault of a configuration, told at once."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -43,6 +44,10 @@ def test_the_cookie_has_the_prefix_and_attributes_of_its_options_and_its_deletio
 
 
 FAULTS: list[tuple[dict[str, Any], str]] = [
+    ({"max_age": "14d"}, "max_age"),
+    ({"idle": timedelta(days=1)}, "idle"),
+    ({"overlap": None}, "overlap"),
+    ({"on_excess": "deny"}, "on_excess"),
     ({"session_cookie": ""}, "session_cookie"),
     ({"session_cookie": "a b"}, "session_cookie"),
     ({"session_cookie": "a;b"}, "session_cookie"),
