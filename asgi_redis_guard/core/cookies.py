@@ -7,6 +7,8 @@ from .exchange import Exchange
 #: Bytes of Cookie fields that are looked at; browsers stay far below, floods do not.
 _MOST = 32_768
 
+_SPACE = b" \t"
+
 
 def cookie_values(exchange: Exchange, name: bytes) -> list[bytes]:
     """Return every value that the request gives for the cookie `name`, in order, without surrounding quotes."""
@@ -18,8 +20,8 @@ def cookie_values(exchange: Exchange, name: bytes) -> list[bytes]:
         return []
     values = []
     for pair in field.split(b";"):
-        key, found, value = pair.strip().partition(b"=")
+        key, found, value = pair.strip(_SPACE).partition(b"=")
         if found and key == name:
-            value = value.strip()
+            value = value.strip(_SPACE)
             values.append(value[1:-1] if len(value) > 1 and value[:1] == value[-1:] == b'"' else value)
     return values

@@ -72,10 +72,13 @@ class Control(Protocol):
     def close(self, close: Close) -> None:
         """Close the WebSocket, towards the client and the app; for HTTP nothing happens."""
 
-    def watch(self, topic: str, key: bytes, ended: Callable[[], None], lives: Callable[[], Awaitable[bool]]) -> None:
+    def watch(
+        self, topic: str, key: bytes, ended: Callable[[], None], lives: Callable[[bytes], Awaitable[float]]
+    ) -> None:
         """Call `ended` once if somebody tells that `key` of `topic` has ended, as long as the exchange lasts.
 
-        Where word may have been missed, `lives` is asked.
+        Where word may have been missed, and when its time is up, `lives` is asked for how many seconds the key that it
+        goes by now still lives: 0 if it has ended.
         """
 
 

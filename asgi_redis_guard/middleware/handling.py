@@ -173,7 +173,9 @@ class Handling:
             await delivery.send({"type": "websocket.close", "code": close.code, "reason": close.reason})
             delivery.deaf = True
 
-    def watch(self, topic: str, key: bytes, ended: Callable[[], None], lives: Callable[[], Awaitable[bool]]) -> None:
+    def watch(
+        self, topic: str, key: bytes, ended: Callable[[], None], lives: Callable[[bytes], Awaitable[float]]
+    ) -> None:
         """Watch a key until the exchange ends."""
         watch = Watch(topic, key, ended, lives)
         self._trips.manager.pubsub.feed.watch(watch)

@@ -1,18 +1,21 @@
 """What has ended, told to all processes: one subscription for each topic of a process, however many watch it.
 
-A topic is a channel below the prefix; a message on it names keys, separated by spaces. Whoever holds something open
-under a key (a socket under a session) is called when the key is named. Messages may be missed: after a gap every
-watcher is asked to look for itself.
+A topic is a channel below the prefix; a message on it names keys, separated by spaces; `old>new` says that what went by
+the one goes by the other from now on. Whoever holds something open under a key (a socket under a session) is called
+when the key is named. Messages may be missed, and some things end in silence: every watcher is asked to look for
+itself when it begins, after a gap, and when what it watches would end by its time.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ..errors import RedisUnavailable
 from .listener import Listener
 from .messages import Event, Gap, Message
 
@@ -25,14 +28,33 @@ logger = logging.getLogger("asgi_redis_guard.pubsub")
 _AT_ONCE = 64
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+#: Seconds after which a watcher looks again at the latest, and at the earliest where the time is up already.
+_LONGEST, _SHORTEST = 86_400.0, 0.05
+
+
+@dataclass(slots=True, eq=False)
 class Watch:
-    """One watcher of one key: `ended` is called once at most; `lives` tells after a gap whether the key still does."""
+    """One watcher of one key: `ended` is called once at most.
+
+    `lives` tells for how many seconds the key it is given still lives if nothing happens: 0 if it has ended.
+    """
 
     topic: str
     key: bytes
     ended: Callable[[], None]
-    lives: Callable[[], Awaitable[bool]]
+    lives: Callable[[bytes], Awaitable[float]]
+    timer: asyncio.TimerHandle | None = None
+
+    def look_in(self, seconds: float, look: Callable[[], object]) -> None:
+        """Look again later."""
+        self.stop()
+        self.timer = asyncio.get_running_loop().call_later(min(max(seconds, _SHORTEST), _LONGEST), look)
+
+    def stop(self) -> None:
+        """Look no more."""
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
 
 
 class Feed:
@@ -51,9 +73,17 @@ class Feed:
             self._listeners[watch.topic] = self._manager.pubsub.listen(
                 self._channel(watch.topic), lambda event: self._hear(watch.topic, event), maxsize=10_000
             )
+        self._manager.spawn(self._begin(watch))
+
+    async def _begin(self, watch: Watch) -> None:
+        """Look once word would come: what ended before that was not heard of."""
+        with contextlib.suppress(RedisUnavailable):  # the listener goes on trying, and reports a gap when it is there
+            await self._listeners[watch.topic].ready()
+        await self._look(watch)
 
     def unwatch(self, watch: Watch) -> None:
         """End a watch; one that has ended is no fault."""
+        watch.stop()
         place = (watch.topic, watch.key)
         watches = self._watches.get(place)
         if watches is not None:
@@ -72,26 +102,42 @@ class Feed:
 
     def _hear(self, topic: str, event: Event) -> None:
         if isinstance(event, Message):
-            for key in bytes(event.data).split():
+            for word in bytes(event.data).split():
+                key, moved, other = word.partition(b">")
                 for watch in self._watches.pop((topic, key), ()):
-                    self._end(watch)
+                    if moved:
+                        watch.key = other
+                        self._watches.setdefault((topic, other), set()).add(watch)
+                    else:
+                        self._end(watch)
         elif isinstance(event, Gap):
             for watch in [watch for watches in self._watches.values() for watch in watches if watch.topic == topic]:
                 self._manager.spawn(self._look(watch))
 
     async def _look(self, watch: Watch) -> None:
         """Ask whether a watched key still lives; one that cannot be told counts as alive until the next gap."""
+        key = watch.key
         async with self._gate:
-            try:
-                lives = await watch.lives()
-            except Exception as error:
-                logger.debug("whether %s is still there cannot be told: %s", watch.key, error)
+            if not self._is_watched(watch):
                 return
-        if not lives and watch in self._watches.get((watch.topic, watch.key), ()):
+            try:
+                seconds = await watch.lives(key)
+            except Exception as error:
+                logger.debug("whether %s is still there cannot be told: %s", key, error)
+                return
+        if not self._is_watched(watch):
+            return
+        if seconds <= 0 and watch.key == key:
             self.unwatch(watch)
             self._end(watch)
+        else:
+            watch.look_in(seconds, lambda: self._manager.spawn(self._look(watch)))
+
+    def _is_watched(self, watch: Watch) -> bool:
+        return watch in self._watches.get((watch.topic, watch.key), ())
 
     def _end(self, watch: Watch) -> None:
+        watch.stop()
         try:
             watch.ended()
         except Exception:

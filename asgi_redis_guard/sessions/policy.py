@@ -82,6 +82,11 @@ class SessionPolicy:
         answer = problem(409, "too_many_sessions", detail, members={"max_sessions": self.cap})
         return answer if self.refuse is None else self.refuse(exchange, answer)
 
+    def ended(self, exchange: Exchange) -> Answer:
+        """Return what a change of users gets whose session has ended meanwhile."""
+        answer = problem(409, "session_ended", "The session has ended meanwhile; log in again.")
+        return answer if self.refuse is None else self.refuse(exchange, answer)
+
     def user(self, values: dict[str, object]) -> str | None:
         """Return whose session it is, None for nobody's."""
         value = values.get(self.principal[0]) if self.principal else None

@@ -19,7 +19,7 @@ LOAD = OperationKind.load(__package__, "load.lua")
 #: What the script says in place of the fields of a record that is as it was seen.
 AS_SEEN = 1
 
-#: Bytes of text beyond which a session is not remembered; what is made of the text takes some times as much.
+#: Bytes beyond which a session is not remembered, by `Record.size`; what is made of the text takes some times as much.
 _LARGEST = 8192
 
 
@@ -47,7 +47,7 @@ class SessionMemory:
         """Remember a session that was loaded, unless it is too large or was replaced."""
         record, name = known.record, known.name
         self.forget(name)
-        if record is None or record.read_only or sum(map(len, record.fields.values())) > _LARGEST or not self._size:
+        if record is None or record.read_only or record.size > _LARGEST or not self._size:
             return
         if len(self._asks) >= self._size:
             del self._asks[next(iter(self._asks))]

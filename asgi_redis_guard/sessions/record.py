@@ -61,6 +61,11 @@ class Record:
         return self.successor is not None
 
     @property
+    def is_trace(self) -> bool:
+        """True if nothing is left but the way to what has replaced it, for a logout that comes with the old id."""
+        return not self.ends
+
+    @property
     def frozen(self) -> dict[str, Any]:
         """The values that cannot change, decoded once. Not to be changed itself: all have the same."""
         if self._frozen is None:
@@ -73,6 +78,11 @@ class Record:
     def loose(self) -> dict[str, bytes]:
         """The text of the values that can, for everybody to decode for himself. To be looked at after `frozen`."""
         return self._loose
+
+    @property
+    def size(self) -> int:
+        """About how many bytes its fields take here: names, text, and what every field costs."""
+        return sum(len(name) + len(text) + 100 for name, text in self.fields.items())
 
     def of(self, session_id: SessionId) -> Record:
         """Return the same under an id that knows its user."""
@@ -94,7 +104,7 @@ class Record:
 
 
 def read_record(session_id: SessionId, flat: Any, cipher: SessionCipher | None = None) -> Record | None:
-    """Read a record out of the names and values of its hash; None for what is no live session.
+    """Read a record out of the names and values of its hash; None for what is neither a session nor the trace of one.
 
     Raises `SessionUnreadable` where `cipher` cannot open a field, ValueError and others where it is none of ours.
     """
@@ -102,9 +112,9 @@ def read_record(session_id: SessionId, flat: Any, cipher: SessionCipher | None =
         return None
     found: dict[bytes, bytes] = dict(zip(flat[::2], flat[1::2], strict=True))
     times = found.pop(b"m", b"").split(b":")
-    if len(times) != 5:
-        return None
     successor = found.pop(b"o", None)
+    if len(times) != 5:
+        return None if successor is None else Record(session_id, {}, (0, 0, 0, 0, 0), None, successor)
     stored = {name[1:].decode(): text for name, text in found.items() if name[:1] == b"."}
     fields = cipher.unseal(session_id.record, stored) if cipher is not None else stored
     created, ends, idle, touched, version = map(int, times)

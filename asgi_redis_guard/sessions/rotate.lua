@@ -1,6 +1,6 @@
 -- name: sessions.rotate
 -- keys: old, former, past, record, index, notes (what is replaced, its index and notes; what replaces it, its index and notes, as in sessions.create)
--- args: leaver, handle, place, set, expected, lifetime, overlap, note, cap, excess (members of the indexes; where the second one lies, in words of the caller; as in sessions.save; the version that is replaced, and no other; ms, empty keeps the end; ms; as in sessions.create, for a user who was not in the session before)
+-- args: leaver, stood, handle, place, set, expected, lifetime, overlap, note, cap, excess, channel, rights (member of the former index, and where that lies, in words of the caller; the same of what replaces it; as in sessions.save; the version that is replaced, and no other; ms, empty keeps the end; ms; as in sessions.create, for a user who was not in the session before; where it is told; JSON: fields that are not for the overlap)
 -- keeps: times, deadline, left, leaving, last
 -- returns: state, version, ends, stamp, evicted (as in sessions.save, 2: another version, 3: too many; as in sessions.create)
 -- Fields of a record that this makes: `o` what has replaced it, `w` where that lies if it is not the same user's, `p` what
@@ -36,17 +36,38 @@ if times then
     local stamp = floor(now / 1000)
     -- Where the user came in, not where the id was changed.
     local note = former == index and call('HGET', past, leaver) or note
+    local function strip(key) -- leaves what leads a logout to the heir
+      for _, name in ipairs(call('HKEYS', key) or {}) do
+        if name ~= 'o' and name ~= 'w' and name ~= 'p' then call('HDEL', key, name) end
+      end
+    end
+    local before = call('HGET', old, 'p')
+    if before then -- to be read is the last one alone
+      local older = string.sub(old, 1, #old - #leaver) .. before
+      if call('EXISTS', older) == 1 then
+        strip(older)
+        call('HSET', older, 'w', stood)
+      end
+    end
+    local goes_on = former == index or former == old
     if overlap + 0 > 0 then
+      -- Where its user is gone, nobody is to be that user a moment longer: what is left leads a logout to the heir.
       call('HSET', old, 'o', handle)
+      if goes_on then
+        for _, name in ipairs(cjson.decode(rights)) do call('HDEL', old, name) end
+      else
+        strip(old)
+      end
       if former == index then
         call('HSET', record, 'p', leaver) -- whoever ends this one ends that one too
       else
         call('HSET', old, 'w', place) -- and the other way round, also where they have not the same slot
       end
-      if left < 0 or left > overlap + 0 then call('PEXPIRE', old, overlap) end
+      call('PEXPIRE', old, left >= 0 and left < overlap + 0 and left or overlap)
     else
       call('DEL', old)
     end
+    call('PUBLISH', channel, goes_on and leaver .. '>' .. handle or leaver)
     if former ~= old then
       call('ZREM', former, leaver)
       call('HDEL', past, leaver)

@@ -23,7 +23,7 @@ class SessionResponder(SessionWrites, Responder):
             _merge(head.headers, b"vary", b"Cookie")
         writing = None if self._cookie is not None else self._writing(head.status)
         if writing is None:
-            self._dress(head)
+            self._finish(head)
             return None
         return self._write(head, writing)
 
@@ -41,26 +41,29 @@ class SessionResponder(SessionWrites, Responder):
             raise SessionDataError(f"scope['session'] is of type {type(given).__name__} now; allowed are dictionaries")
 
     def _write(self, head: Head, writing: Writing) -> Asking:
-        self._denied = False
         yield from writing
-        if self._denied:
-            head.replace(self._policy.denied(self._exchange))
-        self._dress(head)
+        self._finish(head)
 
-    def _dress(self, head: Head) -> None:
+    def _finish(self, head: Head) -> None:
+        if self._refusal is not None:
+            head.replace(self._refusal)
+            self._refusal = None
         if self._cookie is not None:
             head.headers.append((b"set-cookie", self._cookie))
             _merge(head.headers, b"vary", b"Cookie")
             _merge(head.headers, b"cache-control", b"no-store")
 
     def handle(self) -> bytes:
-        """Return the handle that the session has when the response has been sent, as far as can be told now."""
+        """Return the handle that the session has when the response has been sent, as far as can be told now.
+
+        One that was replaced keeps its own: who has the old id has no business with the new one's.
+        """
         session, record = self._session, self._session.record
         if record is None or session.is_destroyed:
             return self._fresh_id().handle
         turned = self._principal_changed()
-        if record.successor is not None and not (turned and self._policy.user(session) is not None):
-            return record.successor
+        if record.read_only and not (turned and self._policy.user(session) is not None):
+            return record.id.handle
         return self._fresh_id().handle if turned or session.wants_rotation else record.id.handle
 
     # What to write.
@@ -87,21 +90,29 @@ class SessionResponder(SessionWrites, Responder):
         if record is not None and session.is_untouched and not session.wants_rotation:  # by far the commonest
             return self._touch(record) if self._is_due(record) else None
         turned = self._principal_changed()
-        if turned and status >= 400:
-            return None  # a login that failed leaves nothing behind
         enters = turned and self._user_changed()
+        failed = enters and status >= 400  # a login that failed leaves nothing behind
         if record is None:
-            return self._create() if session else None
+            return self._create() if session and not failed else None
         if session.is_destroyed:
-            return self._create(record) if session else self._destroy(record)
+            return self._create(record) if session and not failed else self._destroy(record)
+        if failed:
+            return None
         if record.read_only:
-            return self._create() if enters else None
+            return self._enter_anew(record) if enters else None
         if turned or session.wants_rotation:
             return self._rotate(record, renews=enters)
         changed, removed = session.changes()
         if changed or removed:
             return self._save(record, changed, removed)
         return self._touch(record) if self._is_due(record) else None
+
+    def _enter_anew(self, record: Record) -> Writing | None:
+        """Log in by a session that was replaced meanwhile: if it was nobody's, for else it may hang on who is gone."""
+        if self._policy.user(record.frozen) is None:
+            return self._create()
+        self._refusal = self._policy.ended(self._exchange)
+        return None
 
     def _is_due(self, record: Record) -> bool:
         return self._clock - record.touched >= record.idle // 10 and not record.read_only

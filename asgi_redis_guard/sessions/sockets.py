@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf
+
 from ..core.exchange import Exchange
 from ..core.responder import Close, Control
 from ..core.steps import Ask
@@ -31,15 +33,23 @@ class SocketResponder(KeptSession):
 
     def bind(self, control: Control) -> None:
         """Watch the session that the handshake came with."""
-        if self._loaded is not None:
+        if self._loaded is not None and not self._loaded.is_trace:
             control.watch(TOPIC, self._loaded.id.handle, lambda: control.close(SESSION_ENDED), self._lives)
 
-    async def _lives(self) -> bool:
-        record = self._loaded
-        if record is None or self._exchange.perform is None:
-            return True
-        (replies,) = await self._exchange.perform([Ask([load(record.id.record)])])
+    async def _lives(self, handle: bytes) -> float:
+        """Tell how long the session lives if nobody uses it; by now it may go by another handle."""
+        one = self._loaded.id if self._loaded is not None else None
+        if one is None or self._exchange.perform is None:
+            return inf
+        if handle != one.handle:
+            one = self._ids.at(one.place, handle)
+        (replies,) = await self._exchange.perform([Ask([load(one.record)])])
         if isinstance(replies, Exception):
             raise replies if isinstance(replies, RedisUnavailable) else RedisUnavailable(str(replies))
         (reply,) = replies
-        return read_record(record.id, reply.values[0]) is not None  # a mark of why it ended may be in its place
+        fields, clock = reply.values
+        record = read_record(one, fields)  # a mark of why it ended may be in its place
+        if record is None or record.is_trace:
+            return 0
+        left: int = min(record.ends, record.touched + record.idle) - clock
+        return max(left, 1) / 1000

@@ -15,7 +15,7 @@ import orjson
 
 from ..core.exchange import Exchange
 from ..core.script import Operation, OperationKind, Replies
-from ..core.steps import Ask
+from ..core.steps import Answer, Ask
 from ..errors import OperationFailed, RedisUnavailable, SessionDataError
 from .counting import count, count_on, uncount, user_of
 from .ending import end, end_rest
@@ -44,8 +44,8 @@ class SessionWrites:
     #: Remembers what it has given, so that a head that is edited twice gets the same cookie.
     _random: Callable[[int], bytes] | None = None
     _cookie: bytes | None = None
-    #: True where the cap does not allow the login.
-    _denied = False
+    #: What the client gets instead of the app's response: the cap does not allow the login, say.
+    _refusal: Answer | None = None
 
     def __init__(
         self, policy: SessionPolicy, ids: SessionIds, session: Session, exchange: Exchange, clock: int
@@ -76,7 +76,7 @@ class SessionWrites:
         ends, clock, state, evicted = replies[0].values
         if state == TOO_MANY:
             yield from follow(never)
-            self._denied = True
+            self._refusal = policy.denied(self._exchange)
             if before is not None:
                 self._cookie = policy.cookie.take()
             return
@@ -127,17 +127,11 @@ class SessionWrites:
             texts, fresh, old = self._texts(), self._fresh_id(), record.id
             stored = policy.seal(fresh, texts, self._exchange.random)
             lifetime = policy.lifetime if renews else b""
-            args = (
-                old.handle,
-                fresh.handle,
-                fresh.place,
-                fields_text(stored),
-                record.version,
-                lifetime,
-                policy.overlap,
-            )
+            places = (old.handle, old.place, fresh.handle, fresh.place)
+            args = (*places, fields_text(stored), record.version, lifetime, policy.overlap)
             keys = (old.record, old.owner, old.notes, fresh.record, fresh.owner, fresh.notes)
-            rotate = Operation(ROTATE, keys, (*args, *entry_args(policy, self._exchange, fresh)))
+            more = (self._exchange.keys.sessions_channel, self._rights_json())
+            rotate = Operation(ROTATE, keys, (*args, *entry_args(policy, self._exchange, fresh), *more))
             reply, *_ = yield Ask([rotate])
             state, version, ends, clock, evicted = reply.values
             if state == WRITTEN:
@@ -145,18 +139,25 @@ class SessionWrites:
                 self._settled(Record(fresh, texts, (created, ends, record.idle, clock, version), stored))
                 return (yield from self._counted_on(old, fresh, (record.idle, ends), evicted))
             if state == TOO_MANY:
-                self._denied = True
+                self._refusal = policy.denied(self._exchange)
                 return None
             if state == GONE:
                 yield from follow(uncount(policy, self._exchange.keys, [old.handle], user_of(old)))
-                if renews:  # a login stands by itself
+                if renews and old.owner == old.record:  # a login stands by itself
                     yield from self._create()
+                elif renews:  # it may hang on the user who was there, and that one was shut out meanwhile
+                    self._refusal = policy.ended(self._exchange)
                 return None
             # Somebody has written meanwhile: take that over, with our own changes on top.
             (reply,) = yield Ask([load(old.record)])
             now = read_record(old, reply.values[0], policy.cipher)
             if now is not None:
                 session.rebase(record := now)
+
+    def _rights_json(self) -> bytes:
+        """Return the rights that are others now, as a list of fields: what has replaced them is not for the old id."""
+        changed = [name for name in self._policy.principal[1:] if self._session.differs(name)]
+        return orjson.dumps([f".{name}" for name in changed])
 
     def _counted_on(
         self, old: SessionId, fresh: SessionId, times: tuple[int, int], evicted: list[bytes] | int

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from math import inf
 
 import pytest
 
@@ -15,11 +16,12 @@ from tests.pubsub.conftest import within
 class Holder:
     """Holds something open under a key."""
 
-    def __init__(self, key: bytes, *, lives: bool | Exception = True, topic: str = "t", fails: bool = False) -> None:
+    def __init__(self, key: bytes, *lives: float | Exception, topic: str = "t", fails: bool = False) -> None:
         self.told = asyncio.Event()
         self.times = 0
-        self.looked = asyncio.Event()
-        self._lives, self._fails = lives, fails
+        self.looks: asyncio.Queue[bytes] = asyncio.Queue()
+        #: What it finds when it looks, one after the other, and the last one always.
+        self._lives, self._fails = [inf, *lives], fails
         self.watch = Watch(topic, key, self.ended, self.lives)
 
     def ended(self) -> None:
@@ -28,19 +30,20 @@ class Holder:
         if self._fails:
             raise LookupError
 
-    async def lives(self) -> bool:
-        self.looked.set()
-        if isinstance(self._lives, Exception):
-            raise self._lives
-        return self._lives
+    async def lives(self, key: bytes) -> float:
+        self.looks.put_nowait(key)
+        found = self._lives.pop(0) if len(self._lives) > 1 else self._lives[0]
+        if isinstance(found, Exception):
+            raise found
+        return found
 
 
 async def watching(hub: Hub, *holders: Holder) -> None:
     """Let them watch, and wait until the server has confirmed."""
     for holder in holders:
         hub.feed.watch(holder.watch)
-    for listener in hub.feed._listeners.values():
-        await within(listener.ready())
+    for holder in holders:
+        assert await within(holder.looks.get()) == holder.watch.key
 
 
 async def test_who_watches_a_key_is_told_once_and_nobody_else(hub: Hub) -> None:
@@ -63,16 +66,17 @@ async def test_an_ended_watch_hears_nothing(hub: Hub) -> None:
 
 
 async def test_after_a_gap_every_watcher_of_the_topic_looks_for_itself(hub: Hub) -> None:
-    gone, alive, unknown = Holder(b"a", lives=False), Holder(b"b"), Holder(b"c", lives=LookupError("away"))
-    elsewhere = Holder(b"a", topic="u", lives=False)
+    gone, alive, unknown = Holder(b"a", 0), Holder(b"b"), Holder(b"c", LookupError("away"))
+    elsewhere = Holder(b"a", 0, topic="u")
     await watching(hub, gone, alive, unknown, elsewhere)
     hub.feed._hear("t", Gap("reconnected"))
-    for holder in (gone.told, alive.looked, unknown.looked):
-        await within(holder.wait())
+    await within(gone.told.wait())
+    for holder in (alive, unknown):
+        await within(holder.looks.get())
     await hub.feed.tell("t", [b"a", b"b", b"c"])
     await within(unknown.told.wait())
     assert (gone.times, alive.times, unknown.times) == (1, 1, 1)
-    assert not elsewhere.looked.is_set()
+    assert elsewhere.looks.empty()
 
 
 async def test_a_watcher_that_fails_does_not_keep_others_from_being_told(
@@ -88,3 +92,47 @@ async def test_a_watcher_that_fails_does_not_keep_others_from_being_told(
 async def test_nothing_to_tell_is_not_sent(manager: RedisManager, hub: Hub) -> None:
     await hub.feed.tell("t", [])
     assert repr(hub.feed) == "<Feed of nothing, 0 keys watched>"
+
+
+async def test_what_has_ended_before_word_could_come_is_found_at_the_beginning(hub: Hub) -> None:
+    late = Holder(b"a")
+    late._lives = [0]
+    hub.feed.watch(late.watch)
+    await within(late.told.wait())
+    assert (late.times, repr(hub.feed).endswith("0 keys watched>")) == (1, True)
+
+
+async def test_what_ends_by_its_time_is_looked_at_then(hub: Hub) -> None:
+    holder, used = Holder(b"a"), Holder(b"b")
+    holder._lives, used._lives = [0.01, 0], [0.01, 0.01, inf]
+    hub.feed.watch(holder.watch)
+    hub.feed.watch(used.watch)
+    await within(holder.told.wait())
+    for _ in range(3):
+        await within(used.looks.get())
+    assert (holder.times, used.times) == (1, 0)
+
+
+async def test_an_ended_watch_looks_no_more(hub: Hub) -> None:
+    holder = Holder(b"a", 0)
+    await watching(hub, holder)
+    holder.watch.look_in(1000, holder.ended)
+    timer = holder.watch.timer
+    hub.feed.unwatch(holder.watch)
+    assert timer is not None
+    assert (timer.cancelled(), holder.watch.timer) == (True, None)
+
+
+async def test_a_key_that_moves_takes_its_watchers_with_it(hub: Hub) -> None:
+    first, second, other = Holder(b"a"), Holder(b"a"), Holder(b"b")
+    await watching(hub, first, second, other)
+    await hub.feed.tell("t", [b"a>c"])
+    await hub.feed.tell("t", [b"a", b"c>d", b"b"])
+    await within(other.told.wait())
+    assert (first.times, second.times, first.watch.key) == (0, 0, b"d")
+    hub.feed.unwatch(second.watch)
+    hub.feed._hear("t", Gap("reconnected"))
+    assert await within(first.looks.get()) == b"d"
+    await hub.feed.tell("t", [b"d"])
+    await within(first.told.wait())
+    assert (first.times, second.times) == (1, 0)

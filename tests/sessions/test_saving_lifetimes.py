@@ -2,7 +2,7 @@
 
 import pytest
 
-from asgi_redis_guard import RedisManager, Session
+from asgi_redis_guard import RedisManager, Session, SessionStore
 from tests.middleware.calls import TestRedis
 from tests.sessions.visits import Act, Site, put
 
@@ -126,13 +126,17 @@ async def test_the_index_of_a_user_lives_as_long_as_the_longest_of_its_sessions(
     assert latest >= touched + 600_000
 
 
-async def test_use_of_a_session_that_is_not_in_the_index_does_not_make_one(redis: RedisManager) -> None:
+@pytest.mark.parametrize("act", [put(a=1), lambda session: session.incr("n")])
+async def test_use_of_a_session_whose_index_the_server_has_dropped_makes_it_anew(redis: RedisManager, act: Act) -> None:
     site = Site(redis, idle=600)
     browser = await site.signed_in(user_id="alice")
     await redis.execute("DEL", *(await redis.execute("KEYS", "guard:[in]:*")))
-    for act in (put(a=1), lambda session: session.incr("n")):
-        await browser.visit(act)
-        assert await site.keys() == [browser.id.record]
+    await browser.visit(act)
+    store = SessionStore(redis, guard=site.guard)
+    assert [info.id for info in await store.list("alice")] == [browser.id.handle.decode()]
+    assert await redis.execute("PTTL", (await redis.execute("KEYS", "guard:i:*"))[0]) > 0
+    assert await store.revoke_all("alice") == 1
+    assert await browser.visit() == {}
 
 
 async def test_a_cookie_that_is_not_persistent_has_no_age(memory: TestRedis) -> None:

@@ -196,7 +196,7 @@ async def test_a_logout_with_an_id_that_was_replaced_ends_what_has_replaced_it(s
     old = browser.twin()
     for _ in range(rotations):
         await browser.visit(lambda session: session.rotate())
-    assert await old.visit() == {"user_id": "alice"}
+    assert await old.visit() == ({"user_id": "alice"} if rotations == 1 else {})
     await old.visit(end)
     assert (old.cookie, await browser.visit(), await site.keys()) == (None, {}, [])
 

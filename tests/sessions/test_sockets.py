@@ -116,3 +116,45 @@ async def test_a_socket_without_a_session_watches_nothing(manager: RedisManager)
     call.feed({"type": "websocket.disconnect", "code": 1005})
     await within(call.task)
     assert repr(manager.pubsub.feed) == "<Feed of nothing, 0 keys watched>"
+
+
+@pytest.mark.parametrize("way", ["revoked", "logged out"])
+async def test_a_socket_follows_its_session_to_a_new_id_and_ends_with_it(manager: RedisManager, way: str) -> None:
+    guard = Sessions()
+    stack, store = SessionMiddleware(app, guard=guard, redis=manager), SessionStore(manager, guard=guard)
+    mine = await get(stack, "/login")
+    socket = await opened(stack, manager, mine)
+    for _ in range(2):
+        mine = await get(stack, "/rotate", mine)
+    if way == "revoked":
+        assert await store.revoke_all(7) == 1
+    else:
+        await get(stack, "/logout", mine)
+    assert (await within(socket.sees("websocket.close")))["code"] == 4401
+    socket.feed({"type": "websocket.disconnect", "code": 1005})
+    await within(socket.task)
+
+
+async def test_a_socket_is_closed_when_its_session_ends_by_its_time(manager: RedisManager) -> None:
+    stack = SessionMiddleware(app, max_age=1, redis=manager)
+    socket = await opened(stack, manager, await get(stack, "/login"))
+    assert (await within(socket.sees("websocket.close")))["code"] == 4401
+    socket.feed({"type": "websocket.disconnect", "code": 1005})
+    await within(socket.task)
+
+
+async def test_a_socket_whose_session_was_revoked_during_the_handshake_is_closed(manager: RedisManager) -> None:
+    guard = Sessions()
+    store = SessionStore(manager, guard=guard)
+
+    async def meanwhile(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            assert await store.revoke_all(7) == 1  # the record was loaded, and nobody listens yet
+        await app(scope, receive, send)
+
+    stack = SessionMiddleware(meanwhile, guard=guard, redis=manager)
+    mine = await get(stack, "/login")
+    call = Call(stack, websocket(headers=[(b"host", b"test"), (b"cookie", mine)]), CONNECT).start()
+    assert (await within(call.sees("websocket.close")))["code"] == 4401
+    call.feed({"type": "websocket.disconnect", "code": 1005})
+    await within(call.task)
