@@ -29,16 +29,13 @@ from .keeping import KeptSession
 from .logins import PUBLISH, read_end
 from .policy import CookieStyle, OnExcess, SameSite, SessionPolicy, cap_faults, cookie_faults, times_faults
 from .recall import AS_SEEN, LOAD, Known, SessionMemory, load
-from .record import read_record
+from .record import UNDECODABLE, read_record
 from .session import Session
 from .sockets import SocketResponder
 from .user import facts_of, user_facts
 from .writing import CREATE, ROTATE, SAVE, SWAP
 
 logger = logging.getLogger("asgi_redis_guard.sessions")
-
-#: What decoding raises for text that the codec never makes.
-_UNDECODABLE = (ValueError, TypeError, ArithmeticError, AttributeError, LookupError, RecursionError)
 
 #: Seconds without a record that cannot be read, after which the next one is news.
 _QUIET = 60
@@ -176,7 +173,7 @@ class Sessions(OneRoundGuard):
                 known = self._read(place, known, fields)
             except ValueError as error:
                 return self._unreadable(exchange, known.id, error)
-        session = Session() if known.record is None else Session.load(known.record)
+        session = Session() if known.record is None else Session.of(known.record)
         if known.record is None:
             session.ended = read_end(fields)
         return self._give(exchange, place.ids, session, clock, known.user)
@@ -205,10 +202,10 @@ class Sessions(OneRoundGuard):
             if record is None:
                 place.memory.forget(known.name)
                 return Known(known.name, known.id)
-            user = self.policy.user(Session.load(record))
+            user = self.policy.user(Session.of(record))
         except SessionUnreadable:
             raise
-        except _UNDECODABLE:
+        except UNDECODABLE:
             raise SessionUnreadable("is damaged") from None
         if user is not None:
             record = record.of(place.ids.of_user(known.id, user))
