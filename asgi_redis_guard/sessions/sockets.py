@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from ..core.exchange import Exchange
 from ..core.responder import Close, Control
 from ..core.steps import Ask
 from ..errors import RedisUnavailable
-from .ids import SessionIds
+from .ids import SessionId
 from .keeping import KeptSession
-from .policy import SessionPolicy
 from .recall import load
-from .record import Record, read_record
-from .session import Session
+from .record import read_record
 
 #: The topic on which ended sessions are told, by their handles: the channel is `Keys.sessions_channel`.
 TOPIC = "sessions"
@@ -23,23 +20,26 @@ SESSION_ENDED = Close(4401, "session ended")
 class SocketResponder(KeptSession):
     """Closes the socket when its session is told to have ended."""
 
-    def __init__(
-        self, policy: SessionPolicy, ids: SessionIds, session: Session, exchange: Exchange, clock: int
-    ) -> None:
-        super().__init__(policy, ids, session, exchange, clock)
-        self._loaded: Record | None = session.record
+    #: The session that the handshake came with, None for none.
+    _watched: SessionId | None = None
+
+    def named(self) -> SessionId | None:
+        """Return the session that the handshake came with, before anything can have changed it."""
+        record = self._session.record
+        return record.id if record is not None else None
 
     def bind(self, control: Control) -> None:
-        """Watch the session that the handshake came with."""
-        if self._loaded is not None:
-            control.watch(TOPIC, self._loaded.id.handle, lambda: control.close(SESSION_ENDED), self._lives)
+        """Watch that session."""
+        self._watched = one = self.named()
+        if one is not None:
+            control.watch(TOPIC, one.handle, lambda: control.close(SESSION_ENDED), self._lives)
 
     async def _lives(self) -> bool:
-        record = self._loaded
-        if record is None or self._exchange.perform is None:
+        one = self._watched
+        if one is None or self._exchange.perform is None:
             return True
-        (replies,) = await self._exchange.perform([Ask([load(record.id.record)])])
+        (replies,) = await self._exchange.perform([Ask([load(one.record)])])
         if isinstance(replies, Exception):
             raise replies if isinstance(replies, RedisUnavailable) else RedisUnavailable(str(replies))
         (reply,) = replies
-        return read_record(record.id, reply.values[0]) is not None  # a mark of why it ended may be in its place
+        return read_record(one, reply.values[0]) is not None  # a mark of why it ended may be in its place

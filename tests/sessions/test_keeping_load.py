@@ -8,13 +8,7 @@ from asgi_redis_guard import RedisManager, Session, SessionCipher, SessionDataEr
 from tests.middleware.calls import TestRedis
 from tests.sessions.meanwhile import Meanwhile
 from tests.sessions.test_keeping_websockets import Socket, open_socket
-from tests.sessions.visits import Browser, Site, Slow, put
-
-
-async def loaded(session: Session) -> dict[str, Any]:
-    """A visit that loads, and tells what is there."""
-    await session.load()
-    return dict(session)
+from tests.sessions.visits import Browser, Site, Slow, loaded, put
 
 
 async def test_what_others_have_written_is_taken_over_below_one_s_own_changes(site: Site) -> None:
