@@ -4,6 +4,7 @@ GuardError
  ├─ ConfigurationError         options that cannot work, all of them at once
  ├─ GuardProtocolError         a guard broke the protocol of `core.guard`: a bug in that guard
  ├─ SessionDataError           a session holds what cannot be kept: a type, a size
+ ├─ SessionNotLoaded           a lazy session was used before the app has loaded it
  ├─ TooManySessions            a user has as many sessions as are allowed, and one more is denied
  ├─ BodyTooLarge               thrown into a guard that asked for the body
  ├─ WaitTimeout                thrown into a guard that waited
@@ -30,6 +31,10 @@ class GuardProtocolError(GuardError):
 
 class SessionDataError(GuardError):
     """What the app has put into a session cannot be kept; the text names the key and what is allowed."""
+
+
+class SessionNotLoaded(GuardError):
+    """A session of `Sessions(lazy=True)` was used before `await session.load()`: nothing can be said of it yet."""
 
 
 class TooManySessions(GuardError):

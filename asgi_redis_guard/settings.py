@@ -94,6 +94,7 @@ class Settings(BaseSettings):
     session_on_excess: SessionExcess = Field("evict_oldest", validation_alias=_env("GUARD_SESSION_ON_EXCESS"))
     session_statistics: bool = Field(False, validation_alias=_env("GUARD_SESSION_STATISTICS"))
     session_remembered: int = Field(4096, validation_alias=_env("GUARD_SESSION_REMEMBERED"))
+    session_lazy: bool = Field(False, validation_alias=_env("GUARD_SESSION_LAZY"))
     session_exempt: Words = Field((), validation_alias=_env("GUARD_SESSION_EXEMPT"))
     session_on_outage: SessionOutagePolicy = Field("closed", validation_alias=_env("GUARD_SESSION_ON_OUTAGE"))
     session_encryption: SecretStr | None = Field(None, validation_alias=_env("GUARD_SESSION_ENCRYPTION"))

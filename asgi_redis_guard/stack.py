@@ -91,6 +91,7 @@ def _sessions(settings: Settings) -> Guard:
         trusted_proxies=settings.trusted_proxies,
         statistics=settings.session_statistics,
         remembered=settings.session_remembered,
+        lazy=settings.session_lazy,
         exempt=settings.session_exempt,
         on_outage=settings.session_on_outage,
         encryption=_cipher(settings),

@@ -123,6 +123,7 @@ def test_every_option_of_sessions_can_be_told_by_the_environment(monkeypatch: py
         PARTITIONED="true",
         ORIGINS="https://a.test, https://b.test",
         EXEMPT="/static/*",
+        LAZY="true",
     )
     policy = guard.policy
     assert (policy.cap, policy.excess, policy.statistics, policy.overlap) == (3, "deny", True, 2500)
@@ -131,6 +132,7 @@ def test_every_option_of_sessions_can_be_told_by_the_environment(monkeypatch: py
     assert policy.cookie.give(b"T", None).decode() == cookie
     proxied = {"client": ("10.1.2.3", 80), "headers": [(b"x-forwarded-for", b"203.0.113.9")]}
     assert policy.proxies.client(proxied) == "203.0.113.9", "GUARD_TRUSTED_PROXIES is for all guards"
+    assert repr(guard) == "<Sessions sessions: __Secure-session, lazy>"
     assert guard.exempt.patterns == ("/static/*",), "what needs no token may well need a session"
     assert guard._origins == {"https://a.test", "https://b.test"}
 
@@ -160,6 +162,7 @@ def test_values_of_before_their_encryption_can_be_read_if_so_set(monkeypatch: py
         ("MAX_SESSIONS", "many", "Input should be a valid integer"),
         ("ON_EXCESS", "evict", "Input should be 'evict_oldest', 'evict_lru' or 'deny'"),
         ("STATISTICS", "perhaps", "Input should be a valid boolean"),
+        ("LAZY", "perhaps", "Input should be a valid boolean"),
         ("SAME_SITE", "loose", "Input should be 'lax', 'strict' or 'none'"),
         ("OVERLAP", "301", "allowed are 0 to 300 seconds"),
         ("MAX_AGE", "0", "allowed are 1 second to 366 days"),

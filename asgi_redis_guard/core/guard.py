@@ -7,7 +7,8 @@ being away is thrown in as `RedisUnavailable`; whoever does not catch it gets a 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
+from types import MappingProxyType
 from typing import ClassVar
 
 from ..errors import GuardProtocolError, RedisUnavailable
@@ -34,16 +35,14 @@ class Guard:
     `kind` is what it is (`jwt`, `ratelimit` …), `name` which one, for events and reprs. `operations` are the kinds of
     Redis operations that it may ask for. `needs` names facts that must be there before `admit` starts; where only a
     reply can give them, it starts in the round after. `provides` names the facts it leaves, `known_early` those of
-    them that it knows before any reply, `offers` those that it leaves only where nobody outside of it has. `inside`
-    names kinds that must not stand behind it: a cache belongs inside authentication. `unique` refuses a second of its
-    kind in a stack. `claims` stands for the keys that it writes: no two guards of a stack may claim the same, for they
-    would write over each other.
+    them that it knows before any reply, `offers` those that it leaves only where nobody outside of it has. `withholds`
+    names facts that only the app will know, and the option that wills it so: a guard behind must not need one.
+    `inside` names kinds that must not stand behind it: a cache belongs inside authentication. `unique` refuses a second
+    of its kind in a stack. `claims` stands for the keys that it writes: no two guards of a stack may claim the same,
+    for they would write over each other.
     """
 
     kind: ClassVar[str] = "guard"
-    operations: ClassVar[tuple[OperationKind, ...]] = ()
-    provides: ClassVar[frozenset[str]] = frozenset()
-    known_early: ClassVar[frozenset[str]] = frozenset()
     offers: ClassVar[frozenset[str]] = frozenset()
     inside: ClassVar[frozenset[str]] = frozenset()
     unique: ClassVar[bool] = False
@@ -51,7 +50,11 @@ class Guard:
     one_round: ClassVar[bool] = False
 
     name: str = ""
+    operations: tuple[OperationKind, ...] = ()
     needs: frozenset[str] = frozenset()
+    provides: frozenset[str] = frozenset()
+    known_early: frozenset[str] = frozenset()
+    withholds: Mapping[str, str] = MappingProxyType({})
     claims: frozenset[Hashable] = frozenset()
     exempt: PathPatterns = PathPatterns()
     exempt_preflight: bool = True

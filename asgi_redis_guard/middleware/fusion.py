@@ -15,7 +15,8 @@ def check_order(guards: Sequence[Guard]) -> None:
         outside, behind = guards[:place], guards[place + 1 :]
         if guard.unique and any(other.kind == guard.kind for other in outside):
             faults.append(f"guards: {guard.kind} stands twice in one stack; allowed is one")
-        for other in behind:
+        for position, other in enumerate(behind, place + 1):
+            others = (*outside, *guards[place + 1 : position])
             if guard.claims & other.claims:
                 faults.append(
                     f"guards: {guard!r} and {other!r} count under the same key; give one of them a name of its own"
@@ -24,6 +25,12 @@ def check_order(guards: Sequence[Guard]) -> None:
                 faults.append(
                     f"guards: {guard.name} stands outside of {other.name}; add it before, so that it runs after"
                 )
+            hidden = sorted(need for need in other.needs if need in guard.withholds and not _provided(need, others))
+            faults += [
+                f"guards: {other!r} needs {need}, which {guard!r} does not know before the app asks for it: "
+                f"{guard.withholds[need]}"
+                for need in hidden
+            ]
             told = other.provides - other.offers
             unmet = sorted(need for need in guard.needs if need in told and not _provided(need, outside))
             if unmet:

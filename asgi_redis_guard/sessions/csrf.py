@@ -16,10 +16,11 @@ from ..core.exchange import Exchange
 from ..core.guard import Guard, OnRefused, refusal_faults
 from ..core.origin import SAFE_METHODS, is_cross_origin, origin_faults
 from ..core.paths import PathPatterns
-from ..core.problem import problem
+from ..core.problem import problem, unavailable
 from ..core.steps import Admission, Answer, Body, Pass, Step, Wait
-from ..errors import BodyTooLarge, ConfigurationError
+from ..errors import BodyTooLarge, ConfigurationError, WaitTimeout
 from .forms import form_field, is_form
+from .lazy import LazySession, Loading
 from .session import Session
 from .user import SessionUser
 
@@ -35,6 +36,9 @@ class _Turn:
 
 
 _ITS_TURN = Wait(_Turn(), 1.0)
+
+#: Seconds, more than a manager's `timeout` can be, which is what bounds the reading of a session.
+_LONGEST = 65.0
 
 
 class CSRFToken:
@@ -83,7 +87,8 @@ class CSRF(Guard):
     `ConfigurationError`.
 
     A session's new id means new tokens: while the former id can still be read, its tokens fit requests that come with
-    it, and no others, since whoever knew a session before its login may know them.
+    it, and no others, since whoever knew a session before its login may know them. A session that is lazy and was not
+    loaded has the tokens of its cookie; an unsafe request without one has it read at once, before it may pass.
     """
 
     kind = "csrf"
@@ -141,6 +146,10 @@ class CSRF(Guard):
                 return self.exempted(exchange)
             yield _ITS_TURN  # that there is a cookie does not mean that there is a session
         session = _session_of(exchange)
+        if session is not None and session.__class__ is LazySession:
+            token, verdict = yield from self._unloaded(exchange, session, token)
+            if verdict is not None:
+                return verdict
         if session is None or session.record is None:
             return self.exempted(exchange)  # nobody's: a forger could as well send it himself
         if token is None:
@@ -148,6 +157,24 @@ class CSRF(Guard):
         handles = (session.record.id.handle, session.record.successor)
         is_valid = any(self._fits(token, handle) for handle in handles)
         return self.exempted(exchange) if is_valid else self._failed(exchange)
+
+    def _unloaded(
+        self, exchange: Exchange, session: Session, token: bytes | None
+    ) -> Generator[Step, Any, tuple[bytes, Pass | Answer | None]]:
+        """Let pass what shows a token of its cookie; else load the session, for not looked for is not absent.
+
+        Returns the token, empty for none, and the verdict, None where the session is there to be judged by.
+        """
+        if token is None:
+            token = (yield from self._in_body(exchange)) or b""
+        if self._fits(token, session.handle):
+            return token, self.exempted(exchange)
+        try:
+            is_loaded = yield Wait(Loading(session), _LONGEST)
+        except WaitTimeout:
+            is_loaded = False
+        refusal = None if is_loaded else self.refuse(exchange, unavailable("The session cannot be read now."))
+        return token, refusal
 
     def exempted(self, exchange: Exchange) -> Pass:
         """Let it pass; templates find their token."""

@@ -18,7 +18,7 @@ from ..core.keys import Keys
 from ..core.origin import is_cross_origin, origin_faults
 from ..core.paths import PathPatterns
 from ..core.problem import problem, unavailable
-from ..core.script import Replies
+from ..core.script import OperationKind, Replies
 from ..core.steps import Answer, Ask, Pass
 from ..errors import ConfigurationError, RedisUnavailable, SessionUnreadable
 from .counting import COUNT, UNCOUNT
@@ -26,19 +26,17 @@ from .crypto import SessionCipher
 from .ending import DESTROY
 from .ids import SessionId, SessionIds
 from .keeping import KeptSession
+from .lazy import defer
 from .logins import PUBLISH, read_end
 from .policy import CookieStyle, OnExcess, SameSite, SessionPolicy, cap_faults, cookie_faults, times_faults
 from .recall import AS_SEEN, LOAD, Known, SessionMemory, load
-from .record import read_record
+from .record import UNDECODABLE, read_record
 from .session import Session
 from .sockets import SocketResponder
 from .user import facts_of, user_facts
 from .writing import CREATE, ROTATE, SAVE, SWAP
 
 logger = logging.getLogger("asgi_redis_guard.sessions")
-
-#: What decoding raises for text that the codec never makes.
-_UNDECODABLE = (ValueError, TypeError, ArithmeticError, AttributeError, LookupError, RecursionError)
 
 #: Seconds without a record that cannot be read, after which the next one is news.
 _QUIET = 60
@@ -72,13 +70,17 @@ class Sessions(OneRoundGuard):
     sessions of up to 8 KB this process keeps in memory, decrypted, so that Redis need not send again what is still the
     same; with 0 none, and what is written to a record by hand is seen at once, not with the next change of its version.
 
+    `lazy`: a session is not read before the app says `await session.load()`; until then, whatever looks into it or
+    changes it raises `SessionNotLoaded`, and so do `user` and `auth`. A guard behind that needs one of them is refused.
+    A path of `exempt` has no session at all: its scope is left as it is.
+
     `on_outage`: `closed` answers 503 to those who present a session while Redis is away or that cannot be read,
     `anonymous` gives them an empty one. What cannot be written is a 503 in any case. Raises `ConfigurationError`.
     """
 
     kind = "sessions"
     unique = True
-    operations = (LOAD, SAVE, CREATE, ROTATE, DESTROY, SWAP, PUBLISH, COUNT, UNCOUNT)
+    operations: tuple[OperationKind, ...] = (LOAD, SAVE, CREATE, ROTATE, DESTROY, SWAP, PUBLISH, COUNT, UNCOUNT)
     provides = frozenset(("session", "session_id", "user", "auth"))
     known_early = frozenset(("session_id",))
     offers = frozenset(("user", "auth"))
@@ -108,6 +110,7 @@ class Sessions(OneRoundGuard):
         trusted_proxies: Iterable[str] | TrustedProxies = (),
         statistics: bool = False,
         remembered: int = 4096,
+        lazy: bool = False,
         exempt: Iterable[str] = (),
         exempt_preflight: bool = True,
         on_outage: Literal["closed", "anonymous"] = "closed",
@@ -139,14 +142,22 @@ class Sessions(OneRoundGuard):
             refuse=self.refuse,
             cipher=encryption,
         )
-        self._key = secret
-        self._origins = trusted
+        self._key, self._origins = secret, trusted
         self._closed = on_outage == "closed"
         self._remembered = remembered
+        self._leave_to_the_app(lazy)
         self._told: dict[str, float] = {}  # when a kind of record that cannot be read was last seen
 
+    def _leave_to_the_app(self, lazy: bool) -> None:
+        """Tell the stack what a lazy guard knows: what the cookie says, and no more before the app asks."""
+        self._lazy = lazy
+        if lazy:
+            self.provides = self.known_early = frozenset(("session", "session_id"))
+            self.operations = ()  # none before the app runs
+            self.withholds = dict.fromkeys(("session", "user", "auth"), "lazy (GUARD_SESSION_LAZY)")
+
     def ask(self, exchange: Exchange) -> Ask | Pass | Answer:
-        """Load the session that the cookie names; without one, nothing is asked."""
+        """Load the session that the cookie names, or leave that to the app; without one, nothing is asked."""
         place = self._place_for(exchange.keys)
         values = cookie_values(exchange, self.policy.cookie.name)
         ask = None
@@ -157,7 +168,7 @@ class Sessions(OneRoundGuard):
             return self._give(exchange, place.ids, Session(), 0)
         if exchange.is_websocket and is_cross_origin(exchange, self._origins):
             return self.refuse(exchange, problem(403, "cross_origin", "The request comes from another origin."))
-        return ask
+        return ask if not self._lazy else defer(self, exchange, place.ids, ask, closed=self._closed)
 
     def _first_ask(self, place: _Place, name: bytes, value: bytes) -> Ask | None:
         """Return what to ask for a session that is not remembered, None for what is no id."""
@@ -176,7 +187,7 @@ class Sessions(OneRoundGuard):
                 known = self._read(place, known, fields)
             except ValueError as error:
                 return self._unreadable(exchange, known.id, error)
-        session = Session() if known.record is None else Session.load(known.record)
+        session = Session() if known.record is None else Session.of(known.record)
         if known.record is None:
             session.ended = read_end(fields)
         return self._give(exchange, place.ids, session, clock, known.user)
@@ -185,13 +196,32 @@ class Sessions(OneRoundGuard):
         """Follow `on_outage`."""
         return self._outage(exchange)
 
+    def late(self, exchange: Exchange, replies: Replies) -> tuple[Session, int, Mapping[str, Any] | None]:
+        """Return what was loaded while the app runs, its time and its user's facts. Raises `SessionUnreadable`."""
+        known = replies.ask.about
+        _, fields, clock = replies.flat
+        if fields != AS_SEEN:
+            try:
+                known = self._read(self._place_for(exchange.keys), known, fields)
+            except ValueError as error:
+                self._report(exchange, known.id, error)
+                raise
+        session = Session() if known.record is None else Session.of(known.record)
+        if known.record is None:
+            session.ended = read_end(fields)
+        return session, clock, known.user
+
     def _unreadable(self, exchange: Exchange, found: SessionId, error: ValueError) -> Pass | Answer:
-        """Keep the record, for the fault may be ours (another release, another key), and report the first of a row."""
+        """Keep the record, for the fault may be ours (another release, another key)."""
+        self._report(exchange, found, error)
+        return self._outage(exchange)
+
+    def _report(self, exchange: Exchange, found: SessionId, error: ValueError) -> None:
+        """Report a record that cannot be read, the first of a row."""
         reason = str(error) if isinstance(error, SessionUnreadable) else type(error).__name__
         if not 0 <= exchange.now - self._told.get(reason, float("-inf")) < _QUIET:
             logger.error("%r: session %s cannot be read and is kept (%s)", self, found.handle.decode(), reason)
         self._told[reason] = exchange.now
-        return self._outage(exchange)
 
     def _outage(self, exchange: Exchange) -> Pass | Answer:
         if self._closed:
@@ -205,10 +235,10 @@ class Sessions(OneRoundGuard):
             if record is None:
                 place.memory.forget(known.name)
                 return Known(known.name, known.id)
-            user = self.policy.user(Session.load(record))
+            user = self.policy.user(Session.of(record))
         except SessionUnreadable:
             raise
-        except _UNDECODABLE:
+        except UNDECODABLE:
             raise SessionUnreadable("is damaged") from None
         if user is not None:
             record = record.of(place.ids.of_user(known.id, user))
@@ -235,7 +265,7 @@ class Sessions(OneRoundGuard):
         return place
 
     def __repr__(self) -> str:
-        return f"<Sessions {self.name}: {self.policy.cookie.name.decode()}>"
+        return f"<Sessions {self.name}: {self.policy.cookie.name.decode()}{', lazy' if self._lazy else ''}>"
 
 
 def _faults(key: bytes, on_outage: str, max_size: int, encryption: object, remembered: int) -> list[str]:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
 from ..core.script import Operation, Replies
 from ..core.steps import Ask
-from ..errors import RedisUnavailable, SessionDataError
+from ..errors import RedisUnavailable, SessionDataError, SessionUnreadable
 from .codec import decode, encode
-from .record import Record
+from .logins import read_end
+from .recall import load
+from .record import UNDECODABLE, Record, read_record
 from .saving import SessionResponder
 from .session import Session
-from .writing import OTHER_VERSION, SWAP, WRITTEN
+from .writing import OTHER_VERSION, SWAP, WRITTEN, Writing
+
+logger = logging.getLogger("asgi_redis_guard.sessions")
 
 #: How often a change is tried against others who are faster.
 _MOST_TRIES = 1000
@@ -32,13 +37,51 @@ class KeptSession(SessionResponder):
         writing = self.saving()
         if writing is None:
             raise SessionDataError("this session was replaced by another: it can only be read")
+        if not await self._carry_out(writing):
+            raise SessionDataError("the session has ended")
+
+    async def load(self) -> None:
+        """Take over what stands in Redis now, below the changes of this exchange; it counts as a use.
+
+        Raises `SessionDataError` where it has ended, `RedisUnavailable` where it cannot be read.
+        """
+        session = self._session
+        while (record := session.record) is not None and not session.is_destroyed:
+            replies = await self._ask(Ask([load(record.id.record)]))
+            if session.record is not record or session.is_destroyed:
+                continue  # it was written meanwhile: what was read may be older than that
+            _, fields, self._clock = replies.flat
+            self._take_up(record, fields)
+            await self.use()
+            return
+
+    def _take_up(self, record: Record, fields: Any) -> None:
+        """Take over the fields of a record as they were read."""
+        session = self._session
         try:
-            ask = next(writing)
-            while True:
-                ask = writing.send(await self._ask(ask))
-        except StopIteration as done:
-            if not done.value:
-                raise SessionDataError("the session has ended") from None
+            found = read_record(record.id, fields, self._policy.cipher)
+            if found is not None:
+                session.rebase(found)
+        except SessionUnreadable:
+            raise
+        except UNDECODABLE:
+            raise SessionUnreadable("is damaged") from None
+        if found is None:
+            session.ended = read_end(fields)
+            raise SessionDataError("the session has ended, or was replaced by another")
+
+    async def use(self) -> None:
+        """Let the session live on, if it is time: what was loaded after the head has nobody else who does it."""
+        record = self._session.record
+        if record is None or not self._is_due(record):
+            return
+        try:
+            state, version, clock = (await self._carry_out(self._update(record, {}, []))).values
+        except RedisUnavailable as error:  # nothing is lost but a little of its time
+            logger.debug("session %s was not touched: %s", self._session.id, error)
+            return
+        if state == WRITTEN and self._session.record is record:
+            self._session.record = record.used_at(clock, version)
 
     async def change(self, name: str, change: Callable[[Any], Any]) -> Any:
         """Change one value against all others who change it, until nobody was faster; return what it is then."""
@@ -69,6 +112,15 @@ class KeptSession(SessionResponder):
         (reply, *_) = await self._ask(Ask([operation, *self.used(record)]))
         state, version, found = reply.values
         return state, version, found
+
+    async def _carry_out(self, writing: Writing) -> Any:
+        """Do what is yielded; return what comes of it."""
+        try:
+            ask = next(writing)
+            while True:
+                ask = writing.send(await self._ask(ask))
+        except StopIteration as done:
+            return done.value
 
     async def _ask(self, ask: Ask) -> Replies:
         if self._exchange.perform is None:

@@ -40,6 +40,7 @@ class SessionOptions(TypedDict, total=False):
     trusted_proxies: Iterable[str] | TrustedProxies
     statistics: bool
     remembered: int
+    lazy: bool
     encryption: SessionCipher | None
     exempt: Iterable[str]
     exempt_preflight: bool

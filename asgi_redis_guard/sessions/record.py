@@ -12,6 +12,9 @@ from .codec import decode_all
 from .crypto import SessionCipher
 from .ids import SessionId
 
+#: What reading and decoding raise for text that the codec never makes.
+UNDECODABLE = (ValueError, TypeError, ArithmeticError, AttributeError, LookupError, RecursionError)
+
 #: Types whose objects cannot change: the same object is the same value, and may be given to many.
 _IMMUTABLE = frozenset((str, int, float, bool, type(None), bytes, datetime, date, time, timedelta, UUID, Decimal))
 
@@ -95,6 +98,13 @@ class Record:
         if version != self.version + 1:
             return self
         return Record(self.id, self.fields, (*self.times[:4], version), self.stored, self.successor)
+
+    def used_at(self, clock: int, version: int) -> Record:
+        """Return it as it was touched at that time."""
+        times = (*self.times[:3], clock, self.seen_at(version).version)
+        same = Record(self.id, self.fields, times, self.stored, self.successor)
+        same._frozen, same._loose = self._frozen, self._loose
+        return same
 
     def with_field(self, name: str, text: bytes, stored: bytes) -> Record:
         """Return it with one field as it was written."""

@@ -20,7 +20,7 @@ class SessionResponder(SessionWrites, Responder):
         session = self._session
         self._take_over(head)
         if session.accessed or session.record is not None or session:
-            _merge(head.headers, b"vary", b"Cookie")
+            merge(head.headers, b"vary", b"Cookie")
         writing = None if self._cookie is not None else self._writing(head.status)
         if writing is None:
             self._finish(head)
@@ -50,8 +50,8 @@ class SessionResponder(SessionWrites, Responder):
             self._refusal = None
         if self._cookie is not None:
             head.headers.append((b"set-cookie", self._cookie))
-            _merge(head.headers, b"vary", b"Cookie")
-            _merge(head.headers, b"cache-control", b"no-store")
+            merge(head.headers, b"vary", b"Cookie")
+            merge(head.headers, b"cache-control", b"no-store")
 
     def handle(self) -> bytes:
         """Return the handle that the session has when the response has been sent, as far as can be told now.
@@ -131,7 +131,7 @@ class SessionResponder(SessionWrites, Responder):
         return self._policy.user(self._session) is not None and self._session.differs(self._policy.principal[0])
 
 
-def _merge(headers: list[tuple[bytes, bytes]], name: bytes, value: bytes) -> None:
+def merge(headers: list[tuple[bytes, bytes]], name: bytes, value: bytes) -> None:
     """Add `value` to a list field, once."""
     if name not in dict(headers) and name.title() not in dict(headers):  # by far the commonest
         headers.append((name, value))

@@ -21,6 +21,9 @@ class Keeper(Protocol):
     async def save(self) -> None:
         """Write what has changed now."""
 
+    async def load(self) -> None:
+        """Read it anew."""
+
     def handle(self) -> bytes:
         """The handle that the session has when the response has been sent."""
 
@@ -49,7 +52,7 @@ class Session(dict[str, Any]):
     _destroyed = False
 
     @classmethod
-    def load(cls, record: Record) -> Session:
+    def of(cls, record: Record) -> Session:
         """Decode a record; raises ValueError where a field is none of ours."""
         frozen = record.frozen
         session = cls(frozen)
@@ -107,6 +110,14 @@ class Session(dict[str, Any]):
         Raises `RedisUnavailable`, and `SessionDataError` for what cannot be kept any more.
         """
         return self._kept().save()
+
+    def load(self) -> Awaitable[None]:
+        """Read the session anew, with the changes of one's own on top: for WebSockets and streams; and if it is lazy.
+
+        It counts as a use, and does nothing where there is no session. Raises `SessionDataError` where it has ended or
+        was replaced, `RedisUnavailable` where it cannot be read.
+        """
+        return self._kept().load()
 
     def incr(self, name: str, by: int = 1) -> Awaitable[int]:
         """Add to a number, at once and against all others who do; return the sum. A missing one counts as 0."""
@@ -168,8 +179,9 @@ class Session(dict[str, Any]):
         """Take over what somebody else has written meanwhile, with the changes of this exchange on top."""
         changed, removed = self.changes()
         own = {name: self[name] for name in changed}
+        theirs = decode_all(record.fields)  # which may fail, before anything is changed here
         dict.clear(self)
-        self.update({name: value for name, value in decode_all(record.fields).items() if name not in removed})
+        self.update({name: value for name, value in theirs.items() if name not in removed})
         self.record = record
         self._thaw()
         self.update(own)

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from math import inf
 
-from ..core.exchange import Exchange
 from ..core.responder import Close, Control
 from ..core.steps import Ask
 from ..errors import RedisUnavailable
-from .ids import SessionIds
+from .ids import SessionId
 from .keeping import KeptSession
-from .policy import SessionPolicy
 from .recall import load
-from .record import Record, read_record
-from .session import Session
+from .record import read_record
 
 #: The topic on which ended sessions are told, by their handles: the channel is `Keys.sessions_channel`.
 TOPIC = "sessions"
@@ -25,23 +22,30 @@ SESSION_ENDED = Close(4401, "session ended")
 class SocketResponder(KeptSession):
     """Closes the socket when its session is told to have ended."""
 
-    def __init__(
-        self, policy: SessionPolicy, ids: SessionIds, session: Session, exchange: Exchange, clock: int
-    ) -> None:
-        super().__init__(policy, ids, session, exchange, clock)
-        self._loaded: Record | None = session.record
+    #: The session that the handshake came with, None for none.
+    _watched: SessionId | None = None
+    #: False where nobody has looked yet whether there is such a session: one that never was has not ended either.
+    _was_there = True
+
+    def named(self) -> SessionId | None:
+        """Return the session that the handshake came with, before anything can have changed it."""
+        record = self._session.record
+        return record.id if record is not None and not record.is_trace else None
 
     def bind(self, control: Control) -> None:
-        """Watch the session that the handshake came with."""
-        if self._loaded is not None and not self._loaded.is_trace:
-            control.watch(TOPIC, self._loaded.id.handle, lambda: control.close(SESSION_ENDED), self._lives)
+        """Watch that session."""
+        self._watched = one = self.named()
+        if one is not None:
+            control.watch(TOPIC, one.handle, lambda: control.close(SESSION_ENDED), self._lives)
 
     async def _lives(self, handle: bytes) -> float:
         """Tell how long the session lives if nobody uses it; by now it may go by another handle."""
-        one = self._loaded.id if self._loaded is not None else None
+        one = self._watched
         if one is None or self._exchange.perform is None:
             return inf
         if handle != one.handle:
+            if one.owner == one.record:  # it was nobody's: what it has become may lie elsewhere
+                return inf
             one = self._ids.at(one.place, handle)
         (replies,) = await self._exchange.perform([Ask([load(one.record)])])
         if isinstance(replies, Exception):
@@ -50,6 +54,7 @@ class SocketResponder(KeptSession):
         fields, clock = reply.values
         record = read_record(one, fields)  # a mark of why it ended may be in its place
         if record is None or record.is_trace:
-            return 0
+            return 0 if self._was_there else inf
+        self._was_there = True
         left: int = min(record.ends, record.touched + record.idle) - clock
         return max(left, 1) / 1000

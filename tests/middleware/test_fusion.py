@@ -165,6 +165,21 @@ def test_orders_that_are_surely_wrong_are_refused_all_at_once() -> None:
     assert "by user needs user, which only jwt behind it can tell" in faults
 
 
+def test_what_a_guard_leaves_to_the_app_is_not_needed_behind_it_unless_another_tells() -> None:
+    keeping = named("late", withholds={"user": "lazy (GUARD_LAZY)", "tenant": "lazy (GUARD_LAZY)"})
+    by_user = named("by user", needs=frozenset(["user", "tenant"]))
+    told = named("told", provides=frozenset(["user"]))
+    with pytest.raises(ConfigurationError) as caught:
+        GuardMiddleware(responding(), [keeping, by_user], redis="memory://")
+    both = [f"{by_user!r} needs {need}, which {keeping!r} does not know" for need in ("tenant", "user")]
+    assert [words in fault for words, fault in zip(both, caught.value.faults, strict=True)] == [True, True]
+    assert all(fault.endswith(": lazy (GUARD_LAZY)") for fault in caught.value.faults)
+    for guards in ([keeping, told, by_user], [told, keeping, by_user]):
+        with pytest.raises(ConfigurationError, match="needs tenant"):
+            GuardMiddleware(responding(), guards, redis="memory://")
+    GuardMiddleware(responding(), [by_user, keeping], redis="memory://")
+
+
 def test_the_order_of_a_fused_stack_is_checked_too() -> None:
     inner = JWTAuthMiddleware(responding(), key=SECRET, redis="memory://")
     with pytest.raises(ConfigurationError, match="twice"):

@@ -17,7 +17,7 @@ ID = FOUND
 
 def loaded(**values: Any) -> Session:
     """A session as it was loaded."""
-    return Session.load(Record(ID, {name: encode(name, value) for name, value in values.items()}, (1, 2, 3, 4, 5)))
+    return Session.of(Record(ID, {name: encode(name, value) for name, value in values.items()}, (1, 2, 3, 4, 5)))
 
 
 def test_a_session_is_a_dictionary() -> None:
@@ -145,10 +145,10 @@ def test_equal_values_of_other_types_are_changes(change: Any) -> None:
 
 def test_requests_that_share_a_record_share_nothing_that_can_change() -> None:
     record = Record(ID, {"a": b"1", "log": b"[1]", "deep": b'{"x":{"y":1}}'}, (1, 2, 3, 4, 5))
-    first, second = Session.load(record), Session.load(record)
+    first, second = Session.of(record), Session.of(record)
     first["log"].append(2)
     first["deep"]["x"]["y"] = 2
     first["a"] = 2
     del first["deep"]
-    assert second == Session.load(record) == {"a": 1, "log": [1], "deep": {"x": {"y": 1}}}
+    assert second == Session.of(record) == {"a": 1, "log": [1], "deep": {"x": {"y": 1}}}
     assert (second.changes(), first.changes()) == (({}, []), ({"a": b"2", "log": b"[1,2]"}, ["deep"]))

@@ -140,3 +140,9 @@ class Slow:
 def put(**values: Any) -> Act:
     """A visit that assigns."""
     return lambda session: session.update(values)
+
+
+async def loaded(session: Session) -> dict[str, Any]:
+    """A visit that loads, and tells what is there."""
+    await session.load()
+    return dict(session)
