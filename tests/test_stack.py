@@ -138,7 +138,13 @@ def test_every_option_of_sessions_can_be_told_by_the_environment(monkeypatch: py
 def test_every_option_of_sessions_and_csrf_that_is_plain_has_a_setting() -> None:
     """Functions and names are for code; a preflight is exempt for all guards of the environment."""
     code = {"on_refused", "name", "exempt_preflight"}
-    shared = {"session_trusted_proxies", "session_session_cookie", "csrf_exempt"}  # by other names
+    shared = {
+        "session_trusted_proxies",
+        "session_session_cookie",
+        "csrf_exempt",
+        "csrf_events",
+        "csrf_trusted_proxies",
+    }  # by other names
     for prefix, options in (("session_", SessionOptions), ("csrf_", CSRFOptions)):
         names = {prefix + name for name in options.__annotations__ if name not in code}
         assert names - shared <= set(Settings.model_fields)
