@@ -57,7 +57,8 @@ def _events(settings: Settings, redis: RedisManager | str | None, faults: list[s
         return None
     key = settings.session_key.get_secret_value() if settings.session_key else b""
     try:
-        return SecurityEvents(redis, retention=settings.events_retention, key=key)
+        own = RedisManager.shared(settings) if redis is None else redis
+        return SecurityEvents(own, retention=settings.events_retention, key=key)
     except ConfigurationError as error:
         # That of the key is told by the sessions themselves.
         faults += [_with_variable("sessions", f"events_{one}") for one in error.faults if not one.startswith("key:")]

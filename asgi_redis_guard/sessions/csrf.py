@@ -164,11 +164,10 @@ class CSRF(Guard):
         return exchange.method in SAFE_METHODS or (self._bearer_exempt and _is_bearer(exchange))
 
     def _failed(self, exchange: Exchange, reason: str) -> Generator[Step, Any, Answer]:
-        events, known = self._events, "session_id" in exchange.facts or _session_of(exchange) is not None
-        if events is not None and known:
-            if "session" not in exchange.facts:
+        if self._events is not None:
+            if "session_id" in exchange.facts and "session" not in exchange.facts:
                 yield ITS_TURN
-            yield from record_forgery(events, exchange, self._proxies, reason)
+            yield from record_forgery(self._events, exchange, self._proxies, reason)
         return self.refuse(exchange, problem(403, "csrf_failed", "The request could not be verified."))
 
     def _in_header(self, exchange: Exchange) -> bytes | None:

@@ -39,10 +39,10 @@ class _Recorded:
     def __init__(self, perform: Callable[[Sequence[Any]], Awaitable[list[Any]]], operation: Operation) -> None:
         self._perform, self._operation = perform, operation
 
-    async def wait(self) -> Any:
-        """Return the replies, or the error."""
+    async def wait(self) -> tuple[Any, Exception | None]:
+        """Return the replies or the error: in a pair, for an error by itself would be raised in the guard."""
         (result,) = await self._perform([Ask([self._operation])])
-        return result
+        return (None, result) if isinstance(result, Exception) else (result, None)
 
 
 ITS_TURN = Wait(_Turn(), 1.0)
@@ -62,10 +62,10 @@ def record_forgery(
     _, entry = entry_of(events, user.identity, "csrf_failed", Origin.of(exchange, proxies), handle, **more)
     operation = Operation(REPEATED, entry.keys, (*entry.args, _PAUSE, _SHARE, _REST))
     try:
-        result = yield Wait(_Recorded(exchange.perform, operation), 1.0)
-    except WaitTimeout as error:
-        result = error
-    if isinstance(result, Exception):
-        events.miss(user.identity, entry, result)
-    elif result.flat[1]:
-        events.tell(user.identity, entry, result.flat[1])
+        replies, error = yield Wait(_Recorded(exchange.perform, operation), 1.0)
+    except WaitTimeout as late:
+        replies, error = None, late
+    if error is not None:
+        events.miss(user.identity, entry, error)
+    elif event_id := replies.flat[1]:
+        events.tell(user.identity, entry, event_id)

@@ -1,4 +1,4 @@
-"""What sessions record by themselves: each kind once, by the write that brings it about, and nothing that opens a door."""
+"""What sessions record by themselves: each kind once, with the write that brings it about, and no secret in it."""
 
 import asyncio
 import logging
@@ -13,6 +13,7 @@ from asgi_redis_guard import (
     DeviceBinding,
     Devices,
     GuardMiddleware,
+    RateLimit,
     RedisManager,
     SecurityEvent,
     SecurityEvents,
@@ -27,6 +28,7 @@ from tests.drive import App, call, get, handshake, http_scope
 from tests.middleware.calls import TestRedis
 from tests.redis.tools import PATIENCE
 from tests.sessions.accounts import Accounts, Visitor
+from tests.sessions.agents import CHROME, FIREFOX
 
 KEY = "a key that makes tokens, of enough bytes"
 AGENT = {"user-agent": "Firefox"}
@@ -177,7 +179,9 @@ async def test_a_cap_that_was_lowered_evicts_several_at_once(redis: RedisManager
     last = await lower.login(headers=AGENT)
     kinds = [event.kind for event in lower.heard]
     assert kinds == ["cap_evicted"] * 4 + ["login"]
-    assert [event.details["session"] for event in lower.heard] == [one.handle for one in [*before[:4], last]]
+    handles = [event.details["session"] for event in lower.heard]
+    assert handles[4] == last.handle
+    assert set(handles[:4]) == {one.handle for one in before} - await site.ids()
     assert lower.heard[0].details["user_agent"] == "Firefox"
     assert (await site.events.query("alice"))[:5] == lower.heard[::-1]
 
@@ -354,7 +358,7 @@ async def test_forgeries_of_hours_leave_a_user_the_rest_of_the_history(redis: Re
     await redis.execute("DEL", stream)
 
     async def put(minutes: float, kind: str = "csrf_failed") -> None:
-        await redis.execute("XADD", stream, f"{round(now - minutes * 60_000)}-*", "k", kind, "d", "{}")
+        await redis.execute("XADD", stream, f"{round(now - minutes * 60_000)}-0", "k", kind, "d", "{}")
 
     for number in range(19):
         await put(60 - number)
@@ -376,8 +380,6 @@ async def test_forgeries_of_hours_leave_a_user_the_rest_of_the_history(redis: Re
 
 
 async def test_a_refusal_that_is_recorded_leaves_no_trace_of_the_guards_behind(memory: TestRedis) -> None:
-    from asgi_redis_guard import RateLimit
-
     site = Watched(memory)
     visitor = await site.login()
     guards = [site.guard, CSRF(KEY, events=site.events), RateLimit("5/minute")]
@@ -391,11 +393,8 @@ async def test_a_session_that_a_binding_ends_is_revoked_and_not_logged_out(redis
     site = Watched(redis)
     binding = DeviceBinding(policy="revoke", events=site.events)
     site.stack = GuardMiddleware(site.app, [site.guard, binding], redis=redis)
-    chrome = "Mozilla/5.0 (Windows NT 10.0) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/130.0 Safari/537.36"
-    visitor = await site.login(headers={"user-agent": chrome})
-    await visitor.visit(
-        headers={"user-agent": "Mozilla/5.0 (X11; Linux x86_64; rv:130.0) Gecko/20100101 Firefox/130.0"}
-    )
+    visitor = await site.login(headers={"user-agent": CHROME})
+    await visitor.visit(headers={"user-agent": FIREFOX})
     assert visitor.session.ended == "revoked"
     assert visitor.cookie is None
     assert await site.kinds() == ["login", "revoked"]
@@ -452,7 +451,7 @@ async def test_an_unchanged_request_asks_the_same_with_events_as_without(memory:
         await visitor.visit()
         before = len(memory.rounds)
         await visitor.visit()
-        rounds.append([[operation.name for operation in one] for one in memory.rounds[before:]])
+        rounds.append(memory.rounds[before:])
     assert rounds[0] == rounds[1]
     assert len(rounds[0]) == 1
 
@@ -496,7 +495,7 @@ async def test_a_refusal_that_cannot_be_recorded_is_one_all_the_same(redis: Redi
     site.heard.clear()
     await redis.execute("SET", await site.stream(), "in the way")
     assert await forge(stack, cookie) == 403
-    assert app.calls == 0
+    assert app.scopes == []
     assert [(event.kind, event.id) for event in site.heard] == [("csrf_failed", "")]
 
 
@@ -534,7 +533,6 @@ async def test_a_websocket_that_comes_with_a_replaced_id_is_told_of(redis: Redis
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
         await send({"type": "websocket.accept"})
-        await send({"type": "websocket.close", "code": 1000})
 
     await handshake(
         GuardMiddleware(app, [site.guard], redis=redis), headers={"cookie": f"__Host-session={thief.cookie}"}
