@@ -7,7 +7,7 @@
     <p>l:<limit>:{<digest>}    string   until the quota is whole again   one limit for one identity (gcra, fixed)
     <p>l:<limit>:{<digest>}    zset     the window                       one limit for one identity (log)
     <p>s:{<tag>}<handle>       hash     idle or absolute, the earlier    a session, by the hash of its id
-    <p>s:{…}<handle>:replaced  hash     1 day                            what has replaced it, for whoever comes with it
+    <p>s:{<tag>}<handle>:replaced hash  1 day                            what has replaced it, for who comes with it
     <p>i:{<tag>}<digest>       zset     that of the last of them         a user's sessions: handles by when they end
     <p>n:{<tag>}<digest>       hash     the last absolute end of them    where each of them began: handles to notes
     <p>{stats}sessions         zset     that of the last of them         all sessions by when they end: statistics

@@ -28,6 +28,7 @@ from ..redis.manager import RedisManager
 from ..redis.program import Script, program_of
 from .details import pack_details
 from .ids import SessionIds, secret_of
+from .moments import Moment, beginning, in_ms
 
 logger = logging.getLogger("asgi_redis_guard.sessions")
 
@@ -56,13 +57,9 @@ _QUERY = Script(read_lua(__package__, "events.lua"))
 
 _KNOWN = frozenset(get_args(SecurityEventKind))
 _OWN = re.compile(re.escape(APP_PREFIX) + r"[a-z0-9_.-]{1,60}")
-_ID = re.compile(r"([0-9]{1,15})-([0-9]{1,15})")
-_FIRST = 0, 0
 
 #: Seconds without an event that could not be recorded, after which the next one is news.
 _QUIET = 60
-
-Moment = float | datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,12 +204,12 @@ class SecurityEvents:
         """
         if not 1 <= limit <= 1000:
             raise ValueError(f"limit: {limit} given; allowed are 1 to 1000")
-        end = _end(until, before)
+        end = beginning(until, before)
         if end is None:
             return []
         stream = self.keys.events(*self._ids.place(user))
         wanted = {kinds} if isinstance(kinds, str) else set(kinds)
-        args = (_ms(since or 0, "since"), end, limit, self._retention, *sorted(wanted))
+        args = (in_ms(since or 0, "since"), end, limit, self._retention, *sorted(wanted))
         flat: Sequence[bytes] = await self._redis.run_script(_QUERY, (stream,), args, repeatable=True)
         rows = zip(flat[::3], flat[1::3], flat[2::3], strict=True)
         return [_event(user, event_id, kind.decode(), details, self._clock) for event_id, kind, details in rows]
@@ -228,30 +225,6 @@ class SecurityEvents:
 def _event(user: str, event_id: bytes, kind: str, details: bytes, clock: Callable[[], float]) -> SecurityEvent:
     at = int(event_id.partition(b"-")[0]) / 1000 if event_id else clock()
     return SecurityEvent(user, kind, datetime.fromtimestamp(at, UTC), event_id.decode(), orjson.loads(details))
-
-
-def _end(until: Moment | None, before: str | None) -> str | None:
-    """Return where the script shall begin, the earlier of both ends; None if nothing can be before it."""
-    ends = [(_ms(until, "until"), 0)] if until is not None else []
-    if before is not None:
-        found = _ID.fullmatch(before)
-        if found is None:
-            raise ValueError(f"before: {before[:60]!r} given; allowed are ids of events")
-        ends.append((int(found[1]), int(found[2])))
-    if not ends:
-        return "+"
-    when, number = min(ends)
-    return f"({when}-{number}" if (when, number) > _FIRST else None
-
-
-def _ms(moment: Moment, name: str) -> int:
-    if isinstance(moment, datetime):
-        if moment.tzinfo is None:
-            raise ValueError(f"{name} is a datetime without a time zone")
-        moment = moment.timestamp()
-    if not -1e11 < moment < 1e11:
-        raise ValueError(f"{name}: {moment} given; allowed are seconds since the epoch")
-    return max(0, round(moment * 1000))
 
 
 def _faults(retention: float, most: int, hooks: Sequence[SecurityHook]) -> list[str]:

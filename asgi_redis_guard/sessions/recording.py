@@ -108,7 +108,7 @@ def begun_by(policy: SessionPolicy, origin: Origin, fresh: SessionId, user: str)
 def ended(policy: SessionPolicy, origin: From, session: Session) -> Log:
     """Return what the end of a session by `clear` records: a logout, unless a guard has ended and recorded it."""
     record = session.record
-    user = user_of(policy, record) if policy.events is not None and record is not None else None
+    user = owner_of(policy, record) if policy.events is not None and record is not None else None
     if policy.events is None or record is None or user is None or session.ended is not None:
         return NO_LOG
     return Log(policy.events, [entry_of(policy.events, user, "logout", origin(), record.id.handle)])
@@ -123,9 +123,12 @@ def turned(
     random: Callable[[int], bytes],
 ) -> Log:
     """Return what a new id records: a login, a logout, both where the user is another, or that it was rotated."""
-    events, before, user = policy.events, user_of(policy, record), policy.user(session)
+    events = policy.events
+    if events is None:
+        return NO_LOG
+    before, user = owner_of(policy, record), policy.user(session)
     owner = before if before is not None else user
-    if events is None or owner is None:
+    if owner is None:
         return NO_LOG
     seen, former = origin(), record.id.handle
     (sealed,) = policy.seal(record.id, {"": encode("user", owner)}, random).values()
@@ -137,7 +140,7 @@ def turned(
     return Log(events, left, mark=mark) if user is None else _login(policy, seen, fresh, user, left, mark)
 
 
-def user_of(policy: SessionPolicy, record: Record) -> str | None:
+def owner_of(policy: SessionPolicy, record: Record) -> str | None:
     """Return whose session a record is, None for nobody's."""
     text = record.fields.get(policy.principal[0]) if policy.principal else None
     value = decode(text) if text is not None else None

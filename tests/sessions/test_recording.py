@@ -557,3 +557,12 @@ async def test_another_manager_or_key_is_refused() -> None:
         stack = GuardMiddleware(App(), [Sessions(), DeviceBinding(events=events)], redis=other)
         with pytest.raises(ConfigurationError, match="events: made for another RedisManager"):
             await get(stack)
+
+
+async def test_a_prefix_and_a_user_may_be_any_text(backend: str) -> None:
+    async with RedisManager(backend, timeout=PATIENCE, prefix="ü{x}:") as redis:
+        site = Watched(redis, max_sessions=1, overlap=0)
+        user = 'é"\\]}\n'
+        await site.login(user)
+        await replaced(site, user=user)
+        assert await site.kinds(user) == ["login", "cap_evicted", "login", "rotated"]
