@@ -93,6 +93,7 @@ class Settings(BaseSettings):
     session_max_sessions: int | None = Field(None, validation_alias=_env("GUARD_SESSION_MAX_SESSIONS"))
     session_on_excess: SessionExcess = Field("evict_oldest", validation_alias=_env("GUARD_SESSION_ON_EXCESS"))
     session_statistics: bool = Field(False, validation_alias=_env("GUARD_SESSION_STATISTICS"))
+    session_events: bool = Field(False, validation_alias=_env("GUARD_SESSION_EVENTS"))
     session_remembered: int = Field(4096, validation_alias=_env("GUARD_SESSION_REMEMBERED"))
     session_lazy: bool = Field(False, validation_alias=_env("GUARD_SESSION_LAZY"))
     session_exempt: Words = Field((), validation_alias=_env("GUARD_SESSION_EXEMPT"))
@@ -107,6 +108,8 @@ class Settings(BaseSettings):
     csrf_max_body: int = Field(65_536, validation_alias=_env("GUARD_CSRF_MAX_BODY"))
     csrf_origins: Words = Field((), validation_alias=_env("GUARD_CSRF_ORIGINS"))
     csrf_bearer_exempt: bool = Field(False, validation_alias=_env("GUARD_CSRF_BEARER_EXEMPT"))
+
+    events_retention: float = Field(90 * 86_400.0, validation_alias=_env("GUARD_EVENTS_RETENTION"))
 
     limits: Words = Field((), validation_alias=_env("GUARD_LIMITS"))
     limit_key: Words = Field(("address",), validation_alias=_env("GUARD_LIMIT_KEY"))

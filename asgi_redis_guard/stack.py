@@ -12,25 +12,31 @@ from .core.guard import Guard
 from .errors import ConfigurationError
 from .jwt.guard import JWTAuth
 from .ratelimit.guard import RateLimit
+from .redis.manager import RedisManager
 from .sessions.crypto import SessionCipher
 from .sessions.csrf import CSRF
+from .sessions.events import SecurityEvents
 from .sessions.guard import Sessions
 from .settings import Settings, variable_of
 
 
-def build_stack(settings: Settings) -> tuple[Guard, ...]:
-    """Return the guards that `settings.stack` names; raises `ConfigurationError` with the faults of all of them."""
+def build_stack(settings: Settings, redis: RedisManager | str | None = None) -> tuple[Guard, ...]:
+    """Return the guards that `settings.stack` names; raises `ConfigurationError` with the faults of all of them.
+
+    `redis` is that of the stack, for what they record.
+    """
     faults: list[str] = []
     guards: list[Guard] = []
     if not settings.stack:
         faults.append(f"stack (GUARD_STACK): empty; name guards, outermost first, of {', '.join(_BUILDERS)}")
+    events = _events(settings, redis, faults)
     for name in settings.stack:
         build = _BUILDERS.get(name)
         if build is None:
             faults.append(f"stack (GUARD_STACK): {name!r} given; allowed are {', '.join(_BUILDERS)}")
             continue
         try:
-            guards.append(build(settings))
+            guards.append(build(settings, events))
         except ConfigurationError as error:
             faults += [_with_variable(name, fault) for fault in error.faults]
     ConfigurationError.raise_for(faults)
@@ -45,7 +51,21 @@ def _with_variable(guard: str, fault: str) -> str:
     return fault if variable is None else f"{option} ({variable}){colon}{rest}"
 
 
-def _jwt(settings: Settings) -> Guard:
+def _events(settings: Settings, redis: RedisManager | str | None, faults: list[str]) -> SecurityEvents | None:
+    """Return what all guards of the stack record in, if they shall; add what is wrong to `faults`."""
+    if not settings.session_events or "sessions" not in settings.stack:
+        return None
+    key = settings.session_key.get_secret_value() if settings.session_key else b""
+    try:
+        own = RedisManager.shared(settings) if redis is None else redis
+        return SecurityEvents(own, retention=settings.events_retention, key=key)
+    except ConfigurationError as error:
+        # That of the key is told by the sessions themselves.
+        faults += [_with_variable("sessions", f"events_{one}") for one in error.faults if not one.startswith("key:")]
+        return None
+
+
+def _jwt(settings: Settings, events: SecurityEvents | None) -> Guard:
     return JWTAuth(
         settings.jwt_key.get_secret_value() if settings.jwt_key else (),
         algorithms=settings.jwt_algorithms,
@@ -59,7 +79,7 @@ def _jwt(settings: Settings) -> Guard:
     )
 
 
-def _ratelimit(settings: Settings) -> Guard:
+def _ratelimit(settings: Settings, events: SecurityEvents | None) -> Guard:
     return RateLimit(
         *settings.limits,
         key=settings.limit_key,
@@ -70,7 +90,7 @@ def _ratelimit(settings: Settings) -> Guard:
     )
 
 
-def _sessions(settings: Settings) -> Guard:
+def _sessions(settings: Settings, events: SecurityEvents | None) -> Guard:
     return Sessions(
         session_cookie=settings.session_cookie,
         key=settings.session_key.get_secret_value() if settings.session_key else b"",
@@ -90,6 +110,7 @@ def _sessions(settings: Settings) -> Guard:
         on_excess=settings.session_on_excess,
         trusted_proxies=settings.trusted_proxies,
         statistics=settings.session_statistics,
+        events=events,
         remembered=settings.session_remembered,
         lazy=settings.session_lazy,
         exempt=settings.session_exempt,
@@ -105,7 +126,7 @@ def _cipher(settings: Settings) -> SessionCipher | None:
     return SessionCipher([key.strip() for key in keys.split(",") if key.strip()], plaintext=settings.session_plaintext)
 
 
-def _csrf(settings: Settings) -> Guard:
+def _csrf(settings: Settings, events: SecurityEvents | None) -> Guard:
     keys = (settings.csrf_key, settings.csrf_second_key)
     return CSRF(
         [key.get_secret_value() for key in keys if key is not None],
@@ -114,6 +135,8 @@ def _csrf(settings: Settings) -> Guard:
         max_body=settings.csrf_max_body,
         origins=settings.csrf_origins,
         bearer_exempt=settings.csrf_bearer_exempt,
+        events=events,
+        trusted_proxies=settings.trusted_proxies,
         exempt=settings.exempt,
     )
 
@@ -121,7 +144,7 @@ def _csrf(settings: Settings) -> Guard:
 #: What the names of each guard's own settings begin with.
 _PREFIXES = {"jwt": "jwt_", "ratelimit": "limit_", "sessions": "session_", "csrf": "csrf_"}
 
-_BUILDERS: dict[str, Callable[[Settings], Guard]] = {
+_BUILDERS: dict[str, Callable[[Settings, SecurityEvents | None], Guard]] = {
     "jwt": _jwt,
     "ratelimit": _ratelimit,
     "sessions": _sessions,

@@ -13,6 +13,8 @@ from asgi_redis_guard import ConfigurationError, Settings
         ("GUARD_LIMIT", "GUARD_LIMITS"),
         ("GUARD_SESSIONS_MAX_SESSIONS", "GUARD_SESSION_MAX_SESSIONS"),
         ("GUARD_SESSION_STATISTIC", "GUARD_SESSION_STATISTICS"),
+        ("GUARD_SESSION_EVENT", "GUARD_SESSION_EVENTS"),
+        ("GUARD_EVENT_RETENTION", "GUARD_EVENTS_RETENTION"),
     ],
 )
 def test_a_misspelt_option_is_a_fault_that_names_the_one_that_was_meant(

@@ -140,10 +140,45 @@ def test_every_option_of_sessions_can_be_told_by_the_environment(monkeypatch: py
 def test_every_option_of_sessions_and_csrf_that_is_plain_has_a_setting() -> None:
     """Functions and names are for code; a preflight is exempt for all guards of the environment."""
     code = {"on_refused", "name", "exempt_preflight"}
-    shared = {"session_trusted_proxies", "session_session_cookie", "csrf_exempt"}  # by other names
+    shared = {
+        "session_trusted_proxies",
+        "session_session_cookie",
+        "csrf_exempt",
+        "csrf_events",
+        "csrf_trusted_proxies",
+    }  # by other names
     for prefix, options in (("session_", SessionOptions), ("csrf_", CSRFOptions)):
         names = {prefix + name for name in options.__annotations__ if name not in code}
         assert names - shared <= set(Settings.model_fields)
+
+
+async def test_sessions_and_csrf_share_the_events_of_the_stack_s_redis(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    variables = {"SESSION_EVENTS": "true", "EVENTS_RETENTION": "86400", "SESSION_KEY": "k" * 16, "CSRF_KEY": KEY}
+    for name, value in {**variables, "STACK": "sessions,csrf", "SESSION_HTTPS_ONLY": "false"}.items():
+        monkeypatch.setenv(f"GUARD_{name}", value)
+    monkeypatch.setenv("REDIS_URL", "redis://elsewhere.invalid")
+    async with RedisManager("memory://") as redis:
+        stack = GuardMiddleware(App(), redis=redis)
+        guard, csrf = stack.guards
+        assert isinstance(guard, Sessions)
+        assert isinstance(csrf, CSRF)
+        assert repr(guard.policy.events) == "<SecurityEvents for 1 days, 1000 a user at most>"
+        assert csrf._events is guard.policy.events
+        assert guard.policy.events is not None
+        assert guard.policy.events.keys is redis.keys
+        await get(stack)
+    (guard,) = build_stack(Settings(stack="sessions", session_events=False))
+    assert isinstance(guard, Sessions)
+    assert guard.policy.events is None
+    monkeypatch.setenv("GUARD_EVENTS_RETENTION", "0")
+    (told,) = faults(stack="sessions").splitlines()
+    assert "(GUARD_EVENTS_RETENTION): 0.0 given; allowed are 1 second to 10 years" in told
+    monkeypatch.setenv("GUARD_EVENTS_RETENTION", "60")
+    monkeypatch.setenv("GUARD_SESSION_KEY", "short")
+    (told,) = faults(stack="sessions").splitlines()
+    assert "(GUARD_SESSION_KEY)" in told
 
 
 def test_values_of_before_their_encryption_can_be_read_if_so_set(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ being away is thrown in as `RedisUnavailable`; whoever does not catch it gets a 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from types import MappingProxyType
 from typing import ClassVar
 
@@ -66,6 +66,15 @@ class Guard:
             cls.name = cls.kind
         if not isinstance(cls.exempt, PathPatterns):
             cls.exempt = PathPatterns(cls.exempt)
+
+    def concern(
+        self, name: str, exempt: Iterable[str], exempt_preflight: bool = True, on_refused: OnRefused | None = None
+    ) -> None:
+        """Take the options that every guard has: what it is called, what it leaves alone, who words its refusals."""
+        self.name = name
+        self.exempt = PathPatterns(exempt)
+        self.exempt_preflight = exempt_preflight
+        self.on_refused = on_refused
 
     def admit(self, exchange: Exchange) -> Admission:
         """Decide on one exchange.

@@ -7,6 +7,7 @@
     <p>l:<limit>:{<digest>}    string   until the quota is whole again   one limit for one identity (gcra, fixed)
     <p>l:<limit>:{<digest>}    zset     the window                       one limit for one identity (log)
     <p>s:{<tag>}<handle>       hash     idle or absolute, the earlier    a session, by the hash of its id
+    <p>s:{<tag>}<handle>:replaced hash  1 day                            what has replaced it, for who comes with it
     <p>i:{<tag>}<digest>       zset     that of the last of them         a user's sessions: handles by when they end
     <p>n:{<tag>}<digest>       hash     the last absolute end of them    where each of them began: handles to notes
     <p>{stats}sessions         zset     that of the last of them         all sessions by when they end: statistics
@@ -103,6 +104,10 @@ class Keys:
     def session(self, tag: bytes, handle: bytes) -> bytes:
         """One session; `tag` is of its user, so that a user's keys are together, or random for nobody's."""
         return b"%b{%b}%b" % (self._session, tag, handle)
+
+    def replaced(self, record: bytes) -> bytes:
+        """What a session leaves that was replaced, given as its own key."""
+        return record + b":replaced"
 
     def sessions(self, tag: bytes, user: bytes) -> bytes:
         """The index of one user's sessions; the user is given as a digest."""

@@ -15,7 +15,6 @@ from ..core.exchange import Exchange
 from ..core.guard import OneRoundGuard, OnRefused, refusal_faults
 from ..core.keys import Keys
 from ..core.origin import is_cross_origin, origin_faults
-from ..core.paths import PathPatterns
 from ..core.problem import unavailable
 from ..core.script import Operation, OperationKind, Replies
 from ..core.steps import Answer, Ask, Pass
@@ -98,9 +97,7 @@ class JWTAuth(OneRoundGuard):
             leeway=leeway,
             max_lifetime=max_lifetime if revocation else None,
         )
-        self.name = name
-        self.exempt = PathPatterns(exempt)
-        self.exempt_preflight = exempt_preflight
+        self.concern(name, exempt, exempt_preflight, on_refused)
         self.verifier = Verifier(KeySet(key, _words(algorithms)), rules, max_size=max_size, cache_size=cache_size)
         self._sources = TokenSources(cookie.encode() if cookie else None, query, subprotocol)
         self._origins = frozenset(trusted)
@@ -111,7 +108,6 @@ class JWTAuth(OneRoundGuard):
         self._remembered = lru_cache(maxsize=cache_size)(self._make_ask)
         self._without_jti = without_jti
         self._closed = on_outage == "closed"
-        self.on_refused = on_refused
         self._challenges = Challenges(realm)
 
     def ask(self, exchange: Exchange) -> Ask | Pass | Answer:

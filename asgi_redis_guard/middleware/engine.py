@@ -72,7 +72,7 @@ class GuardMiddleware:
         self._trips: RoundTrips | None = None
         self._starts: Starts | None = None
         with faults_told():
-            self.guards = _given(guards)
+            self.guards = _given(guards, redis)
             self._fuse_with(app)
             check_order(self.guards)
 
@@ -205,12 +205,12 @@ class GuardMiddleware:
         return f"<{type(self).__name__} {describe(self.guards)} around {self.app!r}>"
 
 
-def _given(guards: Iterable[Guard] | None) -> tuple[Guard, ...]:
-    """Return the guards that were given, else those of the environment."""
+def _given(guards: Iterable[Guard] | None, redis: RedisManager | str | None) -> tuple[Guard, ...]:
+    """Return the guards that were given, else those of the environment; what they need of Redis is in that one."""
     if guards is None:
         from ..stack import build_stack  # the one place that knows all guards
 
-        guards = build_stack(Settings())
+        guards = build_stack(Settings(), redis)
     given = tuple(guards)
     if not given:
         raise ConfigurationError("guards (GUARD_STACK): empty; name at least one guard")

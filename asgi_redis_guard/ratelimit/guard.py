@@ -66,17 +66,14 @@ class RateLimit(OneRoundGuard):
         self._paths = PathPatterns(paths, option="paths", lenient=True)
         self._selective = bool(self._paths)
         self.limits = make_limits(limits, algorithm, burst, name, self._paths.patterns)
-        self.name = name or "ratelimit"
+        self.concern(name or "ratelimit", exempt, exempt_preflight, on_refused)
         self.identity = Identity(key, proxies)
         self.needs = self.identity.needs
         self.claims = frozenset((limit.key_name, self.identity.parts) for limit in self.limits)
-        self.exempt = PathPatterns(exempt)
-        self.exempt_preflight = exempt_preflight
         self._unidentified = unidentified
         self._on_outage = on_outage
         self._closed = on_outage == "closed"
         self._remembered = lru_cache(maxsize=8192)(self._make_ask)
-        self.on_refused = on_refused
         self._local = LocalLimits(self.limits, max_keys=local_keys)
         self._legacy = legacy_headers
         self._policy = b", ".join(policy_member(limit) for limit in self.limits)

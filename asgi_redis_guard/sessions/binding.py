@@ -113,6 +113,8 @@ class DeviceBinding(OneRoundGuard):
         session = exchange.fact("session")
         if not isinstance(session, Session):
             return PASS
+        if self._events is not None:
+            self._events.check(exchange.keys)
         current = fingerprint(exchange, self._proxies, self._key)
         seen = str(session.get(FIELD, ""))
         changed = difference(seen[:_SIZE], current) if len(seen) >= _SIZE else ()
@@ -156,6 +158,7 @@ class DeviceBinding(OneRoundGuard):
         facts: dict[str, Any] = {"device_changed": change.changed}
         if self._revokes:
             change.session.clear()
+            change.session.ended = "revoked"  # so that it is not taken for a logout
             if isinstance(exchange.fact("user"), SessionUser):  # a verified token's user is not the session's
                 facts |= {"user": UnauthenticatedUser(), "auth": AuthCredentials()}
         return Pass(facts, scope=facts, responder=_Stamp(change.session, change.current, self._principal))

@@ -1,4 +1,4 @@
-"""`CSRF`: refuses what another site makes a browser send with the cookie of its session. Pure, and never asks Redis.
+"""`CSRF`: refuses what another site makes a browser send with the cookie of its session. Pure.
 
 An unsafe request must come from a trusted origin by what the browser says, and must show that its page could read
 something of the session: a token, which is the HMAC of the session's handle, masked anew for each page.
@@ -12,13 +12,15 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Generator, Iterable, Sequence
 from typing import Any
 
+from ..core.client_ip import TrustedProxies
 from ..core.exchange import Exchange
 from ..core.guard import Guard, OnRefused, refusal_faults
 from ..core.origin import SAFE_METHODS, is_cross_origin, origin_faults
-from ..core.paths import PathPatterns
 from ..core.problem import problem, unavailable
 from ..core.steps import Admission, Answer, Body, Pass, Step, Wait
 from ..errors import BodyTooLarge, ConfigurationError, WaitTimeout
+from .events import SecurityEvents
+from .forgery import ITS_TURN, record_forgery
 from .forms import form_field, is_form
 from .lazy import LazySession, Loading
 from .session import Session
@@ -27,15 +29,6 @@ from .user import SessionUser
 _SIZE = 32
 _TOKEN = re.compile(rb"[A-Za-z0-9_-]{86}")
 
-
-class _Turn:
-    """Waited for by who must know what the guards before it have found: it is there when its turn has come."""
-
-    async def wait(self) -> None:
-        """Return at once."""
-
-
-_ITS_TURN = Wait(_Turn(), 1.0)
 
 #: Seconds, more than a manager's `timeout` can be, which is what bounds the reading of a session.
 _LONGEST = 65.0
@@ -83,8 +76,10 @@ class CSRF(Guard):
     `key`: a secret of at least 16 bytes that tokens are made with; one or several. The first signs, all verify: add a
     new one behind, put it in front once every process has it, and take the old one away when no page that was made with
     it is open any more. `bearer_exempt`: lets pass what `JWTAuth` before it has authenticated by an Authorization
-    header, which no browser attaches by itself. Refusals are a 403 `csrf_failed` that does not tell what failed. Raises
-    `ConfigurationError`.
+    header, which no browser attaches by itself. Refusals are a 403 `csrf_failed` that does not tell what failed.
+    `events`: records refusals where the session has a user, one a minute for each, and one a day where a fifth of the
+    user's newest events are such; `trusted_proxies` says whose `X-Forwarded-For` is believed there. That alone asks
+    Redis. Raises `ConfigurationError`.
 
     A session's new id means new tokens: while the former id can still be read, its tokens fit requests that come with
     it, and no others, since whoever knew a session before its login may know them. A session that is lazy and was not
@@ -104,6 +99,8 @@ class CSRF(Guard):
         max_body: int = 65_536,
         origins: Iterable[str] = (),
         bearer_exempt: bool = False,
+        events: SecurityEvents | None = None,
+        trusted_proxies: Iterable[str] | TrustedProxies = (),
         exempt: Iterable[str] = (),
         exempt_preflight: bool = True,
         on_refused: OnRefused | None = None,
@@ -120,23 +117,25 @@ class CSRF(Guard):
                 *refusal_faults(on_refused),
             ]
         )
-        self.name = name
-        self.exempt = PathPatterns(exempt)
-        self.exempt_preflight = exempt_preflight
-        self.on_refused = on_refused
+        self.concern(name, exempt, exempt_preflight, on_refused)
         self._keys = secrets
         self._header = header.lower().encode()
         self._field = field.encode() if field is not None else None
         self._max_body = max_body
         self._origins = frozenset(trusted)
         self._bearer_exempt = bearer_exempt
+        self._events = events
+        proxies = trusted_proxies
+        self._proxies = proxies if isinstance(proxies, TrustedProxies) else TrustedProxies(proxies)
 
     def admit(self, exchange: Exchange) -> Admission:
         """Check the origin, then the token; what the header shows is decided in the first round."""
+        if self._events is not None:
+            self._events.check(exchange.keys)
         if self._is_safe(exchange):
             return self.exempted(exchange)
         if is_cross_origin(exchange, self._origins):
-            return self._failed(exchange)
+            return (yield from self._failed(exchange, "origin"))
         if exchange.is_websocket:
             return self.exempted(exchange)
         token = self._in_header(exchange)
@@ -144,7 +143,7 @@ class CSRF(Guard):
         if known is not None:
             if self._fits(token, known.handle):
                 return self.exempted(exchange)
-            yield _ITS_TURN  # that there is a cookie does not mean that there is a session
+            yield ITS_TURN  # that there is a cookie does not mean that there is a session
         session = _session_of(exchange)
         if session is not None and session.__class__ is LazySession:
             token, verdict = yield from self._unloaded(exchange, session, token)
@@ -156,7 +155,7 @@ class CSRF(Guard):
             token = yield from self._in_body(exchange)
         handles = (session.record.id.handle, session.record.successor)
         is_valid = any(self._fits(token, handle) for handle in handles)
-        return self.exempted(exchange) if is_valid else self._failed(exchange)
+        return self.exempted(exchange) if is_valid else (yield from self._failed(exchange, "token"))
 
     def _unloaded(
         self, exchange: Exchange, session: Session, token: bytes | None
@@ -188,7 +187,11 @@ class CSRF(Guard):
             return False
         return exchange.method in SAFE_METHODS or (self._bearer_exempt and _is_bearer(exchange))
 
-    def _failed(self, exchange: Exchange) -> Answer:
+    def _failed(self, exchange: Exchange, reason: str) -> Generator[Step, Any, Answer]:
+        if self._events is not None:
+            if "session_id" in exchange.facts and "session" not in exchange.facts:
+                yield ITS_TURN
+            yield from record_forgery(self._events, exchange, self._proxies, reason)
         return self.refuse(exchange, problem(403, "csrf_failed", "The request could not be verified."))
 
     def _in_header(self, exchange: Exchange) -> bytes | None:

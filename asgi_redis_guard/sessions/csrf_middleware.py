@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import TypedDict, Unpack
 
 from ..core.asgi import ASGIApp
+from ..core.client_ip import TrustedProxies
 from ..core.guard import OnRefused
 from ..errors import ConfigurationError
 from ..middleware.engine import GuardMiddleware
@@ -13,6 +14,7 @@ from ..middleware.lifespan import faults_told
 from ..observability.events import Hook
 from ..redis.manager import RedisManager
 from .csrf import CSRF
+from .events import SecurityEvents
 from .guard import Sessions
 
 
@@ -25,6 +27,8 @@ class CSRFOptions(TypedDict, total=False):
     max_body: int
     origins: Iterable[str]
     bearer_exempt: bool
+    events: SecurityEvents | None
+    trusted_proxies: Iterable[str] | TrustedProxies
     exempt: Iterable[str]
     exempt_preflight: bool
     on_refused: OnRefused | None

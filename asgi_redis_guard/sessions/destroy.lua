@@ -1,8 +1,8 @@
 -- name: sessions.destroy
 -- keys: record, index, notes (as in sessions.create)
--- args: handle, channel (member of the index; where its end is told)
--- keeps: going, onward
--- returns: heirs, heir, place (handles of what had replaced it and ends with it, 0 for none; the handle of what had replaced the last of these from another slot, and its place, as in sessions.rotate; 0 for none)
+-- args: handle, channel, log (member of the index; where its end is told; as in sessions.create)
+-- keeps: going, onward, telling
+-- returns: heirs, heir, place, told (handles of what had replaced it and ends with it, 0 for none; the handle of what had replaced the last of these from another slot, and its place, as in sessions.rotate; 0 for none; as in sessions.create, of a session that was there)
 -- repeatable: yes
 -- @check
 local stem, at = string.sub(record, 1, #record - #handle), handle
@@ -10,6 +10,10 @@ going = {}
 while at do
   local found = call('HMGET', stem .. at, 'm', 'o', 'w') or {}
   if at ~= handle and not found[1] and not found[2] then break end
+  if at == handle and found[1] and log ~= '' then
+    told = {}
+    telling = told
+  end
   going[#going + 1] = at
   if found[2] and found[3] then
     heir, place, onward = found[2], found[3], true
@@ -39,4 +43,8 @@ for _, one in ipairs(going) do
     call('HDEL', notes, one)
   end
   call('PUBLISH', channel, one)
+end
+if telling and not failure then
+  local what, leaving = 'done', nil
+  -- @include tell.lua
 end

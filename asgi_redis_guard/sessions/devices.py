@@ -19,8 +19,10 @@ from ..core.lua import read_lua
 from ..errors import ConfigurationError
 from ..redis.manager import RedisManager
 from ..redis.program import Script
+from .events import SecurityEvents
 from .ids import SessionId, SessionIds, secret_of
 from .policy import CookieStyle, SameSite
+from .recording import MOST_HANDLES, event_faults
 
 _TRUST, _TRUSTED, _LIST, _UNTRUST = (
     Script(read_lua(__package__, f"{name}.lua")) for name in ("trust", "trusted", "devices", "untrust")
@@ -58,7 +60,8 @@ class Devices:
     `redis` is a manager, a URL, or None for the shared manager of the environment's settings. `device_cookie`,
     `domain`, `same_site`, `https_only`: its cookie, as in `Sessions`: `__Host-device` by default. `max_age`: seconds
     that a device is trusted, without being renewed by use. `max_per_user`: how many are, those that were trusted last.
-    `key`: that of `Sessions`. Raises `ConfigurationError`; all methods raise `RedisUnavailable`.
+    `key`: that of `Sessions`. `events`: where it is recorded what is trusted from now on, and no longer. Raises
+    `ConfigurationError`; all methods raise `RedisUnavailable`.
 
     Trust is for one user on one device: whoever trusts it for another user gives it another cookie in place of the
     first. It says nothing about who is there; it is to be asked after a password was right.
@@ -75,11 +78,16 @@ class Devices:
         same_site: SameSite = "lax",
         https_only: bool = True,
         key: str | bytes = b"",
+        events: SecurityEvents | None = None,
         random: Callable[[int], bytes] = os.urandom,
     ) -> None:
-        ConfigurationError.raise_for(_faults(max_age, max_per_user))
+        secret = secret_of(key)
+        ConfigurationError.raise_for([*_faults(max_age, max_per_user), *event_faults(events, secret)])
         self._redis = RedisManager.of(redis)
-        self._ids = SessionIds(secret_of(key), self._redis.keys)
+        if events is not None:
+            events.check(self._redis.keys)
+        self._events = events
+        self._ids = SessionIds(secret, self._redis.keys)
         self._cookie = _cookie(device_cookie, domain, same_site, https_only)
         self._life = round(max_age * 1000)
         self._most = max_per_user
@@ -97,6 +105,10 @@ class Devices:
         args = (made.handle, self._life, kept, self._most, former.handle if former is not None else "")
         now, ends = await self._redis.run_script(_TRUST, self._keys(user), args)
         device = _device(made.handle, ends, now, now, kept.encode())
+        if self._events is not None:
+            replaced = former.handle.decode() if former is not None else None
+            details = {"device": device.handle, "name": kept, "replaced": replaced}
+            await self._events.attempt(str(user), "device_trusted", details)
         return TrustGrant(device, self._cookie.give(made.token, max(1, self._life // 1000)).decode())
 
     async def find(self, user: str | int, scope: Scope) -> TrustedDevice | None:
@@ -116,13 +128,21 @@ class Devices:
 
     async def untrust(self, user: str | int, *handles: str) -> int:
         """Trust these devices no longer; return how many were trusted. Handles of others do nothing."""
-        return int(await self._redis.run_script(_UNTRUST, self._keys(user), ("", *handles))) if handles else 0
+        return await self._untrust(str(user), "", *handles) if handles else 0
 
     async def untrust_all(self, user: str | int, *, keep: Scope | str | None = None) -> int:
         """Trust no device any longer, but the one with the handle `keep`, or that a request with this scope is from."""
         known = self._presented(user, keep) if keep is not None and not isinstance(keep, str) else None
-        stays = known.handle if known is not None else keep if isinstance(keep, str) else ""
-        return int(await self._redis.run_script(_UNTRUST, self._keys(user), (stays,)))
+        stays = known.handle.decode() if known is not None else keep if isinstance(keep, str) else ""
+        return await self._untrust(str(user), stays)
+
+    async def _untrust(self, user: str, stays: str, *handles: str) -> int:
+        ended: Sequence[bytes] = await self._redis.run_script(_UNTRUST, self._keys(user), (stays, *handles))
+        if ended and self._events is not None:
+            devices = [handle.decode() for handle in ended[:MOST_HANDLES]]
+            details = {"count": len(ended), "devices": devices, "kept": stays or None}
+            await self._events.attempt(str(user), "device_untrusted", details)
+        return len(ended)
 
     def removal(self) -> str:
         """Return the `Set-Cookie` field that takes the cookie from a device, for one that is trusted no longer."""

@@ -18,13 +18,14 @@ from .counting import uncount, user_of
 from .ids import SessionId, SessionIds
 from .logins import follow
 from .policy import SessionPolicy
+from .recording import NO_LOG, Log
 
 DESTROY = OperationKind.load(__package__, "destroy.lua")
 
 
-def end(policy: SessionPolicy, keys: Keys, one: SessionId) -> list[Operation]:
+def end(policy: SessionPolicy, keys: Keys, one: SessionId, log: Log = NO_LOG) -> list[Operation]:
     """Return what ends a session and its heirs in its slot; `end_rest` does what the first reply says is left."""
-    destroy = Operation(DESTROY, (one.record, one.owner, one.notes), (one.handle, keys.sessions_channel))
+    destroy = Operation(DESTROY, (one.record, one.owner, one.notes), (one.handle, keys.sessions_channel, log.text))
     return [destroy, *uncount(policy, keys, [one.handle], user_of(one))]
 
 
@@ -36,7 +37,7 @@ def end_rest(
     Raises `RedisUnavailable` where an heir may be left: a logout that is not whole is none.
     """
     while True:
-        heirs, heir, place = reply.values
+        heirs, heir, place, *_ = reply.values
         if heirs:
             yield from follow(uncount(policy, keys, heirs, user_of(one)))
         if not heir:

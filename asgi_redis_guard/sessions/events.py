@@ -1,11 +1,13 @@
 """`SecurityEvents`: what happened to a user's account, in order, for the user, for support and for a SIEM.
 
 One stream a user, in the slot of the user's sessions, trimmed by age and by number in the script that writes. Times
-are the server's. Handles and hashes may stand in an event, what opens a door may not (`details.py`).
+are the server's. Handles and hashes may stand in an event, what opens a door may not (`details.py`). What guards record
+by themselves is made in `recording.py`.
 """
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +17,7 @@ from typing import Any, Literal, Protocol, get_args
 
 import orjson
 
+from ..core.keys import Keys
 from ..core.lua import read_lua
 from ..core.rounds import read_replies
 from ..core.script import Operation, OperationKind, Replies
@@ -25,6 +28,9 @@ from ..redis.manager import RedisManager
 from ..redis.program import Script, program_of
 from .details import pack_details
 from .ids import SessionIds, secret_of
+from .moments import Moment, beginning, in_ms
+
+logger = logging.getLogger("asgi_redis_guard.sessions")
 
 #: What this package knows to happen. `reuse`: an id came that had been replaced; `cap_…`: `max_sessions` was reached.
 SecurityEventKind = Literal[
@@ -51,10 +57,9 @@ _QUERY = Script(read_lua(__package__, "events.lua"))
 
 _KNOWN = frozenset(get_args(SecurityEventKind))
 _OWN = re.compile(re.escape(APP_PREFIX) + r"[a-z0-9_.-]{1,60}")
-_ID = re.compile(r"([0-9]{1,15})-([0-9]{1,15})")
-_FIRST = 0, 0
 
-Moment = float | datetime
+#: Seconds without an event that could not be recorded, after which the next one is news.
+_QUIET = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +90,10 @@ class SecurityEvents:
     share a slot of a cluster. `hooks`: plain functions that each event is given to once it is recorded. Raises
     `ConfigurationError`.
 
+    Given to guards and stores as `events`, it gets what happens there by itself, in the round trips that they make
+    anyway. Their Redis and key must be its own: with another key a guard is refused at once, with another manager a
+    store at once and a stack with its first request.
+
     Record a `login_failed` for users that there are: names that anybody may type would each take their place in Redis.
     """
 
@@ -101,10 +110,14 @@ class SecurityEvents:
         self._hooks = tuple(hooks)
         ConfigurationError.raise_for(_faults(retention, max_per_user, self._hooks))
         self._redis = RedisManager.of(redis)
-        self._ids = SessionIds(secret_of(key), self._redis.keys)
+        #: What its keys are made by: a stack that records here has the same.
+        self.keys = self._redis.keys
+        self._secret = secret_of(key)
+        self._ids = SessionIds(self._secret, self.keys)
         self._retention = round(retention * 1000)
         self._most = max_per_user
         self._clock = clock
+        self._failed_at = float("-inf")
 
     async def record(self, user: str, kind: SecurityEventKind | str, /, **details: Any) -> SecurityEvent:
         """Write down what happened, in one round trip, and tell the hooks; return the event.
@@ -116,29 +129,63 @@ class SecurityEvents:
         """
         operation = self.operation(user, kind, details)
         try:
-            flat = await self._redis.run_script(_RECORD, operation.keys, operation.args, repeatable=True)
-            replies = read_replies(Ask([operation]), flat)
-            if not isinstance(replies, Replies):
-                raise replies or OperationFailed("ERR the event was not recorded")
+            event_id = await self._write(operation)
         except RedisUnavailable:
             self.tell(user, operation)
             raise
-        return self.tell(user, operation, replies.flat[1])
+        return self.tell(user, operation, event_id)
+
+    async def attempt(self, user: str, kind: SecurityEventKind | str, details: Mapping[str, Any]) -> SecurityEvent:
+        """Record what has happened whether it can be recorded or not: where it cannot, that is logged. Never raises."""
+        operation = self.operation(user, kind, details)
+        try:
+            return self.tell(user, operation, await self._write(operation))
+        except RedisUnavailable as error:
+            return self.miss(user, operation, error)
+
+    async def _write(self, operation: Operation) -> bytes:
+        flat = await self._redis.run_script(_RECORD, operation.keys, operation.args, repeatable=True)
+        replies = read_replies(Ask([operation]), flat)
+        if not isinstance(replies, Replies):
+            raise replies or OperationFailed("ERR the event was not recorded")
+        event_id: bytes = replies.flat[1]
+        return event_id
 
     def operation(self, user: str, kind: SecurityEventKind | str, details: Mapping[str, Any]) -> Operation:
         """Return the operation that records an event, for a guard to ask for; raises as `record` does."""
         if kind not in _KNOWN and not _OWN.fullmatch(kind):
             allowed = f"{', '.join(sorted(_KNOWN))}, and the app's own, which begin with {APP_PREFIX!r}"
             raise ValueError(f"kind: {kind!r} given; allowed are {allowed}")
-        stream = self._redis.keys.events(*self._ids.place(user))
+        stream = self.keys.events(*self._ids.place(user))
         return Operation(RECORD, (stream,), (kind, pack_details(details), self._retention, self._most))
 
     def tell(self, user: str, operation: Operation, event_id: bytes = b"") -> SecurityEvent:
-        """Give the hooks what an operation recorded as `event_id`, nothing if it failed; return the event."""
+        """Give the hooks what an operation recorded as `event_id`, nothing if it failed; return the event.
+
+        Its first arguments are kind and details.
+        """
         kind, details = operation.args[:2]
         event = _event(user, event_id, kind, details, self._clock)
         emit(self._hooks, event)
         return event
+
+    def miss(self, user: str, operation: Operation, error: object) -> SecurityEvent:
+        """Tell the hooks of what could not be recorded, and log the first of a row; return the event."""
+        now = self._clock()
+        if not 0 <= now - self._failed_at < _QUIET:
+            logger.error("%r: a %s could not be recorded (%s)", self, operation.args[0], error)
+        self._failed_at = now
+        return self.tell(user, operation)
+
+    def check(self, keys: Keys) -> None:
+        """Raise `ConfigurationError` unless it is for the Redis that has these keys: that of one manager."""
+        if keys is not self.keys:
+            raise ConfigurationError("events: made for another RedisManager; allowed is that of the stack or the store")
+
+    def key_faults(self, secret: bytes) -> list[str]:
+        """What is wrong with it for sessions whose ids are hashed with that key."""
+        wrong = "events: made with another key; allowed is that of the sessions"
+        return [] if secret == self._secret else [wrong]
 
     async def query(
         self,
@@ -157,19 +204,19 @@ class SecurityEvents:
         """
         if not 1 <= limit <= 1000:
             raise ValueError(f"limit: {limit} given; allowed are 1 to 1000")
-        end = _end(until, before)
+        end = beginning(until, before)
         if end is None:
             return []
-        stream = self._redis.keys.events(*self._ids.place(user))
+        stream = self.keys.events(*self._ids.place(user))
         wanted = {kinds} if isinstance(kinds, str) else set(kinds)
-        args = (_ms(since or 0, "since"), end, limit, self._retention, *sorted(wanted))
+        args = (in_ms(since or 0, "since"), end, limit, self._retention, *sorted(wanted))
         flat: Sequence[bytes] = await self._redis.run_script(_QUERY, (stream,), args, repeatable=True)
         rows = zip(flat[::3], flat[1::3], flat[2::3], strict=True)
         return [_event(user, event_id, kind.decode(), details, self._clock) for event_id, kind, details in rows]
 
     async def forget(self, user: str) -> bool:
         """Delete all events of a user, whose account has ended; true if there were any."""
-        return bool(await self._redis.execute("DEL", self._redis.keys.events(*self._ids.place(user))))
+        return bool(await self._redis.execute("DEL", self.keys.events(*self._ids.place(user))))
 
     def __repr__(self) -> str:
         return f"<SecurityEvents for {self._retention / 86_400_000:g} days, {self._most} a user at most>"
@@ -178,30 +225,6 @@ class SecurityEvents:
 def _event(user: str, event_id: bytes, kind: str, details: bytes, clock: Callable[[], float]) -> SecurityEvent:
     at = int(event_id.partition(b"-")[0]) / 1000 if event_id else clock()
     return SecurityEvent(user, kind, datetime.fromtimestamp(at, UTC), event_id.decode(), orjson.loads(details))
-
-
-def _end(until: Moment | None, before: str | None) -> str | None:
-    """Return where the script shall begin, the earlier of both ends; None if nothing can be before it."""
-    ends = [(_ms(until, "until"), 0)] if until is not None else []
-    if before is not None:
-        found = _ID.fullmatch(before)
-        if found is None:
-            raise ValueError(f"before: {before[:60]!r} given; allowed are ids of events")
-        ends.append((int(found[1]), int(found[2])))
-    if not ends:
-        return "+"
-    when, number = min(ends)
-    return f"({when}-{number}" if (when, number) > _FIRST else None
-
-
-def _ms(moment: Moment, name: str) -> int:
-    if isinstance(moment, datetime):
-        if moment.tzinfo is None:
-            raise ValueError(f"{name} is a datetime without a time zone")
-        moment = moment.timestamp()
-    if not -1e11 < moment < 1e11:
-        raise ValueError(f"{name}: {moment} given; allowed are seconds since the epoch")
-    return max(0, round(moment * 1000))
 
 
 def _faults(retention: float, most: int, hooks: Sequence[SecurityHook]) -> list[str]:

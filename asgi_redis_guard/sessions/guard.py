@@ -16,7 +16,6 @@ from ..core.exchange import Exchange
 from ..core.guard import OneRoundGuard, OnRefused, refusal_faults
 from ..core.keys import Keys
 from ..core.origin import is_cross_origin, origin_faults
-from ..core.paths import PathPatterns
 from ..core.problem import problem, unavailable
 from ..core.script import OperationKind, Replies
 from ..core.steps import Answer, Ask, Pass
@@ -24,6 +23,7 @@ from ..errors import ConfigurationError, RedisUnavailable, SessionUnreadable
 from .counting import COUNT, UNCOUNT
 from .crypto import SessionCipher
 from .ending import DESTROY
+from .events import SecurityEvents
 from .ids import SessionId, SessionIds
 from .keeping import KeptSession
 from .lazy import defer
@@ -31,6 +31,7 @@ from .logins import PUBLISH, read_end
 from .policy import CookieStyle, OnExcess, SameSite, SessionPolicy, cap_faults, cookie_faults, times_faults
 from .recall import AS_SEEN, LOAD, Known, SessionMemory, load
 from .record import UNDECODABLE, read_record
+from .recording import REUSED, event_faults, read_reuse
 from .session import Session
 from .sockets import SocketResponder
 from .user import facts_of, user_facts
@@ -66,7 +67,9 @@ class Sessions(OneRoundGuard):
     `max_sessions`: how many a user may have at once, None for any number; one more ends the one that began first
     (`evict_oldest`) or was used longest ago (`evict_lru`), or is refused with 409 (`on_excess="deny"`).
     `trusted_proxies`: whose `X-Forwarded-For` is believed when it is noted where a session began.
-    `statistics`: sessions are counted for `SessionStore.stats`, for about 110 bytes each. `remembered`: how many
+    `statistics`: sessions are counted for `SessionStore.stats`, for about 110 bytes each. `events`: gets what happens
+    to sessions of users: `login`, `logout`, `rotated`, `cap_evicted`, `cap_denied`, and `reuse` when an id
+    comes that was replaced and cannot be read any more, once for each, for a day after. `remembered`: how many
     sessions of up to 8 KB this process keeps in memory, decrypted, so that Redis need not send again what is still the
     same; with 0 none, and what is written to a record by hand is seen at once, not with the next change of its version.
 
@@ -80,7 +83,7 @@ class Sessions(OneRoundGuard):
 
     kind = "sessions"
     unique = True
-    operations: tuple[OperationKind, ...] = (LOAD, SAVE, CREATE, ROTATE, DESTROY, SWAP, PUBLISH, COUNT, UNCOUNT)
+    operations: tuple[OperationKind, ...] = (LOAD, SAVE, CREATE, ROTATE, DESTROY, SWAP, PUBLISH, COUNT, UNCOUNT, REUSED)
     provides = frozenset(("session", "session_id", "user", "auth"))
     known_early = frozenset(("session_id",))
     offers = frozenset(("user", "auth"))
@@ -109,6 +112,7 @@ class Sessions(OneRoundGuard):
         on_excess: OnExcess = "evict_oldest",
         trusted_proxies: Iterable[str] | TrustedProxies = (),
         statistics: bool = False,
+        events: SecurityEvents | None = None,
         remembered: int = 4096,
         lazy: bool = False,
         exempt: Iterable[str] = (),
@@ -117,16 +121,13 @@ class Sessions(OneRoundGuard):
         on_refused: OnRefused | None = None,
         name: str = "sessions",
     ) -> None:
-        secret = key.encode() if isinstance(key, str) else key
-        trusted = frozenset((origins,) if isinstance(origins, str) else origins)
+        self._key = secret = key.encode() if isinstance(key, str) else key
+        self._origins = trusted = frozenset((origins,) if isinstance(origins, str) else origins)
         faults = cookie_faults(session_cookie, path, domain, same_site, https_only, partitioned)
         faults += [*times_faults(max_age, idle, overlap), *_faults(secret, on_outage, max_size, encryption, remembered)]
-        faults += [*origin_faults(sorted(trusted)), *cap_faults(max_sessions, on_excess)]
+        faults += [*origin_faults(sorted(trusted)), *cap_faults(max_sessions, on_excess), *event_faults(events, secret)]
         ConfigurationError.raise_for([*faults, *refusal_faults(on_refused)])
-        self.name = name
-        self.exempt = PathPatterns(exempt)
-        self.exempt_preflight = exempt_preflight
-        self.on_refused = on_refused
+        self.concern(name, exempt, exempt_preflight, on_refused)
         self.policy = SessionPolicy(
             cookie=CookieStyle(session_cookie, path, domain, same_site, https_only=https_only, partitioned=partitioned),
             lifetime=round(max_age * 1000),
@@ -141,6 +142,7 @@ class Sessions(OneRoundGuard):
             statistics=statistics,
             refuse=self.refuse,
             cipher=encryption,
+            events=events,
         )
         self._key, self._origins = secret, trusted
         self._closed = on_outage == "closed"
@@ -187,10 +189,18 @@ class Sessions(OneRoundGuard):
                 known = self._read(place, known, fields)
             except ValueError as error:
                 return self._unreadable(exchange, known.id, error)
-        session = Session() if known.record is None else Session.of(known.record)
         if known.record is None:
-            session.ended = read_end(fields)
-        return self._give(exchange, place.ids, session, clock, known.user)
+            return self._give_none(exchange, place.ids, known.id, fields)
+        return self._give(exchange, place.ids, Session.of(known.record), clock, known.user)
+
+    def _give_none(self, exchange: Exchange, ids: SessionIds, gone: SessionId, fields: Any) -> Pass:
+        """Give a new session in place of one that is not there, which may have left word of why."""
+        session = Session()
+        session.ended = read_end(fields)
+        verdict = self._give(exchange, ids, session, 0)
+        if isinstance(verdict.responder, KeptSession):
+            verdict.responder.reuse = read_reuse(self.policy, gone, fields)
+        return verdict
 
     def without_redis(self, exchange: Exchange, ask: Ask, error: RedisUnavailable) -> Pass | Answer:
         """Follow `on_outage`."""
@@ -260,6 +270,8 @@ class Sessions(OneRoundGuard):
     def _place_for(self, keys: Keys) -> _Place:
         place = self._place
         if place is None or place.keys is not keys:
+            if self.policy.events is not None:
+                self.policy.events.check(keys)
             memory = SessionMemory(self._remembered, closed=self._closed)
             self._place = place = _Place(keys, SessionIds(self._key, keys), memory)
         return place

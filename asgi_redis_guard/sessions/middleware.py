@@ -14,6 +14,7 @@ from ..middleware.lifespan import faults_told
 from ..observability.events import Hook
 from ..redis.manager import RedisManager
 from .crypto import SessionCipher
+from .events import SecurityEvents
 from .guard import Sessions
 from .policy import OnExcess, SameSite
 
@@ -39,6 +40,7 @@ class SessionOptions(TypedDict, total=False):
     on_excess: OnExcess
     trusted_proxies: Iterable[str] | TrustedProxies
     statistics: bool
+    events: SecurityEvents | None
     remembered: int
     lazy: bool
     encryption: SessionCipher | None

@@ -12,6 +12,7 @@ from ..core.problem import problem
 from ..core.steps import Answer
 from ..errors import ConfigurationError
 from .crypto import SessionCipher
+from .events import SecurityEvents
 from .ids import SessionId
 
 SameSite = Literal["lax", "strict", "none"]
@@ -75,6 +76,7 @@ class SessionPolicy:
     proxies: TrustedProxies = NO_PROXIES
     statistics: bool = False
     refuse: Callable[[Exchange, Answer], Answer] | None = None
+    events: SecurityEvents | None = None
 
     def denied(self, exchange: Exchange) -> Answer:
         """Return what a login gets that is one too many."""

@@ -124,7 +124,9 @@ def read_record(session_id: SessionId, flat: Any, cipher: SessionCipher | None =
     times = found.pop(b"m", b"").split(b":")
     successor = found.pop(b"o", None)
     if len(times) != 5:
-        return None if successor is None else Record(session_id, {}, (0, 0, 0, 0, 0), None, successor)
+        if successor is None or b"u" in found:  # the mark that is left for a day is none (rotate.lua)
+            return None
+        return Record(session_id, {}, (0, 0, 0, 0, 0), None, successor)
     stored = {name[1:].decode(): text for name, text in found.items() if name[:1] == b"."}
     fields = cipher.unseal(session_id.record, stored) if cipher is not None else stored
     created, ends, idle, touched, version = map(int, times)

@@ -9,6 +9,7 @@ from ..core.responder import Head, Responder
 from ..core.steps import Asking
 from ..errors import SessionDataError
 from .record import Record
+from .recording import Reuse, report
 from .writing import SessionWrites, Writing
 
 
@@ -89,6 +90,8 @@ class SessionResponder(SessionWrites, Responder):
         session, record = self._session, self._session.record
         if record is not None and session.is_untouched and not session.wants_rotation:  # by far the commonest
             return self._touch(record) if self._is_due(record) else None
+        if self.reuse is not None:
+            return self._report(self.reuse, status)
         turned = self._principal_changed()
         enters = turned and self._user_changed()
         failed = enters and status >= 400  # a login that failed leaves nothing behind
@@ -113,6 +116,14 @@ class SessionResponder(SessionWrites, Responder):
             return self._create()
         self._refusal = self._policy.ended(self._exchange)
         return None
+
+    def _report(self, reuse: Reuse, status: int) -> Writing:
+        """Record that a replaced id came, then write what is to be written."""
+        self.reuse = None
+        yield from report(self._policy, self._exchange.keys, self._origin, reuse)
+        writing = self._writing(status)
+        if writing is not None:
+            yield from writing
 
     def _is_due(self, record: Record) -> bool:
         return self._clock - record.touched >= record.idle // 10 and not record.read_only

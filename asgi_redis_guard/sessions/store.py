@@ -22,6 +22,7 @@ from .guard import Sessions
 from .logins import TOO_MANY, cap_args, publish
 from .middleware import SessionOptions
 from .notes import MOST_DEVICE, Origin, device_mark
+from .recording import begun_by, revoked
 from .session import Session
 from .writing import CREATE, fields_text
 
@@ -73,7 +74,8 @@ class SessionStore:
     `redis` is a manager, a URL, or None for the shared manager of the environment's settings. `guard` is the `Sessions`
     of the stack; in its place its options may be given, which must be the same. All methods raise `RedisUnavailable`;
     a session has ended once the call has returned. The `id` of each is published on the channel `<prefix>sessions`, so
-    that its WebSockets are closed.
+    that its WebSockets are closed. `events` (or those of `guard`) get logins, what the cap does, and one `revoked` for
+    each call that ends sessions, with their number and the first of their ids.
     """
 
     def __init__(
@@ -112,10 +114,12 @@ class SessionStore:
         policy, origin = self._policy, Origin(ip, user_agent, device)
         fresh = self._ids.make(urandom, str(user))
         text = fields_text(policy.seal(fresh, self._texts(user, values or {}), urandom))
-        args = (fresh.handle, text, policy.idle, policy.lifetime, origin.note(), *cap_args(policy), b"")
+        log = begun_by(policy, origin, fresh, str(user))
+        args = (fresh.handle, text, policy.idle, policy.lifetime, origin.note(), *cap_args(policy), b"", log.text)
         keys = (fresh.record, fresh.owner, fresh.notes)
         await self._run(count(policy, self._redis.keys, fresh))  # before anybody can end it
-        status, ends, now, state, evicted = await self._redis.run_script(_CREATE, keys, args, repeatable=True)
+        status, ends, now, state, evicted, events = await self._redis.run_script(_CREATE, keys, args, repeatable=True)
+        log.tell(events, state == TOO_MANY, evicted)
         if status != PASSED or state == TOO_MANY:
             await self._run(uncount(policy, self._redis.keys, [fresh.handle], user_of(fresh), begun=False))
         _check(status)
@@ -146,7 +150,7 @@ class SessionStore:
 
     async def revoke_others(self, user: str | int, session_id: str) -> int:
         """End all sessions of `user` but the one with this `id`; return how many were alive."""
-        return await self._revoke(user, "others", session_id)
+        return await self._revoke(user, "others", session_id, kept=session_id)
 
     async def revoke_all(self, user: str | int) -> int:
         """End all sessions of `user`; return how many were alive."""
@@ -154,7 +158,7 @@ class SessionStore:
 
     async def revoke_device(self, user: str | int, device: str) -> int:
         """End all sessions that `user` began on `device`; return how many were alive."""
-        return await self._revoke(user, "device", device_mark(device))
+        return await self._revoke(user, "device", device_mark(device), device=device)
 
     async def stats(self) -> SessionStats:
         """Count sessions, of everybody and of nobody, without a scan; raises `ConfigurationError` without `statistics`.
@@ -173,11 +177,13 @@ class SessionStore:
                 hours[name[:1]][int(name[1:])] = number
         return {"active": active, "users": users, "created": hours[b"b"], "ended": hours[b"e"]}
 
-    async def _revoke(self, user: str | int, which: str, what: str | bytes) -> int:
+    async def _revoke(self, user: str | int, which: str, what: str | bytes, **told: str) -> int:
         # Not repeatable: a second run would find nothing, and not say what the first one ended.
         keys = self._ids.keys_of(str(user))
         ended = await self._redis.run_script(_REVOKE, keys, (which, what))
         await self._tell(ended, user_digest(keys[0]))
+        if ended and self._policy.events is not None:
+            await self._policy.events.attempt(str(user), "revoked", revoked(which, ended, **told))
         return len(ended)
 
     async def _tell(self, handles: Sequence[bytes], user: bytes) -> None:

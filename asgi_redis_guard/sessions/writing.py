@@ -21,9 +21,11 @@ from .counting import count, count_on, uncount, user_of
 from .ending import end, end_rest
 from .ids import SessionId, SessionIds
 from .logins import TOO_MANY, entry_args, follow, told
+from .notes import Origin
 from .policy import SessionPolicy
 from .recall import load
 from .record import Record, read_record
+from .recording import Reuse, begun, ended, turned
 from .session import Session
 
 logger = logging.getLogger("asgi_redis_guard.sessions")
@@ -46,6 +48,8 @@ class SessionWrites:
     _cookie: bytes | None = None
     #: What the client gets instead of the app's response: the cap does not allow the login, say.
     _refusal: Answer | None = None
+    #: What is to be recorded first, where the cookie's id is one that was replaced.
+    reuse: Reuse | None = None
 
     def __init__(
         self, policy: SessionPolicy, ids: SessionIds, session: Session, exchange: Exchange, clock: int
@@ -56,24 +60,30 @@ class SessionWrites:
         self._exchange = exchange
         self._clock = clock
 
+    def _origin(self) -> Origin:
+        return Origin.of(self._exchange, self._policy.proxies)
+
     def _create(self, before: Record | None = None) -> Writing:
         policy, session = self._policy, self._session
         texts, fresh = self._texts(), self._fresh_id()
         stored = policy.seal(fresh, texts, self._exchange.random)
+        log, farewell = begun(policy, self._origin, fresh, session), ended(policy, self._origin, session)
         times, leaver = (policy.idle, policy.lifetime), before.id.handle if before is not None else b""
-        args = (fresh.handle, fields_text(stored), *times, *entry_args(policy, self._exchange, fresh), leaver)
+        args = (fresh.handle, fields_text(stored), *times, *entry_args(policy, self._exchange, fresh), leaver, log.text)
         create = Operation(CREATE, (fresh.record, fresh.owner, fresh.notes), args)
         keys = self._exchange.keys
-        ending = [] if before is None else end(policy, keys, before.id)
+        ending = [] if before is None else end(policy, keys, before.id, farewell)
         never = uncount(policy, keys, [fresh.handle], user_of(fresh), begun=False)
         try:
             replies = yield Ask([create, *ending, *count(policy, keys, fresh)])
         except OperationFailed:  # memory is full: for the session, and not for the few bytes that count it
             yield from follow(never)
             raise
+        ends, clock, state, evicted, events = replies[0].values
+        log.tell(events, state == TOO_MANY, evicted)
         if before is not None:
+            farewell.tell(replies[1].values[-1])
             yield from end_rest(policy, keys, self._ids, before.id, replies[1])
-        ends, clock, state, evicted = replies[0].values
         if state == TOO_MANY:
             yield from follow(never)
             self._refusal = policy.denied(self._exchange)
@@ -130,10 +140,12 @@ class SessionWrites:
             places = (old.handle, old.place, fresh.handle, fresh.place)
             args = (*places, fields_text(stored), record.version, lifetime, policy.overlap)
             keys = (old.record, old.owner, old.notes, fresh.record, fresh.owner, fresh.notes)
-            more = (self._exchange.keys.sessions_channel, self._rights_json())
+            log = turned(policy, self._origin, record, fresh, session, self._exchange.random)
+            more = (self._exchange.keys.sessions_channel, self._rights_json(), log.text)
             rotate = Operation(ROTATE, keys, (*args, *entry_args(policy, self._exchange, fresh), *more))
             reply, *_ = yield Ask([rotate])
-            state, version, ends, clock, evicted = reply.values
+            state, version, ends, clock, evicted, events = reply.values
+            log.tell(events, state == TOO_MANY, evicted)
             if state == WRITTEN:
                 created = clock if renews else record.created
                 self._settled(Record(fresh, texts, (created, ends, record.idle, clock, version), stored))
@@ -175,7 +187,9 @@ class SessionWrites:
 
     def _destroy(self, record: Record) -> Writing:
         keys, one = self._exchange.keys, record.id
-        reply, *_ = yield Ask(end(self._policy, keys, one))
+        farewell = ended(self._policy, self._origin, self._session)
+        reply, *_ = yield Ask(end(self._policy, keys, one, farewell))
+        farewell.tell(reply.values[-1])
         yield from end_rest(self._policy, keys, self._ids, one, reply)
         self._session.settle(None)
         self._cookie = self._policy.cookie.take()

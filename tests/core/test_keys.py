@@ -30,6 +30,7 @@ def built(keys: Keys) -> dict[str, bytes]:
         "user": keys.user("issuer", "alice"),
         "limit": keys.limit(b"default.gcra.60", digest("address", "1.2.3.4")),
         "session": keys.session(b"abcd-_09", b"x" * 20),
+        "replaced": keys.replaced(keys.session(b"abcd-_09", b"x" * 20)),
         "sessions": keys.sessions(b"abcd-_09", digest("alice")),
         "session_notes": keys.session_notes(b"abcd-_09", digest("alice")),
         **{f"session_counts {key.decode()[-5:]}": key for key in keys.session_counts},
