@@ -2,7 +2,8 @@
 
 As `stack.py`, with a session of 9 fields that every request reads and none changes, against peers that do the same with
 their own sessions (`apps/*_session.py`). Every user logs in first; every app has to show that its session is there.
-`--freeze` as in `stack.py`.
+`--freeze` as in `stack.py`. `--forget`: ours remembers no session, so that each is sent and decoded each time, as where
+requests of one session go to many processes and change it often.
 """
 
 import json
@@ -59,7 +60,8 @@ def measure(names: Sequence[str], redis_url: str, options: object) -> Rounds:
         loads = {}
         for name in names:
             freeze = "1" if options.freeze else "0"
-            app = running.enter_context(uvicorn_app(name, redis_url=redis_url, BENCH_FREEZE=freeze))
+            memory = {"BENCH_REMEMBERED": "0"} if options.forget else {}
+            app = running.enter_context(uvicorn_app(name, redis_url=redis_url, BENCH_FREEZE=freeze, **memory))
             lines = [login(app, bearer) for bearer in tokens]
             prove(app, lines[0])
             load = Load(running.enter_context(wrk_script(lines, "/cart/7")), options.seconds, options.connections)
@@ -71,6 +73,7 @@ def main() -> None:
     """Prove, measure, report."""
     parser = arguments(__doc__, rounds=11, seconds=1)
     parser.add_argument("--freeze", action="store_true", help="every app calls gc.freeze() when it has been loaded")
+    parser.add_argument("--forget", action="store_true", help="ours remembers no session")
     parser.add_argument("--connections", type=int, default=64)
     parser.add_argument("--only", default="ours_session," + ",".join(AT_LEAST), help="the apps to measure, by commas")
     options = parser.parse_args()
@@ -78,6 +81,7 @@ def main() -> None:
     with valkey() as server:
         header("the whole stack with a session under uvicorn + wrk", server.banner, VERSIONS)
         frozen = ", gc.freeze() everywhere" if options.freeze else ""
+        frozen += ", nothing remembered" if options.forget else ""
         print(f"{options.connections} connections, {USERS} users, Redis over TCP{frozen}\n")
         verdicts = report(measure(["bare_session", *options.only.split(",")], server.url, options))
     finish(verdicts)

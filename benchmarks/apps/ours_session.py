@@ -1,5 +1,7 @@
 """`ours` with a session in the same stack."""
 
+import os
+
 from fastapi import Request
 
 from asgi_redis_guard import SessionMiddleware
@@ -7,7 +9,8 @@ from asgi_redis_guard import SessionMiddleware
 from . import FIELDS
 from .ours import app, redis
 
-app.add_middleware(SessionMiddleware, redis=redis, https_only=False)
+remembered = int(os.environ.get("BENCH_REMEMBERED", "4096"))
+app.add_middleware(SessionMiddleware, redis=redis, https_only=False, remembered=remembered)
 
 
 @app.post("/login")
