@@ -14,6 +14,7 @@ from typing import Any
 import orjson
 
 from ..core.exchange import Exchange
+from ..core.keys import Keys
 from ..core.script import Operation, OperationKind, Replies
 from ..core.steps import Answer, Ask
 from ..errors import OperationFailed, RedisUnavailable, SessionDataError
@@ -25,7 +26,7 @@ from .notes import Origin
 from .policy import SessionPolicy
 from .recall import load
 from .record import Record, read_record
-from .recording import Reuse, begun, ended, turned
+from .recording import Log, Reuse, begun, ended, turned
 from .session import Session
 
 logger = logging.getLogger("asgi_redis_guard.sessions")
@@ -46,6 +47,8 @@ class SessionWrites:
     #: Remembers what it has given, so that a head that is edited twice gets the same cookie.
     _random: Callable[[int], bytes] | None = None
     _cookie: bytes | None = None
+    #: What takes the cookie of a session away that was ended before the app ran.
+    _farewell: bytes | None = None
     #: What the client gets instead of the app's response: the cap does not allow the login, say.
     _refusal: Answer | None = None
     #: What is to be recorded first, where the cookie's id is one that was replaced.
@@ -186,13 +189,24 @@ class SessionWrites:
             yield from follow(uncount(policy, keys, [fresh.handle], user_of(fresh)))
 
     def _destroy(self, record: Record) -> Writing:
+        yield from self._end(record, ended(self._policy, self._origin, self._session))
+        self._cookie = self._policy.cookie.take()
+
+    def is_at(self, keys: Keys) -> bool:
+        """Tell whether the session lies in the Redis that has these keys."""
+        return keys is self._exchange.keys
+
+    def expel(self, record: Record, log: Log) -> Writing:
+        """End the session before the app runs; the head takes the cookie away, unless the app makes another one."""
+        yield from self._end(record, log)
+        self._farewell = self._policy.cookie.take()
+
+    def _end(self, record: Record, log: Log) -> Writing:
         keys, one = self._exchange.keys, record.id
-        farewell = ended(self._policy, self._origin, self._session)
-        reply, *_ = yield Ask(end(self._policy, keys, one, farewell))
-        farewell.tell(reply.values[-1])
+        reply, *_ = yield Ask(end(self._policy, keys, one, log))
+        log.tell(reply.values[-1])
         yield from end_rest(self._policy, keys, self._ids, one, reply)
         self._session.settle(None)
-        self._cookie = self._policy.cookie.take()
 
     def _settled(self, record: Record) -> None:
         self._session.settle(record)
