@@ -7,7 +7,7 @@ it stands for, and by nobody else.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -36,7 +36,7 @@ SAVE, CREATE, ROTATE, SWAP = (
 )
 
 #: What `state` says in the reply to a write.
-GONE, WRITTEN, OTHER_VERSION = 0, 1, 2
+GONE, WRITTEN, OTHER_VERSION, TOO_LARGE = 0, 1, 2, 4
 
 Writing = Generator[Ask, Replies, Any]
 
@@ -126,9 +126,20 @@ class SessionWrites:
             logger.debug("session %s was not touched: %s", self._session.id, error)
 
     def _update(self, record: Record, changed: dict[str, bytes], removed: list[str]) -> Generator[Ask, Replies, Any]:
-        args = (record.id.handle, fields_text(changed), orjson.dumps([f".{name}" for name in removed]))
+        unset = orjson.dumps([f".{name}" for name in removed])
+        args = (record.id.handle, fields_text(changed), unset, *self.bounds(record))
         reply, *_ = yield Ask([Operation(SAVE, (record.id.record, record.id.owner), args), *self.used(record)])
+        self.check_state(reply.values)
         return reply
+
+    def bounds(self, record: Record) -> tuple[int, int, str]:
+        """Return what a script must know to refuse what is too large only together with what others have written."""
+        return record.version, self._policy.max_size, "1" if self._policy.cipher is not None else ""
+
+    def check_state(self, values: Sequence[Any]) -> None:
+        """Raise `SessionDataError` where a write would have left more than a session may hold."""
+        if values[0] == TOO_LARGE:
+            raise self._too_large(values[1])
 
     def used(self, record: Record) -> list[Operation]:
         """What tells the statistics that a session lives on."""
@@ -222,7 +233,11 @@ class SessionWrites:
         """Raise `SessionDataError` for more than a session may hold."""
         size = sum(len(name.encode()) + len(text) for name, text in texts.items())
         if size > self._policy.max_size:
-            raise SessionDataError(f"the session takes {size} bytes; allowed are {self._policy.max_size} (max_size)")
+            raise self._too_large(size)
+
+    def _too_large(self, size: int) -> SessionDataError:
+        most = self._policy.max_size
+        return SessionDataError(f"the session takes {size} bytes; allowed are {most} (max_size)")
 
 
 def fields_text(texts: Mapping[str, bytes]) -> bytes:
