@@ -1,4 +1,4 @@
-"""A session that turns up on another device: told, recorded once, or ended, by policy."""
+"""A session that turns up on another device: told, recorded once, or ended, as its option says."""
 
 from collections.abc import Callable
 from typing import Any
