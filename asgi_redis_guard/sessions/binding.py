@@ -1,29 +1,35 @@
 """`DeviceBinding`: compares each request with the device that its session was created on, and tells. Pure.
 
-What was seen at the login stands in the session, as hashes. A request costs no round trip, unless there is an event
-to record: once for each device that a session is seen on.
+What was seen at the login stands in the session, as hashes. A request costs no round trip, unless there is a session
+to end or an event to record: once for each device that a session is seen on. Both are done before the app runs, for
+whoever has stolen a cookie may choose requests that never get a head.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
 from typing import Any, Literal
 
 from starlette.authentication import AuthCredentials, UnauthenticatedUser
 
 from ..core.client_ip import TrustedProxies
 from ..core.exchange import Exchange
-from ..core.guard import OneRoundGuard
+from ..core.guard import Guard
 from ..core.paths import PathPatterns
 from ..core.responder import Head, Responder
 from ..core.script import Operation, Replies
-from ..core.steps import PASS, Answer, Ask, Pass
+from ..core.steps import PASS, Admission, Ask, Asking, Pass
 from ..errors import ConfigurationError, RedisUnavailable
-from .events import RECORD, SecurityEvents
+from .counting import UNCOUNT
+from .ending import DESTROY
+from .events import SecurityEvents
 from .fingerprint import SIGNALS, WIDTH, Signal, difference, fingerprint
+from .forgery import REPEATED
 from .ids import secret_of
+from .recording import NO_LOG, Entry, Log
 from .session import Session
 from .user import SessionUser
+from .writing import SessionWrites
 
 #: The session's key for it: the fingerprint at the login, and those that were reported since.
 FIELD = "_device"
@@ -33,17 +39,10 @@ _SIZE = WIDTH * len(SIGNALS)
 #: Devices that one session is reported on; whoever has stolen a cookie shall not flood the log of its owner.
 _MOST_REPORTED = 8
 
+#: ms until a device is told again of a session that has not remembered it.
+_REST = 86_400_000
+
 _SAME: dict[str, Any] = {"device_changed": ()}
-
-
-class _Change:
-    """A session that came from another device than it was created on."""
-
-    __slots__ = ("changed", "current", "record", "seen", "session")
-
-    def __init__(self, session: Session, current: str, seen: str, changed: tuple[Signal, ...]) -> None:
-        self.session, self.current, self.seen, self.changed = session, current, seen, changed
-        self.record: tuple[str, Operation] | None = None
 
 
 class _Stamp(Responder):
@@ -66,13 +65,13 @@ class _Stamp(Responder):
             given[FIELD] = self._current
 
 
-class DeviceBinding(OneRoundGuard):
+class DeviceBinding(Guard):
     """Leave the fact `device_changed`, also in the scope: the signals that differ from the session's device.
 
     Stands behind `Sessions`, and best as the last guard: those behind it wait until the session is there. Signals are
     `browser` (its family), `platform`, `language` (the first one) and `network` (/24 and /48). `bound`: those whose
-    change matters; the others are told, no more, for phones change their network all day. `policy`: `observe` lets the
-    request go on, `revoke` empties and ends the session first, so that the app sees nobody. `events`: where a change is
+    change matters; the others are told, no more, for phones change their network all day. `on_change`: `observe` lets
+    the request go on, `revoke` ends the session first, so that the app sees nobody. `events`: where a change is
     recorded, as `new_device` or `revoked`; of the same Redis as the stack. `principal`: the session's key that tells
     whose it is. `key`: that of `Sessions`. `trusted_proxies`: whose `X-Forwarded-For` is believed. Raises
     `ConfigurationError`.
@@ -80,14 +79,14 @@ class DeviceBinding(OneRoundGuard):
 
     kind = "devices"
     unique = True
-    operations = (RECORD,)
+    operations = (REPEATED, DESTROY, UNCOUNT)
     needs = frozenset(("session",))
     provides = frozenset(("device_changed",))
 
     def __init__(
         self,
         *,
-        policy: Literal["observe", "revoke"] = "observe",
+        on_change: Literal["observe", "revoke"] = "observe",
         bound: Iterable[Signal] = ("browser", "platform"),
         events: SecurityEvents | None = None,
         principal: str = "user_id",
@@ -97,10 +96,10 @@ class DeviceBinding(OneRoundGuard):
         name: str = "devices",
     ) -> None:
         chosen: frozenset[str] = frozenset((bound,) if isinstance(bound, str) else bound)
-        ConfigurationError.raise_for(_faults(policy, chosen))
+        ConfigurationError.raise_for(_faults(on_change, chosen))
         proxies = trusted_proxies
         self._proxies = proxies if isinstance(proxies, TrustedProxies) else TrustedProxies(proxies)
-        self._revokes = policy == "revoke"
+        self._revokes = on_change == "revoke"
         self._bound = chosen
         self._events = events
         self._principal = principal
@@ -108,8 +107,8 @@ class DeviceBinding(OneRoundGuard):
         self.exempt = PathPatterns(exempt)
         self.name = name
 
-    def ask(self, exchange: Exchange) -> Ask | Pass | Answer:
-        """Compare; ask to have a change recorded that was not yet."""
+    def admit(self, exchange: Exchange) -> Admission:
+        """Compare; end what came from elsewhere or have it recorded, in one round trip."""
         session = exchange.fact("session")
         if not isinstance(session, Session):
             return PASS
@@ -118,60 +117,88 @@ class DeviceBinding(OneRoundGuard):
         current = fingerprint(exchange, self._proxies, self._key)
         seen = str(session.get(FIELD, ""))
         changed = difference(seen[:_SIZE], current) if len(seen) >= _SIZE else ()
-        if self._bound.isdisjoint(changed):
-            facts = {"device_changed": changed} if changed else _SAME
-            return Pass(facts, scope=facts, responder=_Stamp(session, current, self._principal))
-        change = _Change(session, current, seen, changed)
-        change.record = self._recording(exchange, change)
-        return self._end(exchange, change) if change.record is None else Ask([change.record[1]], about=change)
+        facts: dict[str, Any] = {"device_changed": changed} if changed else _SAME
+        if not self._bound.isdisjoint(changed):
+            entry = self._entry(exchange, session, current, changed)
+            if not self._revokes:
+                yield from self._report(session, seen, current, entry)
+            else:
+                yield from self._revoke(exchange, session, current, entry)
+                if isinstance(exchange.fact("user"), SessionUser):  # a verified token's user is not the session's
+                    facts |= {"user": UnauthenticatedUser(), "auth": AuthCredentials()}
+        return Pass(facts, scope=facts, responder=_Stamp(session, current, self._principal))
 
-    def decide(self, exchange: Exchange, replies: Replies) -> Pass | Answer:
-        """Tell the hooks what was recorded, and go on."""
-        return self._end(exchange, replies.ask.about, replies.flat[1])
-
-    def without_redis(self, exchange: Exchange, ask: Ask, error: RedisUnavailable) -> Pass | Answer:
-        """Tell the hooks what could not be recorded, and go on: the change is acted on all the same."""
-        return self._end(exchange, ask.about)
-
-    def _recording(self, exchange: Exchange, change: _Change) -> tuple[str, Operation] | None:
-        """Return whose event there is to record, and the operation that does; None where it was recorded before."""
-        session, seen = change.session, change.seen
+    def _entry(self, exchange: Exchange, session: Session, current: str, changed: tuple[Signal, ...]) -> Entry | None:
+        """Return the event that tells of a change, None where none is recorded."""
         user = session.get(self._principal)
-        reported = [seen[at : at + _SIZE] for at in range(_SIZE, len(seen), _SIZE)]
-        if self._events is None or user is None or len(reported) >= _MOST_REPORTED:
-            return None
-        if any(self._bound.isdisjoint(difference(one, change.current)) for one in reported):
+        if self._events is None or user is None:
             return None
         details = {
             "session": session.id,
-            "changed": list(change.changed),
+            "changed": [*changed],
+            "fingerprint": self._bound_part(current),
             "address": exchange.client(self._proxies),
             "agent": (exchange.header(b"user-agent") or b"").decode("latin-1"),
         }
         return str(user), self._events.operation(str(user), "revoked" if self._revokes else "new_device", details)
 
-    def _end(self, exchange: Exchange, change: _Change, event_id: bytes = b"") -> Pass:
-        if self._events is not None and change.record is not None:
-            self._events.tell(*change.record, event_id)
-            if event_id:
-                change.session[FIELD] = change.seen + change.current
-        facts: dict[str, Any] = {"device_changed": change.changed}
-        if self._revokes:
-            change.session.clear()
-            change.session.ended = "revoked"  # so that it is not taken for a logout
-            if isinstance(exchange.fact("user"), SessionUser):  # a verified token's user is not the session's
-                facts |= {"user": UnauthenticatedUser(), "auth": AuthCredentials()}
-        return Pass(facts, scope=facts, responder=_Stamp(change.session, change.current, self._principal))
+    def _report(self, session: Session, seen: str, current: str, entry: Entry | None) -> Asking:
+        """Record a device, once for each that the session is seen on.
+
+        The session remembers what was reported, so that nothing is asked again; where it is not written (the app fails,
+        the id is a former one), Redis finds that in the events themselves.
+        """
+        reported = [seen[at : at + _SIZE] for at in range(_SIZE, len(seen), _SIZE)]
+        if entry is None or len(reported) >= _MOST_REPORTED:
+            return
+        if any(self._bound_part(one) == self._bound_part(current) for one in reported):
+            return
+        if (yield from self._record(session, current, entry)):
+            session[FIELD] = seen + current
+
+    def _record(self, session: Session, current: str, entry: Entry) -> Generator[Ask, Replies, bool]:
+        """Record an event unless it was before, and tell the hooks; true if it stands in Redis now."""
+        events, (user, operation) = self._events, entry
+        if events is None:
+            return False
+        about, like = f'"session":"{session.id}"', f'"fingerprint":"{self._bound_part(current)}"'
+        args = (*operation.args, about, like, _REST, _MOST_REPORTED, _REST)
+        try:
+            replies = yield Ask([Operation(REPEATED, operation.keys, args)])
+        except RedisUnavailable as error:
+            events.miss(user, operation, error)
+            return False
+        if event_id := replies.flat[1]:
+            events.tell(user, operation, event_id)
+        return True
+
+    def _revoke(self, exchange: Exchange, session: Session, current: str, entry: Entry | None) -> Asking:
+        """End the session; where Redis is away, its responder tries again with the head, and answers 503 if it must."""
+        record, keeper = session.record, session.keeper() if session.keeper is not None else None
+        if record is not None and isinstance(keeper, SessionWrites) and keeper.is_at(exchange.keys):
+            log = Log(self._events, [entry]) if entry is not None else NO_LOG
+            try:
+                yield from keeper.expel(record, log)
+            except RedisUnavailable as error:
+                log.miss(error)
+        elif entry is not None:  # it lies in the Redis of another stack, which ends it with the head
+            yield from self._record(session, current, entry)
+        session.clear()
+        session.ended = "revoked"  # so that it is not taken for a logout
+
+    def _bound_part(self, one: str) -> str:
+        """Return those characters of a fingerprint that stand for signals whose change matters."""
+        return "".join(one[at * WIDTH : (at + 1) * WIDTH] for at, name in enumerate(SIGNALS) if name in self._bound)
 
     def __repr__(self) -> str:
-        policy = "revoke" if self._revokes else "observe"
-        return f"<DeviceBinding {self.name}: {policy} {', '.join(sorted(self._bound))}>"
+        does = "revoke" if self._revokes else "observe"
+        return f"<DeviceBinding {self.name}: {does} {', '.join(sorted(self._bound))}>"
 
 
-def _faults(policy: str, bound: frozenset[str]) -> list[str]:
+def _faults(on_change: str, bound: frozenset[str]) -> list[str]:
     faults = []
-    if policy not in ("observe", "revoke"):
-        faults.append(f"policy: {policy!r} given; allowed are 'observe' and 'revoke'")
+    if on_change not in ("observe", "revoke"):
+        faults.append(f"on_change: {on_change!r} given; allowed are 'observe' and 'revoke'")
     if not bound or not bound <= {*SIGNALS}:
         faults.append(f"bound: {', '.join(sorted(bound)) or 'nothing'} given; allowed are some of {', '.join(SIGNALS)}")
     return faults

@@ -60,7 +60,7 @@ def record_forgery(
     came = (exchange.header(b"origin") or b"").decode("latin-1") or None
     more = {"reason": reason, "method": exchange.method, "origin": came and came[:256]}
     _, entry = entry_of(events, user.identity, "csrf_failed", Origin.of(exchange, proxies), handle, **more)
-    operation = Operation(REPEATED, entry.keys, (*entry.args, _PAUSE, _SHARE, _REST))
+    operation = Operation(REPEATED, entry.keys, (*entry.args, "", "", _PAUSE, _SHARE, _REST))
     try:
         replies, error = yield Wait(_Recorded(exchange.perform, operation), 1.0)
     except WaitTimeout as late:

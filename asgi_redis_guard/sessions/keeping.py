@@ -107,9 +107,10 @@ class KeptSession(SessionResponder):
         raise SessionDataError(f"session[{name!r}] was changed by others {_MOST_TRIES} times in a row")
 
     async def _swap(self, record: Record, name: str, seen: bytes, stored: bytes) -> tuple[int, int, bytes]:
-        args = (record.id.handle, f".{name}", seen, stored)
+        args = (record.id.handle, f".{name}", seen, stored, *self.bounds(record))
         operation = Operation(SWAP, (record.id.record, record.id.owner), args)
         (reply, *_) = await self._ask(Ask([operation, *self.used(record)]))
+        self.check_state(reply.values)
         state, version, found = reply.values
         return state, version, found
 

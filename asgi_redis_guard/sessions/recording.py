@@ -69,10 +69,11 @@ class Log:
 
     def tell(self, said: Any, denied: bool = False, evicted: Any = 0) -> None:
         """Tell the hooks what the script has recorded; `said` is its `told`, 0 for nothing."""
-        events = self._events
+        events, done = self._events, self._done
+        self._done = []
         if events is None or not said:
             return
-        entries = self._done if not denied else [self._denied] if self._denied is not None else []
+        entries = done if not denied else [self._denied] if self._denied is not None else []
         if self._evicted is not None and evicted:
             entries = [*(_filled(self._evicted, handle) for handle in evicted), *entries]
         for (user, operation), event_id in zip(entries, said, strict=False):
@@ -80,6 +81,13 @@ class Log:
                 events.tell(user, operation, event_id)
             else:
                 events.miss(user, operation, event_id.decode("utf-8", "replace"))
+
+    def miss(self, error: object) -> None:
+        """Tell the hooks of what was to be recorded, unless the script has replied: it may never be."""
+        for user, operation in self._done:
+            if self._events is not None:
+                self._events.miss(user, operation, error)
+        self._done = []
 
 
 #: For what records nothing.

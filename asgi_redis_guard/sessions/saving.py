@@ -49,8 +49,9 @@ class SessionResponder(SessionWrites, Responder):
         if self._refusal is not None:
             head.replace(self._refusal)
             self._refusal = None
-        if self._cookie is not None:
-            head.headers.append((b"set-cookie", self._cookie))
+        cookie = self._cookie or self._farewell
+        if cookie is not None:
+            head.headers.append((b"set-cookie", cookie))
             merge(head.headers, b"vary", b"Cookie")
             merge(head.headers, b"cache-control", b"no-store")
 

@@ -7,13 +7,14 @@ it stands for, and by nobody else.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
 import orjson
 
 from ..core.exchange import Exchange
+from ..core.keys import Keys
 from ..core.script import Operation, OperationKind, Replies
 from ..core.steps import Answer, Ask
 from ..errors import OperationFailed, RedisUnavailable, SessionDataError
@@ -25,7 +26,7 @@ from .notes import Origin
 from .policy import SessionPolicy
 from .recall import load
 from .record import Record, read_record
-from .recording import Reuse, begun, ended, turned
+from .recording import Log, Reuse, begun, ended, turned
 from .session import Session
 
 logger = logging.getLogger("asgi_redis_guard.sessions")
@@ -35,7 +36,7 @@ SAVE, CREATE, ROTATE, SWAP = (
 )
 
 #: What `state` says in the reply to a write.
-GONE, WRITTEN, OTHER_VERSION = 0, 1, 2
+GONE, WRITTEN, OTHER_VERSION, TOO_LARGE = 0, 1, 2, 4
 
 Writing = Generator[Ask, Replies, Any]
 
@@ -46,6 +47,8 @@ class SessionWrites:
     #: Remembers what it has given, so that a head that is edited twice gets the same cookie.
     _random: Callable[[int], bytes] | None = None
     _cookie: bytes | None = None
+    #: What takes the cookie of a session away that was ended before the app ran.
+    _farewell: bytes | None = None
     #: What the client gets instead of the app's response: the cap does not allow the login, say.
     _refusal: Answer | None = None
     #: What is to be recorded first, where the cookie's id is one that was replaced.
@@ -123,9 +126,20 @@ class SessionWrites:
             logger.debug("session %s was not touched: %s", self._session.id, error)
 
     def _update(self, record: Record, changed: dict[str, bytes], removed: list[str]) -> Generator[Ask, Replies, Any]:
-        args = (record.id.handle, fields_text(changed), orjson.dumps([f".{name}" for name in removed]))
+        unset = orjson.dumps([f".{name}" for name in removed])
+        args = (record.id.handle, fields_text(changed), unset, *self.bounds(record))
         reply, *_ = yield Ask([Operation(SAVE, (record.id.record, record.id.owner), args), *self.used(record)])
+        self.check_state(reply.values)
         return reply
+
+    def bounds(self, record: Record) -> tuple[int, int, str]:
+        """Return what a script must know to refuse what is too large only together with what others have written."""
+        return record.version, self._policy.max_size, "1" if self._policy.cipher is not None else ""
+
+    def check_state(self, values: Sequence[Any]) -> None:
+        """Raise `SessionDataError` where a write would have left more than a session may hold."""
+        if values[0] == TOO_LARGE:
+            raise self._too_large(values[1])
 
     def used(self, record: Record) -> list[Operation]:
         """What tells the statistics that a session lives on."""
@@ -186,13 +200,24 @@ class SessionWrites:
             yield from follow(uncount(policy, keys, [fresh.handle], user_of(fresh)))
 
     def _destroy(self, record: Record) -> Writing:
+        yield from self._end(record, ended(self._policy, self._origin, self._session))
+        self._cookie = self._policy.cookie.take()
+
+    def is_at(self, keys: Keys) -> bool:
+        """Tell whether the session lies in the Redis that has these keys."""
+        return keys is self._exchange.keys
+
+    def expel(self, record: Record, log: Log) -> Writing:
+        """End the session before the app runs; the head takes the cookie away, unless the app makes another one."""
+        yield from self._end(record, log)
+        self._farewell = self._policy.cookie.take()
+
+    def _end(self, record: Record, log: Log) -> Writing:
         keys, one = self._exchange.keys, record.id
-        farewell = ended(self._policy, self._origin, self._session)
-        reply, *_ = yield Ask(end(self._policy, keys, one, farewell))
-        farewell.tell(reply.values[-1])
+        reply, *_ = yield Ask(end(self._policy, keys, one, log))
+        log.tell(reply.values[-1])
         yield from end_rest(self._policy, keys, self._ids, one, reply)
         self._session.settle(None)
-        self._cookie = self._policy.cookie.take()
 
     def _settled(self, record: Record) -> None:
         self._session.settle(record)
@@ -208,7 +233,11 @@ class SessionWrites:
         """Raise `SessionDataError` for more than a session may hold."""
         size = sum(len(name.encode()) + len(text) for name, text in texts.items())
         if size > self._policy.max_size:
-            raise SessionDataError(f"the session takes {size} bytes; allowed are {self._policy.max_size} (max_size)")
+            raise self._too_large(size)
+
+    def _too_large(self, size: int) -> SessionDataError:
+        most = self._policy.max_size
+        return SessionDataError(f"the session takes {size} bytes; allowed are {most} (max_size)")
 
 
 def fields_text(texts: Mapping[str, bytes]) -> bytes:

@@ -1,4 +1,4 @@
-"""A session that turns up on another device: told, recorded once, or ended, by policy."""
+"""A session that turns up on another device: told, recorded once, or ended, as its option says."""
 
 from collections.abc import Callable
 from typing import Any
@@ -91,14 +91,14 @@ async def test_another_device_is_told_to_the_app_and_recorded_once(redis: RedisM
 
 
 async def test_signals_that_are_not_bound_are_told_and_no_more(redis: RedisManager) -> None:
-    site = Site(redis, policy="revoke")
+    site = Site(redis, on_change="revoke")
     await site.log_in()
     await site.visit(client=("198.51.100.1", 1), headers={"accept-language": "fr"})
     assert (site.found, site.changed, site.heard) == ({"user_id": "ann"}, ("language", "network"), [])
 
 
 async def test_by_policy_a_session_on_another_device_ends_there_and_everywhere(redis: RedisManager) -> None:
-    site = Site(redis, policy="revoke")
+    site = Site(redis, on_change="revoke")
     await site.log_in()
     stolen = site.cookie
     response = await site.visit(FIREFOX)
@@ -113,7 +113,7 @@ async def test_by_policy_a_session_on_another_device_ends_there_and_everywhere(r
 
 
 async def test_nobody_is_logged_in_by_a_session_that_was_ended(redis: RedisManager) -> None:
-    site = Site(redis, policy="revoke")
+    site = Site(redis, on_change="revoke")
     await site.log_in()
     await site.visit()
     assert (site.user.identity, site.scopes) == ("ann", ["authenticated"])
@@ -122,7 +122,7 @@ async def test_nobody_is_logged_in_by_a_session_that_was_ended(redis: RedisManag
 
 
 async def test_whom_a_token_has_told_stays_who_it_is(redis: RedisManager) -> None:
-    site = Site(redis, policy="revoke")
+    site = Site(redis, on_change="revoke")
     known = SimpleUser("bob")
     await site.log_in()
     await site.visit(FIREFOX, user=known, auth=AuthCredentials(["read"]))
@@ -130,7 +130,7 @@ async def test_whom_a_token_has_told_stays_who_it_is(redis: RedisManager) -> Non
 
 
 async def test_a_handshake_from_another_device_ends_the_session_too(redis: RedisManager) -> None:
-    site = Site(redis, policy="revoke")
+    site = Site(redis, on_change="revoke")
     await site.log_in()
     headers = {"cookie": site.cookie, "user-agent": FIREFOX, "origin": "http://x.test", "host": "x.test"}
     await handshake(site.stack, headers=headers)
@@ -140,7 +140,7 @@ async def test_a_handshake_from_another_device_ends_the_session_too(redis: Redis
 
 
 async def test_what_is_bound_can_be_chosen(redis: RedisManager) -> None:
-    site = Site(redis, policy="revoke", bound="network")
+    site = Site(redis, on_change="revoke", bound="network")
     await site.log_in()
     await site.visit(FIREFOX)
     assert site.found == {"user_id": "ann"}
@@ -149,7 +149,7 @@ async def test_what_is_bound_can_be_chosen(redis: RedisManager) -> None:
 
 
 async def test_who_logs_in_where_a_session_was_ended_gets_one_of_this_device(redis: RedisManager) -> None:
-    site = Site(redis, policy="revoke")
+    site = Site(redis, on_change="revoke")
     await site.log_in()
     await site.log_in(FIREFOX)
     await site.visit(FIREFOX)
@@ -228,7 +228,7 @@ async def test_without_a_log_a_change_is_told_all_the_same(redis: RedisManager) 
 
 
 async def test_a_log_that_takes_nothing_lets_the_change_be_told_and_hooks_hear_of_it(redis: RedisManager) -> None:
-    site = Site(redis, policy="revoke")
+    site = Site(redis, on_change="revoke")
     await site.log_in()
     await redis.execute("SET", site.events.operation("ann", "login", {}).keys[0], "x")
     await site.visit(FIREFOX)
@@ -277,7 +277,7 @@ async def test_without_sessions_it_is_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("option", "value"), [("policy", "kill"), ("bound", ()), ("bound", ("ears",)), ("key", "short")]
+    ("option", "value"), [("on_change", "kill"), ("bound", ()), ("bound", ("ears",)), ("key", "short")]
 )
 def test_options_that_cannot_work_are_refused(option: str, value: Any) -> None:
     with pytest.raises(ConfigurationError, match=f"^{option}: "):

@@ -172,7 +172,7 @@ async def test_middlewares_in_stacks_of_their_own_are_as_safe(memory: TestRedis)
         assert is_refused(await alice.post("/echo"))
         assert not is_refused(await alice.post("/echo", headers=show(token)))
     other = SessionMiddleware(
-        Between(GuardMiddleware(App(), [DeviceBinding(policy="revoke")], redis=memory)), lazy=True, redis=memory
+        Between(GuardMiddleware(App(), [DeviceBinding(on_change="revoke")], redis=memory)), lazy=True, redis=memory
     )
     cookies = "; ".join(f"{name}={value}" for name, value in alice.cookies.items())
     with pytest.raises(SessionNotLoaded):

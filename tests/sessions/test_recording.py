@@ -391,7 +391,7 @@ async def test_a_refusal_that_is_recorded_leaves_no_trace_of_the_guards_behind(m
 
 async def test_a_session_that_a_binding_ends_is_revoked_and_not_logged_out(redis: RedisManager) -> None:
     site = Watched(redis)
-    binding = DeviceBinding(policy="revoke", events=site.events)
+    binding = DeviceBinding(on_change="revoke", events=site.events)
     site.stack = GuardMiddleware(site.app, [site.guard, binding], redis=redis)
     visitor = await site.login(headers={"user-agent": CHROME})
     await visitor.visit(headers={"user-agent": FIREFOX})
