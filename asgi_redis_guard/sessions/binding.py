@@ -22,6 +22,7 @@ from ..errors import ConfigurationError, RedisUnavailable
 from .events import RECORD, SecurityEvents
 from .fingerprint import SIGNALS, WIDTH, Signal, difference, fingerprint
 from .ids import secret_of
+from .presence import Presence
 from .session import Session
 from .user import SessionUser
 
@@ -105,6 +106,7 @@ class DeviceBinding(OneRoundGuard):
         self._events = events
         self._principal = principal
         self._key = secret_of(key)
+        self._presence = Presence("no request is compared")
         self.exempt = PathPatterns(exempt)
         self.name = name
 
@@ -112,6 +114,7 @@ class DeviceBinding(OneRoundGuard):
         """Compare; ask to have a change recorded that was not yet."""
         session = exchange.fact("session")
         if not isinstance(session, Session):
+            self._presence.is_missing(self, exchange)
             return PASS
         if self._events is not None:
             self._events.check(exchange.keys)
