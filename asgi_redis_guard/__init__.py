@@ -38,7 +38,7 @@ from .redis.health import Health
 from .redis.manager import RedisManager
 from .sessions.binding import DeviceBinding
 from .sessions.crypto import SessionCipher
-from .sessions.csrf import CSRF, CSRFToken
+from .sessions.csrf import CSRF
 from .sessions.csrf_middleware import CSRFMiddleware
 from .sessions.devices import Devices, TrustedDevice, TrustGrant
 from .sessions.events import SecurityEvent, SecurityEventKind, SecurityEvents, SecurityHook
@@ -46,6 +46,7 @@ from .sessions.guard import Sessions
 from .sessions.middleware import SessionMiddleware
 from .sessions.session import Session
 from .sessions.store import SessionInfo, SessionStats, SessionStore
+from .sessions.tokens import CSRFToken
 from .sessions.user import SessionUser
 from .settings import Settings
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from pathlib import Path
@@ -11,6 +12,7 @@ import httpx
 import jwt
 import pytest
 
+from tests.drive import websocket_scope
 from tests.pace import Pace
 
 README = Path(__file__).parent.parent / "README.md"
@@ -32,9 +34,9 @@ async def client(request: pytest.FixtureRequest, redis_url: str, monkeypatch: py
     exec(compile(BLOCKS[request.param], f"README:{request.param}", "exec"), names)
     app = names["app"]
     stack = app
-    if request.param in ("fastapi", "starlette", "services"):
+    if request.param != "quart":
         stack = app.middleware_stack = app.build_middleware_stack()
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(stack), base_url="http://test") as http:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(stack), base_url="https://test") as http:
         yield http
     while stack is not None:
         if hasattr(stack, "manager"):
@@ -43,7 +45,11 @@ async def client(request: pytest.FixtureRequest, redis_url: str, monkeypatch: py
 
 
 def test_every_block_of_python_in_the_readme_is_run():
-    assert set(BLOCKS) == {"fastapi", "starlette", "quart", "services"}
+    quick_starts, sessions = (
+        {"fastapi", "starlette", "quart", "services"},
+        {"sessions", "store", "sockets", "csrf", "both"},
+    )
+    assert set(BLOCKS) == quick_starts | sessions
     assert README.read_text("utf-8").count("```python") == len(BLOCKS)
 
 
@@ -72,3 +78,72 @@ async def test_a_log_out_ends_the_token_and_the_client_is_shared(client: httpx.A
     refused = await client.get("/visits", headers=token())
     assert refused.status_code == 401
     assert "revoked" in refused.headers["www-authenticate"]
+
+
+@pytest.mark.parametrize("client", ["sessions"], indirect=True)
+async def test_a_login_makes_a_session_and_a_log_out_ends_it(client: httpx.AsyncClient):
+    assert (await client.get("/me")).status_code == 403
+    wrong = {"user": "ann", "password": "wrong"}
+    assert (await client.post("/login", json=wrong)).status_code == 401
+    assert not client.cookies
+    assert (await client.post("/login", json=wrong | {"password": "her password"})).status_code == 200
+    assert [*client.cookies] == ["__Host-session"]
+    assert (await client.get("/me")).json() == {"user": "ann"}
+    assert (await client.post("/logout")).status_code == 200
+    assert (await client.get("/me")).status_code == 403
+
+
+@pytest.mark.parametrize("client", ["store"], indirect=True)
+async def test_a_user_lists_devices_and_signs_out_elsewhere(client: httpx.AsyncClient):
+    name = f"ann{time.time_ns()}"
+    first = (await client.post("/register", params={"name": name})).cookies
+    client.cookies.clear()
+    await client.post("/register", params={"name": name})
+    (newer, older) = (await client.get("/devices")).json()
+    assert newer["id"] != older["id"]
+    assert (await client.post("/elsewhere")).json() == 1
+    assert len((await client.get("/devices")).json()) == 1
+    client.cookies = first
+    assert (await client.get("/devices")).status_code == 403
+
+
+@pytest.mark.parametrize("client", ["sockets"], indirect=True)
+async def test_a_socket_saves_its_session(client: httpx.AsyncClient):
+    app = client._transport.app  # type: ignore[attr-defined]
+    heard = [{"type": "websocket.connect"}]
+    heard += [{"type": "websocket.receive", "text": text} for text in ("one", "two")]
+    heard += [{"type": "websocket.disconnect", "code": 1000}]
+    inbox, sent = iter(heard), []
+
+    async def receive() -> Any:
+        return next(inbox)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await app(websocket_scope("/chat", scheme="wss"), receive, send)
+    accepted, *answers = sent
+    assert b"__Host-session=" in dict(accepted["headers"])[b"set-cookie"]
+    assert [json.loads(one["text"]) for one in answers] == [{"said": 1, "text": "one"}, {"said": 2, "text": "two"}]
+
+
+@pytest.mark.parametrize("client", ["csrf"], indirect=True)
+async def test_a_form_and_a_script_show_their_token(client: httpx.AsyncClient):
+    assert (await client.post("/form")).status_code == 200  # nobody's: there is no session to misuse
+    page = await client.get("/form")
+    token = re.search(r'value="([\w-]{86})"', page.text)[1]
+    assert (await client.post("/form")).status_code == 403
+    assert (await client.post("/form", data={"csrf_token": token})).status_code == 200
+    fetched = (await client.get("/csrf")).json()["token"]
+    assert (await client.post("/form", headers={"x-csrf-token": fetched})).status_code == 200
+
+
+@pytest.mark.parametrize("client", ["both"], indirect=True)
+async def test_a_session_opens_pages_and_a_token_the_api(client: httpx.AsyncClient):
+    await client.post("/login", params={"user": "bob"})
+    assert (await client.post("/page")).status_code == 403  # without a token against forgery
+    answer = await client.post("/api", headers=token())
+    assert (answer.status_code, answer.json()) == (200, "ann")
+    assert (await client.post("/page", headers=token())).json() == "ann"
+    client.cookies.clear()
+    assert (await client.post("/api")).status_code == 401

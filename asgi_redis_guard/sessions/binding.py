@@ -26,6 +26,7 @@ from .events import SecurityEvents
 from .fingerprint import SIGNALS, WIDTH, Signal, difference, fingerprint
 from .forgery import REPEATED
 from .ids import secret_of
+from .presence import Presence
 from .recording import NO_LOG, Entry, Log
 from .session import Session
 from .user import SessionUser
@@ -104,6 +105,7 @@ class DeviceBinding(Guard):
         self._events = events
         self._principal = principal
         self._key = secret_of(key)
+        self._presence = Presence("no request is compared")
         self.exempt = PathPatterns(exempt)
         self.name = name
 
@@ -111,6 +113,7 @@ class DeviceBinding(Guard):
         """Compare; end what came from elsewhere or have it recorded, in one round trip."""
         session = exchange.fact("session")
         if not isinstance(session, Session):
+            self._presence.is_missing(self, exchange)
             return PASS
         if self._events is not None:
             self._events.check(exchange.keys)

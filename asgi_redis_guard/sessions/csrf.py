@@ -6,9 +6,7 @@ something of the session: a token, which is the HMAC of the session's handle, ma
 
 from __future__ import annotations
 
-import hmac
 import re
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Generator, Iterable, Sequence
 from typing import Any
 
@@ -23,43 +21,18 @@ from .events import SecurityEvents
 from .forgery import ITS_TURN, record_forgery
 from .forms import form_field, is_form
 from .lazy import LazySession, Loading
+from .presence import Presence
 from .session import Session
+from .tokens import CSRFToken, fits, session_of
 from .user import SessionUser
 
-_SIZE = 32
-_TOKEN = re.compile(rb"[A-Za-z0-9_-]{86}")
-
+#: Why a request is refused, for its sender: none of it helps a forger, who cannot read the response.
+_ELSEWHERE = "it comes from another origin"
+_UNFIT = "its token does not fit the session; it may be one from before a login"
+_ALONE = "no session guard stands outside of this one, so that the server cannot check any token"
 
 #: Seconds, more than a manager's `timeout` can be, which is what bounds the reading of a session.
 _LONGEST = 65.0
-
-
-class CSRFToken:
-    """What the app finds in `scope["csrf_token"]`: call it, or put it into a template, for a token of this session.
-
-    It is another text each time (a secret that stood in compressed pages could be guessed byte by byte, BREACH), and
-    fits until the session's id changes. Of a session that is new or gets a new id with this response, it is the token
-    of the id to come. No session is made by asking: without one there is nothing that a token would be checked against.
-    """
-
-    __slots__ = ("_exchange", "_key")
-
-    def __init__(self, key: bytes, exchange: Exchange) -> None:
-        self._key = key
-        self._exchange = exchange
-
-    def __call__(self) -> str:
-        """Return a token: 86 characters of the base64url alphabet."""
-        session = _session_of(self._exchange)
-        if session is None:
-            return ""
-        session.mark_accessed()
-        return make_token(self._key, session.handle, self._exchange.random(_SIZE))
-
-    __str__ = __call__
-
-    def __repr__(self) -> str:
-        return "<CSRFToken>"
 
 
 class CSRF(Guard):
@@ -76,7 +49,8 @@ class CSRF(Guard):
     `key`: a secret of at least 16 bytes that tokens are made with; one or several. The first signs, all verify: add a
     new one behind, put it in front once every process has it, and take the old one away when no page that was made with
     it is open any more. `bearer_exempt`: lets pass what `JWTAuth` before it has authenticated by an Authorization
-    header, which no browser attaches by itself. Refusals are a 403 `csrf_failed` that does not tell what failed.
+    header, which no browser attaches by itself. Refusals are a 403 `csrf_failed` whose detail tells what failed.
+    Without a session guard outside all unsafe requests are refused, but on paths that are exempt from sessions.
     `events`: records refusals where the session has a user, one a minute for each, and one a day where a fifth of the
     user's newest events are such; `trusted_proxies` says whose `X-Forwarded-For` is believed there. That alone asks
     Redis. Raises `ConfigurationError`.
@@ -125,6 +99,7 @@ class CSRF(Guard):
         self._origins = frozenset(trusted)
         self._bearer_exempt = bearer_exempt
         self._events = events
+        self._presence = Presence("unsafe requests are refused")
         proxies = trusted_proxies
         self._proxies = proxies if isinstance(proxies, TrustedProxies) else TrustedProxies(proxies)
 
@@ -135,45 +110,48 @@ class CSRF(Guard):
         if self._is_safe(exchange):
             return self.exempted(exchange)
         if is_cross_origin(exchange, self._origins):
-            return (yield from self._failed(exchange, "origin"))
+            return (yield from self._failed(exchange, "origin", _ELSEWHERE))
         if exchange.is_websocket:
             return self.exempted(exchange)
-        token = self._in_header(exchange)
+        token, missing = self._in_header(exchange), ""
         known = exchange.facts.get("session_id")
         if known is not None:
             if self._fits(token, known.handle):
                 return self.exempted(exchange)
             yield ITS_TURN  # that there is a cookie does not mean that there is a session
-        session = _session_of(exchange)
-        if session is not None and session.__class__ is LazySession:
-            token, verdict = yield from self._unloaded(exchange, session, token)
-            if verdict is not None:
-                return verdict
-        if session is None or session.record is None:
+        session = session_of(exchange)
+        if session is None:
+            return self._without_session(exchange)
+        is_lazy = session.__class__ is LazySession
+        if token is None and (is_lazy or session.record is not None):
+            token, missing = yield from self._in_body(exchange)
+        verdict = (yield from self._unloaded(exchange, session, token)) if is_lazy else None
+        if verdict is not None:
+            return verdict
+        if session.record is None:
             return self.exempted(exchange)  # nobody's: a forger could as well send it himself
-        if token is None:
-            token = yield from self._in_body(exchange)
         handles = (session.record.id.handle, session.record.successor)
         is_valid = any(self._fits(token, handle) for handle in handles)
-        return self.exempted(exchange) if is_valid else (yield from self._failed(exchange, "token"))
+        return self.exempted(exchange) if is_valid else (yield from self._failed(exchange, "token", missing or _UNFIT))
+
+    def _without_session(self, exchange: Exchange) -> Pass | Answer:
+        """Let pass what has no session by design; refuse where nobody makes sessions: nothing can be checked there."""
+        return self._refusal(exchange, _ALONE) if self._presence.is_missing(self, exchange) else self.exempted(exchange)
 
     def _unloaded(
         self, exchange: Exchange, session: Session, token: bytes | None
-    ) -> Generator[Step, Any, tuple[bytes, Pass | Answer | None]]:
+    ) -> Generator[Step, Any, Pass | Answer | None]:
         """Let pass what shows a token of its cookie; else load the session, for not looked for is not absent.
 
-        Returns the token, empty for none, and the verdict, None where the session is there to be judged by.
+        Returns the verdict, None where the session is there to be judged by.
         """
-        if token is None:
-            token = (yield from self._in_body(exchange)) or b""
         if self._fits(token, session.handle):
-            return token, self.exempted(exchange)
+            return self.exempted(exchange)
         try:
             is_loaded = yield Wait(Loading(session), _LONGEST)
         except WaitTimeout:
             is_loaded = False
-        refusal = None if is_loaded else self.refuse(exchange, unavailable("The session cannot be read now."))
-        return token, refusal
+        return None if is_loaded else self.refuse(exchange, unavailable("The session cannot be read now."))
 
     def exempted(self, exchange: Exchange) -> Pass:
         """Let it pass; templates find their token."""
@@ -187,59 +165,38 @@ class CSRF(Guard):
             return False
         return exchange.method in SAFE_METHODS or (self._bearer_exempt and _is_bearer(exchange))
 
-    def _failed(self, exchange: Exchange, reason: str) -> Generator[Step, Any, Answer]:
+    def _failed(self, exchange: Exchange, reason: str, detail: str) -> Generator[Step, Any, Answer]:
         if self._events is not None:
             if "session_id" in exchange.facts and "session" not in exchange.facts:
                 yield ITS_TURN
             yield from record_forgery(self._events, exchange, self._proxies, reason)
-        return self.refuse(exchange, problem(403, "csrf_failed", "The request could not be verified."))
+        return self._refusal(exchange, detail)
+
+    def _refusal(self, exchange: Exchange, detail: str) -> Answer:
+        return self.refuse(exchange, problem(403, "csrf_failed", f"The CSRF check of the request failed: {detail}."))
 
     def _in_header(self, exchange: Exchange) -> bytes | None:
         """Return the token of the header; two are as good as a wrong one."""
         found = exchange.headers(self._header)
         return b",".join(found) if found else None
 
-    def _in_body(self, exchange: Exchange) -> Generator[Step, Any, bytes | None]:
+    def _in_body(self, exchange: Exchange) -> Generator[Step, Any, tuple[bytes | None, str]]:
+        """Return the token of the form, or None and why there is none."""
         content_type = exchange.header(b"content-type") or b""
-        if self._field is None or not is_form(content_type):
-            return None
+        missing = f"it shows no token in the header {self._header.decode()}"
+        if self._field is None:
+            return None, missing
+        if not is_form(content_type):
+            return None, f"{missing}, and bodies that are no forms are not looked into"
         try:
             body: bytes = yield Body(self._max_body)
         except BodyTooLarge:
-            return None
-        return form_field(content_type, body, self._field)
+            return None, f"{missing}, and forms of more than {self._max_body} bytes are not looked into"
+        token = form_field(content_type, body, self._field)
+        return token, "" if token is not None else f"{missing} or the form's field {self._field.decode()}, once"
 
     def __repr__(self) -> str:
         return f"<CSRF {self.name}: {self._header.decode()}>"
-
-
-def make_token(key: bytes, handle: bytes, mask: bytes) -> str:
-    """Return the token of a handle: a mask of 32 random bytes, then the HMAC-SHA256 under it (BREACH)."""
-    return urlsafe_b64encode(mask + _masked(mask, _mac(key, handle))).rstrip(b"=").decode()
-
-
-def fits(key: bytes, token: bytes | None, handle: bytes | None) -> bool:
-    """Tell whether a token is one of a handle; in constant time for whoever has neither."""
-    if token is None or handle is None or not _TOKEN.fullmatch(token):
-        return False
-    pair = urlsafe_b64decode(token + b"==")
-    return hmac.compare_digest(_masked(pair[:_SIZE], pair[_SIZE:]), _mac(key, handle))
-
-
-def _mac(key: bytes, handle: bytes) -> bytes:
-    return hmac.digest(key, b"csrf:" + handle, "sha256")
-
-
-def _masked(mask: bytes, data: bytes) -> bytes:
-    return (int.from_bytes(mask) ^ int.from_bytes(data)).to_bytes(_SIZE)
-
-
-def _session_of(exchange: Exchange) -> Session | None:
-    """Return the session that the app gets, None where it gets none."""
-    session = exchange.fact("session")
-    if session is None or isinstance(session, Session):
-        return session
-    raise ConfigurationError(f"CSRF: the session is a {type(session).__name__}; allowed is one that Sessions has made")
 
 
 def _is_bearer(exchange: Exchange) -> bool:

@@ -109,6 +109,8 @@ class Devices:
             replaced = former.handle.decode() if former is not None else None
             details = {"device": device.handle, "name": kept, "replaced": replaced}
             await self._events.attempt(str(user), "device_trusted", details)
+        if scope is not None:
+            self._cookie.check(scope)
         return TrustGrant(device, self._cookie.give(made.token, max(1, self._life // 1000)).decode())
 
     async def find(self, user: str | int, scope: Scope) -> TrustedDevice | None:

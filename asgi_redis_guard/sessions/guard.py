@@ -29,8 +29,9 @@ from .keeping import KeptSession
 from .lazy import defer
 from .logins import PUBLISH, read_end
 from .policy import CookieStyle, OnExcess, SameSite, SessionPolicy, cap_faults, cookie_faults, times_faults
+from .presence import NO_SESSION
 from .recall import AS_SEEN, LOAD, Known, SessionMemory, load
-from .record import UNDECODABLE, read_record
+from .record import UNDECODABLE, read_record, undecodable
 from .recording import REUSED, event_faults, read_reuse
 from .session import Session
 from .sockets import SocketResponder
@@ -75,7 +76,7 @@ class Sessions(OneRoundGuard):
 
     `lazy`: a session is not read before the app says `await session.load()`; until then, whatever looks into it or
     changes it raises `SessionNotLoaded`, and so do `user` and `auth`. A guard behind that needs one of them is refused.
-    A path of `exempt` has no session at all: its scope is left as it is.
+    A path of `exempt` has no session at all: `session`, `user` and `auth` are left as they are.
 
     `on_outage`: `closed` answers 503 to those who present a session while Redis is away or that cannot be read,
     `anonymous` gives them an empty one. What cannot be written is a 503 in any case. Raises `ConfigurationError`.
@@ -157,6 +158,10 @@ class Sessions(OneRoundGuard):
             self.provides = self.known_early = frozenset(("session", "session_id"))
             self.operations = ()  # none before the app runs
             self.withholds = dict.fromkeys(("session", "user", "auth"), "lazy (GUARD_SESSION_LAZY)")
+
+    def exempted(self, exchange: Exchange) -> Pass:
+        """Tell the guards behind that there is no session by design."""
+        return NO_SESSION
 
     def ask(self, exchange: Exchange) -> Ask | Pass | Answer:
         """Load the session that the cookie names, or leave that to the app; without one, nothing is asked."""
@@ -249,7 +254,7 @@ class Sessions(OneRoundGuard):
         except SessionUnreadable:
             raise
         except UNDECODABLE:
-            raise SessionUnreadable("is damaged") from None
+            raise undecodable(fields, self.policy.cipher) from None
         if user is not None:
             record = record.of(place.ids.of_user(known.id, user))
         found = Known(known.name, known.id, record, facts_of(user) if user is not None else None)

@@ -12,7 +12,7 @@ from ..errors import RedisUnavailable, SessionDataError, SessionUnreadable
 from .codec import decode, encode
 from .logins import read_end
 from .recall import load
-from .record import UNDECODABLE, Record, read_record
+from .record import UNDECODABLE, Record, read_record, undecodable
 from .saving import SessionResponder
 from .session import Session
 from .writing import OTHER_VERSION, SWAP, WRITTEN, Writing
@@ -65,7 +65,7 @@ class KeptSession(SessionResponder):
         except SessionUnreadable:
             raise
         except UNDECODABLE:
-            raise SessionUnreadable("is damaged") from None
+            raise undecodable(fields, self._policy.cipher) from None
         if found is None:
             session.ended = read_end(fields)
             raise SessionDataError("the session has ended, or was replaced by another")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from ..core.asgi import Scope
 from ..core.client_ip import TrustedProxies
 from ..core.exchange import Exchange
 from ..core.problem import problem
@@ -14,6 +17,8 @@ from ..errors import ConfigurationError
 from .crypto import SessionCipher
 from .events import SecurityEvents
 from .ids import SessionId
+
+logger = logging.getLogger("asgi_redis_guard.sessions")
 
 SameSite = Literal["lax", "strict", "none"]
 OnExcess = Literal["evict_oldest", "evict_lru", "deny"]
@@ -31,7 +36,7 @@ class CookieStyle:
     a domain or a path other than `/` is given. Nothing of it is guessed from requests.
     """
 
-    __slots__ = ("_attributes", "name")
+    __slots__ = ("_attributes", "_untold", "name")
 
     def __init__(
         self, name: str, path: str, domain: str | None, same_site: SameSite, *, https_only: bool, partitioned: bool
@@ -45,11 +50,25 @@ class CookieStyle:
         attributes += "; Secure" if https_only else ""
         attributes += "; Partitioned" if partitioned else ""
         self._attributes = attributes.encode()
+        self._untold = https_only
 
     def give(self, token: bytes, seconds: int | None) -> bytes:
         """Return the field that sets the cookie, for `seconds` or as long as the browser runs."""
         age = b"" if seconds is None else b"; Max-Age=%d" % seconds
         return b"%b=%b%b%b" % (self.name, token, age, self._attributes)
+
+    def check(self, scope: Scope) -> None:
+        """Warn, once, where it is given to a browser that will drop it; a proxy that says https has one that does not.
+
+        Nothing depends on what it says, so that everybody is believed.
+        """
+        if self._untold and scope.get("scheme", "http") in ("http", "ws") and not _says_https(scope):
+            self._untold = False
+            logger.warning(
+                "the cookie %s is Secure and browsers drop it over plain HTTP; say https_only=False there, "
+                "or let the server trust the proxy's X-Forwarded-Proto",
+                self.name.decode(),
+            )
 
     def take(self) -> bytes:
         """Return the field that deletes the cookie."""
@@ -150,6 +169,14 @@ def cookie_faults(
     if not https_only and (same_site == "none" or partitioned):
         faults.append("https_only: False given with same_site='none' or partitioned; browsers drop such a cookie")
     return faults
+
+
+def _says_https(scope: Scope) -> bool:
+    """Tell whether a proxy says that its client came by TLS, in X-Forwarded-Proto or Forwarded (RFC 7239 §5.4)."""
+    return any(
+        name in (b"x-forwarded-proto", b"forwarded") and re.search(rb"\b(https|wss)\b", value.lower())
+        for name, value in scope["headers"]
+    )
 
 
 def _is_plain(text: str) -> bool:

@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID  # noqa: TID251  (the type; none is made here)
 
+from ..errors import SessionUnreadable
 from .codec import decode_all
 from .crypto import SessionCipher
 from .ids import SessionId
@@ -131,3 +132,11 @@ def read_record(session_id: SessionId, flat: Any, cipher: SessionCipher | None =
     fields = cipher.unseal(session_id.record, stored) if cipher is not None else stored
     created, ends, idle, touched, version = map(int, times)
     return Record(session_id, fields, (created, ends, idle, touched, version), stored, successor)
+
+
+def undecodable(flat: Any, cipher: SessionCipher | None) -> SessionUnreadable:
+    """Return what to say of a record that could not be decoded: a value that begins with `$` is an encrypted one."""
+    pairs = zip(flat[::2], flat[1::2], strict=False)
+    if cipher is None and any(name[:1] == b"." and text[:1] == b"$" for name, text in pairs):
+        return SessionUnreadable("is encrypted, and there is no encryption given (GUARD_SESSION_ENCRYPTION)")
+    return SessionUnreadable("is damaged")

@@ -222,6 +222,7 @@ class SessionWrites:
     def _settled(self, record: Record) -> None:
         self._session.settle(record)
         seconds = max(1, (record.ends - record.touched) // 1000) if self._policy.persistent else None
+        self._policy.cookie.check(self._exchange.scope)
         self._cookie = self._policy.cookie.give(record.id.token, seconds)
 
     def _texts(self) -> dict[str, bytes]:

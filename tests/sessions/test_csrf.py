@@ -23,18 +23,25 @@ def show(token: str) -> dict[str, str]:
     return {"x-csrf-token": token}
 
 
+#: Every reason that there is.
+REASONS = {
+    "it comes from another origin",
+    "its token does not fit the session; it may be one from before a login",
+    "it shows no token in the header x-csrf-token",
+}
+
+
 def is_refused(response: httpx.Response) -> bool:
-    """Tell whether it is the one refusal, which tells nothing more."""
-    document = {
-        "type": "about:blank",
-        "title": "Forbidden",
-        "status": 403,
-        "detail": "The request could not be verified.",
-    }
-    assert response.status_code in (200, 403)
-    assert response.status_code == 200 or response.json() == document
-    assert response.status_code == 200 or response.headers["content-type"] == "application/problem+json"
-    return response.status_code == 403
+    """Tell whether it is a refusal, which says why and nothing more."""
+    if response.status_code == 200:
+        return False
+    document = response.json()
+    reason = document.pop("detail").removeprefix("The CSRF check of the request failed: ").removesuffix(".")
+    assert document == {"type": "about:blank", "title": "Forbidden", "status": 403}
+    assert reason in REASONS
+    assert response.status_code == 403
+    assert response.headers["content-type"] == "application/problem+json"
+    return True
 
 
 async def test_an_unsafe_request_with_a_session_needs_its_token(redis: CountingManager) -> None:
@@ -210,3 +217,30 @@ async def test_the_stack_makes_one_round_trip_and_a_refusal_leaves_no_trace_of_t
             assert is_refused(await alice.post("/echo"))
         assert (await alice.post("/echo", headers=show(token))).status_code == 200
         assert (await alice.post("/echo", headers=show(token))).status_code == 429
+
+
+@pytest.mark.parametrize(
+    ("sent", "why"),
+    [
+        ({"headers": {"origin": "https://evil.test", "sec-fetch-site": "cross-site"}}, "comes from another origin."),
+        ({}, "shows no token in the header x-csrf-token, and bodies that are no forms are not looked into."),
+        ({"json": {"csrf_token": "x"}}, "header x-csrf-token, and bodies that are no forms are not looked into."),
+        ({"data": {"a": "b"}}, "shows no token in the header x-csrf-token or the form's field csrf_token, once."),
+        ({"data": {"a": "b" * 300}}, "header x-csrf-token, and forms of more than 256 bytes are not looked into."),
+        ({"data": {"csrf_token": "x"}}, "token does not fit the session; it may be one from before a login."),
+        ({"headers": show("x" * 86)}, "token does not fit the session; it may be one from before a login."),
+        ({"headers": show("")}, "token does not fit the session; it may be one from before a login."),
+    ],
+)
+@pytest.mark.parametrize("lazy", [False, True])
+async def test_a_refusal_says_what_failed(redis: CountingManager, lazy: bool, sent: dict[str, Any], why: str) -> None:
+    app = guarded(redis, sessions=Sessions(lazy=lazy), field="csrf_token", max_body=256)
+    async with browser(guarded(redis)) as alice:
+        await alice.get("/start")
+        cookies = alice.cookies
+    async with browser(app) as alice:
+        alice.cookies = cookies
+        response = await alice.post("/echo", **sent)
+    assert response.status_code == 403
+    assert response.json()["detail"].startswith("The CSRF check of the request failed: it")
+    assert response.json()["detail"].endswith(why)

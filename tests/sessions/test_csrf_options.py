@@ -25,7 +25,7 @@ from asgi_redis_guard import (
     Sessions,
     problem,
 )
-from asgi_redis_guard.sessions.csrf import fits, make_token
+from asgi_redis_guard.sessions.tokens import fits, make_token
 from tests.drive import App, get
 from tests.sessions.site import KEY, CountingManager, browser, guarded, site
 
@@ -178,7 +178,9 @@ async def test_sessions_that_are_somebody_else_s_are_a_fault_and_not_an_open_doo
 
 async def test_where_there_are_no_sessions_there_is_no_token(redis: CountingManager) -> None:
     app = App()
-    assert (await get(CSRFMiddleware(app, key=KEY, redis=redis), method="POST")).status == 200
+    stack = CSRFMiddleware(app, key=KEY, redis=redis)
+    assert (await get(stack)).status == 200
+    assert (await get(stack, method="POST")).status == 403
     assert app.scope["csrf_token"]() == ""
     assert repr(app.scope["csrf_token"]) == "<CSRFToken>"
 

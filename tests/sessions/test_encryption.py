@@ -63,7 +63,7 @@ class Visitor:
         """Send a request; return what `act` has returned."""
         results: list[Any] = []
         headers = [(b"cookie", b"__Host-session=" + self.cookie)] if self.cookie else []
-        self.response = await get(self.stack, "/", headers, act=act, results=results)
+        self.response = await get(self.stack, "/", headers, scheme="https", act=act, results=results)
         for field in self.response.all("set-cookie"):
             self.cookie = field.partition("=")[2].partition(";")[0].encode()
         return results[0] if results else None
@@ -260,6 +260,22 @@ async def test_each_kind_of_failure_is_told_once(redis: CountingManager, caplog:
     assert len(told) == 2
     assert "a key that is not there" in told[0]
     assert "is damaged" in told[1]
+
+
+async def test_where_the_encryption_was_taken_away_the_log_says_so(
+    redis: CountingManager, caplog: pytest.LogCaptureFixture
+) -> None:
+    alice = Visitor(redis, ONE)
+    await alice.visit(put(a=1))
+    plain = Visitor(redis, cookie=alice.cookie)
+    plain.stack = GuardMiddleware(app, [Sessions()], redis=redis)
+    caplog.clear()
+    for _ in range(2):
+        await plain.visit()
+        assert plain.response.status == 503
+    (told,) = [record.getMessage() for record in caplog.records]
+    assert "is encrypted, and there is no encryption given (GUARD_SESSION_ENCRYPTION)" in told
+    assert await alice.visit() == {"a": 1}
 
 
 async def test_a_counter_that_meets_something_unreadable_says_so(redis: CountingManager) -> None:

@@ -99,7 +99,7 @@ class Browser:
         results: list[Any] = []
         name = self.site.guard.policy.cookie.name.decode()
         headers = {"cookie": f"{name}={self.cookie}"} if self.cookie is not None else {}
-        scope = http_scope("/", headers, visit=(act, results), answers=status, **more)
+        scope = http_scope("/", headers, visit=(act, results), answers=status, **{"scheme": "https"} | more)
         self.response = await call(self.site.stack, scope)
         for field in self.response.all("set-cookie"):
             value = field.partition("=")[2].partition(";")[0]
