@@ -51,7 +51,7 @@ def ours(manager: RedisManager, *, users: bool) -> Make:
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b""})
 
-    guarded = SessionMiddleware(app, redis=manager, principal=("user_id",))
+    guarded = SessionMiddleware(app, https_only=False, redis=manager, principal=("user_id",))
 
     async def ignore(message: Any) -> None:
         if message["type"] == "http.response.start" and message["status"] != 200:
