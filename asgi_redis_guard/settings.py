@@ -17,6 +17,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from .errors import ConfigurationError
 
 OutagePolicy = Literal["open", "closed"]
+LimitAlgorithm = Literal["gcra", "fixed", "counter", "log"]
 LimitOutagePolicy = Literal["local", "open", "closed"]
 SessionOutagePolicy = Literal["closed", "anonymous"]
 SessionExcess = Literal["evict_oldest", "evict_lru", "deny"]
@@ -113,7 +114,7 @@ class Settings(BaseSettings):
 
     limits: Words = Field((), validation_alias=_env("GUARD_LIMITS"))
     limit_key: Words = Field(("address",), validation_alias=_env("GUARD_LIMIT_KEY"))
-    limit_algorithm: Literal["gcra", "fixed", "log"] = Field("gcra", validation_alias=_env("GUARD_LIMIT_ALGORITHM"))
+    limit_algorithm: LimitAlgorithm = Field("gcra", validation_alias=_env("GUARD_LIMIT_ALGORITHM"))
     limit_on_outage: LimitOutagePolicy = Field("local", validation_alias=_env("GUARD_LIMIT_ON_OUTAGE"))
 
     def __init__(self, **options: Any) -> None:

@@ -164,7 +164,7 @@ def test_all_faults_come_at_once_with_option_variable_and_what_was_given(monkeyp
         "given: 'soon'",
         "max_connections (REDIS_MAX_CONNECTIONS, REDIS_POOL_SIZE): ",
         "greater than or equal to 1; given: 0",
-        "limit_algorithm (GUARD_LIMIT_ALGORITHM): Input should be 'gcra', 'fixed' or 'log'; given: 'guess'",
+        "limit_algorithm (GUARD_LIMIT_ALGORITHM): Input should be 'gcra', 'fixed', 'counter' or 'log'; given: 'guess'",
         "jwt_on_outage (GUARD_JWT_ON_OUTAGE): Input should be 'open' or 'closed'; given: 'maybe'",
         "no_such_option: no such option",
     ):

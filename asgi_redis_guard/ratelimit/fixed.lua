@@ -20,4 +20,4 @@ else
   remaining = remaining - cost
 end
 -- @commit
-call('SET', counter, used, 'PX', left)
+if cost + 0 > 0 then call('SET', counter, used, 'PX', left) end

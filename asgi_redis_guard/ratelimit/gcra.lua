@@ -19,4 +19,4 @@ reset_after = tat - now
 remaining = floor((tolerance - reset_after) / emission)
 if remaining < 0 then remaining = 0 end
 -- @commit
-call('SET', cell, tat, 'PX', ceil((tat - now) / 1000))
+if cost + 0 > 0 then call('SET', cell, tat, 'PX', ceil((tat - now) / 1000)) end

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Literal
 
@@ -26,14 +26,23 @@ from .policy import KINDS, Algorithm, LimitState, make_limits, read_states
 _QUOTA_EXCEEDED = "https://iana.org/assignments/http-problem-types#quota-exceeded"
 
 
+#: Units that a request may take; a request of more than a limit has never fits.
+_MOST_UNITS = 1_000_000_000
+
+#: How many units a request takes.
+Cost = int | Callable[[Exchange], int]
+
+
 class RateLimit(OneRoundGuard):
     """Refuse requests beyond `limits`, such as `"100/minute", "1000/hour"`, with 429.
 
     All limits of a stack are decided together: a request that any of them refuses is counted by none. `key` says whose
     requests are counted together: `address`, `user`, `path`, `header:<name>`, a function over the exchange, or several
     of them. `paths`: only these path patterns, counted together unless `path` is part of the key. `algorithm`: `gcra`
-    (evenly spaced, `burst` at once), `fixed` (windows that begin with a first request), `log` (exact, one entry a
-    request). `name` stands in headers and keys; limits of one name, period and key share their count.
+    (evenly spaced, `burst` at once), `fixed` (windows that begin with a first request), `counter` (the same, with the
+    part of the window before that is not older than a period), `log` (exact, one entry a request). `name` stands in
+    headers and keys; limits of one name, period and key share their count. `cost`: how many units a request takes, a
+    number or a function over the exchange; 0 only looks, so that the headers are there.
 
     `trusted_proxies`: whose `X-Forwarded-For` is believed. `unidentified`: what happens to a request whose key cannot
     be told, `refuse` (400) or `allow`. `on_outage`: `local` counts in this process while Redis is away, for at most
@@ -48,6 +57,7 @@ class RateLimit(OneRoundGuard):
         self,
         *limits: str,
         key: KeyPart | Iterable[KeyPart] = "address",
+        cost: Cost = 1,
         name: str | None = None,
         algorithm: Algorithm = "gcra",
         burst: int | None = None,
@@ -70,6 +80,7 @@ class RateLimit(OneRoundGuard):
         self.identity = Identity(key, proxies)
         self.needs = self.identity.needs
         self.claims = frozenset((limit.key_name, self.identity.parts) for limit in self.limits)
+        self._cost = cost if callable(cost) else _checked_cost(cost)
         self._unidentified = unidentified
         self._on_outage = on_outage
         self._closed = on_outage == "closed"
@@ -88,7 +99,8 @@ class RateLimit(OneRoundGuard):
         if identity is None:
             return PASS if self._unidentified == "allow" else self.refuse(exchange, _nobody())
         make = self._remembered if is_short(identity) else self._make_ask
-        return make(exchange.keys, identity)
+        cost = self._cost
+        return make(exchange.keys, identity, _checked_cost(cost(exchange)) if callable(cost) else cost)
 
     def decide(self, exchange: Exchange, replies: Replies) -> Pass | Answer:
         """Let pass what is within all limits."""
@@ -102,15 +114,16 @@ class RateLimit(OneRoundGuard):
             return PASS
         if self._on_outage == "closed":
             return self.refuse(exchange, unavailable("Requests cannot be counted now."))
-        return self._judge(exchange, self._local.decide(ask.about, exchange.now))
+        identity, cost = ask.about
+        return self._judge(exchange, self._local.decide(identity, cost, exchange.now))
 
     def _matching(self, exchange: Exchange) -> str | None:
         return next((found for path in exchange.paths if (found := self._paths.match(path)) is not None), None)
 
-    def _make_ask(self, keys: Keys, identity: tuple[str | bytes, ...]) -> Ask:
+    def _make_ask(self, keys: Keys, identity: tuple[str | bytes, ...], cost: int) -> Ask:
         hashed = digest(*identity)
-        operations = [limit.operation(keys, hashed) for limit in self.limits]
-        return Ask(operations, closed=self._closed, about=hashed)
+        operations = [limit.operation(keys, hashed, cost) for limit in self.limits]
+        return Ask(operations, closed=self._closed, about=(hashed, cost))
 
     def headers(self, states: Replies | list[LimitState]) -> Headers:
         """Return the header fields for a response."""
@@ -152,6 +165,12 @@ class LimitResponder(Responder):
     def start(self, head: Head) -> None:
         """Add or join the header fields."""
         merge(head.headers, self._limit.headers(self._states))
+
+
+def _checked_cost(cost: int) -> int:
+    if cost.__class__ is not int or not 0 <= cost <= _MOST_UNITS:
+        raise ConfigurationError(f"cost: {cost!r} given; allowed are whole numbers from 0 to {_MOST_UNITS}")
+    return cost
 
 
 def _nobody() -> Answer:

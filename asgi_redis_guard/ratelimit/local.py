@@ -21,12 +21,12 @@ class LocalLimits:
         #: For each identity and limit the end of the window, in seconds since the epoch, and how many it has admitted.
         self._windows: OrderedDict[bytes, list[tuple[float, int]]] = OrderedDict()
 
-    def decide(self, identity: bytes, now: float) -> list[LimitState]:
-        """Count one request of `identity` against every limit: against all of them or none."""
+    def decide(self, identity: bytes, cost: int, now: float) -> list[LimitState]:
+        """Count a request of so many units of `identity` against every limit: against all of them or none."""
         held = self._windows.pop(identity, None) or [(now, 0)] * len(self._limits)
         windows = [_window(limit, end, used, now) for limit, (end, used) in zip(self._limits, held, strict=True)]
-        fits = [used < limit.amount for limit, (_, used) in zip(self._limits, windows, strict=True)]
-        counted = all(fits)
+        fits = [used + cost <= limit.amount for limit, (_, used) in zip(self._limits, windows, strict=True)]
+        counted = cost if all(fits) else 0
         windows = [(end, used + counted) for end, used in windows]
         self._windows[identity] = windows
         if len(self._windows) > self._max_keys:

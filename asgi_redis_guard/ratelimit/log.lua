@@ -21,7 +21,9 @@ else
   remaining = remaining - cost
 end
 -- @commit
-local stamp = string.format('%.0f', now)
-call('ZREMRANGEBYSCORE', entries, '-inf', string.format('%.0f', now - period))
-for unit = 1, cost + 0 do call('ZADD', entries, stamp, stamp .. ':' .. (count + unit)) end
-call('PEXPIRE', entries, ceil(period / 1000))
+if cost + 0 > 0 then
+  local stamp = string.format('%.0f', now)
+  call('ZREMRANGEBYSCORE', entries, '-inf', string.format('%.0f', now - period))
+  for unit = 1, cost + 0 do call('ZADD', entries, stamp, stamp .. ':' .. (count + unit)) end
+  call('PEXPIRE', entries, ceil(period / 1000))
+end

@@ -13,7 +13,7 @@ from ..middleware.engine import GuardMiddleware
 from ..middleware.lifespan import faults_told
 from ..observability.events import Hook
 from ..redis.manager import RedisManager
-from .guard import RateLimit
+from .guard import Cost, RateLimit
 from .identity import KeyPart
 from .policy import Algorithm
 
@@ -22,6 +22,7 @@ class RateLimitOptions(TypedDict, total=False):
     """The keyword options of `RateLimit`, for type checkers; their meaning stands there."""
 
     key: KeyPart | Iterable[KeyPart]
+    cost: Cost
     name: str | None
     algorithm: Algorithm
     burst: int | None

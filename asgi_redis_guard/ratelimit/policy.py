@@ -12,10 +12,10 @@ from ..core.keys import Keys, digest
 from ..core.script import Operation, OperationKind, Reply
 from ..errors import ConfigurationError
 
-Algorithm = Literal["gcra", "fixed", "log"]
+Algorithm = Literal["gcra", "fixed", "counter", "log"]
 
 KINDS: dict[str, OperationKind] = {
-    name: OperationKind.load(__package__, f"{name}.lua") for name in ("gcra", "fixed", "log")
+    name: OperationKind.load(__package__, f"{name}.lua") for name in ("gcra", "fixed", "counter", "log")
 }
 
 #: Entries of one sorted set; a log of more is a server stalled, not a limit.
@@ -40,18 +40,18 @@ class Limit:
     name: str
     key_name: bytes
     kind: OperationKind = field(init=False, repr=False)
-    numbers: tuple[int, int, int] = field(init=False, repr=False)
+    numbers: tuple[int, int] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         span = self.period * 1_000_000
         step = -(-span // self.amount)  # µs from one request to the next at the sustained rate, rounded up
-        numbers = (step, step * self.burst, 1) if self.algorithm == "gcra" else (self.amount, span, 1)
+        numbers = (step, step * self.burst) if self.algorithm == "gcra" else (self.amount, span)
         object.__setattr__(self, "kind", KINDS[self.algorithm])
         object.__setattr__(self, "numbers", numbers)
 
-    def operation(self, keys: Keys, identity: bytes) -> Operation:
-        """Return the operation that counts one request for `identity`."""
-        return Operation(self.kind, (keys.limit(self.key_name, identity),), self.numbers)
+    def operation(self, keys: Keys, identity: bytes, cost: int = 1) -> Operation:
+        """Return the operation that counts a request of so many units for `identity`; of none, it only looks."""
+        return Operation(self.kind, (keys.limit(self.key_name, identity),), (*self.numbers, cost))
 
 
 class LimitState(NamedTuple):

@@ -1,7 +1,7 @@
 """What the limits promise, in plain Python and exact integers: microseconds, units. Each model is one identity's."""
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 
@@ -61,6 +61,43 @@ class Fixed:
         return (left, self.used) if left > 0 and self.used else (self.period // 1000, 0)
 
 
+class Counter:
+    """Windows that begin with a first request; the one before counts by what of it is not older than `period`."""
+
+    def __init__(self, amount: int, period: int, burst: int = 0) -> None:
+        self.amount, self.period = amount, period
+        self.begun, self.before, self.used = 0, 0, 0
+
+    def check(self, now: int, cost: int) -> Verdict:
+        begun, before, used = self._now(now)
+        left = min(self.period, begun + self.period - now)
+        free = self.amount - used - -(-before * left // self.period)
+        if free >= cost:
+            return Verdict(True, free - cost, left + self.period, 0)
+        wait = next(self._fits_in(left, before, used, cost))
+        return Verdict(False, max(0, free), left + self.period * (used > 0), wait)
+
+    def _fits_in(self, left: int, before: int, used: int, cost: int) -> Iterator[int]:
+        """The first moment at which the units that still count leave room: in this window, in the next, or after it."""
+        room = self.amount - cost
+        if room < 0:
+            yield left + self.period  # never: what all is forgotten by
+        if used <= room:
+            yield left - (room - used) * self.period // before
+        yield left + self.period - room * self.period // used
+
+    def commit(self, now: int, cost: int) -> None:
+        self.begun, self.before, used = self._now(now)
+        self.used = used + cost
+
+    def _now(self, now: int) -> tuple[int, int, int]:
+        if not self.begun or now >= self.begun + 2 * self.period:
+            return now, 0, 0
+        if now >= self.begun + self.period:
+            return self.begun + self.period, self.used, 0
+        return self.begun, self.before, self.used
+
+
 class Log:
     """Every unit is remembered for exactly `period`."""
 
@@ -81,7 +118,7 @@ class Log:
         self.times += [now] * cost
 
 
-MODELS = {"gcra": Gcra, "fixed": Fixed, "log": Log}
+MODELS = {"gcra": Gcra, "fixed": Fixed, "counter": Counter, "log": Log}
 
 
 def most_in_any_window(times: Sequence[int], period: int) -> int:

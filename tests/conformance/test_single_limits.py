@@ -12,14 +12,14 @@ from asgi_redis_guard.core.keys import Keys
 from asgi_redis_guard.core.script import Operation
 from asgi_redis_guard.ratelimit.policy import KINDS, Limit
 from tests.conformance.clockwork import PASSED, STOPPED, Clockwork
-from tests.conformance.models import MODELS, Fixed, Gcra, Log, Verdict, most_in_any_window
+from tests.conformance.models import MODELS, Counter, Fixed, Gcra, Log, Model, Verdict, most_in_any_window
 
 START = 1_700_000_000_123_456  # µs
 SECOND = 1_000_000
 
 #: amount, period in seconds, burst
 SHAPES = [(1, 1, 1), (5, 1, 5), (7, 3, 2), (100, 60, 10), (3, 3600, 3), (999_983, 1, 7)]
-ALGORITHMS = ["gcra", "fixed", "log"]
+ALGORITHMS = ["gcra", "fixed", "counter", "log"]
 
 
 def operation(algorithm: str, amount: int, period: int, burst: int, cost: int = 1) -> Operation:
@@ -64,7 +64,7 @@ async def test_every_verdict_and_number_is_the_models(
     promise_is_kept(model, admitted, amount, period * SECOND, burst)
 
 
-async def retry(clockwork: Clockwork, model: Gcra | Fixed | Log, verdict: Verdict, again: Operation, now: int) -> int:
+async def retry(clockwork: Clockwork, model: Model, verdict: Verdict, again: Operation, now: int) -> int:
     """Come back when told to, and before that a moment too early; the fixed window knows milliseconds alone."""
     early = now + verdict.retry_after - (1000 if isinstance(model, Fixed) else 1)
     if early > now:
@@ -78,12 +78,31 @@ def promise_is_kept(model: object, admitted: list[int], amount: int, period: int
     """What is said of each algorithm, looked at from outside."""
     if isinstance(model, Log):
         assert most_in_any_window(admitted, period) <= amount
-    if isinstance(model, Fixed):
+    if isinstance(model, Fixed | Counter):
         assert most_in_any_window(admitted, period) <= 2 * amount
     if isinstance(model, Gcra):
         for first, begin in enumerate(admitted):
             for last in range(first, min(len(admitted), first + 100)):
                 assert (last - first + 1 - burst) * model.step <= admitted[last] - begin
+
+
+#: For each algorithm the least and the most that an adversary gets through in one period, in parts of the amount.
+WORST = {"gcra": (1.9, 2), "fixed": (1.9, 2), "counter": (1.9, 2), "log": (1, 1)}
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+async def test_the_worst_case_is_what_the_docs_say(clockwork: Clockwork, algorithm: str) -> None:
+    """One request, all that is left a moment before its window ends, and then as much as is let through."""
+    amount, period = 100, 60 * SECOND
+    asked = operation(algorithm, amount, 60, amount)
+    admitted: list[int] = []
+    for now in (START, START + period - 1000, *range(START + period, START + 2 * period, period // 100)):
+        while now > START or not admitted:
+            if (await clockwork.one(now, asked)).status != PASSED:
+                break
+            admitted.append(now)
+    least, most = WORST[algorithm]
+    assert least * amount <= most_in_any_window(admitted, period) <= most * amount
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
@@ -96,7 +115,7 @@ async def test_every_key_ends_when_nothing_is_left_to_remember(clockwork: Clockw
         reset_after = said.values[1] if said.status == PASSED else None
         ((_, ends),) = (await clockwork.ends()).items()
         assert ends is not None
-        assert 0 < ends - now // 1000 <= 5000
+        assert 0 < ends - now // 1000 <= (10_000 if algorithm == "counter" else 5000)
         if reset_after is not None:
             assert reset_after <= (ends + 1) * 1000 - now <= reset_after + 2000
 
@@ -106,11 +125,23 @@ async def test_a_refused_request_writes_nothing(clockwork: Clockwork, algorithm:
     asked = operation(algorithm, 2, 10, 2)
     assert [(await clockwork.one(START, asked)).status for _ in range(3)] == [PASSED, PASSED, STOPPED]
     before = await clockwork.ends()
-    whole = {"gcra": 5 * SECOND, "fixed": 10 * SECOND, "log": 10 * SECOND}[algorithm]
+    whole = {"gcra": 5 * SECOND, "fixed": 10 * SECOND, "counter": 15 * SECOND, "log": 10 * SECOND}[algorithm]
     for pause in (1000, 4000, SECOND):
         said = await clockwork.one(START + pause, asked)
         assert (said.status, said.values[2]) == (STOPPED, whole - pause)
     assert await clockwork.ends() == before
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+async def test_a_cost_of_nothing_looks_and_writes_nothing(clockwork: Clockwork, algorithm: str) -> None:
+    look, take = (operation(algorithm, 2, 10, 2, cost=cost) for cost in (0, 1))
+    assert (await clockwork.one(START, look)).values[0] == 2
+    assert await clockwork.ends() == {}
+    for left in (1, 0):
+        assert (await clockwork.one(START, take)).status == PASSED
+        before = await clockwork.ends()
+        said = await clockwork.one(START, look)
+        assert (said.status, said.values[0], await clockwork.ends()) == (PASSED, left, before)
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
@@ -123,7 +154,7 @@ async def test_a_clock_that_jumps_back_is_no_error_and_lets_nobody_in(clockwork:
         assert said.values[2] > 0
 
 
-@pytest.mark.parametrize("algorithm", ["fixed", "log"])
+@pytest.mark.parametrize("algorithm", ["fixed", "counter", "log"])
 async def test_another_amount_keeps_what_was_used(clockwork: Clockwork, algorithm: str) -> None:
     for _ in range(4):
         await clockwork.one(START, operation(algorithm, 10, 60, 10))

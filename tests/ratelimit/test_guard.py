@@ -10,7 +10,7 @@ from tests.drive import App, get, handshake
 from tests.ratelimit.conftest import CountingManager, Limited
 from tests.ratelimit.structured import parse_list
 
-ALGORITHMS = ["gcra", "fixed", "log"]
+ALGORITHMS = ["gcra", "fixed", "counter", "log"]
 
 
 async def statuses(app: Any, count: int, *args: Any, **options: Any) -> list[int]:
@@ -28,7 +28,8 @@ async def test_so_many_get_through_and_no_more(
 
 
 @pytest.mark.parametrize(
-    ("algorithm", "windows"), [("gcra", [600, 1200]), ("fixed", [3600, 3600]), ("log", [3600, 3600])]
+    ("algorithm", "windows"),
+    [("gcra", [600, 1200]), ("fixed", [3600, 3600]), ("counter", [7200, 7200]), ("log", [3600, 3600])],
 )
 async def test_every_response_tells_what_is_left(limited: Limited, algorithm: Any, windows: list[int]) -> None:
     app = limited(RateLimit("6/hour", algorithm=algorithm))
@@ -42,7 +43,7 @@ async def test_every_response_tells_what_is_left(limited: Limited, algorithm: An
         assert not response.all("x-ratelimit-limit")
 
 
-@pytest.mark.parametrize(("algorithm", "wait"), [("gcra", 1800), ("fixed", 3600), ("log", 3600)])
+@pytest.mark.parametrize(("algorithm", "wait"), [("gcra", 1800), ("fixed", 3600), ("counter", 5400), ("log", 3600)])
 async def test_a_refusal_tells_when_to_come_back(limited: Limited, algorithm: Any, wait: int) -> None:
     app = limited(RateLimit("2/hour", algorithm=algorithm))
     assert await statuses(app, 2) == [200, 200]
@@ -215,3 +216,19 @@ def test_the_repr_tells_the_limits_and_whose_they_are() -> None:
     assert repr(RateLimit("5/minute", "9/hour", key=["user", "path"], name="api")) == (
         "<RateLimit api: 5 per 60 s, 9 per 3600 s by user, path>"
     )
+
+
+async def test_a_request_takes_as_many_units_as_it_costs(limited: Limited, manager: CountingManager) -> None:
+    app = limited(RateLimit("10/hour", cost=lambda exchange: int(exchange.header(b"x-units") or b"1")))
+    said = [await get(app, headers={"x-units": units}) for units in ("4", "0", "7", "6", "1")]
+    assert [response.status for response in said] == [200, 200, 429, 200, 429]
+    assert [parse_list(response["ratelimit"])[0][1]["r"] for response in said] == [6, 6, 6, 0, 0]
+    assert manager.round_trips == 5
+
+
+@pytest.mark.parametrize("cost", [-1, 1.0, True, "1", None, 1_000_000_001])
+async def test_a_cost_that_is_none_is_refused(limited: Limited, cost: Any) -> None:
+    with pytest.raises(ConfigurationError, match=r"cost: .* allowed are whole numbers from 0 to 1000000000"):
+        RateLimit("10/hour", cost=cost)
+    with pytest.raises(ConfigurationError, match="cost: "):
+        await get(limited(RateLimit("10/hour", cost=lambda exchange: cost)))

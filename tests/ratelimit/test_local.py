@@ -18,7 +18,7 @@ def local(*notations: str, max_keys: int = 10_000) -> LocalLimits:
 
 
 def admits(limits: LocalLimits, who: bytes = b"a", now: float = NOW) -> bool:
-    return all(state.allowed for state in limits.decide(who, now))
+    return all(state.allowed for state in limits.decide(who, 1, now))
 
 
 def test_so_many_in_a_window_that_begins_with_the_first() -> None:
@@ -32,11 +32,11 @@ def test_so_many_in_a_window_that_begins_with_the_first() -> None:
 
 def test_the_states_tell_what_is_left_and_when_to_come_back() -> None:
     limits = local("2/minute", "9/hour")
-    minute, hour = limits.decide(b"a", NOW)
+    minute, hour = limits.decide(b"a", 1, NOW)
     assert (minute.allowed, minute.remaining, minute.reset_after, minute.retry_after) == (True, 1, 60_000_000, 0)
     assert (hour.limit.name, hour.remaining, hour.reset_after) == ("hour", 8, 3_600_000_000)
-    limits.decide(b"a", NOW + 15)
-    minute, hour = limits.decide(b"a", NOW + 15)
+    limits.decide(b"a", 1, NOW + 15)
+    minute, hour = limits.decide(b"a", 1, NOW + 15)
     assert (minute.allowed, minute.remaining, minute.reset_after, minute.retry_after) == (
         False,
         0,
@@ -51,7 +51,7 @@ def test_all_limits_count_or_none_does() -> None:
     limits = local("1/second", "3/minute")
     outcomes = [admits(limits, now=NOW + half / 2) for half in range(12)]
     assert outcomes == [True, False, True, False, True, *[False] * 7]
-    assert limits.decide(b"a", NOW + 6)[1].remaining == 0
+    assert limits.decide(b"a", 1, NOW + 6)[1].remaining == 0
 
 
 def test_identities_are_counted_apart() -> None:
@@ -69,7 +69,7 @@ def test_a_flood_of_identities_takes_a_bounded_amount_of_memory() -> None:
 def test_who_was_seen_last_is_remembered() -> None:
     limits = local("1/minute", max_keys=3)
     for who in (b"a", b"b", b"c", b"a", b"d"):
-        limits.decide(who, NOW)
+        limits.decide(who, 1, NOW)
     assert not admits(limits, b"a"), "refused, and so seen again"
     assert not admits(limits, b"d")
     assert admits(limits, b"b"), "forgotten"
@@ -105,3 +105,11 @@ def test_a_guard_starts_no_thread() -> None:
     guards = [RateLimit("5/minute") for _ in range(20)]
     assert threading.active_count() == before
     assert len(guards) == 20
+
+
+def test_units_are_counted_together_or_not_at_all() -> None:
+    limits = LocalLimits(make_limits(["5/minute", "100/hour"], "gcra", None, None))
+    assert [state.remaining for state in limits.decide(b"a", 3, NOW)] == [2, 97]
+    assert [state.allowed for state in limits.decide(b"a", 3, NOW)] == [False, True]
+    assert [state.remaining for state in limits.decide(b"a", 0, NOW)] == [2, 97]
+    assert [state.remaining for state in limits.decide(b"a", 2, NOW)] == [0, 95]

@@ -92,7 +92,7 @@ def test_all_faults_are_told_at_once() -> None:
 
 def test_an_unknown_algorithm_is_a_fault() -> None:
     for name in ("token_bucket", "", "GCRA", None):
-        assert "'gcra', 'fixed', 'log'" in faults("1/second", algorithm=name)[0]
+        assert "'gcra', 'fixed', 'counter', 'log'" in faults("1/second", algorithm=name)[0]
 
 
 def test_a_log_has_a_bound() -> None:
@@ -107,7 +107,7 @@ def test_a_burst_lies_between_one_and_the_amount(burst: int) -> None:
     assert "allowed are 1 to the amount" in faults("10/minute", burst=burst)[0]
 
 
-@pytest.mark.parametrize("algorithm", ["fixed", "log"])
+@pytest.mark.parametrize("algorithm", ["fixed", "counter", "log"])
 def test_a_burst_is_for_gcra_alone(algorithm: str) -> None:
     assert "allowed with 'gcra' alone" in faults("10/minute", algorithm=algorithm, burst=5)[0]
 
@@ -129,7 +129,7 @@ def test_the_amount_is_not_in_the_key_and_the_rest_is() -> None:
     names = [
         make(notation, algorithm=algorithm, name=name)[0].key_name
         for notation in ("5/minute", "5/hour")
-        for algorithm in ("gcra", "fixed", "log")
+        for algorithm in ("gcra", "fixed", "counter", "log")
         for name in (None, "a", "a.gcra", "a.gcra.60")
     ]
     assert len({*names}) == len(names)
@@ -171,7 +171,7 @@ def test_the_numbers_are_whole_and_never_too_generous(notation: str, algorithm: 
         ),
         max_size=3,
     ),
-    st.sampled_from(["gcra", "fixed", "log"]),
+    st.sampled_from(["gcra", "fixed", "counter", "log"]),
     st.none() | st.integers(-1, 50),
     st.none() | st.text(max_size=8),
 )
@@ -195,7 +195,9 @@ def test_any_text_is_a_limit_or_a_configuration_error(
 
 
 names = st.none() | st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1, max_size=8)
-kinds = st.tuples(names, st.sampled_from(["gcra", "fixed", "log"]), st.integers(1, 400), st.binary(max_size=3))
+kinds = st.tuples(
+    names, st.sampled_from(["gcra", "fixed", "counter", "log"]), st.integers(1, 400), st.binary(max_size=3)
+)
 
 
 @settings(deadline=None)

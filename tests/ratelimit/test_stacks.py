@@ -23,7 +23,7 @@ def stack(limited: Limited, *guards: Any, **options: Any) -> GuardMiddleware:
     return limited(*guards, clock=lambda: NOW, **options)
 
 
-@pytest.mark.parametrize("algorithm", ["gcra", "fixed", "log"])
+@pytest.mark.parametrize("algorithm", ["gcra", "fixed", "counter", "log"])
 async def test_what_an_inner_limit_refuses_an_outer_one_does_not_count(limited: Limited, algorithm: Any) -> None:
     guards = (RateLimit("5/hour", name=name, algorithm=algorithm) for name in ("outer", "middle"))
     app = limited(*guards, RateLimit("1/hour", name="inner", algorithm=algorithm))

@@ -10,7 +10,7 @@ import sys
 from asgi_redis_guard import GuardMiddleware, RateLimit, RedisManager
 from tests.drive import App, get
 
-ALGORITHMS = ("gcra", "fixed", "log")
+ALGORITHMS = ("gcra", "fixed", "counter", "log")
 
 
 async def meet(manager: RedisManager, name: str, own: int) -> None:

@@ -1,0 +1,40 @@
+-- name: ratelimit.counter
+-- keys: windows (a string: when the window began, µs; units used in the one before it, and in this one)
+-- args: amount, period, cost (units; µs; units)
+-- keeps: begun, before, used
+-- group: limits
+-- repeatable: yes
+-- returns: remaining, reset_after, retry_after (units left; µs until both windows are forgotten; µs, 0 if this fits)
+-- @check
+local first, second, third = string.match(call('GET', windows) or '', '^(%d+):(%d+):(%d+)$')
+begun, before, used = tonumber(first or now), tonumber(second or 0), tonumber(third or 0)
+if now >= begun + 2 * period then
+  begun, before, used = now, 0, 0
+elseif now >= begun + period then
+  begun, before, used = begun + period, used, 0
+end
+local left, free = begun + period - now, amount - cost
+if left > period + 0 then left = period + 0 end -- the clock was set back
+-- The window before counts by the part of it that is not older than a period.
+remaining = amount - ceil(before * left / period) - used
+if remaining < cost + 0 then
+  stop = true
+  reset_after = used > 0 and left + period or left
+  if free < 0 then
+    retry_after = left + period
+  elseif used <= free then
+    retry_after = left - floor((free - used) * period / before)
+  else
+    retry_after = left + period - floor(free * period / used)
+  end
+  if remaining < 0 then remaining = 0 end
+else
+  used = used + cost
+  remaining = remaining - cost
+  reset_after = left + period
+end
+-- @commit
+if cost + 0 > 0 then
+  local text = string.format('%.0f:%.0f:%.0f', begun, before, used)
+  call('SET', windows, text, 'PX', ceil((begun + 2 * period - now) / 1000))
+end
