@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -31,5 +30,7 @@ class SharedCredentials(AuthCredentials):
 
 credentials_of = lru_cache(maxsize=1024)(SharedCredentials)
 
-#: What makes the scope of a request by nobody; anew for each, for an app may change what it gets.
-ANONYMOUS: dict[str, Callable[[], Any]] = {"user": UnauthenticatedUser, "auth": AuthCredentials}
+
+def nobody() -> dict[str, Any]:
+    """Return `user` and `auth` of a request by nobody; anew for each, for an app may change what it gets."""
+    return {"user": UnauthenticatedUser(), "auth": AuthCredentials()}

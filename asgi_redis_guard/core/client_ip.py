@@ -29,6 +29,11 @@ class TrustedProxies:
     `ipv6_prefix` is how many bits of an IPv6 address count as one client (a household or host gets a /64).
     """
 
+    @classmethod
+    def of(cls, trusted: Iterable[str] | TrustedProxies) -> TrustedProxies:
+        """Return what an option `trusted_proxies=` stands for. Raises `ConfigurationError`."""
+        return trusted if isinstance(trusted, TrustedProxies) else cls(trusted)
+
     def __init__(self, trusted: Iterable[str] = (), *, ipv6_prefix: int = 64) -> None:
         if isinstance(trusted, str):
             trusted = [part.strip() for part in trusted.split(",") if part.strip()]

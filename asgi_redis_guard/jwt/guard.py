@@ -19,7 +19,7 @@ from ..core.problem import unavailable
 from ..core.script import Operation, OperationKind, Replies
 from ..core.steps import Answer, Ask, Pass
 from ..errors import ConfigurationError, RedisUnavailable
-from ..users import ANONYMOUS, credentials_of
+from ..users import credentials_of, nobody
 from .credentials import BadCredentials, TokenSources
 from .keys import KeyLike, KeySet
 from .policy import MAX_LEEWAY, MAX_LIFETIME, Challenges, lifetime_faults
@@ -140,8 +140,8 @@ class JWTAuth(OneRoundGuard):
 
     def exempted(self, exchange: Exchange) -> Pass:
         """Let it pass as nobody, so that `request.user` is there; what another middleware has established stays."""
-        nobody = {name: make() for name, make in ANONYMOUS.items() if name not in exchange.scope}
-        return Pass(nobody, scope=nobody)
+        facts = {name: value for name, value in nobody().items() if name not in exchange.scope}
+        return Pass(facts, scope=facts)
 
     def _authenticate(self, exchange: Exchange) -> Ask | Answer | None:
         """Find and verify the token; return what to ask about it, or None if there is none and none is needed."""

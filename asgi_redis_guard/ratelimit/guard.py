@@ -72,7 +72,7 @@ class RateLimit(OneRoundGuard):
         legacy_headers: bool = False,
     ) -> None:
         _check(on_outage, unidentified, local_keys, on_refused)
-        proxies = trusted_proxies if isinstance(trusted_proxies, TrustedProxies) else TrustedProxies(trusted_proxies)
+        proxies = TrustedProxies.of(trusted_proxies)
         self._paths = PathPatterns(paths, option="paths", lenient=True)
         self._selective = bool(self._paths)
         self.limits = make_limits(limits, algorithm, burst, name, self._paths.patterns)

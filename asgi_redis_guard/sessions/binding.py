@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable
 from typing import Any, Literal
 
-from starlette.authentication import AuthCredentials, UnauthenticatedUser
-
 from ..core.client_ip import TrustedProxies
 from ..core.exchange import Exchange
 from ..core.guard import Guard
@@ -20,6 +18,7 @@ from ..core.responder import Head, Responder
 from ..core.script import Operation, Replies
 from ..core.steps import PASS, Admission, Ask, Asking, Pass
 from ..errors import ConfigurationError, RedisUnavailable
+from ..users import nobody
 from .counting import UNCOUNT
 from .ending import DESTROY
 from .events import SecurityEvents
@@ -98,8 +97,7 @@ class DeviceBinding(Guard):
     ) -> None:
         chosen: frozenset[str] = frozenset((bound,) if isinstance(bound, str) else bound)
         ConfigurationError.raise_for(_faults(on_change, chosen))
-        proxies = trusted_proxies
-        self._proxies = proxies if isinstance(proxies, TrustedProxies) else TrustedProxies(proxies)
+        self._proxies = TrustedProxies.of(trusted_proxies)
         self._revokes = on_change == "revoke"
         self._bound = chosen
         self._events = events
@@ -128,7 +126,7 @@ class DeviceBinding(Guard):
             else:
                 yield from self._revoke(exchange, session, current, entry)
                 if isinstance(exchange.fact("user"), SessionUser):  # a verified token's user is not the session's
-                    facts |= {"user": UnauthenticatedUser(), "auth": AuthCredentials()}
+                    facts |= nobody()
         return Pass(facts, scope=facts, responder=_Stamp(session, current, self._principal))
 
     def _entry(self, exchange: Exchange, session: Session, current: str, changed: tuple[Signal, ...]) -> Entry | None:

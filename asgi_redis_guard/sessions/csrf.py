@@ -100,8 +100,7 @@ class CSRF(Guard):
         self._bearer_exempt = bearer_exempt
         self._events = events
         self._presence = Presence("unsafe requests are refused")
-        proxies = trusted_proxies
-        self._proxies = proxies if isinstance(proxies, TrustedProxies) else TrustedProxies(proxies)
+        self._proxies = TrustedProxies.of(trusted_proxies)
 
     def admit(self, exchange: Exchange) -> Admission:
         """Check the origin, then the token; what the header shows is decided in the first round."""

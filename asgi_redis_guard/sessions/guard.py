@@ -24,7 +24,7 @@ from .counting import COUNT, UNCOUNT
 from .crypto import SessionCipher
 from .ending import DESTROY
 from .events import SecurityEvents
-from .ids import SessionId, SessionIds
+from .ids import SessionId, SessionIds, secret_faults
 from .keeping import KeptSession
 from .lazy import defer
 from .logins import PUBLISH, read_end
@@ -139,13 +139,12 @@ class Sessions(OneRoundGuard):
             max_size=max_size,
             cap=max_sessions,
             excess=on_excess,
-            proxies=trusted_proxies if isinstance(trusted_proxies, TrustedProxies) else TrustedProxies(trusted_proxies),
+            proxies=TrustedProxies.of(trusted_proxies),
             statistics=statistics,
             refuse=self.refuse,
             cipher=encryption,
             events=events,
         )
-        self._key, self._origins = secret, trusted
         self._closed = on_outage == "closed"
         self._remembered = remembered
         self._leave_to_the_app(lazy)
@@ -191,9 +190,9 @@ class Sessions(OneRoundGuard):
         _, fields, clock = replies.flat
         if fields != AS_SEEN:
             try:
-                known = self._read(place, known, fields)
-            except ValueError as error:
-                return self._unreadable(exchange, known.id, error)
+                known = self._read_or_report(exchange, known, fields)
+            except ValueError:  # the record is kept, for the fault may be ours (another release, another key)
+                return self._outage(exchange)
         if known.record is None:
             return self._give_none(exchange, place.ids, known.id, fields)
         return self._give(exchange, place.ids, Session.of(known.record), clock, known.user)
@@ -216,27 +215,22 @@ class Sessions(OneRoundGuard):
         known = replies.ask.about
         _, fields, clock = replies.flat
         if fields != AS_SEEN:
-            try:
-                known = self._read(self._place_for(exchange.keys), known, fields)
-            except ValueError as error:
-                self._report(exchange, known.id, error)
-                raise
+            known = self._read_or_report(exchange, known, fields)
         session = Session() if known.record is None else Session.of(known.record)
         if known.record is None:
             session.ended = read_end(fields)
         return session, clock, known.user
 
-    def _unreadable(self, exchange: Exchange, found: SessionId, error: ValueError) -> Pass | Answer:
-        """Keep the record, for the fault may be ours (another release, another key)."""
-        self._report(exchange, found, error)
-        return self._outage(exchange)
-
-    def _report(self, exchange: Exchange, found: SessionId, error: ValueError) -> None:
-        """Report a record that cannot be read, the first of a row."""
-        reason = str(error) if isinstance(error, SessionUnreadable) else type(error).__name__
-        if not 0 <= exchange.now - self._told.get(reason, float("-inf")) < _QUIET:
-            logger.error("%r: session %s cannot be read and is kept (%s)", self, found.handle.decode(), reason)
-        self._told[reason] = exchange.now
+    def _read_or_report(self, exchange: Exchange, known: Known, fields: Any) -> Known:
+        """Read what was loaded; of records that cannot be read, the first of a row is reported. Raises ValueError."""
+        try:
+            return self._read(self._place_for(exchange.keys), known, fields)
+        except ValueError as error:
+            reason = str(error) if isinstance(error, SessionUnreadable) else type(error).__name__
+            if not 0 <= exchange.now - self._told.get(reason, float("-inf")) < _QUIET:
+                logger.error("%r: session %s cannot be read and is kept (%s)", self, known.id.handle.decode(), reason)
+            self._told[reason] = exchange.now
+            raise
 
     def _outage(self, exchange: Exchange) -> Pass | Answer:
         if self._closed:
@@ -286,9 +280,7 @@ class Sessions(OneRoundGuard):
 
 
 def _faults(key: bytes, on_outage: str, max_size: int, encryption: object, remembered: int) -> list[str]:
-    faults = []
-    if key and not 16 <= len(key) <= 64:
-        faults.append(f"key: {len(key)} bytes given; allowed are 16 to 64")
+    faults = secret_faults(key)
     if on_outage not in ("closed", "anonymous"):
         faults.append(f"on_outage: {on_outage!r} given; allowed are 'closed' and 'anonymous'")
     if not 256 <= max_size <= 16_777_216:

@@ -48,9 +48,14 @@ class SessionId(NamedTuple):
 def secret_of(key: str | bytes) -> bytes:
     """Return the key that ids are hashed with; raises `ConfigurationError` for one that is too short or too long."""
     secret = key.encode() if isinstance(key, str) else key
-    if secret and not 16 <= len(secret) <= 64:
-        raise ConfigurationError(f"key: {len(secret)} bytes given; allowed are 16 to 64")
+    ConfigurationError.raise_for(secret_faults(secret))
     return secret
+
+
+def secret_faults(secret: bytes) -> list[str]:
+    """What is wrong with the key that ids are hashed with, empty for none."""
+    fits = not secret or 16 <= len(secret) <= 64
+    return [] if fits else [f"key: {len(secret)} bytes given; allowed are 16 to 64"]
 
 
 class SessionIds:

@@ -95,7 +95,7 @@ class KeptSession(SessionResponder):
         for _ in range(_MOST_TRIES):
             value = change(decode(policy.unseal(record.id, {name: seen})[name]) if seen else None)
             text = encode(name, value)
-            self.check_size({**record.fields, name: text})
+            self._policy.check_size({**record.fields, name: text})
             stored = policy.seal(record.id, {name: text}, self._exchange.random)[name]
             state, version, found = await self._swap(record, name, seen, stored)
             if state == WRITTEN:

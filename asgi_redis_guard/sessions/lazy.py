@@ -8,12 +8,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Never, cast
 from weakref import ref
 
-from starlette.authentication import AuthCredentials, BaseUser, UnauthenticatedUser
+from starlette.authentication import AuthCredentials, BaseUser
 
 from ..core.exchange import Exchange
 from ..core.responder import Head
 from ..core.steps import Ask, Asking, Pass
 from ..errors import RedisUnavailable, SessionNotLoaded
+from ..users import nobody
 from .ids import SessionId, SessionIds
 from .keeping import KeptSession
 from .saving import merge
@@ -172,8 +173,8 @@ class _Deferred(KeptSession):
             found, clock, user = Session(), 0, None
         if isinstance(session, LazySession):  # another task may have been faster
             self._clock = clock
-            self.user.found = user["user"] if user is not None else UnauthenticatedUser()
-            self.auth.found = user["auth"] if user is not None else AuthCredentials()
+            facts = user if user is not None else nobody()
+            self.user.found, self.auth.found = facts["user"], facts["auth"]
             session.become(found)
             await self.use()
         return None

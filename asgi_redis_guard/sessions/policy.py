@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,7 +13,7 @@ from ..core.client_ip import TrustedProxies
 from ..core.exchange import Exchange
 from ..core.problem import problem
 from ..core.steps import Answer
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, SessionDataError
 from .crypto import SessionCipher
 from .events import SecurityEvents
 from .ids import SessionId
@@ -107,6 +107,20 @@ class SessionPolicy:
         """Return what a change of users gets whose session has ended meanwhile."""
         answer = problem(409, "session_ended", "The session has ended meanwhile; log in again.")
         return answer if self.refuse is None else self.refuse(exchange, answer)
+
+    def cookie_of(self, token: bytes, lifetime: int) -> bytes:
+        """Return the Set-Cookie field of a session that lives for so many ms at the longest."""
+        return self.cookie.give(token, max(1, lifetime // 1000) if self.persistent else None)
+
+    def check_size(self, texts: Mapping[str, bytes]) -> None:
+        """Raise `SessionDataError` for more than a session may hold: names and values, in bytes."""
+        size = sum(len(name.encode()) + len(text) for name, text in texts.items())
+        if size > self.max_size:
+            raise self.too_large(size)
+
+    def too_large(self, size: int) -> SessionDataError:
+        """Return the error for a session of so many bytes."""
+        return SessionDataError(f"the session takes {size} bytes; allowed are {self.max_size} (max_size)")
 
     def user(self, values: dict[str, object]) -> str | None:
         """Return whose session it is, None for nobody's."""

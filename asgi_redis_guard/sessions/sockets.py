@@ -6,7 +6,6 @@ from math import inf
 
 from ..core.responder import Close, Control
 from ..core.steps import Ask
-from ..errors import RedisUnavailable
 from .ids import SessionId
 from .keeping import KeptSession
 from .recall import load
@@ -47,10 +46,7 @@ class SocketResponder(KeptSession):
             if one.owner == one.record:  # it was nobody's: what it has become may lie elsewhere
                 return inf
             one = self._ids.at(one.place, handle)
-        (replies,) = await self._exchange.perform([Ask([load(one.record)])])
-        if isinstance(replies, Exception):
-            raise replies if isinstance(replies, RedisUnavailable) else RedisUnavailable(str(replies))
-        (reply,) = replies
+        (reply,) = await self._ask(Ask([load(one.record)]))
         fields, clock = reply.values
         record = read_record(one, fields)  # a mark of why it ended may be in its place
         if record is None or record.is_trace:

@@ -14,7 +14,7 @@ from typing import Any, TypedDict, Unpack
 
 from ..core.lua import read_lua
 from ..core.script import PASSED, Operation, OperationKind, place_of
-from ..errors import ConfigurationError, OperationFailed, RedisUnavailable, SessionDataError, TooManySessions
+from ..errors import ConfigurationError, OperationFailed, RedisUnavailable, TooManySessions
 from ..redis.manager import RedisManager
 from ..redis.program import Script, program_of
 from .counting import count, uncount, user_digest, user_of
@@ -126,9 +126,8 @@ class SessionStore:
         if state == TOO_MANY:
             raise TooManySessions(f"the user has {policy.cap} sessions; allowed are no more (max_sessions)")
         await self._tell(evicted or [], user_of(fresh))
-        seconds = max(1, (ends - now) // 1000) if policy.persistent else None
         info = _info(fresh.handle, min(ends, now + policy.idle), (now, now), origin.note())
-        return info, policy.cookie.give(fresh.token, seconds).decode()
+        return info, policy.cookie_of(fresh.token, ends - now).decode()
 
     async def get(self, user: str | int, session_id: str) -> SessionInfo | None:
         """Return one session of `user` by its `id`, None if there is none or it is somebody else's."""
@@ -206,9 +205,7 @@ class SessionStore:
         if values.get(name, user) != user:
             raise ValueError(f"{name}: {values[name]!r} given for a session of {user!r}")
         texts = Session({**values, name: user}).texts()
-        size = sum(len(name) + len(text) for name, text in texts.items())
-        if size > self._policy.max_size:
-            raise SessionDataError(f"the session takes {size} bytes; allowed are {self._policy.max_size} (max_size)")
+        self._policy.check_size(texts)
         return texts
 
     def __repr__(self) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from starlette.authentication import BaseUser
 
 from ..core.exchange import Exchange
-from ..users import ANONYMOUS, credentials_of
+from ..users import credentials_of, nobody
 
 
 class SessionUser(BaseUser):
@@ -56,4 +56,4 @@ def user_facts(exchange: Exchange, own: Mapping[str, Any] | None) -> Mapping[str
     known = exchange.fact("user")
     if own is not None and not getattr(known, "is_authenticated", False):
         return own
-    return {name: make() for name, make in ANONYMOUS.items()} if known is None else {}
+    return nobody() if known is None else {}

@@ -17,7 +17,7 @@ from ..core.exchange import Exchange
 from ..core.keys import Keys
 from ..core.script import Operation, OperationKind, Replies
 from ..core.steps import Answer, Ask
-from ..errors import OperationFailed, RedisUnavailable, SessionDataError
+from ..errors import OperationFailed, RedisUnavailable
 from .counting import count, count_on, uncount, user_of
 from .ending import end, end_rest
 from .ids import SessionId, SessionIds
@@ -139,7 +139,7 @@ class SessionWrites:
     def check_state(self, values: Sequence[Any]) -> None:
         """Raise `SessionDataError` where a write would have left more than a session may hold."""
         if values[0] == TOO_LARGE:
-            raise self._too_large(values[1])
+            raise self._policy.too_large(values[1])
 
     def used(self, record: Record) -> list[Operation]:
         """What tells the statistics that a session lives on."""
@@ -221,24 +221,13 @@ class SessionWrites:
 
     def _settled(self, record: Record) -> None:
         self._session.settle(record)
-        seconds = max(1, (record.ends - record.touched) // 1000) if self._policy.persistent else None
         self._policy.cookie.check(self._exchange.scope)
-        self._cookie = self._policy.cookie.give(record.id.token, seconds)
+        self._cookie = self._policy.cookie_of(record.id.token, record.ends - record.touched)
 
     def _texts(self) -> dict[str, bytes]:
         texts = self._session.texts()
-        self.check_size(texts)
+        self._policy.check_size(texts)
         return texts
-
-    def check_size(self, texts: Mapping[str, bytes]) -> None:
-        """Raise `SessionDataError` for more than a session may hold."""
-        size = sum(len(name.encode()) + len(text) for name, text in texts.items())
-        if size > self._policy.max_size:
-            raise self._too_large(size)
-
-    def _too_large(self, size: int) -> SessionDataError:
-        most = self._policy.max_size
-        return SessionDataError(f"the session takes {size} bytes; allowed are {most} (max_size)")
 
 
 def fields_text(texts: Mapping[str, bytes]) -> bytes:

@@ -1,20 +1,10 @@
 """Statistics of sessions after what nobody saw: ends by themselves, lost keys, a time before they were kept."""
 
-from collections.abc import AsyncIterator
-
 import pytest
 
 from asgi_redis_guard import RedisManager, Session
-from tests.redis.tools import PATIENCE
 from tests.sessions.accounts import Accounts
 from tests.sessions.tally import ONLINE, SESSIONS, counts, over, this_hour
-
-
-@pytest.fixture
-async def redis(backend: str) -> AsyncIterator[RedisManager]:
-    """A manager on each kind of server in turn."""
-    async with RedisManager(backend, timeout=PATIENCE) as manager:
-        yield manager
 
 
 @pytest.fixture
