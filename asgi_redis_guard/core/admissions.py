@@ -26,7 +26,7 @@ from .guard import Guard
 from .problem import AWAY, unavailable
 from .responder import Responder
 from .rounds import Round, read_replies
-from .script import Batch, Place, Replies
+from .script import Batch, Operation, Place, Replies, place_of, stopping
 from .steps import PASS, Answer, Ask, Body, Pass, RequestEdits, Wait
 
 logger = logging.getLogger("asgi_redis_guard.core")
@@ -103,10 +103,15 @@ class Admissions:
             if step.__class__ is Wait or step.__class__ is Body:
                 return step
 
+    def passed(self, place: int) -> Pass | None:
+        """Return the verdict of the guard at `place` if it let the exchange pass."""
+        step = self._steps[place] if place < len(self._steps) else None
+        return step if step.__class__ is Pass else None
+
     def replied(self, raw: Sequence[Any]) -> None:
         """Take the program's reply to the round that `advance` returned."""
         self.late = None
-        at, steps = 0, self._steps
+        at, steps, clock = 0, self._steps, raw[-1]
         for index in range(self._cursor, len(steps)):
             step = steps[index]
             if step.__class__ is Ask:
@@ -114,8 +119,8 @@ class Admissions:
                 part = raw[at : at + place.width]
                 at += place.width
                 if place.statuses(part) == place.all_passed:  # by far the commonest
-                    steps[index] = Replies(step, part, True)
-                elif (replies := read_replies(step, part)) is not None:  # None: a guard before it stopped the round
+                    steps[index] = Replies(step, part, True, clock)
+                elif (replies := read_replies(step, part, clock)) is not None:  # None: a guard before it stopped the round
                     steps[index] = replies if replies.__class__ is Replies else _Result(step, replies)
 
     def failed(self, error: RedisUnavailable) -> None:
@@ -293,4 +298,7 @@ class Admissions:
             if step.__class__ is Ask:
                 shape.append(step.place)
                 batches.append(step.batch)
+            elif step.__class__ is Answer and step.group is not None:
+                shape.append(place_of(False, (stopping(step.group),)))
+                batches.append(Batch([Operation(stopping(step.group), ())]))
         return Round(tuple(shape), batches)

@@ -17,19 +17,19 @@ class Round(NamedTuple):
     batches: list[Batch]
 
 
-def read_replies(ask: Ask, part: Sequence[Any]) -> Replies | OperationFailed | None:
-    """Read the part of a program's reply that answers `ask`.
+def read_replies(ask: Ask, part: Sequence[Any], clock: int) -> Replies | OperationFailed | None:
+    """Read the part of a program's reply that answers `ask`; `clock` is the server's time in it.
 
     One operation that failed fails them all; None means that they were not run.
     """
     place = ask.place
     statuses = place.statuses(part)
     if statuses == place.all_passed:
-        return Replies(ask, part, True)
+        return Replies(ask, part, True, clock)
     trouble = None
     for status in statuses if len(place.kinds) > 1 else (statuses,):
         if status.__class__ is bytes or status == NOT_RUN:
             trouble = status
     if trouble is None:
-        return Replies(ask, part, False)
+        return Replies(ask, part, False, clock)
     return None if trouble == NOT_RUN else OperationFailed(trouble.decode("utf-8", "replace"))

@@ -20,7 +20,8 @@ A line `-- @include name.lua` stands for another file of the same package (`lua.
 
 Names may be followed by an explanation in parentheses. Keys and arguments are locals of these names; arguments are text
 that is a number in arithmetic. `call(…)` is `redis.pcall` that returns false after an error, `now` the server's time in
-microseconds, `floor` and `ceil` are those of `math`.
+microseconds, `floor` and `ceil` are those of `math`. In a commit `refused` tells whether another operation of the same
+guard stopped; an operation of no group sees that, where it stands in front of the one that did.
 """
 
 from __future__ import annotations
@@ -42,7 +43,9 @@ _EXPLANATION = re.compile(r"\([^()]*\)")
 STOPPED, PASSED, HELD_BACK, NOT_RUN = 0, 1, 2, 3
 
 #: Locals of the program itself.
-RESERVED = frozenset(["clock", "now", "failure", "unfit", "call", "floor", "ceil", "stop", "stop_at", "stop_group"])
+RESERVED = frozenset(
+    ["clock", "now", "failure", "unfit", "call", "floor", "ceil", "stop", "stop_at", "stop_group", "refused"]
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,16 +114,18 @@ class Operation(NamedTuple):
 class Place:
     """A guard's place in a round, as far as the program depends on it: its operations, and what their failure does.
 
-    `closed` says that a failure of one of them stops the round. Its part of the reply has `width` values; `statuses`
+    `closed` says that a failure of one of them stops the round, `shadow` that one that stops does so for itself and its
+    group in this place alone. Its part of the reply has `width` values; `statuses`
     takes the statuses out of it (a tuple; of one operation, its status), `all_passed` is what they are if all is well.
     `holds` says that one of them takes something that must be given back.
     `place_of` gives one object for each such place, compared by identity.
     """
 
-    __slots__ = ("all_passed", "closed", "holds", "kinds", "statuses", "width")
+    __slots__ = ("all_passed", "closed", "holds", "kinds", "shadow", "statuses", "width")
 
-    def __init__(self, closed: bool, kinds: tuple[OperationKind, ...]) -> None:
+    def __init__(self, closed: bool, kinds: tuple[OperationKind, ...], shadow: bool = False) -> None:
         self.closed = closed
+        self.shadow = shadow
         self.kinds = kinds
         widths = [kind.width for kind in kinds]
         self.width = sum(widths)
@@ -134,7 +139,12 @@ class Place:
         return f"<Place of {', '.join(kind.name for kind in self.kinds)}{' (closed)' if self.closed else ''}>"
 
 
-place_of = lru_cache(maxsize=1024)(Place)
+_place_of = lru_cache(maxsize=1024)(Place)
+
+
+def place_of(closed: bool, kinds: tuple[OperationKind, ...], shadow: bool = False) -> Place:
+    """Return the one object for such a place."""
+    return _place_of(closed, kinds, shadow)
 
 
 class Batch:
@@ -160,6 +170,12 @@ class Batch:
         return f"<Batch {', '.join(kind.name for kind in self.kinds)}>"
 
 
+@lru_cache(maxsize=64)
+def stopping(group: str) -> OperationKind:
+    """Return the kind that does nothing but stop its group: what stands for a guard that refuses without asking."""
+    return OperationKind.parse(f"-- name: stop.{group}\n-- group: {group}\n-- repeatable: yes\n-- @check\nstop = true\n")
+
+
 class Reply(NamedTuple):
     """What the program says of one operation.
 
@@ -175,17 +191,18 @@ class Reply(NamedTuple):
 class Replies(Sequence[Reply]):
     """The replies to a batch, in its order; read out of the program's flat reply when they are asked for.
 
-    `passed` is true if every operation passed and was committed.
+    `passed` is true if every operation passed and was committed. `clock` is the server's time, in microseconds.
     """
 
-    __slots__ = ("ask", "flat", "passed")
+    __slots__ = ("ask", "clock", "flat", "passed")
 
-    def __init__(self, ask: Any, flat: Sequence[Any], passed: bool) -> None:
+    def __init__(self, ask: Any, flat: Sequence[Any], passed: bool, clock: int = 0) -> None:
         #: The `Ask` that they answer.
         self.ask = ask
         #: Status and values of every operation, end to end.
         self.flat = flat
         self.passed = passed
+        self.clock = clock
 
     def __len__(self) -> int:
         return len(self.ask.place.kinds)

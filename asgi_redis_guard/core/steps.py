@@ -21,7 +21,8 @@ class Ask:
     """Have these Redis operations done; the replies come back in their order.
 
     `facts` are known already and may be used by the guards behind in the same round. `closed` says that a failure of
-    one of these operations refuses the request, so that nothing behind it takes effect. `about` is whatever the guard
+    one of these operations refuses the request, so that nothing behind it takes effect. `shadow` says that they only try:
+    one that stops is told, and holds back its own guard's group, but stops nobody. `about` is whatever the guard
     wants to find again in `replies.ask`. Many requests may share one: never change one that you did not make.
     """
 
@@ -33,12 +34,13 @@ class Ask:
         facts: Mapping[str, Any] | None = None,
         *,
         closed: bool = False,
+        shadow: bool = False,
         about: Any = None,
     ) -> None:
         self.batch = operations if isinstance(operations, Batch) else Batch(operations)
         self.facts = facts
         self.about = about
-        self.place = place_of(closed, self.batch.kinds)
+        self.place = place_of(closed, self.batch.kinds, shadow)
 
     def __repr__(self) -> str:
         return f"<Ask {self.place!r}>"
@@ -54,10 +56,10 @@ class Waitable(Protocol):
 class Wait:
     """Wait for `what`, at most `deadline` seconds; its result comes back, or `WaitTimeout` is thrown in.
 
-    The guards before this one have passed by then; those behind have not taken effect.
+    Without anything to wait for, wait until the deadline; None comes back. The guards before this one have passed by then; those behind have not taken effect.
     """
 
-    what: Waitable
+    what: Waitable | None
     deadline: float
 
 
@@ -79,10 +81,11 @@ class Answer:
     """A response instead of the app's: a refusal, or a stored response.
 
     `reason` is a short, stable word for events (`invalid_token`, `rate_limited`). `background` lets the app run once
-    more after the answer, detached from the client, seen by that responder only.
+    more after the answer, detached from the client, seen by that responder only. `group` is that of the operations which
+    the guard would have been stopped by, had it asked: those of the group in front of it are held back all the same.
     """
 
-    __slots__ = ("background", "body", "headers", "reason", "status")
+    __slots__ = ("background", "body", "group", "headers", "reason", "status")
 
     def __init__(
         self,
@@ -92,12 +95,14 @@ class Answer:
         *,
         reason: str = "",
         background: Responder | None = None,
+        group: str | None = None,
     ) -> None:
         self.status = status
         self.headers = headers
         self.body = body
         self.reason = reason
         self.background = background
+        self.group = group
 
     def __repr__(self) -> str:
         return f"<Answer {self.status} {self.reason}>"
@@ -115,10 +120,11 @@ class RequestEdits:
 class Pass:
     """Let the request go on. `facts` are for the guards behind; those in `scope` go into the app's scope as well.
 
-    A guard may give the same one to many requests: never change one that you did not make, return another.
+    `reason` is for events, as that of an answer. A guard may give the same one to many requests: never change one that
+    you did not make, return another.
     """
 
-    __slots__ = ("edits", "facts", "responder", "scope")
+    __slots__ = ("edits", "facts", "reason", "responder", "scope")
 
     def __init__(
         self,
@@ -127,11 +133,13 @@ class Pass:
         scope: Mapping[str, Any] | None = None,
         edits: RequestEdits | None = None,
         responder: Responder | None = None,
+        reason: str = "",
     ) -> None:
         self.facts = facts
         self.scope = scope
         self.edits = edits
         self.responder = responder
+        self.reason = reason
 
     def __repr__(self) -> str:
         return f"<Pass with {', '.join(self.facts or ()) or 'nothing'}>"

@@ -14,7 +14,8 @@ def report(hooks: Sequence[Hook], guards: Sequence[Guard], admissions: Admission
     exchange, answer = admissions.exchange, admissions.answer
     for place, guard in enumerate(guards):
         if answer is None or place < admissions.answered_by:
-            outcome, reason, status = "passed", "", None
+            passed = admissions.passed(place)
+            outcome, reason, status = "passed", passed.reason if passed else "", None
         elif place == admissions.answered_by:
             outcome, reason, status = "refused" if answer.status >= 400 else "answered", answer.reason, answer.status
         else:

@@ -203,6 +203,8 @@ class Handling:
 
 async def wait_for(step: Wait) -> Any:
     """Wait as a guard asked; raises `WaitTimeout`."""
+    if step.what is None:
+        return await asyncio.sleep(step.deadline)
     try:
         async with asyncio.timeout(step.deadline):
             return await step.what.wait()

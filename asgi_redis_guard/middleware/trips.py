@@ -77,7 +77,7 @@ class RoundTrips:
         results, at = [], 0
         for ask in asks:
             end = at + ask.place.width
-            results.append(read_replies(ask, raw[at:end]))
+            results.append(read_replies(ask, raw[at:end], raw[-1]))
             at = end
         return results
 

@@ -2,12 +2,14 @@
 
 Check, then commit. All checks run in guard order up to the first guard that stops the round; then the commits run: of
 all operations before the stop, except those of the group that stopped it (limits are all or nothing), and of none
-behind it. An operation that fails (full memory, wrong type) says so in its own slot and takes nobody with it.
+behind it. An operation that fails (full memory, wrong type) says so in its own slot and takes nobody with it. Where a
+guard asks in `shadow`, one that stops holds back its group within that guard, and the round goes on.
 
     KEYS   the keys of all operations, in order
     ARGV   the arguments of all operations, in order
     reply  for each operation a status and what it returns, flat:
            1 passed | 0 stopped | 2 passed, but held back | 3 not run | text: the error it failed with
+           last, the server's time in microseconds
 
 Held back is what must not commit although it passed: its group was stopped, or its own guard by an operation before it.
 A server that became a replica fails the whole script with READONLY, so that the channel learns of it.
@@ -20,6 +22,7 @@ token, say), each loaded on a link just before its first call there.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
@@ -51,6 +54,9 @@ local function call(...)
 end
 """
 
+#: A commit that wants to know whether its guard refuses.
+_REFUSED = re.compile(r"\brefused\b")
+
 _TAIL = "if unfit then return redis.error_reply(unfit) end\n"
 
 
@@ -75,7 +81,7 @@ class Program(Script):
     __slots__ = ("_head", "holds", "repeatable")
 
     def __init__(self, shape: Sequence[Place]) -> None:
-        flat = [(guard, place.closed, kind) for guard, place in enumerate(shape) for kind in place.kinds]
+        flat = [(guard, place, kind) for guard, place in enumerate(shape) for kind in place.kinds]
         if len(flat) > MOST_OPERATIONS:
             raise GuardProtocolError(f"a round of {len(flat)} operations; allowed are {MOST_OPERATIONS}")
         self.repeatable = all(kind.repeatable for _, _, kind in flat)
@@ -121,20 +127,21 @@ def program_of(shape: tuple[Place, ...]) -> Program:
     return Program(shape)
 
 
-def _compose(shape: Sequence[tuple[int, bool, OperationKind]]) -> str:
+def _compose(shape: Sequence[tuple[int, Place, OperationKind]]) -> str:
     checks, commits, replies = [], [], []
     key, arg = 1, 1
-    for number, (guard, closed, kind) in enumerate(shape, start=1):
+    for number, (guard, place, kind) in enumerate(shape, start=1):
         binding = _bind(kind, key, arg)
-        first = number == 1 or shape[number - 2][0] != guard
-        last = number == len(shape) or shape[number][0] != guard
-        checks.append(_check(number, kind, binding, closed, opens=first, closes=last))
+        own = [other for other, (its, _, _) in enumerate(shape, start=1) if its == guard]
+        shadow = f"shadow_{guard}" if place.shadow else None
+        checks.append(_check(number, kind, binding, place.closed, shadow, own))
         if kind.commit:
-            commits.append(_commit(number, kind, binding))
+            commits.append(_commit(number, kind, binding, shadow, own))
         replies += [f"s{number}", *_numbered(number, kind.returns)]
         key, arg = key + len(kind.keys), arg + len(kind.args)
     declared = "".join(_declare(number, kind) for number, (_, _, kind) in enumerate(shape, start=1))
-    return f"{_HEAD}{declared}{''.join(checks)}{''.join(commits)}{_TAIL}return {{{', '.join(replies)}}}\n"
+    declared += "".join(f"local shadow_{guard}\n" for guard in sorted({g for g, place, _ in shape if place.shadow}))
+    return f"{_HEAD}{declared}{''.join(checks)}{''.join(commits)}{_TAIL}return {{{', '.join([*replies, 'now'])}}}\n"
 
 
 def _numbered(number: int, names: Sequence[str]) -> list[str]:
@@ -155,28 +162,36 @@ def _bind(kind: OperationKind, key: int, arg: int) -> str:
     return "".join(lines)
 
 
-def _check(number: int, kind: OperationKind, binding: str, closed: bool, *, opens: bool, closes: bool) -> str:
-    """The check of one operation. All of one guard are run, so that a refusal knows of every limit it violates."""
+def _check(
+    number: int, kind: OperationKind, binding: str, closed: bool, shadow: str | None, guard: Sequence[int]
+) -> str:
+    """The check of one operation. All of one `guard` are run, so that a refusal knows of every limit it violates."""
     outputs = (*kind.keeps, *kind.returns)
     own = f"local {', '.join(kind.returns)} = {', '.join('0' for _ in kind.returns)}\n" if kind.returns else ""
     own += f"local {', '.join(kind.keeps)}\n" if kind.keeps else ""
     save = f"{', '.join(_numbered(number, outputs))} = {', '.join(outputs)}\n" if outputs else ""
     group = f"'{kind.group}'" if kind.group else "nil"
     on_failure = f"if not stop_at then stop_at, stop_group = {number}, nil end\n" if closed else ""
+    on_stop = f"{shadow} = true" if shadow else f"if not stop_at then stop_at, stop_group = {number}, {group} end"
     return (
-        f"{'if not stop_at then' if opens else ''}\n"
+        f"{'if not stop_at then' if number == guard[0] else ''}\n"
         f"do -- {kind.name}\nlocal stop\n{binding}{own}{kind.check}{save}"
         f"if failure then\ns{number} = failure\nfailure = nil\n{on_failure}"
-        f"elseif stop then\ns{number} = 0\nif not stop_at then stop_at, stop_group = {number}, {group} end\n"
+        f"elseif stop then\ns{number} = 0\n{on_stop}\n"
         f"else\ns{number} = 1\nend\nend\n"
-        f"{'end' if closes else ''}\n"
+        f"{'end' if number == guard[-1] else ''}\n"
     )
 
 
-def _commit(number: int, kind: OperationKind, binding: str) -> str:
+def _commit(number: int, kind: OperationKind, binding: str, shadow: str | None, guard: Sequence[int]) -> str:
     kept = "".join(f"local {name} = {name}_{number}\n" for name in kind.keeps)
-    held_back = f"stop_at < {number}" + (f" or stop_group == '{kind.group}'" if kind.group else "")
+    if _REFUSED.search(kind.commit):
+        within = f"stop_at and stop_at >= {guard[0]} and stop_at <= {guard[-1]}"
+        kept += f"local refused = {shadow or within}\n"
+    held_back = f"stop_at and (stop_at < {number}" + (f" or stop_group == '{kind.group}')" if kind.group else ")")
+    if shadow and kind.group:
+        held_back += f" or {shadow}"
     return (
-        f"if s{number} == 1 then\nif stop_at and ({held_back}) then s{number} = 2 else\n"
+        f"if s{number} == 1 then\nif {held_back} then s{number} = 2 else\n"
         f"{binding}{kept}{kind.commit}if failure then s{number} = failure failure = nil end\nend\nend\n"
     )

@@ -8,6 +8,9 @@ from asgi_redis_guard.core.script import OperationKind
 
 STEP = OperationKind.parse("-- name: test.step\n-- args: place, number, stopping\n-- returns: echo\n-- @check\n")
 
+#: The server's time, which ends every reply.
+CLOCK = 1_700_000_000_000_000
+
 
 class Store:
     """Carries rounds out as the program does: checks up to the first stop, then commits what stands before it."""
@@ -28,7 +31,7 @@ class Store:
                 stopped = stopped or (stopping and not skipped)
                 if not skipped and not stopped:
                     self.effects.append((*which,))
-        return raw
+        return [*raw, CLOCK]
 
 
 def drive(admissions: Admissions, store: Store | None = None) -> Store:
@@ -49,7 +52,7 @@ class Replies(Store):
 
     def __call__(self, wanted: Round) -> list[int]:
         self.rounds += 1
-        return [1, 0] * sum(len(place.kinds) for place in wanted.shape)
+        return [*[1, 0] * sum(len(place.kinds) for place in wanted.shape), CLOCK]
 
 
 def round_of(admissions: Admissions) -> Round:

@@ -8,9 +8,9 @@ from asgi_redis_guard import Answer, Ask, Exchange, Operation, OperationFailed, 
 from asgi_redis_guard.core.admissions import Admissions
 from asgi_redis_guard.core.paths import PathPatterns
 from asgi_redis_guard.core.rounds import read_replies
-from asgi_redis_guard.core.script import OperationKind, Reply, place_of
+from asgi_redis_guard.core.script import OperationKind, Reply, place_of, stopping
 from asgi_redis_guard.core.steps import PASS, Admission
-from tests.core.stores import Replies, drive, round_of
+from tests.core.stores import CLOCK, Replies, drive, round_of
 from tests.guards import COUNT, Ends, answering, asking, count, exchange, passing
 from tests.guards import Does as Guard
 
@@ -132,6 +132,22 @@ def test_one_failed_operation_fails_the_whole_ask_and_the_next_guard_gets_its_ow
 
 
 def test_an_ask_without_operations_is_answered_with_no_replies() -> None:
-    replies = read_replies(Ask([]), [])
+    replies = read_replies(Ask([]), [], 0)
     assert isinstance(replies, Sequence)
     assert list(replies) == []
+
+
+def test_an_answer_for_a_group_stops_that_group_in_the_round_of_the_guards_before_it() -> None:
+    refusal = answering(Answer(429, [], group="limits"))
+    admissions = Admissions([asking(count("a")), refusal, asking(count("b"))], exchange())
+    wanted = round_of(admissions)
+    assert wanted.shape == (place_of(False, (COUNT,)), place_of(False, (stopping("limits"),)))
+    admissions.replied([2, 0, 0, CLOCK])
+    assert admissions.advance() is None
+    assert admissions.answered_by == 1
+
+
+def test_an_answer_for_a_group_with_nobody_in_front_asks_nothing() -> None:
+    admissions = Admissions([passing(), answering(Answer(429, [], group="limits"))], exchange())
+    assert admissions.advance() is None
+    assert admissions.answered_by == 1

@@ -2,7 +2,7 @@
 
 import pytest
 
-from asgi_redis_guard.core.script import Batch, Operation, place_of
+from asgi_redis_guard.core.script import Batch, Operation, place_of, stopping
 from asgi_redis_guard.errors import GuardProtocolError, OperationFailed, RedisUnavailable
 from asgi_redis_guard.redis.manager import RedisManager
 from asgi_redis_guard.redis.program import MOST_OPERATIONS, Program, program_of
@@ -187,3 +187,53 @@ def test_one_shape_is_one_program_and_knows_what_it_may() -> None:
     assert (program_of(shape).repeatable, program_of(shape).holds) == (True, False)
     assert not Program([place_of(False, (repeats, MARK))]).repeatable
     assert Program([place_of(False, (repeats,)), place_of(False, (holds,))]).holds
+
+
+#: Counts how often its guard refused, and how often not.
+LEDGER = kind("", "call('INCR', refused and no or yes)", keys="yes, no")
+
+
+async def counted(manager: RedisManager, *keys: bytes) -> list[int]:
+    """What counters at `keys` say."""
+    return [int(await within(manager.execute("GET", key)) or 0) for key in keys]
+
+
+async def test_a_commit_in_front_knows_whether_its_own_guard_refuses(each_manager: RedisManager) -> None:
+    def ledger(name: str) -> Operation:
+        return Operation(LEDGER, (f"{name}-yes".encode(), f"{name}-no".encode()))
+
+    outer, inner = [ledger("outer"), quota(b"far", 9)], [ledger("inner"), quota(b"near", 1)]
+    assert await run(each_manager, outer, inner) == [PASSED, PASSED, 9, PASSED, PASSED, 1]
+    assert await run(each_manager, outer, inner) == [PASSED, HELD_BACK, 8, PASSED, STOPPED, 0]
+    assert await counted(each_manager, b"outer-yes", b"outer-no", b"inner-yes", b"inner-no") == [2, 0, 1, 1]
+
+
+@pytest.mark.parametrize("place", [0, 1])
+async def test_a_guard_in_shadow_holds_itself_back_and_stops_nobody(each_manager: RedisManager, place: int) -> None:
+    guards = [[quota(b"real", 9)], [mark(b"m")]]
+    guards.insert(place, [Operation(LEDGER, (b"yes", b"no")), quota(b"tried", 1), quota(b"beside", 9)])
+    shadow = {"shadow": (place,)}
+    first, second = await run(each_manager, *guards, **shadow), await run(each_manager, *guards, **shadow)
+    at = 2 * place
+    assert first[at : at + 5] == [PASSED, PASSED, 1, PASSED, 9]
+    assert second[at : at + 5] == [PASSED, STOPPED, 0, HELD_BACK, 8]
+    assert first[:at] + first[at + 5 :] == [PASSED, 9, PASSED]
+    assert second[:at] + second[at + 5 :] == [PASSED, 8, PASSED]
+    assert await counted(each_manager, b"real", b"tried", b"beside", b"yes", b"no") == [2, 1, 1, 1, 1]
+    assert await trace(each_manager, b"m") == [[b"1", b"1"]]
+
+
+async def test_a_guard_in_shadow_does_not_count_behind_a_refusal(each_manager: RedisManager) -> None:
+    tried = [quota(b"tried", 9)]
+    assert await run(each_manager, tried, [REFUSAL], shadow=(0,)) == [PASSED, 9, STOPPED]
+    assert await run(each_manager, [REFUSAL], tried, shadow=(1,)) == [STOPPED, NOT_RUN, 0]
+    assert await run(each_manager, tried, [quota(b"none", 0)], shadow=(0,)) == [HELD_BACK, 8, STOPPED, 0]
+    assert await counted(each_manager, b"tried") == [1]
+
+
+async def test_what_stands_for_a_guard_that_did_not_ask_holds_its_group_back(each_manager: RedisManager) -> None:
+    refusal = [Operation(stopping("quotas"), ())]
+    reply = await run(each_manager, [quota(b"far", 9), mark(b"m")], refusal, [mark(b"m")])
+    assert reply == [HELD_BACK, 9, PASSED, STOPPED, NOT_RUN]
+    assert await counted(each_manager, b"far") == [0]
+    assert await trace(each_manager, b"m") == [[b"1"]]
