@@ -18,7 +18,7 @@ from asgi_redis_guard import CSRF, JWTAuth, RateLimit, RedisManager, Sessions
 from asgi_redis_guard.core.lua import includes_of, read_lua
 from asgi_redis_guard.core.script import OperationKind, place_of
 from asgi_redis_guard.jwt.middleware import JWTAuthOptions
-from asgi_redis_guard.ratelimit.middleware import RateLimitOptions
+from asgi_redis_guard.ratelimit.options import Options, RateLimitOptions
 from asgi_redis_guard.redis.program import Script, program_of
 from asgi_redis_guard.sessions.csrf_middleware import CSRFOptions
 from asgi_redis_guard.sessions.middleware import SessionOptions
@@ -153,7 +153,7 @@ def _in_order(name: str) -> tuple[bool, bool, str]:
 
 @pytest.mark.parametrize(
     ("options", "guard"),
-    [(JWTAuthOptions, JWTAuth), (RateLimitOptions, RateLimit), (SessionOptions, Sessions), (CSRFOptions, CSRF)],
+    [(JWTAuthOptions, JWTAuth), (RateLimitOptions, Options), (SessionOptions, Sessions), (CSRFOptions, CSRF)],
 )
 def test_a_middleware_takes_exactly_the_options_of_its_guard(options: Any, guard: Any) -> None:
     taken = get_type_hints(guard.__init__)

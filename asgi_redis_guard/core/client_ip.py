@@ -23,6 +23,21 @@ _MOST_HOPS = 64
 _UNIX = ("unix:", "/")
 
 
+class Addresses:
+    """A set of addresses and networks. Raises ValueError, whose argument is the text that is neither."""
+
+    __slots__ = ("_networks",)
+
+    def __init__(self, listed: Iterable[str] = ()) -> None:
+        self._networks = tuple([_network(entry) for entry in listed])
+
+    def __bool__(self) -> bool:
+        return bool(self._networks)
+
+    def __contains__(self, address: Address) -> bool:
+        return any(address in network for network in self._networks if network.version == address.version)
+
+
 class TrustedProxies:
     """The proxies whose `X-Forwarded-For` is believed: addresses and networks, `"unix"` for peers on a unix socket.
 
@@ -39,7 +54,7 @@ class TrustedProxies:
             trusted = [part.strip() for part in trusted.split(",") if part.strip()]
         if not 16 <= ipv6_prefix <= 128:
             raise ConfigurationError(f"ipv6_prefix: {ipv6_prefix} given; allowed are 16 to 128")
-        networks: list[Network] = []
+        networks: list[str] = []
         faults: list[str] = []
         self._unix = False
         for entry in trusted:
@@ -47,33 +62,35 @@ class TrustedProxies:
                 self._unix = True
                 continue
             try:
-                networks.append(_network(entry))
+                _network(entry)
+                networks.append(entry)
             except ValueError:
                 faults.append(
                     f"trusted_proxies (GUARD_TRUSTED_PROXIES): {entry!r} given; "
                     "allowed are addresses, networks such as 10.0.0.0/8, and 'unix'"
                 )
         ConfigurationError.raise_for(faults)
-        self._networks = tuple(networks)
+        self._trusted = Addresses(networks)
         self._prefix = ipv6_prefix
         self._direct = lru_cache(maxsize=4096)(self._of_text)
 
     def __bool__(self) -> bool:
-        return self._unix or bool(self._networks)
+        return self._unix or bool(self._trusted)
 
     def client(self, scope: Scope) -> str | None:
         """Return the client's canonical address (an IPv6 network for IPv6), or None where nobody can tell."""
-        client = scope.get("client")
-        host: str = client[0] or "" if client else ""
-        if host.startswith(_UNIX):
-            host = ""
         if not self:
-            return self._direct(host)
+            return self._direct(_host(scope))
+        found = self.address(scope)
+        return self._canonical(found) if found is not None else self._direct(_host(scope))
+
+    def address(self, scope: Scope) -> Address | None:
+        """Return the client's address, whole; None where it is not known, or a name."""
+        host = _host(scope)
         peer = parse(host) if host else None
-        if not (self._unix and not host if peer is None else self._trusts(peer)):
-            return self._direct(host)
-        found = self._forwarded(scope) or peer
-        return self._canonical(found) if found is not None else None
+        if not (self._unix and not host if peer is None else peer in self._trusted):
+            return peer
+        return self._forwarded(scope) or peer
 
     def _forwarded(self, scope: Scope) -> Address | None:
         """Return the right-most untrusted address, or the left-most if all are trusted; text that is none ends it."""
@@ -86,12 +103,9 @@ class TrustedProxies:
             if address is None:
                 return found
             found = address
-            if not self._trusts(address):
+            if address not in self._trusted:
                 return found
         return found
-
-    def _trusts(self, address: Address) -> bool:
-        return any(address in network for network in self._networks if network.version == address.version)
 
     def _of_text(self, host: str) -> str | None:
         """An address in its canonical form; a name that the server made up (test clients do) as it is."""
@@ -104,9 +118,19 @@ class TrustedProxies:
         return str(address)
 
 
+def _host(scope: Scope) -> str:
+    """The peer as the server names it, empty for one on a unix socket."""
+    client = scope.get("client")
+    host: str = client[0] or "" if client else ""
+    return "" if host.startswith(_UNIX) else host
+
+
 def _network(text: str) -> Network:
     """Parse an address or a network; one of IPv4 mapped into IPv6 is unmapped, as addresses are."""
-    network = ip_network(text, strict=False)
+    try:
+        network = ip_network(text, strict=False)
+    except ValueError:
+        raise ValueError(text) from None
     mapped = getattr(network.network_address, "ipv4_mapped", None)
     return IPv4Network((mapped, network.prefixlen - 96)) if mapped and network.prefixlen >= 96 else network
 

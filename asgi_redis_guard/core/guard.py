@@ -13,10 +13,11 @@ from typing import ClassVar
 
 from ..errors import GuardProtocolError, RedisUnavailable
 from .exchange import Exchange
+from .keys import Keys
 from .paths import PathPatterns
 from .problem import AWAY, unavailable
 from .script import OperationKind, Replies
-from .steps import PASS, Admission, Answer, Ask, Pass
+from .steps import PASS, Admission, Answer, Ask, Asking, Pass
 
 #: A function of the app that makes its own response for a refusal: `(exchange, answer) -> answer`. Not a coroutine.
 OnRefused = Callable[[Exchange, Answer], Answer]
@@ -43,6 +44,10 @@ class Guard:
     """
 
     kind: ClassVar[str] = "guard"
+    #: The topic of the feed that it listens to, if any: from its first exchange on where it is `eager`, else from its
+    #: first answer on.
+    topic: ClassVar[str] = ""
+    eager: bool = False
     offers: ClassVar[frozenset[str]] = frozenset()
     inside: ClassVar[frozenset[str]] = frozenset()
     unique: ClassVar[bool] = False
@@ -98,6 +103,14 @@ class Guard:
         if own.__class__ is not Answer:
             raise GuardProtocolError(f"on_refused of {self!r} returned {own!r}; allowed is an Answer")
         return own
+
+    def told(self, word: bytes) -> bool:
+        """Take a word that was said on `topic`; return whether `missed` is to be called."""
+        return False
+
+    def missed(self, keys: Keys) -> Asking:
+        """Look at what may have been said on `topic` while nobody listened: at first, after a gap, and when told to."""
+        yield from ()
 
     def exempted(self, exchange: Exchange) -> Pass:
         """What an exchange gets that this guard does not apply to."""

@@ -6,6 +6,9 @@
     <p>revoked                 hash     the longest life of a token      how many are revoked, by hour of expiry
     <p>l:<limit>:{<digest>}    string   until the quota is whole again   one limit for one identity (gcra, fixed)
     <p>l:<limit>:{<digest>}    zset     the window                       one limit for one identity (log)
+    <p>b:<guard>:{<digest>}    string   the ban and the longest one      one identity's breaches and bans
+    <p>ls:{<guard>}<hour>:<what> hash, zset 2 days                       statistics of limits, four keys an hour
+    <p>lc:<guard>              hash     a year from the last change      limits that were changed at run time
     <p>s:{<tag>}<handle>       hash     idle or absolute, the earlier    a session, by the hash of its id
     <p>s:{<tag>}<handle>:replaced hash  1 day                            what has replaced it, for who comes with it
     <p>i:{<tag>}<digest>       zset     that of the last of them         a user's sessions: handles by when they end
@@ -57,11 +60,14 @@ class Keys:
     """The keys below one prefix."""
 
     __slots__ = (
+        "_ban",
         "_device_notes",
         "_devices",
         "_events",
         "_index",
         "_limit",
+        "_limit_changes",
+        "_limit_statistics",
         "_notes",
         "_session",
         "_token",
@@ -78,6 +84,9 @@ class Keys:
         self._token = head + b"t:"
         self._user = head + b"u:"
         self._limit = head + b"l:"
+        self._ban = head + b"b:"
+        self._limit_statistics = head + b"ls:"
+        self._limit_changes = head + b"lc:"
         self._session = head + b"s:"
         self._index = head + b"i:"
         self._notes = head + b"n:"
@@ -100,6 +109,19 @@ class Keys:
     def limit(self, name: bytes, identity: bytes) -> bytes:
         """The state of limit `name` for an identity, given as a digest."""
         return b"%b%b:{%b}" % (self._limit, name, identity)
+
+    def ban(self, guard: bytes, identity: bytes) -> bytes:
+        """Breaches and bans of an identity, given as a digest, at the limits of one guard."""
+        return b"%b%b:{%b}" % (self._ban, guard, identity)
+
+    def limit_statistics(self, guard: bytes, hour: int) -> tuple[bytes, bytes, bytes, bytes]:
+        """Totals, busiest, refused ones and labels of one guard's limits, in an hour since the epoch."""
+        head = b"%b{%b}%d:" % (self._limit_statistics, guard, hour)
+        return head + b"totals", head + b"busiest", head + b"refusals", head + b"labels"
+
+    def limit_changes(self, guard: bytes) -> bytes:
+        """The limits of one guard that were changed at run time."""
+        return self._limit_changes + guard
 
     def session(self, tag: bytes, handle: bytes) -> bytes:
         """One session; `tag` is of its user, so that a user's keys are together, or random for nobody's."""

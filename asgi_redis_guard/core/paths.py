@@ -35,9 +35,9 @@ class PathPatterns:
             ]
         )
         literal = [pattern for pattern in self.patterns if "*" not in pattern]
-        self._literal = {_lean(pattern) if lenient else pattern for pattern in literal}
+        self._literal = {lean(pattern) if lenient else pattern for pattern in literal}
         wild = [pattern for pattern in self.patterns if "*" in pattern]
-        self._wild = [(pattern, (_lean(pattern) if lenient else pattern).split("/")) for pattern in wild]
+        self._wild = [(pattern, (lean(pattern) if lenient else pattern).split("/")) for pattern in wild]
 
     def __bool__(self) -> bool:
         return bool(self.patterns)
@@ -45,7 +45,7 @@ class PathPatterns:
     def match(self, path: str) -> str | None:
         """Return the pattern that `path` falls under, or None."""
         if self._lenient:
-            path = _lean(path)
+            path = lean(path)
         if path in self._literal:
             return path
         segments = path.split("/")
@@ -60,7 +60,7 @@ class PathPatterns:
         return f"<PathPatterns {', '.join(self.patterns)}>"
 
 
-def _lean(path: str) -> str:
+def lean(path: str) -> str:
     return "/" + "/".join(part for part in path.replace("\\", "/").split("/") if part not in ("", "."))
 
 

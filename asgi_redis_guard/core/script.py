@@ -11,6 +11,7 @@ The contract is in the file's first comments:
     -- keeps: tat                       locals that the commit needs of the check
     -- returns: remaining, reset_after  locals that go back, 0 unless they are set
     -- group: limits                    all or nothing within the group (optional)
+    -- stops: limits                    the group that it stops, without being held back with it (optional)
     -- repeatable: yes                  may run twice if a reply is lost
     -- holds: yes                       its commit takes something that must be given back (optional)
     -- @check                           reads and decides: may set `stop = true`
@@ -35,7 +36,7 @@ from typing import Any, NamedTuple
 
 from .lua import includes_of, read_lua
 
-_LINE = re.compile(r"^-- (name|keys|args|keeps|group|repeatable|holds|returns):\s*(.*)$")
+_LINE = re.compile(r"^-- (name|keys|args|keeps|group|stops|repeatable|holds|returns):\s*(.*)$")
 _NAME = re.compile(r"^[a-z][a-z0-9_]*$")
 _EXPLANATION = re.compile(r"\([^()]*\)")
 
@@ -58,6 +59,7 @@ class OperationKind:
     keeps: tuple[str, ...]
     returns: tuple[str, ...]
     group: str | None
+    stops: str | None
     repeatable: bool
     holds: bool
     check: str
@@ -90,6 +92,7 @@ class OperationKind:
             keeps=_names(fields.get("keeps", "")),
             returns=_names(fields.get("returns", "")),
             group=fields.get("group") or None,
+            stops=fields.get("stops") or fields.get("group") or None,
             repeatable=fields.get("repeatable") == "yes",
             holds=fields.get("holds") == "yes",
             check=check,
@@ -173,7 +176,9 @@ class Batch:
 @lru_cache(maxsize=64)
 def stopping(group: str) -> OperationKind:
     """Return the kind that does nothing but stop its group: what stands for a guard that refuses without asking."""
-    return OperationKind.parse(f"-- name: stop.{group}\n-- group: {group}\n-- repeatable: yes\n-- @check\nstop = true\n")
+    return OperationKind.parse(
+        f"-- name: stop.{group}\n-- group: {group}\n-- repeatable: yes\n-- @check\nstop = true\n"
+    )
 
 
 class Reply(NamedTuple):

@@ -21,8 +21,8 @@ class Ask:
     """Have these Redis operations done; the replies come back in their order.
 
     `facts` are known already and may be used by the guards behind in the same round. `closed` says that a failure of
-    one of these operations refuses the request, so that nothing behind it takes effect. `shadow` says that they only try:
-    one that stops is told, and holds back its own guard's group, but stops nobody. `about` is whatever the guard
+    one of these operations refuses the request, so that nothing behind it takes effect. `shadow` says that they only
+    try: one that stops is told, and holds back its own guard's group, but stops nobody. `about` is whatever the guard
     wants to find again in `replies.ask`. Many requests may share one: never change one that you did not make.
     """
 
@@ -56,7 +56,8 @@ class Waitable(Protocol):
 class Wait:
     """Wait for `what`, at most `deadline` seconds; its result comes back, or `WaitTimeout` is thrown in.
 
-    Without anything to wait for, wait until the deadline; None comes back. The guards before this one have passed by then; those behind have not taken effect.
+    Without anything to wait for, wait until the deadline; None comes back. The guards before this one have passed by
+    then; those behind have not taken effect.
     """
 
     what: Waitable | None
@@ -81,8 +82,8 @@ class Answer:
     """A response instead of the app's: a refusal, or a stored response.
 
     `reason` is a short, stable word for events (`invalid_token`, `rate_limited`). `background` lets the app run once
-    more after the answer, detached from the client, seen by that responder only. `group` is that of the operations which
-    the guard would have been stopped by, had it asked: those of the group in front of it are held back all the same.
+    more after the answer, detached from the client, seen by that responder only. `group` is that of the operations
+    which the guard would have been stopped by, had it asked: those in front of it are held back all the same.
     """
 
     __slots__ = ("background", "body", "group", "headers", "reason", "status")

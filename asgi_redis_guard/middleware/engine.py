@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from os import urandom
 from typing import Any, ClassVar, Literal
 
@@ -49,6 +49,7 @@ class GuardMiddleware:
 
     #: What is known from the start: in a background run, the facts of the guards that are not in it.
     _facts: Mapping[str, Any] | None = None
+    _eager: Sequence[Guard] = ()
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -94,12 +95,15 @@ class GuardMiddleware:
     def _start(self) -> RoundTrips:
         self._trips = RoundTrips(self.manager)
         self._starts = starts_of(self.guards)
+        self._eager = [guard for guard in self.guards if guard.eager]
         return self._trips
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in _GUARDED:
             return await self._pass_through(scope, receive, send)
         trips = self._trips or self._start()
+        for guard in self._eager:
+            trips.follow(guard)
         exchange = Exchange(scope, self._clock(), urandom, trips.keys, trips.perform)
         admissions = Admissions(self.guards, exchange, self._starts)
         if self._facts:
@@ -177,6 +181,9 @@ class GuardMiddleware:
         answer, scope = admissions.answer, admissions.exchange.scope
         if answer is None:
             return
+        guard = self.guards[admissions.answered_by]
+        if guard.topic:
+            trips.follow(guard)
         end_all(admissions.orphans, Outcome("refused"), trips)
         delivery = Delivery(scope, admissions.responders, trips, send, "refused")
         try:

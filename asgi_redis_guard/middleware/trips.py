@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from ..core.admissions import Admissions
+from ..core.guard import Guard
 from ..core.rounds import Round, read_replies
 from ..core.script import place_of
 from ..core.steps import Ask, Asking
@@ -65,6 +66,10 @@ class RoundTrips:
             if admissions.began:
                 admissions.began += time.monotonic() - began
 
+    def follow(self, guard: Guard) -> None:
+        """Let a guard hear what is said on its topic, in the running loop, from now on."""
+        self.manager.pubsub.feed.follow(guard.topic, guard, lambda: _Follower(guard, self))
+
     async def ask(self, asks: Sequence[Ask]) -> list[Any]:
         """Carry out what responders ask, together; return for each its replies or the error. Never raises for Redis."""
         shape = tuple([place_of(False, ask.batch.kinds) for ask in asks])
@@ -113,6 +118,24 @@ class RoundTrips:
             (result,) = await self.ask([ask])
         flow.close()
         raise GuardProtocolError(f"{flow!r} has asked {_MOST_ASKS} times and is not through")
+
+
+class _Follower:
+    """A guard that listens to its topic."""
+
+    def __init__(self, guard: Guard, trips: RoundTrips) -> None:
+        self._guard = guard
+        self._trips = trips
+
+    def told(self, word: bytes) -> None:
+        """Pass a word on."""
+        if self._guard.told(word):
+            self._trips.manager.spawn(self.missed())
+
+    async def missed(self) -> None:
+        """Let the guard look for itself."""
+        for flow, result in await self._trips.converse([self._guard.missed(self._trips.keys)]):
+            await self._trips.finish(flow, result)
 
 
 def _first(flow: Asking) -> Ask | None:

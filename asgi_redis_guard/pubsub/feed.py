@@ -2,8 +2,9 @@
 
 A topic is a channel below the prefix; a message on it names keys, separated by spaces; `old>new` says that what went by
 the one goes by the other from now on. Whoever holds something open under a key (a socket under a session) is called
-when the key is named. Messages may be missed, and some things end in silence: every watcher is asked to look for
-itself when it begins, after a gap, and when what it watches would end by its time.
+when the key is named; whoever goes by all words of a topic follows it. Messages may be missed, and some things end in
+silence: every watcher is asked to look for itself when it begins, after a gap, and when what it watches would end by
+its time.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from ..errors import RedisUnavailable
 from .listener import Listener
@@ -57,29 +58,51 @@ class Watch:
             self.timer = None
 
 
+class Follower(Protocol):
+    """Somebody who wants every word of a topic, for as long as the loop runs. Compared by what it stands for."""
+
+    def told(self, word: bytes) -> None:
+        """Take a word."""
+
+    async def missed(self) -> None:
+        """Look at what may have been said: at first, and after a gap."""
+
+
 class Feed:
-    """The watchers of one event loop."""
+    """The watchers and followers of one event loop."""
 
     def __init__(self, manager: RedisManager) -> None:
         self._manager = manager
         self._watches: dict[tuple[str, bytes], set[Watch]] = {}
+        self._followers: dict[str, dict[object, Follower]] = {}
         self._listeners: dict[str, Listener] = {}
         self._gate = asyncio.Semaphore(_AT_ONCE)
 
     def watch(self, watch: Watch) -> None:
         """Begin to watch; `unwatch` ends it, and so does its key's end."""
         self._watches.setdefault((watch.topic, watch.key), set()).add(watch)
-        if watch.topic not in self._listeners:
-            self._listeners[watch.topic] = self._manager.pubsub.listen(
-                self._channel(watch.topic), lambda event: self._hear(watch.topic, event), maxsize=10_000
-            )
-        self._manager.spawn(self._begin(watch))
+        self._listen(watch.topic)
+        self._manager.spawn(self._begin(watch.topic, lambda: self._look(watch)))
 
-    async def _begin(self, watch: Watch) -> None:
-        """Look once word would come: what ended before that was not heard of."""
+    def follow(self, topic: str, whose: object, make: Callable[[], Follower]) -> None:
+        """Let somebody have every word of a topic from now on; for who has it already, nothing happens."""
+        followers = self._followers.setdefault(topic, {})
+        if whose not in followers:
+            follower = followers[whose] = make()
+            self._listen(topic)
+            self._manager.spawn(self._begin(topic, follower.missed))
+
+    def _listen(self, topic: str) -> None:
+        if topic not in self._listeners:
+            self._listeners[topic] = self._manager.pubsub.listen(
+                self._channel(topic), lambda event: self._hear(topic, event), maxsize=10_000
+            )
+
+    async def _begin(self, topic: str, look: Callable[[], Awaitable[None]]) -> None:
+        """Look once word would come: what was said before that was not heard."""
         with contextlib.suppress(RedisUnavailable):  # the listener goes on trying, and reports a gap when it is there
-            await self._listeners[watch.topic].ready()
-        await self._look(watch)
+            await self._listeners[topic].ready()
+        await look()
 
     def unwatch(self, watch: Watch) -> None:
         """End a watch; one that has ended is no fault."""
@@ -102,7 +125,11 @@ class Feed:
 
     def _hear(self, topic: str, event: Event) -> None:
         if isinstance(event, Message):
-            for word in bytes(event.data).split():
+            words = bytes(event.data).split()
+            for follower in self._followers.get(topic, {}).values():
+                for word in words:
+                    follower.told(word)
+            for word in words:
                 key, moved, other = word.partition(b">")
                 for watch in self._watches.pop((topic, key), ()):
                     if moved:
@@ -111,6 +138,8 @@ class Feed:
                     else:
                         self._end(watch)
         elif isinstance(event, Gap):
+            for follower in self._followers.get(topic, {}).values():
+                self._manager.spawn(follower.missed())
             for watch in [watch for watches in self._watches.values() for watch in watches if watch.topic == topic]:
                 self._manager.spawn(self._look(watch))
 

@@ -6,13 +6,7 @@
 -- repeatable: yes
 -- returns: remaining, reset_after, retry_after (units left; µs until both windows are forgotten; µs, 0 if this fits)
 -- @check
-local first, second, third = string.match(call('GET', windows) or '', '^(%d+):(%d+):(%d+)$')
-begun, before, used = tonumber(first or now), tonumber(second or 0), tonumber(third or 0)
-if now >= begun + 2 * period then
-  begun, before, used = now, 0, 0
-elseif now >= begun + period then
-  begun, before, used = begun + period, used, 0
-end
+-- @include windows.lua
 local left, free = begun + period - now, amount - cost
 if left > period + 0 then left = period + 0 end -- the clock was set back
 -- The window before counts by the part of it that is not older than a period.

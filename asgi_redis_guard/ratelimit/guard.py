@@ -2,187 +2,218 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from functools import lru_cache
-from typing import Literal
+from typing import Unpack
 
-from ..core.asgi import Headers
 from ..core.client_ip import TrustedProxies
 from ..core.exchange import Exchange
-from ..core.guard import OneRoundGuard, OnRefused, refusal_faults
+from ..core.guard import OneRoundGuard
 from ..core.keys import Keys, digest, is_short
-from ..core.paths import PathPatterns
-from ..core.problem import problem, unavailable
-from ..core.responder import Head, Responder
+from ..core.problem import unavailable
 from ..core.script import Replies
-from ..core.steps import PASS, Answer, Ask, Pass
-from ..errors import ConfigurationError, RedisUnavailable
-from .headers import limit_headers, merge, passed_headers, policy_member, state_template
-from .identity import Identity, KeyPart
+from ..core.steps import PASS, Admission, Answer, Ask, Asking, Pass, Wait
+from ..errors import RedisUnavailable
+from .changes import Changes
+from .denials import Denial, Denials
+from .door import Door
+from .headers import HeaderStyle
+from .identity import Identity
+from .ledger import Ledger
 from .local import LocalLimits
-from .policy import KINDS, Algorithm, LimitState, make_limits, read_states
-
-#: The problem type that the draft registers for a violated quota.
-_QUOTA_EXCEEDED = "https://iana.org/assignments/http-problem-types#quota-exceeded"
-
-
-#: Units that a request may take; a request of more than a limit has never fits.
-_MOST_UNITS = 1_000_000_000
-
-#: How many units a request takes.
-Cost = int | Callable[[Exchange], int]
+from .notation import Style
+from .options import Options, RateLimitOptions, checked_cost
+from .plan import Asked, Plan
+from .policy import KINDS, SETTLES, LimitState
+from .refusals import banned, beyond, denied, for_group, nobody
+from .responder import BytesResponder, LimitResponder, SettlingResponder
+from .rules import LimitsFor, Rules
 
 
 class RateLimit(OneRoundGuard):
     """Refuse requests beyond `limits`, such as `"100/minute", "1000/hour"`, with 429.
 
-    All limits of a stack are decided together: a request that any of them refuses is counted by none. `key` says whose
-    requests are counted together: `address`, `user`, `path`, `header:<name>`, a function over the exchange, or several
-    of them. `paths`: only these path patterns, counted together unless `path` is part of the key. `algorithm`: `gcra`
-    (evenly spaced, `burst` at once), `fixed` (windows that begin with a first request), `counter` (the same, with the
-    part of the window before that is not older than a period), `log` (exact, one entry a request). `name` stands in
-    headers and keys; limits of one name, period and key share their count. `cost`: how many units a request takes, a
-    number or a function over the exchange; 0 only looks, so that the headers are there.
+    All limits of a stack are decided together: a request that any of them refuses is counted by none. `limits` may be
+    one function over the exchange that tells them (None: no limit); `rules` maps path patterns (`/search/*`,
+    `POST /users/{id}`) to limits that stand there instead, None for none. `paths`: only these path patterns, counted
+    together unless `path` is part of the key. `algorithm`: `gcra` (evenly spaced, `burst` at once), `leaky` (the same,
+    but what comes at once waits for its turn), `fixed` (windows that begin with a first request), `counter` (the same,
+    with the part of the window before that is not older than a period), `log` (exact, one entry a request), `calendar`
+    (per hour, day, month or year of `timezone`). `name` stands in headers and keys; limits of one name, period and key
+    share their count.
 
-    `trusted_proxies`: whose `X-Forwarded-For` is believed. `unidentified`: what happens to a request whose key cannot
-    be told, `refuse` (400) or `allow`. `on_outage`: `local` counts in this process while Redis is away, for at most
-    `local_keys` identities; `open` lets pass; `closed` answers 503. `legacy_headers` adds `X-RateLimit-*` (reset in
-    seconds). `on_refused(exchange, answer)` may return another answer. Raises `ConfigurationError`.
+    `key` says whose requests are counted together: see `KeyPart`. `unidentified`: what happens to a request whose key
+    cannot be told, `refuse` (400) or `allow`. `trusted_proxies`: whose `X-Forwarded-For` is believed. `allow`, `deny`:
+    addresses and networks, or functions over the exchange, that are not counted, or refused (403). `bypass`: scopes of
+    a verified user that free from the limits.
+
+    `cost`: how many units a request takes, a number or a function over the exchange; 0 only looks. `settle`: the app
+    sets that right in `scope["rate_limits"][name]`, a `Charge`; `"bytes"`: it becomes the bytes of the body.
+    `count_if`: only responses of these statuses count, or those that a function of exchange and head tells. `ban`: who
+    breaks the limits too often is refused for longer and longer.
+
+    `on_outage`: `local` counts in this process while Redis is away, its part of the limits among `workers` processes,
+    for at most `local_keys` identities; `open` lets pass; `closed` answers 503. `deny_cache`: seconds that a refusal is
+    repeated without asking. `draft`, `legacy_headers`: see `HeaderStyle`; `expose_headers` names them for browsers.
+    `shadow` decides and reports, and refuses nobody. `changeable`: `RateLimitAdmin.change` reaches it. `statistics`
+    counts for `RateLimitAdmin`, with `labels` under readable names. `on_refused(exchange, answer)` may return another
+    answer. Raises `ConfigurationError`.
     """
 
     kind = "ratelimit"
-    operations = tuple(KINDS.values())
+    topic = "limits"
 
-    def __init__(
-        self,
-        *limits: str,
-        key: KeyPart | Iterable[KeyPart] = "address",
-        cost: Cost = 1,
-        name: str | None = None,
-        algorithm: Algorithm = "gcra",
-        burst: int | None = None,
-        paths: Iterable[str] = (),
-        exempt: Iterable[str] = (),
-        exempt_preflight: bool = True,
-        trusted_proxies: Iterable[str] | TrustedProxies = (),
-        unidentified: Literal["refuse", "allow"] = "refuse",
-        on_outage: Literal["local", "open", "closed"] = "local",
-        on_refused: OnRefused | None = None,
-        local_keys: int = 10_000,
-        legacy_headers: bool = False,
-    ) -> None:
-        _check(on_outage, unidentified, local_keys, on_refused)
-        proxies = TrustedProxies.of(trusted_proxies)
-        self._paths = PathPatterns(paths, option="paths", lenient=True)
-        self._selective = bool(self._paths)
-        self.limits = make_limits(limits, algorithm, burst, name, self._paths.patterns)
-        self.concern(name or "ratelimit", exempt, exempt_preflight, on_refused)
-        self.identity = Identity(key, proxies)
+    def __init__(self, *limits: str | LimitsFor, **options: Unpack[RateLimitOptions]) -> None:
+        given = self.options = Options(**options)
+        proxies = TrustedProxies.of(given.trusted_proxies)
+        self.concern(given.name or "ratelimit", given.exempt, given.exempt_preflight, given.on_refused)
+        style = Style(given.algorithm, given.burst, given.name, None, given.timezone)
+        headers = HeaderStyle(given.draft, given.legacy_headers)
+        self.rules = Rules(limits, given.rules, given.paths, style, headers)
+        self.identity = Identity(given.key, proxies)
         self.needs = self.identity.needs
-        self.claims = frozenset((limit.key_name, self.identity.parts) for limit in self.limits)
-        self._cost = cost if callable(cost) else _checked_cost(cost)
-        self._unidentified = unidentified
-        self._on_outage = on_outage
-        self._closed = on_outage == "closed"
-        self._remembered = lru_cache(maxsize=8192)(self._make_ask)
-        self._local = LocalLimits(self.limits, max_keys=local_keys)
-        self._legacy = legacy_headers
-        self._policy = b", ".join(policy_member(limit) for limit in self.limits)
-        self._template = state_template(self.limits)
+        claimed = [limit.key_name for plan in self.rules.plans for limit in plan.limits]
+        self.claims = frozenset((key_name, self.identity.parts) for key_name in claimed)
+        door = Door(given.allow, given.deny, given.bypass, proxies)
+        self._door = None if door.is_open else door
+        self.ledger = Ledger(self.name, given.ban, given.statistics, given.labels)
+        self.operations = (*self.ledger.kinds, *dict.fromkeys((*KINDS.values(), *SETTLES.values())))
+        self.local = LocalLimits(max_keys=given.local_keys, workers=given.workers)
+        self.denials = Denials(0 if given.shadow else given.deny_cache, given.local_keys)
+        self.changes = Changes(self)
+        self.expose_headers = given.expose_headers
+        self.shows = not given.shadow
+        self.eager = given.changeable
+        self._cost = given.cost if callable(given.cost) else checked_cost(given.cost)
+        self._made = lru_cache(maxsize=8192)(self._make_ask)
+        self.one_round = given.algorithm != "leaky" and type(self).admit is RateLimit.admit  # type: ignore[misc]
 
     def ask(self, exchange: Exchange) -> Ask | Pass | Answer:
         """Count the request against all limits, or refuse it."""
-        pattern = None
-        if self._selective and (pattern := self._matching(exchange)) is None:
+        plan = self.rules.only or self.rules.find(exchange)
+        if plan is None:
             return PASS
-        identity = self.identity.of(exchange, pattern)
+        if self._door is not None and (word := self._door.word(exchange)):
+            return PASS if word == "allowed" or self.options.shadow else self.refuse(exchange, denied())
+        identity = self.identity.of(exchange, plan.pattern)
         if identity is None:
-            return PASS if self._unidentified == "allow" else self.refuse(exchange, _nobody())
-        make = self._remembered if is_short(identity) else self._make_ask
+            allowed = self.options.unidentified == "allow" or self.options.shadow
+            return PASS if allowed else self.refuse(exchange, nobody())
         cost = self._cost
-        return make(exchange.keys, identity, _checked_cost(cost(exchange)) if callable(cost) else cost)
+        if callable(cost):
+            cost = checked_cost(cost(exchange))
+        if self.denials or self.local:
+            return self._exceptional(exchange, plan, identity, cost)
+        now = exchange.now // 900 * 900 if plan.is_calendar or self.ledger.count else 0.0
+        make = self._made if is_short(identity) else self._make_ask
+        return make(plan, exchange.keys, identity, cost, now)
 
     def decide(self, exchange: Exchange, replies: Replies) -> Pass | Answer:
         """Let pass what is within all limits."""
-        if replies.passed:
-            return Pass(responder=LimitResponder(self, replies))
-        return self._judge(exchange, read_states(self.limits, replies))
+        asked: Asked = replies.ask.about
+        if not replies.passed:
+            return self._judge(exchange, asked, asked.states(replies), replies)
+        if asked.owed:
+            self.local.told(asked.plan, asked.hashed)
+        return self._passed(exchange, asked, replies)
 
     def without_redis(self, exchange: Exchange, ask: Ask, error: RedisUnavailable) -> Pass | Answer:
         """Follow `on_outage`."""
-        if self._on_outage == "open":
+        if self.options.on_outage == "open" or (self.options.on_outage == "closed" and self.options.shadow):
             return PASS
-        if self._on_outage == "closed":
+        if self.options.on_outage == "closed":
             return self.refuse(exchange, unavailable("Requests cannot be counted now."))
-        identity, cost = ask.about
-        return self._judge(exchange, self._local.decide(identity, cost, exchange.now))
+        asked: Asked = ask.about
+        return self._judge(exchange, asked, self.local.decide(asked.plan, asked.hashed, asked.cost, exchange.now))
 
-    def _matching(self, exchange: Exchange) -> str | None:
-        return next((found for path in exchange.paths if (found := self._paths.match(path)) is not None), None)
+    def admit(self, exchange: Exchange) -> Admission:
+        """Ask and decide; a request in a leaky bucket waits for its turn."""
+        verdict = yield from super().admit(exchange)
+        responder = verdict.responder if isinstance(verdict, Pass) else None
+        if isinstance(responder, LimitResponder) and (delay := responder.delay) and not self.options.shadow:
+            yield Wait(None, delay)
+        return verdict
 
-    def _make_ask(self, keys: Keys, identity: tuple[str | bytes, ...], cost: int) -> Ask:
-        hashed = digest(*identity)
-        operations = [limit.operation(keys, hashed, cost) for limit in self.limits]
-        return Ask(operations, closed=self._closed, about=(hashed, cost))
+    def told(self, word: bytes) -> bool:
+        """Take what is said on the topic; true if the limits must be looked at again."""
+        return self.changes.told(word)
 
-    def headers(self, states: Replies | list[LimitState]) -> Headers:
-        """Return the header fields for a response."""
-        if isinstance(states, Replies):
-            if not self._legacy:
-                return passed_headers(self._policy, self._template, states.flat)
-            states = read_states(self.limits, states)
-        return limit_headers(self._policy, states, legacy=self._legacy)
+    def missed(self, keys: Keys) -> Asking:
+        """Look at what may have been said while nobody listened."""
+        return self.changes.missed(keys)
 
-    def _judge(self, exchange: Exchange, states: list[LimitState]) -> Pass | Answer:
-        violated = [state.limit.name for state in states if not state.allowed]
-        if not violated:
-            return Pass(responder=LimitResponder(self, states))
-        fields = self.headers(states)
-        answer = problem(
-            429,
-            "rate_limited",
-            "The request exceeds a rate limit; retry after the time given.",
-            type=_QUOTA_EXCEEDED,
-            headers=fields,
-            members={"violated-policies": violated},
-        )
-        return self.refuse(exchange, answer)
+    def _exceptional(
+        self, exchange: Exchange, plan: Plan, identity: tuple[str | bytes, ...], cost: int
+    ) -> Ask | Pass | Answer:
+        """Ask, where something is remembered of somebody: refusals, or what was counted while Redis was away."""
+        hashed, now = digest(*identity), exchange.now
+        denial = self.denials.find(plan, hashed, cost, now)
+        if denial is not None:
+            return for_group(self.refuse(exchange, self._repeat(plan, denial, now)))
+        hidden, owed = self.denials.take(plan, hashed), self.local.owed(plan, hashed, now)
+        overdue = self.denials.overdue(now)
+        return self._make_ask(plan, exchange.keys, identity, cost, now, hidden, tuple(owed), tuple(overdue))
+
+    def _make_ask(
+        self,
+        plan: Plan,
+        keys: Keys,
+        identity: tuple[str | bytes, ...],
+        cost: int,
+        now: float,
+        hidden: int = 0,
+        owed: tuple[int, ...] = (),
+        overdue: tuple[tuple[bytes, int], ...] = (),
+    ) -> Ask:
+        hashed, ledger = digest(*identity), self.ledger
+        asked = Asked(plan, keys, identity, hashed, cost, now, ledger.count, ledger.width, bool(owed or overdue))
+        operations = ledger.operations(keys, identity, hashed, hidden, now) if ledger.count else []
+        operations += plan.operations(keys, hashed, cost, now)
+        if owed:
+            operations += asked.charge(owed)
+        if overdue and ledger.statistics:
+            operations.append(ledger.flush(keys, overdue, now))
+        closed = self.options.on_outage == "closed"
+        return Ask(operations, closed=closed, shadow=self.options.shadow, about=asked)
+
+    def _judge(
+        self, exchange: Exchange, asked: Asked, states: list[LimitState], replies: Replies | None = None
+    ) -> Pass | Answer:
+        """Refuse what is not within all limits; without replies it was decided in this process."""
+        wait = max([state.retry_after for state in states if not state.allowed], default=0)
+        ban = None
+        if replies is not None and self.ledger.ban is not None:
+            ban = list(replies)[asked.before - 1]
+        if ban is not None and not ban.passed:
+            wait = ban.values[0]
+        elif not wait:
+            return self._passed(exchange, asked, states, local=replies is None)
+        if self.options.shadow:
+            responder = LimitResponder(self, exchange, asked, states)
+            return Pass(responder=responder, reason="would_be_rate_limited")
+        told = None if ban is not None and not ban.passed else states
+        denial = Denial(exchange.now, 0, asked.cost, wait, told)
+        if replies is not None:
+            self.denials.add(asked.plan, asked.hashed, denial)
+        return self.refuse(exchange, self._repeat(asked.plan, denial, exchange.now))
+
+    def _repeat(self, plan: Plan, denial: Denial, now: float) -> Answer:
+        if denial.states is None:
+            return banned(denial.wait)
+        return beyond(denial.states, plan.headers(denial.states, now))
+
+    def _passed(
+        self, exchange: Exchange, asked: Asked, states: Replies | list[LimitState], local: bool = False
+    ) -> Pass:
+        given = self.options
+        if not given.settle and given.count_if is None:
+            return Pass(responder=LimitResponder(self, exchange, asked, states, local))
+        kind = BytesResponder if given.settle == "bytes" else SettlingResponder
+        responder = kind(self, exchange, asked, states, local, count_if=given.count_if)
+        if given.settle is not True:
+            return Pass(responder=responder)
+        charges = {"rate_limits": {**(exchange.fact("rate_limits") or {}), self.name: responder.charge}}
+        return Pass(charges, scope=charges, responder=responder)
 
     def __repr__(self) -> str:
-        limits = ", ".join(f"{limit.amount} per {limit.period} s" for limit in self.limits)
+        limits = "; ".join(map(repr, self.rules.plans)) or "limits by a function"
         return f"<RateLimit {self.name}: {limits} by {', '.join(map(str, self.identity.parts))}>"
-
-
-class LimitResponder(Responder):
-    """Puts the state of the limits on the response."""
-
-    __slots__ = ("_limit", "_states")
-
-    def __init__(self, limit: RateLimit, states: Replies | list[LimitState]) -> None:
-        self._limit = limit
-        self._states = states
-
-    def start(self, head: Head) -> None:
-        """Add or join the header fields."""
-        merge(head.headers, self._limit.headers(self._states))
-
-
-def _checked_cost(cost: int) -> int:
-    if cost.__class__ is not int or not 0 <= cost <= _MOST_UNITS:
-        raise ConfigurationError(f"cost: {cost!r} given; allowed are whole numbers from 0 to {_MOST_UNITS}")
-    return cost
-
-
-def _nobody() -> Answer:
-    return problem(400, "unidentified", "The request does not tell whose it is.")
-
-
-def _check(on_outage: str, unidentified: str, local_keys: int, on_refused: OnRefused | None) -> None:
-    faults = refusal_faults(on_refused)
-    if on_outage not in ("local", "open", "closed"):
-        faults.append(f"on_outage (GUARD_LIMIT_ON_OUTAGE): {on_outage!r} given; allowed are 'local', 'open', 'closed'")
-    if unidentified not in ("refuse", "allow"):
-        faults.append(f"unidentified: {unidentified!r} given; allowed are 'refuse' and 'allow'")
-    if local_keys < 1:
-        faults.append(f"local_keys: {local_keys} given; allowed are 1 and above")
-    ConfigurationError.raise_for(faults)

@@ -5,13 +5,48 @@ RFC 9651), `Retry-After` (RFC 9110 §10.2.3), and on request the older `X-RateLi
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
+from typing import Literal
 
 from ..core.asgi import Headers
+from ..core.responder import Head
 from .policy import Limit, LimitState, most_restrictive, seconds_up
 
 #: RFC 9651 §3.3.1: integers have at most 15 digits.
 _LARGEST = 999_999_999_999_999
+
+#: Versions of the draft: the newest published, what is proposed for the next, the last with three fields, none.
+Draft = Literal["11", "next", "06", "none"]
+
+
+@dataclass(frozen=True, slots=True)
+class HeaderStyle:
+    """Which fields a response gets.
+
+    `draft`: `11`; `next` (the names of its pull request 166: `a` available, `w` window); `06` (`RateLimit-Limit`,
+    `-Remaining`, `-Reset`); or `none`. `legacy`: also `X-RateLimit-*`, with the reset in seconds from now (True,
+    `"seconds"`) or since the epoch (`"epoch"`, by this host's clock). `unit` is that of the quotas: `requests`,
+    `content-bytes`.
+    """
+
+    draft: Draft = "11"
+    legacy: bool | Literal["seconds", "epoch"] = False
+    unit: str = "requests"
+
+    def faults(self) -> list[str]:
+        """What is wrong with it."""
+        faults = []
+        if self.draft not in ("11", "next", "06", "none"):
+            faults.append(f"draft: {self.draft!r} given; allowed are '11', 'next', '06' and 'none'")
+        if self.legacy not in (True, False, "seconds", "epoch"):
+            faults.append(f"legacy_headers: {self.legacy!r} given; allowed are True, False, 'seconds' and 'epoch'")
+        return faults
+
+    @property
+    def is_default(self) -> bool:
+        """True for the two fields of the newest draft alone."""
+        return self.draft == "11" and not self.legacy
 
 
 def quote(text: str) -> str:
@@ -20,16 +55,22 @@ def quote(text: str) -> str:
     return f'"{escaped}"'
 
 
-def policy_member(limit: Limit) -> bytes:
+def policy_member(limit: Limit, unit: str = "requests") -> bytes:
     """Return one member of `RateLimit-Policy`."""
-    return f"{quote(limit.name)};q={min(limit.amount, _LARGEST)};w={limit.period}".encode()
+    of = "" if unit == "requests" else f";qu={quote(unit)}"
+    return f"{quote(limit.name)};q={min(limit.amount, _LARGEST)};w={limit.period}{of}".encode()
 
 
-def state_member(state: LimitState) -> bytes:
+def policy_field(limits: Sequence[Limit], style: HeaderStyle) -> bytes:
+    """Return `RateLimit-Policy`."""
+    return b", ".join(policy_member(limit, style.unit) for limit in limits)
+
+
+def state_member(state: LimitState, form: bytes = b"%b;r=%d;t=%d") -> bytes:
     """Return one member of `RateLimit`: `t` is the effective window, on a refusal the same as `Retry-After`."""
     limit, _, remaining, reset_after, retry_after = state
     window = seconds_up(retry_after or reset_after)
-    return b"%b;r=%d;t=%d" % (_quoted(limit.name), min(remaining, _LARGEST), window)
+    return form % (_quoted(limit.name), min(max(remaining, 0), _LARGEST), window)
 
 
 @lru_cache(maxsize=1024)
@@ -54,24 +95,66 @@ def passed_headers(policy: bytes, template: bytes, flat: Sequence[int]) -> Heade
     return [(b"ratelimit-policy", policy), (b"ratelimit", template % tuple(numbers))]
 
 
-def limit_headers(policy: bytes, states: Sequence[LimitState], *, legacy: bool) -> Headers:
+def limit_headers(policy: bytes, states: Sequence[LimitState], style: HeaderStyle, now: float = 0.0) -> Headers:
     """Return the fields for a response; on a refusal, only the violated limits are named."""
     violated = [state for state in states if not state.allowed]
-    fields: Headers = [
-        (b"ratelimit-policy", policy),
-        (b"ratelimit", b", ".join([state_member(state) for state in violated or states])),
-    ]
+    fields = _draft_fields(policy, states, violated, style)
     if violated:
         wait = max(seconds_up(state.retry_after) for state in violated)
         fields.append((b"retry-after", b"%d" % wait))
-    if legacy:
+    if style.legacy:
         tightest = most_restrictive(states)
-        fields += [
-            (b"x-ratelimit-limit", b"%d" % tightest.limit.amount),
-            (b"x-ratelimit-remaining", b"%d" % tightest.remaining),
-            (b"x-ratelimit-reset", b"%d" % seconds_up(tightest.retry_after or tightest.reset_after)),
-        ]
+        reset = seconds_up(tightest.retry_after or tightest.reset_after)
+        fields += _three(b"x-ratelimit-", tightest, reset + (int(now) if style.legacy == "epoch" else 0))
     return fields
+
+
+def _draft_fields(
+    policy: bytes, states: Sequence[LimitState], violated: Sequence[LimitState], style: HeaderStyle
+) -> Headers:
+    if style.draft == "none":
+        return []
+    if style.draft == "06":
+        tightest = most_restrictive(states)
+        return _three(b"ratelimit-", tightest, seconds_up(tightest.retry_after or tightest.reset_after))
+    form = b"%b;a=%d;w=%d" if style.draft == "next" else b"%b;r=%d;t=%d"
+    members = [state_member(state, form) for state in violated or states]
+    return [(b"ratelimit-policy", policy), (b"ratelimit", b", ".join(members))]
+
+
+def _three(prefix: bytes, state: LimitState, reset: int) -> Headers:
+    numbers = ((b"limit", state.limit.amount), (b"remaining", max(state.remaining, 0)), (b"reset", reset))
+    return [(prefix + name, b"%d" % number) for name, number in numbers]
+
+
+def put(head: Head, fields: Headers, expose: bool) -> None:
+    """Add `fields` to a response, and their names to what a browser's script of another origin may read.
+
+    A redirect gets none, since its client goes on to somebody else, nor does what has an age: it comes from a cache.
+    """
+    if (300 <= head.status < 400 and head.status != 304) or b"age" in [name for name, _ in head.headers]:
+        return
+    merge(head.headers, fields)
+    if expose and head.scope is not None and b"origin" in [name for name, _ in head.scope["headers"]]:
+        _expose(head.headers, [name for name, _ in fields])
+
+
+def _expose(headers: Headers, names: Sequence[bytes]) -> None:
+    """Name fields in `Access-Control-Expose-Headers` (Fetch standard §3.3.3), beside those that are there."""
+    place = next((place for place, (name, _) in enumerate(headers) if name == _EXPOSED), None)
+    said = headers[place][1] if place is not None else b""
+    known = {name.strip().lower() for name in said.split(b",")}
+    more = [name for name in names if name not in known]
+    if not more or b"*" in known:
+        return
+    value = b", ".join([said, *more] if said else more)
+    if place is None:
+        headers.append((_EXPOSED, value))
+    else:
+        headers[place] = (_EXPOSED, value)
+
+
+_EXPOSED = b"access-control-expose-headers"
 
 
 def merge(headers: Headers, fields: Headers) -> None:
@@ -91,4 +174,5 @@ def merge(headers: Headers, fields: Headers) -> None:
 
 
 _LISTS = frozenset((b"ratelimit", b"ratelimit-policy"))
-_OURS = _LISTS | {b"retry-after", b"x-ratelimit-limit", b"x-ratelimit-remaining", b"x-ratelimit-reset"}
+_THREE = (b"limit", b"remaining", b"reset")
+_OURS = _LISTS | {b"retry-after"} | {prefix + name for prefix in (b"ratelimit-", b"x-ratelimit-") for name in _THREE}

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from ..core.client_ip import TrustedProxies
+from ..core.cookies import cookie_values
 from ..core.exchange import Exchange
 from ..errors import ConfigurationError
 
 logger = logging.getLogger("asgi_redis_guard.ratelimit")
 
-#: One part of a key: `address`, `user`, `path`, `header:<name>`, or a function over the exchange that returns text,
-#: bytes or None for "cannot be told".
+#: One part of a key: `address`, `user`, `path` (the pattern of the rule), `method`, `header:<name>`, `cookie:<name>`,
+#: `query:<name>`, `claim:<name>` of a verified token, several of these with `|` between them for the first that can be
+#: told, or a function over the exchange that returns text, bytes or None for "cannot be told".
 KeyPart = str | Callable[[Exchange], str | bytes | None]
 
-_NAMES = ("address", "user", "path")
+_NAMES = ("address", "user", "path", "method")
+_NAMED = ("header", "cookie", "query", "claim")
 
 
 class Identity:
@@ -38,7 +41,8 @@ class Identity:
     @property
     def needs(self) -> frozenset[str]:
         """The facts that must be known first."""
-        return frozenset(("user",)) if "user" in self.parts else frozenset()
+        words = {word.partition(":")[0] for part in self.parts if isinstance(part, str) for word in part.split("|")}
+        return frozenset(("user",)) if words & {"user", "claim"} else frozenset()
 
     def of(self, exchange: Exchange, pattern: str | None) -> tuple[str | bytes, ...] | None:
         """Return the parts for `exchange`; `pattern` is the path pattern that it matched, if there are any."""
@@ -50,7 +54,7 @@ class Identity:
             value = pattern or "*" if part == "path" else read(exchange)
             if value is None:
                 return None
-            found += value if isinstance(value, tuple) else ("value", value)
+            found += value if isinstance(value, tuple) else (part.lower() if isinstance(part, str) else "value", value)
         return tuple(found)
 
     def _reader(self, part: KeyPart) -> Callable[[Exchange], Any]:
@@ -60,8 +64,22 @@ class Identity:
             return self._address
         if part == "user":
             return self._user
-        name = part.removeprefix("header:").lower().encode("latin-1")
-        return lambda exchange: exchange.header(name)
+        if part == "path":
+            return lambda exchange: None  # the pattern, which whoever asks knows
+        if part == "method":
+            return lambda exchange: exchange.method
+        if "|" in part:
+            return _first([(word, self._reader(word)) for word in part.split("|")])
+        kind, _, name = part.partition(":")
+        raw = name.encode("latin-1")
+        field = raw.lower()
+        readers: dict[str, Callable[[Exchange], Any]] = {
+            "header": lambda exchange: exchange.header(field),
+            "cookie": lambda exchange: next(iter(cookie_values(exchange, raw)), None),
+            "query": lambda exchange: next(iter(exchange.query(name)), None),
+            "claim": lambda exchange: _claim(exchange, name),
+        }
+        return readers[kind]
 
     def _address(self, exchange: Exchange) -> tuple[str, str] | None:
         address = exchange.client(self.proxies)
@@ -91,15 +109,43 @@ def _name(user: Any) -> str:
         return str(user.display_name)
 
 
+def _claim(exchange: Exchange, name: str) -> str | None:
+    """A claim of the verified token, where that is text or a number."""
+    claims = getattr(exchange.fact("user"), "claims", None)
+    value = claims.get(name) if isinstance(claims, dict) else None
+    return str(value) if isinstance(value, str | int) and not isinstance(value, bool) else None
+
+
+def _first(readers: Sequence[tuple[str, Callable[[Exchange], Any]]]) -> Callable[[Exchange], Any]:
+    """Read the first that can be told, with its name: what is one client's header must not be another's address."""
+
+    def read(exchange: Exchange) -> tuple[str | bytes, ...] | None:
+        for word, reader in readers:
+            value = reader(exchange)
+            if value is not None:
+                return (word, *value) if isinstance(value, tuple) else (word, value)
+        return None
+
+    return read
+
+
 def _known(part: object) -> bool:
     if not isinstance(part, str):
         return callable(part)
-    return part in _NAMES or (part.startswith("header:") and len(part) > 7 and part.isascii())
+    words = part.split("|")
+    return all(word in _NAMES or _is_named(word) for word in words) and ("path" not in words or len(words) == 1)
+
+
+def _is_named(word: str) -> bool:
+    kind, _, name = word.partition(":")
+    return kind in _NAMED and bool(name) and name.isascii()
 
 
 def _fault(part: object) -> str:
+    named = ", ".join(f"'{kind}:<name>'" for kind in _NAMED)
     return (
-        f"key (GUARD_LIMIT_KEY): {part!r} given; allowed are 'address', 'user', 'path', 'header:<name>' and functions"
+        f"key (GUARD_LIMIT_KEY): {part!r} given; allowed are 'address', 'user', 'path', 'method', {named}, "
+        "those with '|' between them, and functions"
     )
 
 

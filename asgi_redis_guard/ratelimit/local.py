@@ -1,47 +1,85 @@
 """Limits inside this process, for as long as Redis is away. Pure: the time is given.
 
-Each process counts for itself, in fixed windows, so that N workers admit up to N times the limit. The `limits` package
-has such a storage too; it starts a thread for each guard and reads the wall clock, so only its notation is used here.
+Each process counts for itself, in fixed windows, its share of the limit. What it has counted is told to Redis once that
+is back, so that nobody has the whole quota again. The `limits` package has such a storage too; it starts a thread for
+each guard and reads the wall clock, so only its notation is used here.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable
 
+from .plan import Plan
 from .policy import Limit, LimitState
+
+#: The end of a window, in seconds since the epoch, and how many units it has admitted.
+_Window = tuple[float, int]
 
 
 class LocalLimits:
-    """Decide on limits in memory; at most `max_keys` identities are remembered, the least recently seen go first."""
+    """Decide in memory; at most `max_keys` identities are remembered, the least recently seen go first.
 
-    def __init__(self, limits: Sequence[Limit], *, max_keys: int = 10_000) -> None:
-        self._limits = tuple(limits)
+    `workers`: how many processes share the limits; each admits that part of them, at least one unit.
+    """
+
+    def __init__(self, *, max_keys: int = 10_000, workers: int = 1) -> None:
         self._max_keys = max_keys
-        #: For each identity and limit the end of the window, in seconds since the epoch, and how many it has admitted.
-        self._windows: OrderedDict[bytes, list[tuple[float, int]]] = OrderedDict()
+        self._workers = workers
+        self._windows: OrderedDict[tuple[Plan, bytes], list[_Window]] = OrderedDict()
 
-    def decide(self, identity: bytes, cost: int, now: float) -> list[LimitState]:
+    def __bool__(self) -> bool:
+        return bool(self._windows)
+
+    def decide(self, plan: Plan, identity: bytes, cost: int, now: float) -> list[LimitState]:
         """Count a request of so many units of `identity` against every limit: against all of them or none."""
-        held = self._windows.pop(identity, None) or [(now, 0)] * len(self._limits)
-        windows = [_window(limit, end, used, now) for limit, (end, used) in zip(self._limits, held, strict=True)]
-        fits = [used + cost <= limit.amount for limit, (_, used) in zip(self._limits, windows, strict=True)]
+        limits = plan.limits
+        held = self._windows.pop((plan, identity), None) or [(now, 0)] * len(limits)
+        windows = [_window(limit, end, used, now) for limit, (end, used) in zip(limits, held, strict=True)]
+        shares = [self._share(limit) for limit in limits]
+        fits = [used + cost <= share for share, (_, used) in zip(shares, windows, strict=True)]
         counted = cost if all(fits) else 0
         windows = [(end, used + counted) for end, used in windows]
-        self._windows[identity] = windows
+        self._windows[plan, identity] = windows
         if len(self._windows) > self._max_keys:
             self._windows.popitem(last=False)
         return [
-            _state(limit, end, used, fit, now)
-            for limit, (end, used), fit in zip(self._limits, windows, fits, strict=True)
+            _state(limit, share - used, end, fit, now)
+            for limit, share, (end, used), fit in zip(limits, shares, windows, fits, strict=True)
         ]
 
+    def settle(self, plan: Plan, identity: bytes, reserved: int, actual: int) -> None:
+        """Make `actual` units of `reserved` ones."""
+        windows = self._windows.get((plan, identity))
+        if windows is not None:
+            self._windows[plan, identity] = [(end, max(0, used + actual - reserved)) for end, used in windows]
 
-def _window(limit: Limit, end: float, used: int, now: float) -> tuple[float, int]:
+    def owed(self, plan: Plan, identity: bytes, now: float) -> list[int]:
+        """Return for each limit the units that Redis has not been told of; empty for none."""
+        windows = self._windows.get((plan, identity))
+        if windows is None:
+            return []
+        owed = [used if end > now else 0 for end, used in windows]
+        return owed if any(owed) else []
+
+    def forget(self, hashed: Callable[[bytes], bool]) -> None:
+        """Forget identities: Redis has been told, or they are to begin anew."""
+        for place in [place for place in self._windows if hashed(place[1])]:
+            del self._windows[place]
+
+    def told(self, plan: Plan, identity: bytes) -> None:
+        """Forget what Redis has been told."""
+        self._windows.pop((plan, identity), None)
+
+    def _share(self, limit: Limit) -> int:
+        return max(1, limit.amount // self._workers)
+
+
+def _window(limit: Limit, end: float, used: int, now: float) -> _Window:
     """The window that `now` is in; one that ends later than a new one would was begun by a clock that was wrong."""
     return (end, used) if now < end <= now + limit.period else (now + limit.period, 0)
 
 
-def _state(limit: Limit, end: float, used: int, fits: bool, now: float) -> LimitState:
+def _state(limit: Limit, remaining: int, end: float, fits: bool, now: float) -> LimitState:
     reset_after = max(1, round((end - now) * 1_000_000))
-    return LimitState(limit, fits, limit.amount - used, reset_after, 0 if fits else reset_after)
+    return LimitState(limit, fits, remaining, reset_after, 0 if fits else reset_after)

@@ -3,38 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal, TypedDict, Unpack
+from typing import Unpack
 
 from ..core.asgi import ASGIApp
-from ..core.client_ip import TrustedProxies
-from ..core.guard import OnRefused
 from ..errors import ConfigurationError
 from ..middleware.engine import GuardMiddleware
 from ..middleware.lifespan import faults_told
 from ..observability.events import Hook
 from ..redis.manager import RedisManager
-from .guard import Cost, RateLimit
-from .identity import KeyPart
-from .policy import Algorithm
-
-
-class RateLimitOptions(TypedDict, total=False):
-    """The keyword options of `RateLimit`, for type checkers; their meaning stands there."""
-
-    key: KeyPart | Iterable[KeyPart]
-    cost: Cost
-    name: str | None
-    algorithm: Algorithm
-    burst: int | None
-    paths: Iterable[str]
-    exempt: Iterable[str]
-    exempt_preflight: bool
-    trusted_proxies: Iterable[str] | TrustedProxies
-    unidentified: Literal["refuse", "allow"]
-    on_outage: Literal["local", "open", "closed"]
-    on_refused: OnRefused | None
-    local_keys: int
-    legacy_headers: bool
+from .guard import RateLimit
+from .options import RateLimitOptions
+from .rules import LimitsFor
 
 
 class RateLimitMiddleware(GuardMiddleware):
@@ -43,7 +22,7 @@ class RateLimitMiddleware(GuardMiddleware):
     def __init__(
         self,
         app: ASGIApp,
-        *limits: str,
+        *limits: str | LimitsFor,
         guard: RateLimit | None = None,
         redis: RedisManager | str | None = None,
         hooks: Iterable[Hook] = (),
@@ -51,5 +30,5 @@ class RateLimitMiddleware(GuardMiddleware):
     ) -> None:
         with faults_told():
             if guard is not None:
-                ConfigurationError.refuse_both("guard", [*limits, *options])
+                ConfigurationError.refuse_both("guard", [*map(str, limits), *options])
             super().__init__(app, (guard or RateLimit(*limits, **options),), redis=redis, hooks=hooks)

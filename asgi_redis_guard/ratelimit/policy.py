@@ -5,32 +5,41 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
+from zoneinfo import ZoneInfo
 
-from limits import RateLimitItem, parse_many
-
-from ..core.keys import Keys, digest
+from ..core.keys import Keys
 from ..core.script import Operation, OperationKind, Reply
-from ..errors import ConfigurationError
+from .calendar import borders
 
-Algorithm = Literal["gcra", "fixed", "counter", "log"]
+Algorithm = Literal["gcra", "leaky", "fixed", "counter", "log", "calendar"]
 
-KINDS: dict[str, OperationKind] = {
-    name: OperationKind.load(__package__, f"{name}.lua") for name in ("gcra", "fixed", "counter", "log")
+
+def _kind(name: str) -> OperationKind:
+    return OperationKind.load(__package__, f"{name}.lua")
+
+
+#: How a request is counted, and how what it was counted as is set right later. A leaky bucket is a GCRA that waits.
+KINDS: dict[str, OperationKind] = {name: _kind(name) for name in ("gcra", "fixed", "counter", "log", "calendar")}
+SETTLES: dict[str, OperationKind] = {name: _kind(f"{name}_settle") for name in KINDS}
+KINDS["leaky"], SETTLES["leaky"] = KINDS["gcra"], SETTLES["gcra"]
+
+#: Which of a limit's numbers it takes to settle.
+_SETTLED_BY = {
+    "gcra": slice(0, 1),
+    "leaky": slice(0, 1),
+    "fixed": slice(1, 2),
+    "counter": slice(1, 2),
+    "log": slice(0, 2),
+    "calendar": slice(1, 4),
 }
-
-#: Entries of one sorted set; a log of more is a server stalled, not a limit.
-_LONGEST_LOG = 100_000
-
-#: Characters; what is longer holds numbers that nobody means.
-_LONGEST_NOTATION = 500
 
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """`amount` requests in `period` seconds. `burst` is how many may come at once (GCRA alone; `amount` by default).
+    """`amount` units in `period` seconds. `burst` is how many may come at once (GCRA), or wait (leaky bucket).
 
     `name` stands in the headers, `key_name` in the Redis key; the latter has no amount in it, so that a changed limit
-    keeps what was used.
+    keeps what was used. A calendar quota is for a `unit` in `zone`; its period is nominal.
     """
 
     amount: int
@@ -39,19 +48,37 @@ class Limit:
     burst: int
     name: str
     key_name: bytes
+    unit: str = ""
+    zone: ZoneInfo | None = None
     kind: OperationKind = field(init=False, repr=False)
-    numbers: tuple[int, int] = field(init=False, repr=False)
+    #: µs from one unit to the next at the sustained rate, rounded up (GCRA, leaky bucket).
+    step: int = field(init=False, repr=False)
+    _numbers: tuple[int, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         span = self.period * 1_000_000
-        step = -(-span // self.amount)  # µs from one request to the next at the sustained rate, rounded up
-        numbers = (step, step * self.burst) if self.algorithm == "gcra" else (self.amount, span)
+        step = -(-span // self.amount)
+        spaced = self.algorithm in ("gcra", "leaky")
         object.__setattr__(self, "kind", KINDS[self.algorithm])
-        object.__setattr__(self, "numbers", numbers)
+        object.__setattr__(self, "step", step)
+        object.__setattr__(self, "_numbers", (step, step * self.burst) if spaced else (self.amount, span))
 
-    def operation(self, keys: Keys, identity: bytes, cost: int = 1) -> Operation:
+    def numbers(self, now: float) -> tuple[int, ...]:
+        """Return what the script is told of the limit; `now` (seconds since the epoch) matters to calendars alone."""
+        if self.zone is None:
+            return self._numbers
+        return (self.amount, *borders(self.unit, self.zone, now))
+
+    def operation(self, keys: Keys, identity: bytes, cost: int = 1, now: float = 0.0) -> Operation:
         """Return the operation that counts a request of so many units for `identity`; of none, it only looks."""
-        return Operation(self.kind, (keys.limit(self.key_name, identity),), (*self.numbers, cost))
+        return Operation(self.kind, (keys.limit(self.key_name, identity),), (*self.numbers(now), cost))
+
+    def settle(
+        self, keys: Keys, identity: bytes, taken: int, reserved: int, actual: int, now: float = 0.0
+    ) -> Operation:
+        """Return the operation that makes `actual` units of `reserved` ones, counted at `taken` (µs, server's clock)."""
+        numbers = (*self.numbers(now)[_SETTLED_BY[self.algorithm]], taken, reserved, actual)
+        return Operation(SETTLES[self.algorithm], (keys.limit(self.key_name, identity),), numbers)
 
 
 class LimitState(NamedTuple):
@@ -68,88 +95,12 @@ class LimitState(NamedTuple):
     retry_after: int
 
 
-def read_states(limits: Sequence[Limit], replies: Sequence[Reply]) -> list[LimitState]:
+def read_states(limits: Sequence[Limit], replies: Sequence[Reply], cost: int = 1) -> list[LimitState]:
     """Read what the program said of `limits`; what another limit's refusal kept from being counted is left over."""
     return [
-        LimitState(limit, passed, values[0] + (not committed), values[1], values[2])
+        LimitState(limit, passed, values[0] + (not committed) * cost, values[1], values[2])
         for limit, (passed, committed, values) in zip(limits, replies, strict=True)
     ]
-
-
-def make_limits(
-    notations: Sequence[str], algorithm: Algorithm, burst: int | None, name: str | None, paths: Sequence[str] = ()
-) -> tuple[Limit, ...]:
-    """Read limits such as `100/minute; 1000 per 2 hours`; raises `ConfigurationError` with all faults.
-
-    Limits without a name that count different paths must not share their counts, so these stand in the key instead.
-    """
-    faults: list[str] = []
-    if algorithm not in KINDS:
-        raise ConfigurationError(
-            f"algorithm (GUARD_LIMIT_ALGORITHM): {algorithm!r} given; allowed are {', '.join(map(repr, KINDS))}"
-        )
-    if burst is not None and algorithm != "gcra":
-        faults.append(f"burst: given with algorithm {algorithm!r}; allowed with 'gcra' alone")
-    if name is not None and not _printable(name):
-        faults.append(f"name: {name!r} given; allowed are 1 to 64 printable ASCII characters")
-    items = [item for notation in notations for item in _parse(notation, faults)]
-    if not items and not faults:
-        faults.append("limits (GUARD_LIMITS): none given; name at least one, such as '100/minute'")
-    space = name or (digest(*paths).decode() if paths else "default")
-    limits = [_limit(item, place, items, algorithm, burst, name, space, faults) for place, item in enumerate(items)]
-    ConfigurationError.raise_for(faults)
-    return tuple(limits)
-
-
-def _parse(notation: str, faults: list[str]) -> list[RateLimitItem]:
-    try:
-        if len(notation) > _LONGEST_NOTATION:
-            raise ValueError
-        return list(parse_many(notation))
-    except (ValueError, TypeError, OverflowError):
-        said = f"limits (GUARD_LIMITS): {repr(notation)[:_LONGEST_NOTATION]} given;"
-        faults.append(f"{said} allowed are forms such as '100/minute', '10 per 5 seconds'")
-        return []
-
-
-def _limit(
-    item: RateLimitItem,
-    place: int,
-    items: Sequence[RateLimitItem],
-    algorithm: Algorithm,
-    burst: int | None,
-    name: str | None,
-    space: str,
-    faults: list[str],
-) -> Limit:
-    period, amount = item.get_expiry(), item.amount
-    said = f"limits (GUARD_LIMITS): {amount} per {period} s given;"
-    if not (0 < amount <= 1_000_000_000 and 0 < period <= 366 * 86_400):
-        faults.append(f"{said} allowed are 1 to 1,000,000,000 in 1 second to 366 days")
-        amount, period = max(1, burst or 1), 1
-    elif amount > period * 1_000_000:
-        faults.append(f"{said} allowed is at most one a microsecond")
-    elif algorithm == "log" and amount > _LONGEST_LOG:
-        faults.append(f"{said} algorithm 'log' keeps every request; allowed are {_LONGEST_LOG} at most")
-    if burst is not None and not 1 <= burst <= amount:
-        faults.append(f"burst: {burst} given; allowed are 1 to the amount of each limit ({amount})")
-    same = [other.get_expiry() for other in items[:place]].count(period)
-    suffix = f"-{same + 1}" if same else ""
-    header = f"{name}-{_span(period)}{suffix}" if name and len(items) > 1 else name or f"{_span(period)}{suffix}"
-    key_name = f"{space}.{algorithm}.{period}{suffix}".encode()
-    return Limit(amount, period, algorithm, burst or amount, header, key_name)
-
-
-def _span(period: int) -> str:
-    for seconds, word in ((86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second")):
-        if period % seconds == 0:
-            count = period // seconds
-            return word if count == 1 else f"{count}-{word}s"
-    raise AssertionError(period)  # whole seconds always divide by one
-
-
-def _printable(name: str) -> bool:
-    return 0 < len(name) <= 64 and name.isascii() and name.isprintable()
 
 
 def seconds_up(microseconds: int) -> int:

@@ -170,7 +170,7 @@ def _check(
     own = f"local {', '.join(kind.returns)} = {', '.join('0' for _ in kind.returns)}\n" if kind.returns else ""
     own += f"local {', '.join(kind.keeps)}\n" if kind.keeps else ""
     save = f"{', '.join(_numbered(number, outputs))} = {', '.join(outputs)}\n" if outputs else ""
-    group = f"'{kind.group}'" if kind.group else "nil"
+    group = f"'{kind.stops}'" if kind.stops else "nil"
     on_failure = f"if not stop_at then stop_at, stop_group = {number}, nil end\n" if closed else ""
     on_stop = f"{shadow} = true" if shadow else f"if not stop_at then stop_at, stop_group = {number}, {group} end"
     return (

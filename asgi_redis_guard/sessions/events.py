@@ -145,7 +145,7 @@ class SecurityEvents:
 
     async def _write(self, operation: Operation) -> bytes:
         flat = await self._redis.run_script(_RECORD, operation.keys, operation.args, repeatable=True)
-        replies = read_replies(Ask([operation]), flat)
+        replies = read_replies(Ask([operation]), flat, flat[-1])
         if not isinstance(replies, Replies):
             raise replies or OperationFailed("ERR the event was not recorded")
         event_id: bytes = replies.flat[1]

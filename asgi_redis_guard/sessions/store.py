@@ -118,7 +118,9 @@ class SessionStore:
         args = (fresh.handle, text, policy.idle, policy.lifetime, origin.note(), *cap_args(policy), b"", log.text)
         keys = (fresh.record, fresh.owner, fresh.notes)
         await self._run(count(policy, self._redis.keys, fresh))  # before anybody can end it
-        status, ends, now, state, evicted, events = await self._redis.run_script(_CREATE, keys, args, repeatable=True)
+        status, ends, now, state, evicted, events, _ = await self._redis.run_script(
+            _CREATE, keys, args, repeatable=True
+        )
         log.tell(events, state == TOO_MANY, evicted)
         if status != PASSED or state == TOO_MANY:
             await self._run(uncount(policy, self._redis.keys, [fresh.handle], user_of(fresh), begun=False))

@@ -17,7 +17,8 @@ def table(prefix: str = "guard:") -> list[re.Pattern[bytes]]:
     """Read the shapes of keys from the module's own description."""
     shapes = re.findall(r"^    (<p>\S+) ", module.__doc__ or "", re.MULTILINE)
     assert len(shapes) >= 4
-    names = {"<p>": re.escape(prefix), "<digest>": "[A-Za-z0-9+/]{20}", "<limit>": ".+"}
+    names = {"<p>": re.escape(prefix), "<digest>": "[A-Za-z0-9+/]{20}", "<limit>": ".+", "<guard>": ".+"}
+    names |= {"<hour>": "[0-9]+", "<what>": "[a-z]+"}
     names |= {"<tag>": "[A-Za-z0-9_-]{8}", "<handle>": "[A-Za-z0-9_-]{20}"}
     return [re.compile(re.sub("<[a-z]+>", lambda name: names[name[0]], shape).encode()) for shape in shapes]
 
@@ -29,6 +30,9 @@ def built(keys: Keys) -> dict[str, bytes]:
         "token by hash": keys.token("", b"\xff" * 32),
         "user": keys.user("issuer", "alice"),
         "limit": keys.limit(b"default.gcra.60", digest("address", "1.2.3.4")),
+        "ban": keys.ban(b"api", digest("address", "1.2.3.4")),
+        **{f"limit_statistics {key.decode()[-6:]}": key for key in keys.limit_statistics(b"api", 472_222)},
+        "limit_changes": keys.limit_changes(b"api"),
         "session": keys.session(b"abcd-_09", b"x" * 20),
         "replaced": keys.replaced(keys.session(b"abcd-_09", b"x" * 20)),
         "sessions": keys.sessions(b"abcd-_09", digest("alice")),

@@ -7,15 +7,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asgi_redis_guard.core.asgi import Headers
-from asgi_redis_guard.ratelimit.headers import limit_headers, merge, policy_member, quote, state_member
-from asgi_redis_guard.ratelimit.policy import Limit, LimitState, make_limits
+from asgi_redis_guard.ratelimit.headers import HeaderStyle, limit_headers, merge, policy_member, quote, state_member
+from asgi_redis_guard.ratelimit.notation import Style, make_limits
+from asgi_redis_guard.ratelimit.policy import Limit, LimitState
 from tests.ratelimit.structured import parse_list
 
 printable = st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1, max_size=64)
 
 
 def limit(notation: str = "5/minute", name: str | None = None) -> Limit:
-    return make_limits([notation], "gcra", None, name)[0]
+    return make_limits([notation], Style(name=name))[0]
 
 
 def state(
@@ -26,7 +27,7 @@ def state(
 
 def headers(*states: LimitState, legacy: bool = False) -> dict[str, str]:
     policy = b", ".join(policy_member(one.limit) for one in states)
-    found = limit_headers(policy, states, legacy=legacy)
+    found = limit_headers(policy, states, HeaderStyle(legacy=legacy))
     assert len(dict(found)) == len(found)
     return {name.decode(): value.decode() for name, value in found}
 
@@ -51,7 +52,7 @@ def test_any_name_survives_quoting(name: str) -> None:
 
 
 def test_policy_and_state_stand_side_by_side() -> None:
-    minute, hour = make_limits(["5/minute", "9/hour"], "gcra", None, None)
+    minute, hour = make_limits(["5/minute", "9/hour"], Style())
     found = headers(state(minute, reset=1_500_000), state(hour, remaining=8, reset=400_000_000))
     assert parse_list(found.pop("ratelimit-policy")) == [("minute", {"q": 5, "w": 60}), ("hour", {"q": 9, "w": 3600})]
     assert parse_list(found.pop("ratelimit")) == [("minute", {"r": 3, "t": 2}), ("hour", {"r": 8, "t": 400})]
@@ -59,7 +60,7 @@ def test_policy_and_state_stand_side_by_side() -> None:
 
 
 def test_a_refusal_names_the_violated_limits_alone_and_when_to_come_back() -> None:
-    minute, hour, day = make_limits(["5/minute", "9/hour", "20/day"], "gcra", None, None)
+    minute, hour, day = make_limits(["5/minute", "9/hour", "20/day"], Style())
     states = (
         state(minute, False, 0, 60_000_000, 2_000_001),
         state(hour, False, 0, 9_000_000, 7),
@@ -72,7 +73,7 @@ def test_a_refusal_names_the_violated_limits_alone_and_when_to_come_back() -> No
 
 
 def test_the_older_fields_speak_of_the_tightest_limit() -> None:
-    minute, hour = make_limits(["5/minute", "9/hour"], "gcra", None, None)
+    minute, hour = make_limits(["5/minute", "9/hour"], Style())
     found = headers(state(minute, remaining=4, reset=1), state(hour, remaining=2, reset=5_000_001), legacy=True)
     assert [found[f"x-ratelimit-{name}"] for name in ("limit", "remaining", "reset")] == ["9", "2", "6"]
     refused = headers(state(minute, remaining=4), state(hour, False, 0, 9_000_000, 3_000_000), legacy=True)
@@ -96,7 +97,7 @@ def test_numbers_stay_within_what_the_syntax_allows() -> None:
     )
 )
 def test_any_state_makes_fields_that_parse_and_agree(given_states: list[Any]) -> None:
-    limits = make_limits(["5/minute"] * len(given_states), "gcra", None, None)
+    limits = make_limits(["5/minute"] * len(given_states), Style())
     states = [
         LimitState(one, fits, remaining, reset, 0 if fits else retry + 1)
         for one, (fits, remaining, reset, retry) in zip(limits, given_states, strict=True)

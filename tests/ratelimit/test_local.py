@@ -6,18 +6,31 @@ import threading
 import pytest
 
 from asgi_redis_guard import RateLimit
+from asgi_redis_guard.ratelimit.headers import HeaderStyle
 from asgi_redis_guard.ratelimit.local import LocalLimits
-from asgi_redis_guard.ratelimit.policy import make_limits
+from asgi_redis_guard.ratelimit.notation import Style, make_limits
+from asgi_redis_guard.ratelimit.plan import Plan
+from asgi_redis_guard.ratelimit.policy import LimitState
 from tests.conformance.models import most_in_any_window
 
 NOW = 1_700_000_000.5
 
 
-def local(*notations: str, max_keys: int = 10_000) -> LocalLimits:
-    return LocalLimits(make_limits(notations, "gcra", None, None), max_keys=max_keys)
+class Local:
+    """The limits of one process, under one plan."""
+
+    def __init__(self, *notations: str, max_keys: int = 10_000, workers: int = 1) -> None:
+        self.plan = Plan(make_limits(notations, Style()), HeaderStyle())
+        self.limits = LocalLimits(max_keys=max_keys, workers=workers)
+
+    def decide(self, who: bytes, cost: int, now: float) -> list[LimitState]:
+        return self.limits.decide(self.plan, who, cost, now)
 
 
-def admits(limits: LocalLimits, who: bytes = b"a", now: float = NOW) -> bool:
+local = Local
+
+
+def admits(limits: Local, who: bytes = b"a", now: float = NOW) -> bool:
     return all(state.allowed for state in limits.decide(who, 1, now))
 
 
@@ -63,7 +76,7 @@ def test_a_flood_of_identities_takes_a_bounded_amount_of_memory() -> None:
     limits = local("5/minute", "9/hour", max_keys=100)
     for number in range(10_000):
         assert admits(limits, b"%d" % number)
-        assert len(limits._windows) <= 100
+        assert len(limits.limits._windows) <= 100
 
 
 def test_who_was_seen_last_is_remembered() -> None:
@@ -108,7 +121,7 @@ def test_a_guard_starts_no_thread() -> None:
 
 
 def test_units_are_counted_together_or_not_at_all() -> None:
-    limits = LocalLimits(make_limits(["5/minute", "100/hour"], "gcra", None, None))
+    limits = local("5/minute", "100/hour")
     assert [state.remaining for state in limits.decide(b"a", 3, NOW)] == [2, 97]
     assert [state.allowed for state in limits.decide(b"a", 3, NOW)] == [False, True]
     assert [state.remaining for state in limits.decide(b"a", 0, NOW)] == [2, 97]

@@ -1,12 +1,12 @@
 """`RateLimitMiddleware`: limits and options or a policy, and the same decisions as the engine's."""
 
-import inspect
+import dataclasses
 from typing import get_type_hints
 
 import pytest
 
 from asgi_redis_guard import ConfigurationError, RateLimit, RateLimitMiddleware
-from asgi_redis_guard.ratelimit.middleware import RateLimitOptions
+from asgi_redis_guard.ratelimit.options import Options, RateLimitOptions
 from tests.drive import App, get
 from tests.ratelimit.conftest import CountingManager
 
@@ -25,8 +25,14 @@ async def test_a_policy_may_be_shared(manager: CountingManager) -> None:
 
 
 def test_it_takes_every_option_of_the_guard() -> None:
-    options = inspect.signature(RateLimit.__init__).parameters.keys() - {"self", "limits"}
-    assert get_type_hints(RateLimitOptions, include_extras=True).keys() == options
+    hints = get_type_hints(RateLimitOptions, include_extras=True)
+    assert hints == get_type_hints(Options, include_extras=True)
+    assert list(hints) == [option.name for option in dataclasses.fields(Options)]
+
+
+def test_an_option_that_does_not_exist_is_named() -> None:
+    with pytest.raises(TypeError, match="brust"):
+        RateLimit("5/minute", brust=2)  # type: ignore[call-arg]
 
 
 def test_faults_are_told_when_it_is_built() -> None:

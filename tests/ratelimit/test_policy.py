@@ -6,23 +6,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from asgi_redis_guard import RateLimit
 from asgi_redis_guard.core.keys import Keys, digest
 from asgi_redis_guard.core.script import Reply
 from asgi_redis_guard.errors import ConfigurationError
-from asgi_redis_guard.ratelimit.policy import (
-    Limit,
-    LimitState,
-    make_limits,
-    most_restrictive,
-    read_states,
-    seconds_up,
-)
+from asgi_redis_guard.ratelimit.notation import Style, make_limits
+from asgi_redis_guard.ratelimit.policy import Limit, LimitState, most_restrictive, read_states, seconds_up
 
 
 def make(
     *notations: Any, algorithm: Any = "gcra", burst: int | None = None, name: str | None = None
 ) -> tuple[Limit, ...]:
-    return make_limits(notations, algorithm, burst, name)
+    return make_limits(notations, Style(algorithm, burst, name))
 
 
 def faults(*notations: Any, **options: Any) -> tuple[str, ...]:
@@ -109,7 +104,7 @@ def test_a_burst_lies_between_one_and_the_amount(burst: int) -> None:
 
 @pytest.mark.parametrize("algorithm", ["fixed", "counter", "log"])
 def test_a_burst_is_for_gcra_alone(algorithm: str) -> None:
-    assert "allowed with 'gcra' alone" in faults("10/minute", algorithm=algorithm, burst=5)[0]
+    assert "allowed with 'gcra' and 'leaky' alone" in faults("10/minute", algorithm=algorithm, burst=5)[0]
 
 
 @pytest.mark.parametrize("name", ["", "a" * 65, "é", "a\nb", "\x7f", "\t", "a\r\nset-cookie: x"])
@@ -138,7 +133,8 @@ def test_the_amount_is_not_in_the_key_and_the_rest_is() -> None:
 
 def test_limits_of_different_paths_do_not_share_their_count_unless_they_have_a_name() -> None:
     def key_name(paths: tuple[str, ...], name: str | None = None) -> bytes:
-        return make_limits(["5/minute"], "gcra", None, name, paths)[0].key_name
+        (plan,) = RateLimit("5/minute", name=name, paths=paths).rules.plans
+        return plan.limits[0].key_name
 
     assert len({key_name(paths) for paths in [(), ("/a",), ("/b",), ("/a", "/b"), ("/a/b",)]}) == 5
     assert key_name(("/a",), "login") == key_name(("/b",), "login") == key_name((), "login")

@@ -115,7 +115,7 @@ async def test_a_logout_that_is_repeated_for_its_lost_reply_still_leads_to_what_
     (operation,) = end(site.guard.policy, Keys(), first)
     script = program_of((place_of(True, (DESTROY,)),))
     once, twice = [await site.redis.run_script(script, operation.keys, operation.args) for _ in range(2)]
-    assert once == twice
+    assert once[:-1] == twice[:-1]
     heir = SessionIds(b"", Keys()).at(once[3], once[2])
     assert await site.redis.execute("EXISTS", heir.record) == 1
 

@@ -1,0 +1,145 @@
+"""The keyword options of `RateLimit`: their defaults, and what is allowed. Pure.
+
+`RateLimitOptions` is the same list for type checkers; a test holds the two together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypedDict
+
+from ..core.client_ip import TrustedProxies
+from ..core.exchange import Exchange
+from ..core.guard import OnRefused, refusal_faults
+from ..errors import ConfigurationError
+from .door import Listed
+from .headers import Draft
+from .identity import KeyPart
+from .ledger import Ban
+from .policy import Algorithm
+from .responder import CountIf
+from .rules import Notations
+
+#: Units that a request may take; a request of more than a limit has never fits.
+_MOST_UNITS = 1_000_000_000
+
+#: How many units a request takes.
+Cost = int | Callable[[Exchange], int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What `RateLimit` takes beside its limits. Raises `ConfigurationError` with all faults of single options."""
+
+    rules: Mapping[str, Notations] = field(default_factory=dict)
+    key: KeyPart | Iterable[KeyPart] = "address"
+    cost: Cost = 1
+    settle: bool | Literal["bytes"] = False
+    count_if: CountIf | None = None
+    name: str | None = None
+    algorithm: Algorithm = "gcra"
+    burst: int | None = None
+    timezone: str | None = None
+    paths: Iterable[str] = ()
+    exempt: Iterable[str] = ()
+    exempt_preflight: bool = True
+    allow: Listed = ()
+    deny: Listed = ()
+    bypass: Iterable[str] = ()
+    ban: Ban | None = None
+    trusted_proxies: Iterable[str] | TrustedProxies = ()
+    unidentified: Literal["refuse", "allow"] = "refuse"
+    on_outage: Literal["local", "open", "closed"] = "local"
+    on_refused: OnRefused | None = None
+    workers: int = 1
+    local_keys: int = 10_000
+    deny_cache: float = 1.0
+    draft: Draft = "11"
+    legacy_headers: bool | Literal["seconds", "epoch"] = False
+    expose_headers: bool = True
+    shadow: bool = False
+    changeable: bool = False
+    statistics: bool = False
+    labels: bool = False
+
+    def __post_init__(self) -> None:
+        faults = [*refusal_faults(self.on_refused), *self._choices(), *self._numbers()]
+        if self.count_if is not None and self.settle:
+            faults.append("count_if: given together with settle; allowed is one or the other")
+        if isinstance(self.count_if, str | bytes):
+            faults.append(f"count_if: {self.count_if!r} given; allowed are statuses, or a function")
+        if self.labels and not self.statistics:
+            faults.append("labels: given without statistics; they are kept beside these")
+        if self.ban is not None:
+            faults += self.ban.faults()
+        ConfigurationError.raise_for(faults)
+
+    def _choices(self) -> list[str]:
+        faults = []
+        for option, (said, allowed) in _CHOICES.items():
+            given = getattr(self, option)
+            if given not in allowed:
+                faults.append(f"{said}: {given!r} given; allowed are {', '.join(map(repr, allowed))}")
+        return faults
+
+    def _numbers(self) -> list[str]:
+        faults = []
+        for option in ("local_keys", "workers"):
+            given = getattr(self, option)
+            if given.__class__ is not int or given < 1:
+                faults.append(f"{option}: {given!r} given; allowed are 1 and above")
+        if not 0 <= self.deny_cache <= 1:
+            faults.append(f"deny_cache: {self.deny_cache!r} given; allowed are 0 to 1 (seconds)")
+        return faults
+
+
+_CHOICES: dict[str, tuple[str, tuple[Any, ...]]] = {
+    "on_outage": ("on_outage (GUARD_LIMIT_ON_OUTAGE)", ("local", "open", "closed")),
+    "unidentified": ("unidentified", ("refuse", "allow")),
+    "settle": ("settle", (False, True, "bytes")),
+    "draft": ("draft", ("11", "next", "06", "none")),
+    "legacy_headers": ("legacy_headers", (False, True, "seconds", "epoch")),
+}
+
+
+class RateLimitOptions(TypedDict, total=False):
+    """The same for type checkers."""
+
+    rules: Mapping[str, Notations]
+    key: KeyPart | Iterable[KeyPart]
+    cost: Cost
+    settle: bool | Literal["bytes"]
+    count_if: CountIf | None
+    name: str | None
+    algorithm: Algorithm
+    burst: int | None
+    timezone: str | None
+    paths: Iterable[str]
+    exempt: Iterable[str]
+    exempt_preflight: bool
+    allow: Listed
+    deny: Listed
+    bypass: Iterable[str]
+    ban: Ban | None
+    trusted_proxies: Iterable[str] | TrustedProxies
+    unidentified: Literal["refuse", "allow"]
+    on_outage: Literal["local", "open", "closed"]
+    on_refused: OnRefused | None
+    workers: int
+    local_keys: int
+    deny_cache: float
+    draft: Draft
+    legacy_headers: bool | Literal["seconds", "epoch"]
+    expose_headers: bool
+    shadow: bool
+    changeable: bool
+    statistics: bool
+    labels: bool
+
+
+def checked_cost(cost: int) -> int:
+    """Return a number of units; raises `ConfigurationError`."""
+    if cost.__class__ is not int or not 0 <= cost <= _MOST_UNITS:
+        raise ConfigurationError(f"cost: {cost!r} given; allowed are whole numbers from 0 to {_MOST_UNITS}")
+    return cost

@@ -1,0 +1,18 @@
+-- Finds the calendar period that it is now by the server's clock; an app's clock that is far off does no harm.
+-- takes: counter, first, second, third (as calendar.lua has them)
+-- sets: began, ends, used (µs; µs; the units used in it)
+local last, units = string.match(call('GET', counter) or '', '^(%d+):(%d+)$')
+local began = tonumber(second)
+ends = tonumber(third)
+if now < first + 0 then
+  began, ends = 2 * first - second, tonumber(first)
+elseif now < second + 0 then
+  began, ends = tonumber(first), tonumber(second)
+elseif now >= ends then
+  local periods = ceil((now + 1 - ends) / (third - second))
+  began, ends = began + periods * (third - second), ends + periods * (third - second)
+end
+used = 0
+if last and tonumber(last) >= ends then -- later: the clock was set back
+  ends, used = tonumber(last), tonumber(units)
+end
