@@ -6,6 +6,7 @@
     <p>revoked                 hash     the longest life of a token      how many are revoked, by hour of expiry
     <p>l:<limit>:{<digest>}    string   until the quota is whole again   one limit for one identity (gcra, fixed)
     <p>l:<limit>:{<digest>}    zset     the window                       one limit for one identity (log)
+    <p>c:<limit>:{<digest>}    zset     that of the longest lease        what runs at once: leases by when they end
     <p>s:{<tag>}<handle>       hash     idle or absolute, the earlier    a session, by the hash of its id
     <p>s:{<tag>}<handle>:replaced hash  1 day                            what has replaced it, for who comes with it
     <p>i:{<tag>}<digest>       zset     that of the last of them         a user's sessions: handles by when they end
@@ -57,6 +58,7 @@ class Keys:
     """The keys below one prefix."""
 
     __slots__ = (
+        "_concurrency",
         "_device_notes",
         "_devices",
         "_events",
@@ -78,6 +80,7 @@ class Keys:
         self._token = head + b"t:"
         self._user = head + b"u:"
         self._limit = head + b"l:"
+        self._concurrency = head + b"c:"
         self._session = head + b"s:"
         self._index = head + b"i:"
         self._notes = head + b"n:"
@@ -100,6 +103,10 @@ class Keys:
     def limit(self, name: bytes, identity: bytes) -> bytes:
         """The state of limit `name` for an identity, given as a digest."""
         return b"%b%b:{%b}" % (self._limit, name, identity)
+
+    def concurrency(self, name: bytes, identity: bytes) -> bytes:
+        """The leases of concurrency limit `name` for an identity, given as a digest."""
+        return b"%b%b:{%b}" % (self._concurrency, name, identity)
 
     def session(self, tag: bytes, handle: bytes) -> bytes:
         """One session; `tag` is of its user, so that a user's keys are together, or random for nobody's."""

@@ -29,6 +29,7 @@ def built(keys: Keys) -> dict[str, bytes]:
         "token by hash": keys.token("", b"\xff" * 32),
         "user": keys.user("issuer", "alice"),
         "limit": keys.limit(b"default.gcra.60", digest("address", "1.2.3.4")),
+        "concurrency": keys.concurrency(b"default", digest("address", "1.2.3.4")),
         "session": keys.session(b"abcd-_09", b"x" * 20),
         "replaced": keys.replaced(keys.session(b"abcd-_09", b"x" * 20)),
         "sessions": keys.sessions(b"abcd-_09", digest("alice")),
