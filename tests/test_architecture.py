@@ -14,7 +14,7 @@ import pytest
 from hatchling.builders.wheel import WheelBuilder
 
 import asgi_redis_guard
-from asgi_redis_guard import CSRF, JWTAuth, RateLimit, RedisManager, Sessions
+from asgi_redis_guard import CSRF, JWTAuth, RedisManager, Sessions
 from asgi_redis_guard.core.lua import includes_of, read_lua
 from asgi_redis_guard.core.script import OperationKind, place_of
 from asgi_redis_guard.jwt.middleware import JWTAuthOptions

@@ -9,6 +9,7 @@
     <p>b:<guard>:{<digest>}    string   the ban and the longest one      one identity's breaches and bans
     <p>ls:{<guard>}<hour>:<what> hash, zset 2 days                       statistics of limits, four keys an hour
     <p>lc:<guard>              hash     a year from the last change      limits that were changed at run time
+    <p>c:<limit>:{<digest>}    zset     that of the longest lease        what runs at once: leases by when they end
     <p>s:{<tag>}<handle>       hash     idle or absolute, the earlier    a session, by the hash of its id
     <p>s:{<tag>}<handle>:replaced hash  1 day                            what has replaced it, for who comes with it
     <p>i:{<tag>}<digest>       zset     that of the last of them         a user's sessions: handles by when they end
@@ -61,6 +62,7 @@ class Keys:
 
     __slots__ = (
         "_ban",
+        "_concurrency",
         "_device_notes",
         "_devices",
         "_events",
@@ -87,6 +89,7 @@ class Keys:
         self._ban = head + b"b:"
         self._limit_statistics = head + b"ls:"
         self._limit_changes = head + b"lc:"
+        self._concurrency = head + b"c:"
         self._session = head + b"s:"
         self._index = head + b"i:"
         self._notes = head + b"n:"
@@ -122,6 +125,10 @@ class Keys:
     def limit_changes(self, guard: bytes) -> bytes:
         """The limits of one guard that were changed at run time."""
         return self._limit_changes + guard
+
+    def concurrency(self, name: bytes, identity: bytes) -> bytes:
+        """The leases of concurrency limit `name` for an identity, given as a digest."""
+        return b"%b%b:{%b}" % (self._concurrency, name, identity)
 
     def session(self, tag: bytes, handle: bytes) -> bytes:
         """One session; `tag` is of its user, so that a user's keys are together, or random for nobody's."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Protocol
 
 from .asgi import Headers, Message, Scope
+from .script import Operation
 from .steps import Answer, Ask, Asking, Wait
 
 
@@ -79,6 +80,13 @@ class Control(Protocol):
 
         Where word may have been missed, and when its time is up, `lives` is asked for how many seconds the key that it
         goes by now still lives: 0 if it has ended.
+        """
+
+    def keep(self, operation: Operation, ttl: float, lost: Callable[[], None]) -> None:
+        """Keep a lease of `ttl` seconds, taken by this exchange, until it ends; it is dropped before the `end`s.
+
+        `operation` renews it: its check passes while the lease is held and stops when it is lost. `lost` is called once
+        at most, then or when Redis could not be asked until the ttl was over.
         """
 
 

@@ -15,6 +15,7 @@ from ..core.problem import AWAY, problem, unavailable
 from ..core.responder import Head, Outcome, Responder
 from ..core.steps import Answer, Asking
 from ..errors import RedisUnavailable, ResponseAborted
+from ..redis.leases import Lease
 from .ending import end_all
 from .hooks import hooks_of
 from .trips import RoundTrips
@@ -43,6 +44,7 @@ class Delivery:
     aborted = False
     status: int | None = None
     failure: Exception | None = None
+    _leases: Sequence[Lease] = ()
 
     def __init__(
         self,
@@ -204,11 +206,19 @@ class Delivery:
 
     # The end.
 
+    def keep(self, lease: Lease) -> None:
+        """Hold a lease until the end; one that comes later is not kept."""
+        self._leases = (*self._leases, lease)
+        if self.ended:
+            lease.drop()
+
     def end(self, error: BaseException | None = None) -> None:
         """Give every responder its `end`, once; the replies to what they ask are awaited in the background."""
         if self.ended:
             return
         self.ended = True
+        for lease in self._leases:  # before they are released, so that no renewal comes after that
+            lease.drop()
         if self.hooks.end:
             end_all(self._responders, self._outcome(error), self._trips)
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..core.asgi import ASGIApp, Message, Receive, Scope
 from ..core.responder import Close, Responder
+from ..core.script import Operation
 from ..core.steps import Answer, RequestEdits, Wait
 from ..errors import RedisUnavailable, ResponseAborted, WaitTimeout
 from ..pubsub.feed import Watch
@@ -180,6 +181,10 @@ class Handling:
         watch = Watch(topic, key, ended, lives)
         self._trips.manager.pubsub.feed.watch(watch)
         self._watches = (*self._watches, watch)
+
+    def keep(self, operation: Operation, ttl: float, lost: Callable[[], None]) -> None:
+        """Keep a lease until the exchange ends."""
+        self._delivery.keep(self._trips.manager.leases.keep(operation, ttl, lost))
 
     def _was_ours(self) -> bool:
         """Tell whether the cancellation that arrived is the one that was asked for here, and take it back."""

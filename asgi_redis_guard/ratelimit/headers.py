@@ -176,3 +176,9 @@ def merge(headers: Headers, fields: Headers) -> None:
 _LISTS = frozenset((b"ratelimit", b"ratelimit-policy"))
 _THREE = (b"limit", b"remaining", b"reset")
 _OURS = _LISTS | {b"retry-after"} | {prefix + name for prefix in (b"ratelimit-", b"x-ratelimit-") for name in _THREE}
+
+
+def concurrency_headers(name: str, amount: int, remaining: int) -> Headers:
+    """Return the fields of a limit on how many requests run at once; it has no window (draft-11 §2.1.2, `qu`)."""
+    policy = b'%b;q=%d;qu="concurrent-requests"' % (_quoted(name), min(amount, _LARGEST))
+    return [(b"ratelimit-policy", policy), (b"ratelimit", b"%b;r=%d" % (_quoted(name), min(remaining, _LARGEST)))]

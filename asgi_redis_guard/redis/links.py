@@ -1,4 +1,5 @@
-"""All connections of one manager in one event loop: two lanes, the breaker with its probe, the pool, background work.
+"""All connections of one manager in one event loop: two lanes, the breaker with its probe, the pool, leases,
+background work.
 
 Lane 1 is the guards' alone; lane 2 carries what the app sends. Both belong to one node and share its breaker.
 """
@@ -20,6 +21,7 @@ from .breaker import Breaker
 from .channel import Channel
 from .dedicated import make_pool
 from .lane import Lane
+from .leases import Leases
 from .loop_end import AtLoopEnd
 from .memory import MemoryChannel, fake_client
 
@@ -46,6 +48,7 @@ class Links:
         self.at_loop_end: AtLoopEnd | None = None
         self.lane1: Lane = self._lane("guards", patient=False, protocol=3)
         self.lane2: Lane = self._lane("app", patient=True, protocol=2)
+        self.leases = Leases(loop, lambda program, batches: self.lane1.evaluate(program, batches))
         self._memory_client: Redis | None = None
         self._pool: ConnectionPool | None = None
         self._probe: asyncio.Task[None] | None = None
@@ -110,6 +113,7 @@ class Links:
         """Close everything; nothing of it runs any more."""
         if self.at_loop_end is not None:
             self.at_loop_end.cancel()
+        self.leases.close()
         await _cancel([self._probe, self.lane1.close(), self.lane2.close()], self._settings.timeout)
         if self._pool is not None:
             await self._pool.disconnect()
@@ -121,6 +125,7 @@ class Links:
         """Let go without I/O, after the loop has closed or in a forked child; return what must not be finalised yet."""
         if self.at_loop_end is not None:
             self.at_loop_end.cancel()
+        self.leases.abandon()
         return [self.lane1.abandon(), self.lane2.abandon(), self._pool]
 
     def _start_probe(self) -> None:

@@ -26,6 +26,7 @@ from .client import GuardClient
 from .dedicated import make_pool
 from .embedded import EmbeddedServer
 from .health import Health, examine, tell
+from .leases import Leases
 from .link import Link
 from .links import Links
 from .loop_end import AtLoopEnd
@@ -238,6 +239,11 @@ class RedisManager:
         if hub is None:
             hub = self._hubs[loop] = Hub(self)
         return hub
+
+    @property
+    def leases(self) -> Leases:
+        """The leases of the running loop, which renews them."""
+        return self.links.leases
 
     def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """Run `work` apart from the caller's cancellation; `aclose` waits for it."""

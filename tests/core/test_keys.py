@@ -33,6 +33,7 @@ def built(keys: Keys) -> dict[str, bytes]:
         "ban": keys.ban(b"api", digest("address", "1.2.3.4")),
         **{f"limit_statistics {key.decode()[-6:]}": key for key in keys.limit_statistics(b"api", 472_222)},
         "limit_changes": keys.limit_changes(b"api"),
+        "concurrency": keys.concurrency(b"default", digest("address", "1.2.3.4")),
         "session": keys.session(b"abcd-_09", b"x" * 20),
         "replaced": keys.replaced(keys.session(b"abcd-_09", b"x" * 20)),
         "sessions": keys.sessions(b"abcd-_09", digest("alice")),

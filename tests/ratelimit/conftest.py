@@ -7,6 +7,8 @@ import pytest
 
 from asgi_redis_guard import Guard, GuardMiddleware, RedisManager
 from tests.drive import App
+from tests.middleware.calls import TestRedis, settled
+from tests.redis.tools import PATIENCE
 
 Limited = Callable[..., GuardMiddleware]
 
@@ -41,3 +43,18 @@ def limited(manager: CountingManager, inner: App) -> Limited:
         return GuardMiddleware(app or inner, guards, redis=manager, **options)
 
     return build
+
+
+@pytest.fixture
+async def redis(backend: str) -> AsyncIterator[RedisManager]:
+    """A manager on each kind of store in turn."""
+    async with RedisManager(backend, timeout=PATIENCE) as redis:
+        yield redis
+
+
+@pytest.fixture
+async def memory() -> AsyncIterator[TestRedis]:
+    """A store in this process whose replies can be held back."""
+    async with TestRedis(timeout=PATIENCE) as redis:
+        yield redis
+        await settled(redis)

@@ -1,0 +1,57 @@
+"""`ConcurrencyLimitMiddleware`: the engine with one `ConcurrencyLimit`, for `app.add_middleware`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Literal, TypedDict, Unpack
+
+from ..core.asgi import ASGIApp
+from ..core.client_ip import TrustedProxies
+from ..core.exchange import Exchange
+from ..core.guard import OnRefused
+from ..errors import ConfigurationError
+from ..middleware.engine import GuardMiddleware
+from ..middleware.lifespan import faults_told
+from ..observability.events import Hook
+from ..redis.manager import RedisManager
+from .concurrency import ConcurrencyLimit
+from .identity import KeyPart
+
+
+class ConcurrencyLimitOptions(TypedDict, total=False):
+    """The keyword options of `ConcurrencyLimit`, for type checkers; their meaning stands there."""
+
+    key: KeyPart | Iterable[KeyPart]
+    cost: int | Callable[[Exchange], int]
+    ttl: float
+    name: str | None
+    paths: Iterable[str]
+    exempt: Iterable[str]
+    exempt_preflight: bool
+    trusted_proxies: Iterable[str] | TrustedProxies
+    unidentified: Literal["refuse", "allow"]
+    on_outage: Literal["local", "open", "closed"]
+    on_refused: OnRefused | None
+
+
+class ConcurrencyLimitMiddleware(GuardMiddleware):
+    """Limit how many requests of `app` run at once: options are those of `ConcurrencyLimit`, or a `guard` of it."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        amount: int | None = None,
+        *,
+        guard: ConcurrencyLimit | None = None,
+        redis: RedisManager | str | None = None,
+        hooks: Iterable[Hook] = (),
+        **options: Unpack[ConcurrencyLimitOptions],
+    ) -> None:
+        with faults_told():
+            if guard is not None:
+                ConfigurationError.refuse_both("guard", [*(["amount"] if amount is not None else []), *options])
+            elif amount is None:
+                raise ConfigurationError("amount: none given; say how many requests of an identity may run at once")
+            else:
+                guard = ConcurrencyLimit(amount, **options)
+            super().__init__(app, (guard,), redis=redis, hooks=hooks)
