@@ -36,9 +36,23 @@ async def _end_round(flows: list[Asking], trips: RoundTrips) -> None:
         try:
             await trips.finish(flow, result)
         except RedisUnavailable as error:  # the breaker has its own line in the log
-            logger.debug("the end of a responder was not done: %s", error)
+            logger.debug("a responder's last word was not carried out: %s", error)
         except Exception:
             logger.exception("the end of a responder failed")
+
+
+async def withdraw_all(responders: Sequence[Responder], trips: RoundTrips) -> None:
+    """Let responders give back what was counted, inside first, in one round trip. Never raises for one that fails."""
+    flows = []
+    for responder in reversed(responders):
+        try:
+            flow = responder.withdraw()
+        except Exception:
+            logger.exception("%s failed to withdraw", type(responder).__name__)
+            continue
+        if flow is not None:
+            flows.append(flow)
+    await _end_round(flows, trips)
 
 
 def give_up(admissions: Admissions, trips: RoundTrips, outcome: Outcome) -> None:

@@ -51,6 +51,7 @@ class RateLimit(OneRoundGuard):
     """
 
     kind = "ratelimit"
+    refunds = True
     operations = tuple(KINDS.values())
 
     def __init__(
