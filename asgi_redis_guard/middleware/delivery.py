@@ -21,7 +21,7 @@ from .trips import RoundTrips
 
 logger = logging.getLogger("asgi_redis_guard.middleware")
 
-_HEADS = frozenset(("http.response.start", "websocket.accept", "websocket.http.response.start"))
+HEADS = frozenset(("http.response.start", "websocket.accept", "websocket.http.response.start"))
 _BODIES = frozenset(("http.response.body", "websocket.http.response.body"))
 
 
@@ -71,7 +71,7 @@ class Delivery:
         if self.failure is not None or self.deaf:
             return  # another response was sent, or the connection is to be aborted: the app's rest goes nowhere
         kind = message["type"]
-        if kind in _HEADS:
+        if kind in HEADS:
             if self._hold and kind == "http.response.start":
                 self._held, self._kept, self._size = message, [], 0
             else:

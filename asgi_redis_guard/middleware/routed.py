@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from functools import partial
 from types import MappingProxyType
@@ -20,9 +20,9 @@ from ..core.responder import Outcome, Responder
 from ..core.steps import Answer
 from ..errors import ResponseAborted, RouteRefused
 from ..observability.events import Hook
-from ..redis.manager import RedisManager
 from .body import RequestBody
-from .ending import end_all, withdraw_all
+from .delivery import HEADS
+from .ending import Standing, end_all, withdraw_all
 from .handling import Handling, run_detached
 from .trips import RoundTrips
 
@@ -36,10 +36,6 @@ class _Declared:
 
 
 DECLARED = _Declared()
-
-
-#: Responders, and the way to their Redis.
-Standing = tuple[RoundTrips, Sequence[Responder]]
 
 
 class Around(NamedTuple):
@@ -73,6 +69,8 @@ class RoutedHandling(Handling):
     refusal: Refusal | None = None
     #: True as soon as the app has asked for a message: what it has read cannot be read again.
     touched = False
+    #: Decisions that must be made before the head.
+    due: Sequence[Callable[[], Awaitable[None]]] = ()
 
     def __init__(self, *args: Any, around: Around) -> None:
         super().__init__(*args)
@@ -172,12 +170,21 @@ class RoutedHandling(Handling):
         return super().receive()
 
     def _send(self, message: Message) -> Coroutine[Any, Any, None]:
+        if self.due and message["type"] in HEADS:
+            return self._decide_and_send(message)
         return _nowhere() if self.refusal is not None else self._delivery.send(message)
+
+    async def _decide_and_send(self, message: Message) -> None:
+        """Make what decisions are due before the head goes out; raises `RouteRefused`."""
+        due, self.due = self.due, ()
+        for decide in due:
+            await decide()
+        await self._delivery.send(message)
 
     async def _answer_refusal(self, refusal: Refusal) -> None:
         """Answer for the route's guards; after the head all that is left is to end the connection."""
         delivery, answer = self._delivery, refusal.answer
-        await _withdraw(refusal.standing)
+        await withdraw_all(refusal.standing)
         if self._answer is not None:  # a responder has cancelled the handler meanwhile
             await self._absorb()
             if not delivery.started:
@@ -214,18 +221,6 @@ def handling_of(
         return Handling
     outer = None if detached else RUNNING.get()
     return partial(RoutedHandling, around=Around(hooks, clock, exchange.facts, outer))
-
-
-async def _withdraw(standing: Sequence[Standing]) -> None:
-    """Let responders give back what was counted, in one round trip for each Redis; go on whatever comes of it."""
-    found: dict[RedisManager, tuple[RoundTrips, list[Responder]]] = {}
-    for trips, responders in standing:
-        counting = [one for one in responders if "withdraw" in one.hooks]
-        if counting:
-            found.setdefault(trips.manager, (trips, []))[1][:0] = counting
-    tasks = [manager.spawn(withdraw_all(counting, trips)) for manager, (trips, counting) in found.items()]
-    if tasks:
-        await asyncio.shield(asyncio.gather(*tasks))
 
 
 async def _nowhere() -> None:

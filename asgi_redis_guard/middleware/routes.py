@@ -1,42 +1,26 @@
 """Guards on single routes: `guarded` wraps a route function so that guards of its own decide before it runs.
 
 What decorators (`@rate_limit` …) are made of. They run in the exchange of the `GuardMiddleware` around the app, which
-answers for them (`routed.py`); there is no second engine here, only the loop that drives one admission.
+answers for them: there is no second engine here.
 """
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import inspect
 from collections.abc import Awaitable, Callable, Iterable
-from os import urandom
 from typing import Any, ParamSpec, Protocol, TypeVar, overload
 
 from starlette.concurrency import run_in_threadpool
 
-from ..core.admissions import Admissions, starts_of
 from ..core.exchange import Exchange
 from ..core.guard import Guard, OneRoundGuard
-from ..core.responder import Outcome
-from ..core.rounds import Round
-from ..core.steps import PASS, Body, Pass, Wait
-from ..errors import (
-    BodyTooLarge,
-    ConfigurationError,
-    GuardProtocolError,
-    NoExchange,
-    RedisUnavailable,
-    RouteRefused,
-    WaitTimeout,
-)
-from .body import ClientGone
-from .decisions import report
-from .ending import end_all, give_up
+from ..core.steps import PASS, Pass
+from ..errors import ConfigurationError
+from .deciding import Route
 from .fusion import check_order
-from .handling import wait_for
-from .routed import DECLARED, RUNNING, Refusal, RoutedHandling
-from .scopes import edited_scope
+from .routed import DECLARED
+from .streams import async_stream, stream
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -65,126 +49,17 @@ class RouteDecorator(Protocol):
     def __call__(self, function: Callable[P, R], /) -> Callable[P, Awaitable[R]]: ...
 
 
-class Route:
-    """A function and the guards in front of it, outermost first."""
-
-    __slots__ = ("function", "guards", "starts", "wrapper")
-
-    def __init__(self, function: Callable[..., Any], guards: tuple[Guard, ...]) -> None:
-        self.function = function
-        self.guards = guards
-        self.starts = starts_of(guards)
-        self.wrapper: Callable[..., Any] | None = None
-
-    async def admit(self) -> None:
-        """Let the guards decide on the running exchange; raises `RouteRefused`."""
-        run = RUNNING.get()
-        if run is None or run.over:
-            raise NoExchange(
-                f"{self.function.__qualname__} has guards and was called outside of a request that they can refuse; "
-                "add GuardMiddleware(app, guards=[RouteGuards()]), or any middleware of this package, around the app"
-            )
-        if run.refusal is None:
-            first = run.around.begin_at.get(self, 0)
-            if first == len(self.guards):
-                return
-            await _Decision(self, first, run).make()
-        if run.refusal is not None:
-            raise RouteRefused(run.refusal.answer)
-
-    def __repr__(self) -> str:
-        return f"<Route {self.function.__qualname__}: {', '.join(map(repr, self.guards))}>"
-
-
-class _Decision:
-    """One decision of a route's guards, from number `first` on."""
-
-    def __init__(self, route: Route, first: int, run: RoutedHandling) -> None:
-        self._route, self._first, self._run = route, first, run
-        self._guards = route.guards[first:]
-        self._standing = run.standing()
-        exchange = Exchange(run.scope, run.around.clock(), urandom, run.trips.keys, run.trips.perform)
-        if run.facts:
-            exchange.publish(run.facts)
-        self._admissions = Admissions(self._guards, exchange, route.starts[first:])
-
-    async def make(self) -> None:
-        """Ask and decide; what comes of it is the running exchange's."""
-        admissions, run = self._admissions, self._run
-        try:
-            await self._decide()
-        except ClientGone:
-            run.gone()
-            return give_up(admissions, run.trips, Outcome("disconnect"))
-        except BaseException as error:
-            kind = "cancelled" if isinstance(error, asyncio.CancelledError) else "error"
-            give_up(admissions, run.trips, Outcome(kind, error=error))  # type: ignore[arg-type]
-            raise
-        if run.around.hooks:
-            report(run.around.hooks, self._guards, admissions)
-        self._conclude()
-        return None
-
-    async def _decide(self) -> None:
-        """Do what the guards ask. The engine has a loop of its own, which is its hottest code."""
-        admissions, trips = self._admissions, self._run.trips
-        step = admissions.advance()
-        while step is not None:
-            if isinstance(step, Round):
-                try:
-                    admissions.replied(await trips.admit(admissions, step))
-                except RedisUnavailable as error:
-                    admissions.failed(error)
-            else:
-                with trips.paused(admissions):
-                    await self._fetch(step)
-            step = admissions.advance()
-
-    async def _fetch(self, step: Wait | Body) -> None:
-        """Get a guard what it waits for."""
-        admissions, run = self._admissions, self._run
-        if isinstance(step, Wait):
-            try:
-                admissions.resumed(await wait_for(step))
-            except WaitTimeout as error:
-                admissions.thrown(error)
-        elif admissions.exchange.is_websocket:
-            admissions.resumed(b"")
-        elif run.touched:
-            where = self._route.function.__qualname__
-            admissions.thrown(GuardProtocolError(f"a guard of {where} wants the body, which the app has begun to read"))
-        elif (content := await run.read(step.limit)) is None:
-            admissions.thrown(BodyTooLarge(f"the body is longer than {step.limit} bytes"))
-        else:
-            admissions.resumed(content)
-
-    def _conclude(self) -> None:
-        """Give the running exchange what the guards have found, and their answer."""
-        admissions, run, answer = self._admissions, self._run, self._admissions.answer
-        if answer is not None:
-            end_all(admissions.orphans, Outcome("refused"), run.trips)
-            by = admissions.answered_by
-            refunds = answer.status >= 400 and self._guards[by].refunds
-            begin_at = {self._route: self._first + by + 1}
-            run.refuse(Refusal(answer, self._standing if refunds else (), begin_at))
-        else:
-            run.facts = admissions.exchange.facts
-            edited = edited_scope(run.scope, admissions.scope, admissions.edits)
-            if edited is not run.scope:
-                run.scope.update(edited)
-        if admissions.responders:
-            run.join(admissions.responders)
-
-
 def guarded(function: Callable[..., Any], guards: Iterable[Guard]) -> Callable[..., Any]:
     """Put `guards`, outermost first, in front of a route function; they decide each time that it is called.
 
-    What comes back is a coroutine function with the signature of `function`; a plain function runs in a thread. Guards
-    that are put in front of a guarded function decide together with those it has. Raises `ConfigurationError`.
+    What comes back is a coroutine function with the signature of `function`; a plain function runs in a thread. Of a
+    generator function it is a function that returns a generator: the guards decide before the head of the response is
+    sent, or before the first item is made, whichever comes first. Guards that are put in front of a guarded function
+    decide together with those it has. Raises `ConfigurationError`.
     """
     if inspect.isclass(function) or not callable(function) or not hasattr(function, "__qualname__"):
         raise ConfigurationError(
-            f"decorators of routes: {function!r} given; allowed is a function: the framework's own decorator stands above"
+            f"decorators of routes: {function!r} given; allowed is a function, beneath the framework's own decorator"
         )
     known: Route | None = getattr(function, _MARK, None)
     route = Route(function, tuple(guards))
@@ -192,29 +67,32 @@ def guarded(function: Callable[..., Any], guards: Iterable[Guard]) -> Callable[.
         route = Route(known.function, (*route.guards, *known.guards))
     check_order(route.guards)
     DECLARED.any = True
-    route.wrapper = _wrapper(route)
+    route.wrapper = functools.wraps(route.function)(_wrapper(route))
     setattr(route.wrapper, _MARK, route)
     return route.wrapper
 
 
 def _wrapper(route: Route) -> Callable[..., Any]:
+    """Return what is called in the place of the route's function."""
     function = route.function
-    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-        raise ConfigurationError(
-            f"decorators of routes: {function!r} is a generator; allowed is a function returning one"
-        )
-    if inspect.iscoroutinefunction(function):
 
-        @functools.wraps(function)
-        async def wrapper(*args: Any, **kwargs: Any) -> Any:
-            await route.admit()
-            return await function(*args, **kwargs)
-    else:
+    async def awaiting(*args: Any, **kwargs: Any) -> Any:
+        await route.admit(route.running())
+        return await function(*args, **kwargs)
 
-        @functools.wraps(function)
-        async def wrapper(*args: Any, **kwargs: Any) -> Any:
-            await route.admit()
-            result = await run_in_threadpool(function, *args, **kwargs)
-            return await result if inspect.isawaitable(result) else result
+    async def in_thread(*args: Any, **kwargs: Any) -> Any:
+        await route.admit(route.running())
+        result = await run_in_threadpool(function, *args, **kwargs)
+        return await result if inspect.isawaitable(result) else result
 
-    return wrapper
+    def streaming(*args: Any, **kwargs: Any) -> Any:
+        return stream(route, function(*args, **kwargs))
+
+    def async_streaming(*args: Any, **kwargs: Any) -> Any:
+        return async_stream(route, function(*args, **kwargs))
+
+    if inspect.isasyncgenfunction(function):
+        return async_streaming
+    if inspect.isgeneratorfunction(function):
+        return streaming
+    return awaiting if inspect.iscoroutinefunction(function) else in_thread
