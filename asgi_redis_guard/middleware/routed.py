@@ -149,8 +149,9 @@ class RoutedHandling(Handling):
             if self.refusal is None:
                 raise
             await self._answer_refusal(self.refusal)
-            if any(not isinstance(one, RouteRefused) for one in _leaves(error)):
+            if not _is_the_refusal(error):
                 raise
+            logger.debug("refused on its route: %r", error)
         else:
             if self.refusal is not None:
                 await self._answer_refusal(self.refusal)
@@ -225,6 +226,17 @@ def handling_of(
 
 async def _nowhere() -> None:
     """What an app sends after it was refused."""
+
+
+def _is_the_refusal(error: BaseException) -> bool:
+    """Tell whether an app ended for nothing but its refusal.
+
+    Task groups put it into a group, together with what others made of it: Starlette's `BaseHTTPMiddleware` complains
+    that no response was returned.
+    """
+    leaves = list(_leaves(error))
+    refused = [leaf for leaf in leaves if isinstance(leaf, RouteRefused)]
+    return bool(refused) and all(isinstance(leaf, RouteRefused | Exception) for leaf in leaves)
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:

@@ -79,7 +79,8 @@ async def test_a_plain_function_runs_in_a_thread_and_what_it_gives_to_await_is_a
         threads.append(threading.get_ident())
         return value
 
-    assert (await Call(GuardMiddleware(routing(guarded(plain, [passing()]), b"x"), [RouteGuards()])).run()).body == b"x"
+    stack = GuardMiddleware(routing(guarded(plain, [passing()]), b"x"), [RouteGuards()], redis=redis)
+    assert (await Call(stack).run()).body == b"x"
     assert threads != [threading.get_ident()]
     partially = guarded(lambda: hello(), [passing()])
     assert (await Call(GuardMiddleware(routing(partially), [RouteGuards()], redis=redis)).run()).body == b"hello"
@@ -220,7 +221,9 @@ async def test_requests_at_once_do_not_mix_up(redis: TestRedis) -> None:
 async def test_decisions_of_a_route_are_told_to_the_hooks_of_the_stack(redis: TestRedis) -> None:
     events: list[Decision] = []
     guards = [passing(name="first"), answering(Answer(403, [], reason="no"), name="second"), passing(name="third")]
-    stack = GuardMiddleware(routing(guarded(hello, guards)), [passing(name="outer")], redis=redis, hooks=[events.append])
+    stack = GuardMiddleware(
+        routing(guarded(hello, guards)), [passing(name="outer")], redis=redis, hooks=[events.append]
+    )
     await Call(stack).run()
     assert [(event.guard, event.outcome, event.reason) for event in events] == [
         ("outer", "passed", ""),
