@@ -28,7 +28,8 @@ from .body import ClientGone
 from .decisions import report
 from .ending import end_all, give_up
 from .handling import wait_for
-from .routed import RUNNING, Refusal, RoutedHandling
+from .refusals import Refusal
+from .routed import RUNNING, RoutedHandling
 from .scopes import edited_scope
 
 
@@ -143,5 +144,4 @@ class Decision:
             edited = edited_scope(run.scope, admissions.scope, admissions.edits)
             if edited is not run.scope:
                 run.scope.update(edited)
-        if admissions.responders:
-            run.join(admissions.responders)
+        run.join(admissions.responders)

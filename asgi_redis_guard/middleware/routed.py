@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextvars import ContextVar
 from functools import partial
 from types import MappingProxyType
@@ -18,12 +18,13 @@ from ..core.asgi import Message
 from ..core.exchange import NO_FACTS, Exchange
 from ..core.responder import Outcome, Responder
 from ..core.steps import Answer
-from ..errors import ResponseAborted, RouteRefused
+from ..errors import ResponseAborted
 from ..observability.events import Hook
 from .body import RequestBody
 from .delivery import HEADS
 from .ending import Standing, end_all, withdraw_all
 from .handling import Handling, run_detached
+from .refusals import Refusal, is_the_refusal
 from .trips import RoundTrips
 
 logger = logging.getLogger("asgi_redis_guard.middleware")
@@ -49,17 +50,6 @@ class Around(NamedTuple):
     clock: Callable[[], float]
     facts: Mapping[str, Any] = NO_FACTS
     outer: RoutedHandling | None = None
-    begin_at: Mapping[Any, int] = MappingProxyType({})
-
-
-class Refusal(NamedTuple):
-    """What a route's guards have answered, None where the client has left; `standing` are to give back what they took.
-
-    `begin_at`: as in `Around`, for the background run that the answer may ask for.
-    """
-
-    answer: Answer | None
-    standing: Sequence[Standing] = ()
     begin_at: Mapping[Any, int] = MappingProxyType({})
 
 
@@ -102,10 +92,18 @@ class RoutedHandling(Handling):
         return there
 
     def join(self, responders: Sequence[Responder]) -> None:
-        """Let the responders of a route's guards see the response, and have their end, inside of those there are."""
+        """Let the responders of a route's guards see the response, and have their end, inside of those there are.
+
+        Where the response was through before they had decided, the function must not run.
+        """
         if self._delivery.ended:
             end_all(responders, Outcome("cancelled"), self._trips)
-            raise ResponseAborted("the exchange ended while its route was being decided")
+            self.refuse(Refusal(None))
+            if self._task is None:  # a task that outlives the run of its app: a refusal would reach nobody
+                raise asyncio.CancelledError
+            return
+        if not responders:
+            return
         first = len(self._responders)
         self._responders = [*self._responders, *responders]
         self._delivery.join(responders)
@@ -149,7 +147,7 @@ class RoutedHandling(Handling):
             if self.refusal is None:
                 raise
             await self._answer_refusal(self.refusal)
-            if not _is_the_refusal(error):
+            if not is_the_refusal(error):
                 raise
             logger.debug("refused on its route: %r", error)
         else:
@@ -226,23 +224,3 @@ def handling_of(
 
 async def _nowhere() -> None:
     """What an app sends after it was refused."""
-
-
-def _is_the_refusal(error: BaseException) -> bool:
-    """Tell whether an app ended for nothing but its refusal.
-
-    Task groups put it into a group, together with what others made of it: Starlette's `BaseHTTPMiddleware` complains
-    that no response was returned.
-    """
-    leaves = list(_leaves(error))
-    refused = [leaf for leaf in leaves if isinstance(leaf, RouteRefused)]
-    return bool(refused) and all(isinstance(leaf, RouteRefused | Exception) for leaf in leaves)
-
-
-def _leaves(error: BaseException) -> Iterator[BaseException]:
-    """Return the errors in a group, or the one that there is; task groups put even a single one into a group."""
-    if isinstance(error, BaseExceptionGroup):
-        for one in error.exceptions:
-            yield from _leaves(one)
-    else:
-        yield error

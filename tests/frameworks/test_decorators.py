@@ -10,6 +10,7 @@ from litestar.exceptions import LitestarWarning
 
 from asgi_redis_guard import RedisManager
 from asgi_redis_guard.core.asgi import ASGIApp
+from asgi_redis_guard.middleware.routed import DECLARED
 from asgi_redis_guard.testing import RoundTripCounter
 from tests.frameworks.apps import lifespan
 from tests.frameworks.decorated import APPS, litestar, ran
@@ -17,6 +18,12 @@ from tests.redis.tools import PATIENCE
 
 FRAMEWORKS = pytest.mark.parametrize("make", APPS.values(), ids=APPS)
 Make = Callable[[RedisManager], ASGIApp]
+
+
+@pytest.fixture(autouse=True)
+def decorated_here_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the engine its shorter way for the tests of others."""
+    monkeypatch.setattr(DECLARED, "any", False)
 
 
 class Visit:

@@ -54,7 +54,8 @@ async def test_a_foreign_decorator_between_two_of_ours_is_not_left_out(redis: Te
     @wraps(inner)
     async def foreign(*arguments: Any) -> bytes:
         calls.append("foreign")
-        return await inner(*arguments) + b"!"
+        body: bytes = await inner(*arguments)
+        return body + b"!"
 
     outer = guarded(foreign, [asking(count("b"))])
     call = await Call(GuardMiddleware(routing(outer), [RouteGuards()], redis=redis)).run()
@@ -98,7 +99,7 @@ def test_name_signature_and_annotations_are_kept_and_the_wrapper_is_a_coroutine_
         assert (wrapper.__name__, wrapper.__doc__) == (function.__name__, function.__doc__)
 
 
-@pytest.mark.parametrize("wrong", [Ends, Ends(), partial(hello), staticmethod(3), None])
+@pytest.mark.parametrize("wrong", [Ends, Ends(), partial(hello), staticmethod(hello), None])
 def test_what_is_no_function_is_refused(wrong: Any) -> None:
     with pytest.raises(ConfigurationError, match="beneath the framework's own decorator"):
         guarded(wrong, [passing()])

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from asgi_redis_guard import Answer, Exchange, GuardMiddleware, RedisManager, RedisUnavailable, ResponseAborted
+from asgi_redis_guard import Answer, Exchange, Guard, GuardMiddleware, RedisManager, RedisUnavailable
 from asgi_redis_guard.core.asgi import Receive, Scope, Send
 from asgi_redis_guard.core.responder import Outcome, Responder
 from asgi_redis_guard.core.steps import Admission, Ask
+from asgi_redis_guard.errors import RouteRefused
 from asgi_redis_guard.middleware.routes import RouteGuards, guarded
 from tests.guards import Does, Ends, Lock, answering, count, passing
 from tests.middleware.calls import Call, TestRedis, responding, settled
@@ -114,22 +115,23 @@ async def test_a_request_cancelled_while_its_route_is_decided_gives_back_what_wa
     assert await redis.value("lock") is None
 
 
+@pytest.mark.parametrize("others", [[], [answering(FORBIDDEN)]])
 async def test_an_app_that_ends_its_response_while_the_route_is_decided_does_not_run_the_function(
-    redis: TestRedis,
+    redis: TestRedis, others: list[Guard]
 ) -> None:
     ran: list[bool] = []
 
     async def function() -> None:
         ran.append(True)
 
-    route = guarded(function, [Lock("lock")])
+    route = guarded(function, [Lock("lock"), *others])
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         deciding = asyncio.ensure_future(route())
         await redis.asked.wait()
         await responding()(scope, receive, send)
         redis.give()
-        with pytest.raises(ResponseAborted):
+        with pytest.raises(RouteRefused):
             await deciding
 
     redis.withhold()

@@ -1,4 +1,4 @@
-"""`middleware/streams.py`: route functions that are generators are decided before the head, or before the first item."""
+"""`middleware/streams.py`: generator functions are decided before the head, or before their first item."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
