@@ -57,7 +57,7 @@ def guarded(function: Callable[..., Any], guards: Iterable[Guard]) -> Callable[.
     sent, or before the first item is made, whichever comes first. Guards that are put in front of a guarded function
     decide together with those it has. Raises `ConfigurationError`.
     """
-    if inspect.isclass(function) or not callable(function) or not hasattr(function, "__qualname__"):
+    if isinstance(function, type | staticmethod) or not callable(function) or not hasattr(function, "__qualname__"):
         raise ConfigurationError(
             f"decorators of routes: {function!r} given; allowed is a function, beneath the framework's own decorator"
         )
