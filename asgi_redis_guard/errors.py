@@ -9,11 +9,14 @@ GuardError
  ├─ BodyTooLarge               thrown into a guard that asked for the body
  ├─ WaitTimeout                thrown into a guard that waited
  ├─ ResponseAborted            a response ends in the middle on purpose; the server closes the connection
+ ├─ NoExchange                 a function with guards of its own was called where no middleware can carry them out
  └─ RedisUnavailable           no answer from Redis that can be relied on
      ├─ SessionUnreadable      a session's record cannot be decrypted or decoded; it is kept
      ├─ RedisTimeout           none within the deadline
      ├─ RedisOverloaded        too many commands in flight already
      └─ OperationFailed        Redis refused this one operation (OOM, WRONGTYPE, NOPERM, MISCONF …)
+
+RouteRefused                   no error: the way out of a route function that its guards refuse
 """
 
 from __future__ import annotations
@@ -51,6 +54,17 @@ class WaitTimeout(GuardError):
 
 class ResponseAborted(GuardError):
     """The rest of a response that has begun must not be sent; raised so that the server closes the connection."""
+
+
+class NoExchange(GuardError):
+    """A function with guards of its own was called where no running exchange can carry them out."""
+
+
+class RouteRefused(BaseException):
+    """Ends the work on a request that the guards of its route refuse; the middleware around the app answers it.
+
+    Not an `Exception`, so that no handler makes a 500 of it. Let it through: what is sent after it goes nowhere.
+    """
 
 
 class ConfigurationError(GuardError):

@@ -39,8 +39,9 @@ class Guard:
     them that it knows before any reply, `offers` those that it leaves only where nobody outside of it has. `withholds`
     names facts that only the app will know, and the option that wills it so: a guard behind must not need one.
     `inside` names kinds that must not stand behind it: a cache belongs inside authentication. `unique` refuses a second
-    of its kind in a stack. `claims` stands for the keys that it writes: no two guards of a stack may claim the same,
-    for they would write over each other.
+    of its kind in a stack. `refunds`: its refusal on a route gives back what guards further out have counted
+    (`Responder.withdraw`), as that of a limit does in a stack. `claims` stands for the keys that it writes: no two
+    guards of a stack may claim the same, for they would write over each other.
     """
 
     kind: ClassVar[str] = "guard"
@@ -51,6 +52,7 @@ class Guard:
     offers: ClassVar[frozenset[str]] = frozenset()
     inside: ClassVar[frozenset[str]] = frozenset()
     unique: ClassVar[bool] = False
+    refunds: ClassVar[bool] = False
     #: True for a `OneRoundGuard` that keeps its `admit`, so that `ask` and `decide` may be called instead.
     one_round: ClassVar[bool] = False
 

@@ -1,7 +1,7 @@
 """A guard's part in the response: the object that sees it go by, and what it sees and may do.
 
-A responder may have `start`, `body`, `receive` and `end`; some of these may ask Redis in their turn. Its control can
-cancel the handler and run the app once more in the background.
+A responder may have `start`, `body`, `receive`, `withdraw` and `end`; some of these may ask Redis in their turn. Its
+control can cancel the handler and run the app once more in the background.
 """
 
 from __future__ import annotations
@@ -105,9 +105,9 @@ class Responder:
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        names = ("bind", "start", "body", "receive", "end")
+        names = ("bind", "start", "body", "receive", "withdraw", "end")
         cls.hooks = frozenset(name for name in names if getattr(cls, name) is not getattr(Responder, name))
-        cls.only_start = cls.hooks <= {"start"} and not cls.hold
+        cls.only_start = cls.hooks <= {"start", "withdraw"} and not cls.hold
 
     def bind(self, control: Control) -> None:
         """Take the handle on the exchange, before the app runs."""
@@ -128,6 +128,13 @@ class Responder:
     def receive(self, message: Message) -> Generator[Ask | Wait, Any, Message | Close | None] | Message | Close | None:
         """Let a WebSocket message from the client through, changed or not; None drops it."""
         return message
+
+    def withdraw(self) -> Asking | None:
+        """Give back what the admission has counted: the exchange was refused on its route, by a guard that `refunds`.
+
+        All responders in one round trip, inside first, before the refusal is sent; `start` and `end` follow as ever.
+        Redis being away is no reason not to refuse.
+        """
 
     def end(self, outcome: Outcome) -> Asking | None:
         """Clean up after the last byte, an error or a disconnect; all responders in one round trip, never cancelled."""

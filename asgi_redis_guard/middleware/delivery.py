@@ -22,7 +22,7 @@ from .trips import RoundTrips
 
 logger = logging.getLogger("asgi_redis_guard.middleware")
 
-_HEADS = frozenset(("http.response.start", "websocket.accept", "websocket.http.response.start"))
+HEADS = frozenset(("http.response.start", "websocket.accept", "websocket.http.response.start"))
 _BODIES = frozenset(("http.response.body", "websocket.http.response.body"))
 
 
@@ -58,16 +58,22 @@ class Delivery:
         self._responders = responders
         self._trips = trips
         self._send = send
-        self._kind: Literal["complete", "refused"] = kind
+        self.kind: Literal["complete", "refused"] = kind
         self.hooks = hooks_of(responders)
         self._hold = self.hooks.hold
+
+    def join(self, responders: Sequence[Responder]) -> None:
+        """Show what is still to come to more responders, which stand further inside."""
+        self._responders = [*self._responders, *responders]
+        self.hooks = hooks_of(self._responders)
+        self._hold = 0 if self.started else self.hooks.hold
 
     async def send(self, message: Message) -> None:
         """The `send` that the app gets."""
         if self.failure is not None or self.deaf:
             return  # another response was sent, or the connection is to be aborted: the app's rest goes nowhere
         kind = message["type"]
-        if kind in _HEADS:
+        if kind in HEADS:
             if self._hold and kind == "http.response.start":
                 self._held, self._kept, self._size = message, [], 0
             else:
@@ -229,7 +235,7 @@ class Delivery:
             return Outcome("error", self.status, error or self.failure)
         if self.disconnected:
             return Outcome("disconnect", self.status)
-        return Outcome(self._kind if self._is_whole() else "error", self.status)
+        return Outcome(self.kind if self._is_whole() else "error", self.status)
 
     def _is_whole(self) -> bool:
         """Tell whether the client has all of a response, not only what the app cared to send of it."""

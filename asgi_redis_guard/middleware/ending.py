@@ -10,9 +10,14 @@ from ..core.admissions import Admissions
 from ..core.responder import Outcome, Responder
 from ..core.steps import Asking
 from ..errors import RedisUnavailable
+from ..redis.manager import RedisManager
 from .trips import RoundTrips
 
 logger = logging.getLogger("asgi_redis_guard.middleware")
+
+
+#: Responders, and the way to their Redis.
+Standing = tuple[RoundTrips, Sequence[Responder]]
 
 
 def end_all(responders: Sequence[Responder], outcome: Outcome, trips: RoundTrips) -> None:
@@ -36,9 +41,30 @@ async def _end_round(flows: list[Asking], trips: RoundTrips) -> None:
         try:
             await trips.finish(flow, result)
         except RedisUnavailable as error:  # the breaker has its own line in the log
-            logger.debug("the end of a responder was not done: %s", error)
+            logger.debug("a responder's last word was not carried out: %s", error)
         except Exception:
             logger.exception("the end of a responder failed")
+
+
+async def withdraw_all(standing: Sequence[Standing]) -> None:
+    """Let responders give back what was counted, inside first, in one round trip for each Redis.
+
+    Never raises for what fails; a caller that is cancelled does not stop it.
+    """
+    found: dict[RedisManager, tuple[RoundTrips, list[Asking]]] = {}
+    for trips, responders in standing:
+        for responder in reversed(responders):
+            if "withdraw" in responder.hooks:
+                try:
+                    flow = responder.withdraw()
+                except Exception:
+                    logger.exception("%s failed to withdraw", type(responder).__name__)
+                    continue
+                if flow is not None:
+                    found.setdefault(trips.manager, (trips, []))[1].append(flow)
+    tasks = [manager.spawn(_end_round(flows, trips)) for manager, (trips, flows) in found.items()]
+    if tasks:
+        await asyncio.shield(asyncio.gather(*tasks))
 
 
 def give_up(admissions: Admissions, trips: RoundTrips, outcome: Outcome) -> None:

@@ -28,9 +28,11 @@ from .decisions import report
 from .delivery import Delivery
 from .ending import end_all, give_up
 from .fusion import check_order, describe, same_handle
-from .handling import Handling, edited_scope, run_detached, wait_for
+from .handling import run_detached, wait_for
 from .heads import HeadSend
 from .lifespan import faults_told, guard_lifespan
+from .routed import DECLARED, handling_of
+from .scopes import edited_scope
 from .trips import RoundTrips
 
 _GUARDED = frozenset(("http", "websocket"))
@@ -154,14 +156,16 @@ class GuardMiddleware:
         """Send the answer, or run the app with what the guards have found; what comes back is to be awaited."""
         if admissions.answer is not None:
             return self._answer(admissions, trips, receive, send)
-        responders = admissions.responders
-        scope = edited_scope(admissions.exchange.scope, admissions.scope, admissions.edits)
-        if not responders:
-            return self.app(scope, receive, send)
-        if admissions.exchange.is_websocket or False in [responder.only_start for responder in responders]:
-            delivery = Delivery(scope, responders, trips, send)
-            return Handling(self.app, scope, responders, trips, receive, delivery).run()
-        return self.app(scope, receive, HeadSend(scope, responders, trips, send))
+        responders, exchange = admissions.responders, admissions.exchange
+        scope = edited_scope(exchange.scope, admissions.scope, admissions.edits)
+        if not DECLARED.any:
+            if not responders:
+                return self.app(scope, receive, send)
+            if not exchange.is_websocket and False not in [responder.only_start for responder in responders]:
+                return self.app(scope, receive, HeadSend(scope, responders, trips, send))
+        handling = handling_of(self.hooks, self._clock, exchange)
+        delivery = Delivery(scope, responders, trips, send)
+        return handling(self.app, scope, responders, trips, receive, delivery).run()
 
     async def _read(self, admissions: Admissions, step: Body, receive: Receive) -> Receive:
         """Read the request body for the guard that wants it."""
@@ -197,7 +201,8 @@ class GuardMiddleware:
         if answer.background is not None:
             app = self._behind(admissions)
             copy = edited_scope(scope, admissions.scope, admissions.edits)
-            trips.manager.spawn(run_detached(app, copy, [answer.background], trips))
+            handling = handling_of(self.hooks, self._clock, admissions.exchange, detached=True)
+            trips.manager.spawn(run_detached(app, copy, [answer.background], trips, handling))
 
     def _behind(self, admissions: Admissions) -> ASGIApp:
         """Return the app with only the guards around it that stand behind the one that answered."""

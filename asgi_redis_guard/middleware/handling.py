@@ -1,4 +1,4 @@
-"""Running the app behind its guards: its scope, what it receives, its cancellation, its background runs."""
+"""Running the app behind its guards: what it receives, its cancellation, its background runs."""
 
 from __future__ import annotations
 
@@ -6,34 +6,19 @@ import asyncio
 import contextlib
 import inspect
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from ..core.asgi import ASGIApp, Message, Receive, Scope
 from ..core.responder import Close, Responder
 from ..core.script import Operation
-from ..core.steps import Answer, RequestEdits, Wait
+from ..core.steps import Answer, Wait
 from ..errors import RedisUnavailable, ResponseAborted, WaitTimeout
 from ..pubsub.feed import Watch
 from .delivery import Delivery
 from .trips import RoundTrips
 
 logger = logging.getLogger("asgi_redis_guard.middleware")
-
-
-def edited_scope(scope: Scope, facts: Mapping[str, Any], edits: Sequence[RequestEdits]) -> Scope:
-    """Return the app's copy of the scope: facts added, headers and subprotocols edited. The original stays as it is."""
-    if not facts and not edits:
-        return scope
-    copy = {**scope, **facts}
-    for edit in edits:
-        copy["headers"] = [
-            *(field for field in copy["headers"] if field[0] not in edit.drop_headers),
-            *edit.add_headers,
-        ]
-        if edit.drop_subprotocols:
-            copy["subprotocols"] = [name for name in copy.get("subprotocols", ()) if name not in edit.drop_subprotocols]
-    return copy
 
 
 class Handling:
@@ -85,11 +70,8 @@ class Handling:
             self._responders[place].bind(self)
 
     async def _run_app(self) -> None:
-        receive = self.receive if self._delivery.hooks.watches else self._receive
         try:
-            # Routers write into the scope they get; a background run must not find their traces.
-            scope = dict(self._scope) if self._delivery.hooks.binds else self._scope
-            await self._app(scope, receive, self._delivery.send)
+            await self._call_app()
         except asyncio.CancelledError:
             if not self._was_ours():
                 raise
@@ -99,6 +81,12 @@ class Handling:
                 await self._absorb()
                 if not self._delivery.started:
                     await self._answer_instead()
+
+    def _call_app(self) -> Awaitable[None]:
+        receive = self.receive if self._delivery.hooks.watches else self._receive
+        # Routers write into the scope they get; a background run must not find their traces.
+        scope = dict(self._scope) if self._delivery.hooks.binds else self._scope
+        return self._app(scope, receive, self._delivery.send)
 
     async def receive(self) -> Message:
         """The `receive` that the app gets: disconnects are noted, WebSocket messages shown to responders."""
@@ -217,7 +205,13 @@ async def wait_for(step: Wait) -> Any:
         raise WaitTimeout(f"nothing within {step.deadline:g} s") from None
 
 
-async def run_detached(app: ASGIApp, scope: Scope, responders: Sequence[Responder], trips: RoundTrips) -> None:
+async def run_detached(
+    app: ASGIApp,
+    scope: Scope,
+    responders: Sequence[Responder],
+    trips: RoundTrips,
+    handling: Callable[..., Handling] = Handling,
+) -> None:
     """Run `app` with an empty request body and nobody to send to; only `responders` see the response.
 
     What goes wrong is logged: nobody awaits it.
@@ -237,7 +231,7 @@ async def run_detached(app: ASGIApp, scope: Scope, responders: Sequence[Responde
 
     scope = dict(scope)
     try:
-        await Handling(app, scope, responders, trips, receive, Delivery(scope, responders, trips, send)).run()
+        await handling(app, scope, responders, trips, receive, Delivery(scope, responders, trips, send)).run()
     except ResponseAborted as error:
         logger.debug("a background run was given up: %s", error)
     except Exception:

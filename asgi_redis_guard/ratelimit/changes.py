@@ -27,7 +27,7 @@ KEPT = 366 * 86_400_000
 class Changing(Protocol):
     """The guard, as far as it can be changed."""
 
-    name: str
+    group: str
     rules: Rules
     denials: Denials
     local: LocalLimits
@@ -54,7 +54,7 @@ class Changes:
         """Take a word; true if the limits must be looked at again."""
         kind, _, rest = word.partition(b":")
         name, _, identity = rest.partition(b":")
-        if name != digest(self._guard.name):
+        if name != digest(self._guard.group):
             return False
         self._guard.denials.forget(identity or None)
         self._guard.local.forget(lambda hashed: not identity or hashed == identity)
@@ -64,7 +64,7 @@ class Changes:
         """Look at the limits as they are now."""
         self._guard.denials.forget()
         try:
-            (reply,) = yield Ask([Operation(CHANGES, (keys.limit_changes(self._guard.name.encode()),), (KEPT,))])
+            (reply,) = yield Ask([Operation(CHANGES, (keys.limit_changes(self._guard.group.encode()),), (KEPT,))])
         except RedisUnavailable as error:
             logger.debug("changed limits cannot be looked at: %s", error)
             return
@@ -78,4 +78,4 @@ class Changes:
     def _warn(self, fault: str) -> None:
         if fault != self._told:
             self._told = fault
-            logger.warning("the changed limits of %s cannot be used: %s", self._guard.name, fault)
+            logger.warning("the changed limits of %s cannot be used: %s", self._guard.group, fault)

@@ -38,8 +38,8 @@ class RateLimit(OneRoundGuard):
     together unless `path` is part of the key. `algorithm`: `gcra` (evenly spaced, `burst` at once), `leaky` (the same,
     but what comes at once waits for its turn), `fixed` (windows that begin with a first request), `counter` (the same,
     with the part of the window before that is not older than a period), `log` (exact, one entry a request), `calendar`
-    (per hour, day, month or year of `timezone`). `name` stands in headers and keys; limits of one name, period and key
-    share their count.
+    (per hour, day, month or year of `timezone`). `name` stands in headers, `group` (the name, where it is not given) in
+    keys: limits of one group, period and key share their count.
 
     `key` says whose requests are counted together: see `KeyPart`. `unidentified`: what happens to a request whose key
     cannot be told, `refuse` (400) or `allow`. `trusted_proxies`: whose `X-Forwarded-For` is believed. `allow`, `deny`:
@@ -61,12 +61,15 @@ class RateLimit(OneRoundGuard):
 
     kind = "ratelimit"
     topic = "limits"
+    refunds = True
 
     def __init__(self, *limits: str | LimitsFor, **options: Unpack[RateLimitOptions]) -> None:
         given = self.options = Options(**options)
         proxies = TrustedProxies.of(given.trusted_proxies)
         self.concern(given.name or "ratelimit", given.exempt, given.exempt_preflight, given.on_refused)
-        style = Style(given.algorithm, given.burst, given.name, None, given.timezone)
+        #: Whose counts are shared, and what changes at run time are known by.
+        self.group = given.group or self.name
+        style = Style(given.algorithm, given.burst, given.name, given.group, given.timezone)
         headers = HeaderStyle(given.draft, given.legacy_headers)
         self.rules = Rules(limits, given.rules, given.paths, style, headers)
         self.identity = Identity(given.key, proxies)
@@ -75,7 +78,7 @@ class RateLimit(OneRoundGuard):
         self.claims = frozenset((key_name, self.identity.parts) for key_name in claimed)
         door = Door(given.allow, given.deny, given.bypass, proxies)
         self._door = None if door.is_open else door
-        self.ledger = Ledger(self.name, given.ban, given.statistics, given.labels)
+        self.ledger = Ledger(self.group, given.ban, given.statistics, given.labels)
         self.operations = (*self.ledger.kinds, *dict.fromkeys((*KINDS.values(), *SETTLES.values())))
         self.local = LocalLimits(max_keys=given.local_keys, workers=given.workers)
         self.denials = Denials(0 if given.shadow else given.deny_cache, given.local_keys)

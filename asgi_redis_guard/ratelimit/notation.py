@@ -46,6 +46,8 @@ class Style:
             faults.append(f"burst: given with algorithm {self.algorithm!r}; allowed with 'gcra' and 'leaky' alone")
         if self.name is not None and not _printable(self.name):
             faults.append(f"name: {self.name!r} given; allowed are 1 to 64 printable ASCII characters")
+        if self.space is not None and not _printable(self.space):
+            faults.append(f"group: {self.space!r} given; allowed are 1 to 64 printable ASCII characters")
         if self.timezone is not None and self.algorithm != "calendar":
             faults.append(f"timezone: given with algorithm {self.algorithm!r}; allowed with 'calendar' alone")
         elif self.timezone is not None:

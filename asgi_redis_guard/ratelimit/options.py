@@ -38,6 +38,7 @@ class Options:
     settle: bool | Literal["bytes"] = False
     count_if: CountIf | None = None
     name: str | None = None
+    group: str | None = None
     algorithm: Algorithm = "gcra"
     burst: int | None = None
     timezone: str | None = None
@@ -112,6 +113,7 @@ class RateLimitOptions(TypedDict, total=False):
     settle: bool | Literal["bytes"]
     count_if: CountIf | None
     name: str | None
+    group: str | None
     algorithm: Algorithm
     burst: int | None
     timezone: str | None

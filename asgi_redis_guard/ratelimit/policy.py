@@ -76,7 +76,7 @@ class Limit:
     def settle(
         self, keys: Keys, identity: bytes, taken: int, reserved: int, actual: int, now: float = 0.0
     ) -> Operation:
-        """Return the operation that makes `actual` units of `reserved` ones, counted at `taken` (µs, server's clock)."""
+        """Return what makes `actual` units of `reserved` ones that were counted at `taken` (µs, server's clock)."""
         numbers = (*self.numbers(now)[_SETTLED_BY[self.algorithm]], taken, reserved, actual)
         return Operation(SETTLES[self.algorithm], (keys.limit(self.key_name, identity),), numbers)
 

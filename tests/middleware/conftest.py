@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from asgi_redis_guard.middleware.routed import DECLARED
 from tests.middleware.calls import TestRedis, settled
 
 
@@ -14,3 +15,9 @@ async def redis() -> AsyncIterator[TestRedis]:
     yield redis
     await settled(redis)
     await redis.aclose()
+
+
+@pytest.fixture(autouse=True)
+def no_route_is_guarded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each test begins as a process does in which no route has guards: the engine takes its shorter way."""
+    monkeypatch.setattr(DECLARED, "any", False)

@@ -1,0 +1,51 @@
+"""`@rate_limit`: a `RateLimit` in front of one route function. It makes the guard; the engine does the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from hashlib import sha256
+from typing import Any, Unpack
+
+from ..middleware.routes import RouteDecorator, guarded
+from .guard import RateLimit
+from .options import RateLimitOptions
+from .rules import LimitsFor
+
+#: Characters that a name of a limit may have.
+_LONGEST_NAME = 64
+
+
+def rate_limit(*limits: str | LimitsFor, **options: Unpack[RateLimitOptions]) -> RouteDecorator:
+    """Limit the calls of a route function: `@rate_limit("10/minute")`, beneath the framework's own decorator.
+
+    Limits and options are those of `RateLimit`. The function's calls are counted by themselves; with `name` or `group`,
+    together with those of all functions that have limits of this one. Works on any framework, with a middleware of this
+    package around the app (`GuardMiddleware(app, guards=[RouteGuards()])` if there is no other), and costs one round
+    trip, however many decorators stand on one function. A plain function is run in a thread. A refusal gives back what
+    the limits of the middleware have counted. Raises `ConfigurationError`.
+    """
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        chosen: RateLimitOptions = {**options}
+        if chosen.get("group") is None:
+            chosen["group"] = chosen.get("name") or _name_of(function)
+        if chosen.get("name") is None:
+            chosen["name"] = _printable(getattr(function, "__name__", "route"))[:_LONGEST_NAME]
+        return guarded(function, [RateLimit(*limits, **chosen)])
+
+    return decorate
+
+
+def _name_of(function: Callable[..., Any]) -> str:
+    """Return a name that is nobody else's: module and function, what is too long with a digest of the whole."""
+    full = f"{getattr(function, '__module__', '')}.{getattr(function, '__qualname__', '')}"
+    plain = _printable(full)
+    if len(plain) <= _LONGEST_NAME and plain == full:
+        return plain
+    mark = sha256(full.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+    return f"{mark}.{plain[-(_LONGEST_NAME - len(mark) - 1) :]}"
+
+
+def _printable(name: str) -> str:
+    """Return what of a name may stand in headers and keys."""
+    return "".join(letter for letter in name.encode("ascii", "backslashreplace").decode() if letter.isprintable())
