@@ -137,31 +137,25 @@ class Buckets(BucketFactory):
         return self.buckets[item.name.partition(":")[0]]
 
 
-@asynccontextmanager
-async def pyrate(server: Valkey, tasks: int, quota: Quota) -> AsyncIterator[Decide]:
-    """pyrate-limiter's GCRA: yes or no. (`try_acquire_async` takes a lock for all keys, `try_acquire` does not.)"""
-    async with pool(server, tasks) as connections:
-        limiter = Limiter(Buckets(redis.asyncio.Redis(connection_pool=connections), quota))
+def pyrate(*, count: bool) -> Side:
+    """pyrate-limiter's GCRA: yes or no, and a second question for what is left.
 
-        async def decide(key: str) -> bool:
-            return bool(await limiter.try_acquire(key, blocking=False))  # type: ignore[misc]
+    `try_acquire_async` takes a lock for all keys, `try_acquire` does not.
+    """
 
-        yield decide
+    @asynccontextmanager
+    async def opened(server: Valkey, tasks: int, quota: Quota) -> AsyncIterator[Decide]:
+        async with pool(server, tasks) as connections:
+            buckets = Buckets(redis.asyncio.Redis(connection_pool=connections), quota)
+            limiter = Limiter(buckets)
 
+            async def decide(key: str) -> bool:
+                allowed = bool(await limiter.try_acquire(key, blocking=False))  # type: ignore[misc]
+                return allowed and (not count or await buckets.buckets[key].count() <= quota.amount)  # type: ignore[misc]
 
-@asynccontextmanager
-async def pyrate_with_count(server: Valkey, tasks: int, quota: Quota) -> AsyncIterator[Decide]:
-    """pyrate-limiter's GCRA, and a second question for what is left."""
-    async with pool(server, tasks) as connections:
-        buckets = Buckets(redis.asyncio.Redis(connection_pool=connections), quota)
-        limiter = Limiter(buckets)
+            yield decide
 
-        async def decide(key: str) -> bool:
-            allowed = bool(await limiter.try_acquire(key, blocking=False))  # type: ignore[misc]
-            used: int = await buckets.buckets[key].count()  # type: ignore[misc]
-            return allowed and used <= quota.amount
-
-        yield decide
+    return opened
 
 
 def request_of(key: str, app: Any = None) -> Request:
@@ -240,7 +234,7 @@ WHOLE: dict[str, Side] = {
     "throttled-py fixed": throttled("fixed_window"),
     "throttled-py sliding": throttled("sliding_window"),
     "throttled-py token": throttled("token_bucket"),
-    "pyrate-limiter gcra": pyrate_with_count,
+    "pyrate-limiter gcra": pyrate(count=True),
     "slowapi fixed": slowapi,
     "fastapi-redis-sdk fixed": redis_sdk,
 }
@@ -250,7 +244,7 @@ BARE: dict[str, Side] = {
     "limits fixed, bare": limits_package("FixedWindow", headers=False),
     "limits sliding, bare": limits_package("SlidingWindowCounter", headers=False),
     "limits moving, bare": limits_package("MovingWindow", headers=False),
-    "pyrate-limiter gcra, bare": pyrate,
+    "pyrate-limiter gcra, bare": pyrate(count=False),
     "fastapi-limiter gcra, bare": fastapi_limiter,
 }
 

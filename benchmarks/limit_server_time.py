@@ -1,8 +1,8 @@
 """Claim: the server spends <= 6 microseconds on a lone GCRA decision, <= 3 microseconds on each further limit.
 
-From `INFO commandstats`, for programs of one to four limits of one identity, every limit with a key of its own, sent 500
-at a time, so that the server is what limits. What a further limit costs is the slope of the line through the four. The
-identities are 1,000 in turns. What a server spends on reading, parsing and replying is not in `commandstats`.
+From `INFO commandstats`, for programs of one to four limits of one identity, every limit with a key of its own, sent
+500 at a time, so that the server is what limits. What a further limit costs is the slope of the line through the four.
+The identities are 1,000 in turns. What a server spends on reading, parsing and replying is not in `commandstats`.
 """
 
 import asyncio

@@ -1,8 +1,8 @@
 """Claim: decisions per second are >= 5 times those of the best rival at 64 tasks, >= 1.3 times with one task.
 
-One limit that nobody reaches, one of 1,000 keys at a time, one process, one uvloop, TCP to one server; all in turns. The
-same work is what headers need: allowed, remaining and reset. Sides that say yes or no alone are marked bare, and stand
-outside of the claim; ours has no such mode.
+One limit that nobody reaches, one of 1,000 keys at a time, one process, one uvloop, TCP to one server; all in turns.
+The same work is what headers need: allowed, remaining and reset. Sides that say yes or no alone are marked bare, and
+stand outside of the claim; ours has no such mode.
 
 With many tasks the server has a CPU of its own. With one, client and server take turns and both are on one CPU: on two,
 most of a decision's time is the kernel waking an idle CPU, the same for everybody and the machine's affair; the column
@@ -61,7 +61,9 @@ async def measure(server: Valkey, rounds: int, seconds: float) -> Rounds:
     async with AsyncExitStack() as stack:
         sides = {}
         for name, side in {**OURS, **WHOLE, **BARE}.items():
-            opened = {tasks: await stack.enter_async_context(side(server, tasks, QUOTA)) for tasks, _ in COLUMNS.values()}
+            opened = {
+                tasks: await stack.enter_async_context(side(server, tasks, QUOTA)) for tasks, _ in COLUMNS.values()
+            }
             sides[name] = lambda opened=opened: turn(server, opened, seconds)
         return await alternate_async(sides, rounds)
 
@@ -81,7 +83,9 @@ def compare(rounds: Rounds, column: str, budget: float) -> bool:
     """Compare ours with the best that does the same work, and tell of the best of the others."""
     words = f"{column} task{'s' * (column != '1')}"
     bare = max(BARE, key=lambda name: rounds.median(name, column))
-    print(f"        {words}: {rounds.ratio(column, OUR, bare):.2f} times {bare}, which says yes or no alone (no budget)")
+    print(
+        f"        {words}: {rounds.ratio(column, OUR, bare):.2f} times {bare}, which says yes or no alone (no budget)"
+    )
     best = max(WHOLE, key=lambda name: rounds.median(name, column))
     return verdict(f"{words}, times the best rival, {best}", rounds.ratio(column, OUR, best), at_least=budget)
 
