@@ -138,10 +138,7 @@ class Buckets(BucketFactory):
 
 
 def pyrate(*, count: bool) -> Side:
-    """pyrate-limiter's GCRA: yes or no, and a second question for what is left.
-
-    `try_acquire_async` takes a lock for all keys, `try_acquire` does not.
-    """
+    """pyrate-limiter's GCRA: yes or no, and a second question for the rest. (`try_acquire_async` locks all keys.)"""
 
     @asynccontextmanager
     async def opened(server: Valkey, tasks: int, quota: Quota) -> AsyncIterator[Decide]:
