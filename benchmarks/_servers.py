@@ -39,6 +39,19 @@ class Valkey:
         """A new synchronous client for the benchmark's own questions."""
         return redis.Redis.from_url(self.unix_url)
 
+    def cpu_seconds(self) -> float:
+        """CPU time of the process so far."""
+        return cpu_seconds(self.pid)
+
+
+def cpu_seconds(pid: int) -> float:
+    """CPU time of a process so far; 0.0 where /proc is not there to tell."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
 
 def _server_binary() -> str:
     try:
@@ -134,12 +147,8 @@ class App:
     pid: int
 
     def cpu_seconds(self) -> float:
-        """CPU time of the process so far; 0.0 where /proc is not there to tell."""
-        try:
-            fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        except OSError:
-            return 0.0
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        """CPU time of the process so far."""
+        return cpu_seconds(self.pid)
 
 
 def _wait_for(app: App, child: "subprocess.Popen[bytes]") -> None:

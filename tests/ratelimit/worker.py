@@ -8,9 +8,10 @@ import json
 import sys
 
 from asgi_redis_guard import GuardMiddleware, RateLimit, RedisManager
+from asgi_redis_guard.ratelimit.policy import KINDS
 from tests.drive import App, get
 
-ALGORITHMS = ("gcra", "fixed", "counter", "log")
+ALGORITHMS = tuple(KINDS)
 
 
 async def meet(manager: RedisManager, name: str, own: int) -> None:
