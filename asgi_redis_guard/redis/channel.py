@@ -3,10 +3,11 @@
 It owns the commands: whose each reply is, and how long a caller waits; `keeper.py` owns the link under it. User tasks
 never await the socket, so that cancelling one disturbs nobody.
 
-Commands issued in one turn of the loop leave in one write; while callers come one at a time, a command leaves at once,
-which saves the loop a pass. A handler that blocks the loop is not a dead server: that time does not count, and a
-deadline that expires gives the loop one more pass to read what has arrived. A link is dropped after `timeout` seconds
-without a byte and a PING unanswered for as long.
+Commands issued in one turn of the loop leave in one write, or in several of `_BATCH` commands: the server works on the
+first while the others are made. While callers come one at a time, a command leaves at once, which saves the loop a
+pass. A handler that blocks the loop is not a dead server: that time does not count, and a deadline that expires gives
+the loop one more pass to read what has arrived. A link is dropped after `timeout` seconds without a byte and a PING
+unanswered for as long.
 """
 
 from __future__ import annotations
@@ -30,6 +31,10 @@ from .program import Program
 _IN_SCRIPT = re.compile(
     r"^ERR Error running script \(call to \w+\): @user_script:\d+: (@user_script: \d+: -)?(?=[A-Z]+ )"
 )
+
+#: Where a turn issues more, these leave before its end: a write costs about what making two commands does, and without
+#: it client and server wait for each other in turns (64 callers got half as many replies).
+_BATCH = 16
 
 
 class Channel(Keeper):
@@ -68,6 +73,8 @@ class Channel(Keeper):
                 self._flush()
             else:
                 self._schedule_flush()
+        elif len(self._pipeline.waiting) >= _BATCH and not self._link.paused:
+            self._write()
         if self._sweeper is None:
             self._sweeper = loop.call_later(self._timeout / 8, self._sweep)
         return future

@@ -139,12 +139,15 @@ class Keeper:
 
     def _flush(self) -> None:
         self._flushing = False
+        self._write()
+
+    def _write(self) -> None:
         link = self._link
         if link is None or link.paused:
             self._pipeline.hold()
         elif self._pipeline.waiting:
             chunks = self._pipeline.take(self._loop.time())
-            self._lone = len(chunks) == 1
+            self._lone = len(chunks) == 1 == len(self._pipeline.inflight)
             if chunks:
                 link.write(chunks[0] if len(chunks) == 1 else b"".join(chunks))
                 self._watchdog.wake()

@@ -14,15 +14,30 @@ from tests.redis.tools import PATIENCE, channel_to, eventually, on_both_loops, w
 from tests.servers import Server
 
 
-async def test_commands_of_one_turn_of_the_loop_leave_in_one_write(redis_url: str) -> None:
-    async with FaultProxy(redis_url) as proxy, channel_to(proxy.url) as channel:
+class Written:
+    """A transport that notes what is written."""
+
+    def __init__(self, transport: Any) -> None:
+        self.transport, self.chunks = transport, list[bytes]()
+
+    def write(self, data: bytes) -> None:
+        self.chunks.append(data)
+        self.transport.write(data)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.transport, name)
+
+
+async def test_a_few_commands_of_one_turn_of_the_loop_leave_in_one_write_many_in_several(redis_url: str) -> None:
+    async with channel_to(redis_url) as channel:
         await channel.connect()
-        proxy.recording = True
-        replies = await within(asyncio.gather(*(channel.submit(("ECHO", str(n))) for n in range(200))))
-        assert replies == [b"%d" % n for n in range(200)]
-        assert len(proxy.requests) == 1
-        await within(channel.submit(("PING",)))
-        assert len(proxy.requests) == 2
+        assert channel._link is not None
+        channel._link.transport = written = Written(channel._link.transport)  # type: ignore[assignment]
+        for asked, sizes in ((15, [15]), (16, [16]), (17, [16, 1]), (40, [16, 16, 8]), (1, [1])):
+            written.chunks.clear()
+            replies = await within(asyncio.gather(*(channel.submit(("ECHO", str(n))) for n in range(asked))))
+            assert replies == [b"%d" % n for n in range(asked)]
+            assert [chunk.count(b"ECHO") for chunk in written.chunks] == sizes
 
 
 async def test_a_lonely_command_does_not_wait_for_company(redis_url: str) -> None:
