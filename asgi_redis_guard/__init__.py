@@ -13,11 +13,13 @@ from .errors import (
     ConfigurationError,
     GuardError,
     GuardProtocolError,
+    NoExchange,
     OperationFailed,
     RedisOverloaded,
     RedisTimeout,
     RedisUnavailable,
     ResponseAborted,
+    RouteRefused,
     SessionDataError,
     SessionNotLoaded,
     SessionUnreadable,
@@ -29,11 +31,22 @@ from .jwt.middleware import JWTAuthMiddleware
 from .jwt.revocation import Revocation, RevocationList, RevocationStats
 from .jwt.user import VerifiedUser
 from .middleware.engine import GuardMiddleware
+from .middleware.routes import RouteGuards, guarded
 from .observability.events import Decision, Hook
 from .pubsub.hub import Hub
 from .pubsub.messages import Gap, Malformed, Message
+from .ratelimit.admin import RateLimitAdmin
+from .ratelimit.concurrency import ConcurrencyLimit
+from .ratelimit.concurrency_middleware import ConcurrencyLimitMiddleware
+from .ratelimit.decorator import rate_limit
 from .ratelimit.guard import RateLimit
-from .ratelimit.middleware import RateLimitMiddleware
+from .ratelimit.ledger import Ban
+from .ratelimit.limiter import LimitResult, RateLimiter
+from .ratelimit.middleware import MessageLimitMiddleware, RateLimitMiddleware
+from .ratelimit.policy import Limit, LimitState
+from .ratelimit.responder import Charge
+from .ratelimit.sockets import MessageLimit
+from .ratelimit.status import LimitedIdentity, LimitStatus, LimitTotals
 from .redis.health import Health
 from .redis.manager import RedisManager
 from .sessions.binding import DeviceBinding
@@ -58,12 +71,16 @@ __all__ = [
     "Admission",
     "Answer",
     "Ask",
+    "Ban",
     "Batch",
     "Body",
     "BodyTooLarge",
     "CSRFMiddleware",
     "CSRFToken",
+    "Charge",
     "Close",
+    "ConcurrencyLimit",
+    "ConcurrencyLimitMiddleware",
     "ConfigurationError",
     "Control",
     "Decision",
@@ -81,8 +98,17 @@ __all__ = [
     "Hub",
     "JWTAuth",
     "JWTAuthMiddleware",
+    "Limit",
+    "LimitResult",
+    "LimitState",
+    "LimitStatus",
+    "LimitTotals",
+    "LimitedIdentity",
     "Malformed",
     "Message",
+    "MessageLimit",
+    "MessageLimitMiddleware",
+    "NoExchange",
     "OnRefused",
     "OneRoundGuard",
     "Operation",
@@ -92,7 +118,9 @@ __all__ = [
     "Pass",
     "PathPatterns",
     "RateLimit",
+    "RateLimitAdmin",
     "RateLimitMiddleware",
+    "RateLimiter",
     "RedisManager",
     "RedisOverloaded",
     "RedisTimeout",
@@ -105,6 +133,8 @@ __all__ = [
     "Revocation",
     "RevocationList",
     "RevocationStats",
+    "RouteGuards",
+    "RouteRefused",
     "SecurityEvent",
     "SecurityEventKind",
     "SecurityEvents",
@@ -129,6 +159,8 @@ __all__ = [
     "VerifiedUser",
     "Wait",
     "WaitTimeout",
+    "guarded",
     "problem",
+    "rate_limit",
     "unavailable",
 ]

@@ -92,6 +92,10 @@ class TrustedProxies:
             return peer
         return self._forwarded(scope) or peer
 
+    def canonical(self, host: str) -> str:
+        """Return what `client` says of an address that is written so."""
+        return self._direct(host) or host
+
     def _forwarded(self, scope: Scope) -> Address | None:
         """Return the right-most untrusted address, or the left-most if all are trusted; text that is none ends it."""
         fields = b",".join(value for name, value in scope["headers"] if name == b"x-forwarded-for")

@@ -73,6 +73,9 @@ class Control(Protocol):
     def close(self, close: Close) -> None:
         """Close the WebSocket, towards the client and the app; for HTTP nothing happens."""
 
+    def clock(self) -> float:
+        """Return the present time, in seconds since the epoch on this host's clock."""
+
     def watch(
         self, topic: str, key: bytes, ended: Callable[[], None], lives: Callable[[bytes], Awaitable[float]]
     ) -> None:

@@ -95,7 +95,7 @@ class GuardMiddleware:
         return self._manager
 
     def _start(self) -> RoundTrips:
-        self._trips = RoundTrips(self.manager)
+        self._trips = RoundTrips(self.manager, self._clock)
         self._starts = starts_of(self.guards)
         self._eager = [guard for guard in self.guards if guard.eager]
         return self._trips

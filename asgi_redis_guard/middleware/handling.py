@@ -162,6 +162,10 @@ class Handling:
             await delivery.send({"type": "websocket.close", "code": close.code, "reason": close.reason})
             delivery.deaf = True
 
+    def clock(self) -> float:
+        """Return the present time by the engine's clock."""
+        return self._trips.clock()
+
     def watch(
         self, topic: str, key: bytes, ended: Callable[[], None], lives: Callable[[bytes], Awaitable[float]]
     ) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -24,9 +24,10 @@ _MOST_ASKS = 100
 class RoundTrips:
     """What the exchanges of one stack ask of Redis. Stateless: what concerns one exchange stands in its admissions."""
 
-    __slots__ = ("keys", "manager", "perform")
+    __slots__ = ("clock", "keys", "manager", "perform")
 
-    def __init__(self, manager: RedisManager) -> None:
+    def __init__(self, manager: RedisManager, clock: Callable[[], float] = time.time) -> None:
+        self.clock = clock
         self.manager = manager
         self.keys = manager.keys
         self.perform = self.ask

@@ -92,6 +92,15 @@ class RateLimit(OneRoundGuard):
 
     def ask(self, exchange: Exchange) -> Ask | Pass | Answer:
         """Count the request against all limits, or refuse it."""
+        found = self.whose(exchange)
+        if not isinstance(found, tuple):
+            return found
+        plan, identity = found
+        cost = self._cost
+        return self.count(exchange, plan, identity, checked_cost(cost(exchange)) if callable(cost) else cost)
+
+    def whose(self, exchange: Exchange) -> tuple[Plan, tuple[str | bytes, ...]] | Pass | Answer:
+        """Return the limits that are for an exchange and whose requests are counted, or a verdict without that."""
         plan = self.rules.only or self.rules.find(exchange)
         if plan is None:
             return PASS
@@ -101,9 +110,12 @@ class RateLimit(OneRoundGuard):
         if identity is None:
             allowed = self.options.unidentified == "allow" or self.options.shadow
             return PASS if allowed else self.refuse(exchange, nobody())
-        cost = self._cost
-        if callable(cost):
-            cost = checked_cost(cost(exchange))
+        return plan, identity
+
+    def count(
+        self, exchange: Exchange, plan: Plan, identity: tuple[str | bytes, ...], cost: int
+    ) -> Ask | Pass | Answer:
+        """Ask for so many units of somebody, or refuse what is remembered to be refused."""
         if self.denials or self.local:
             return self._exceptional(exchange, plan, identity, cost)
         now = exchange.now // 900 * 900 if plan.is_calendar or self.ledger.count else 0.0
@@ -151,7 +163,8 @@ class RateLimit(OneRoundGuard):
         hashed, now = digest(*identity), exchange.now
         denial = self.denials.find(plan, hashed, cost, now)
         if denial is not None:
-            return for_group(self.refuse(exchange, self._repeat(plan, denial, now)))
+            answer = self.refusal(exchange, plan, denial)
+            return answer if answer.__class__ is not Answer else for_group(answer)
         hidden, owed = self.denials.take(plan, hashed), self.local.owed(plan, hashed, now)
         overdue = self.denials.overdue(now)
         return self._make_ask(plan, exchange.keys, identity, cost, now, hidden, tuple(owed), tuple(overdue))
@@ -197,12 +210,13 @@ class RateLimit(OneRoundGuard):
         denial = Denial(exchange.now, 0, asked.cost, wait, told)
         if replies is not None:
             self.denials.add(asked.plan, asked.hashed, denial)
-        return self.refuse(exchange, self._repeat(asked.plan, denial, exchange.now))
+        return self.refusal(exchange, asked.plan, denial)
 
-    def _repeat(self, plan: Plan, denial: Denial, now: float) -> Answer:
+    def refusal(self, exchange: Exchange, plan: Plan, denial: Denial) -> Answer:
+        """Return the answer for a refusal."""
         if denial.states is None:
-            return banned(denial.wait)
-        return beyond(denial.states, plan.headers(denial.states, now))
+            return self.refuse(exchange, banned(denial.wait))
+        return self.refuse(exchange, beyond(denial.states, plan.headers(denial.states, exchange.now)))
 
     def _passed(
         self, exchange: Exchange, asked: Asked, states: Replies | list[LimitState], local: bool = False

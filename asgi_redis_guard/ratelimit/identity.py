@@ -57,6 +57,17 @@ class Identity:
             found += value if isinstance(value, tuple) else (part.lower() if isinstance(part, str) else "value", value)
         return tuple(found)
 
+    def named(self, values: Sequence[str | bytes]) -> tuple[str | bytes, ...]:
+        """Return the parts of somebody given by the values alone, one for each part; others are taken as they are."""
+        if len(values) != len(self.parts) or any(isinstance(part, str) and "|" in part for part in self.parts):
+            return tuple(values)
+        found: list[str | bytes] = []
+        for part, value in zip(self.parts, values, strict=True):
+            if part == "address" and isinstance(value, str):
+                value = self.proxies.canonical(value)
+            found += (part.lower() if isinstance(part, str) else "value", value)
+        return tuple(found)
+
     def _reader(self, part: KeyPart) -> Callable[[Exchange], Any]:
         if callable(part):
             return part

@@ -15,8 +15,10 @@ BAN = OperationKind.load(__package__, "ban.lua")
 TALLY = OperationKind.load(__package__, "tally.lua")
 HIDDEN = OperationKind.load(__package__, "hidden.lua")
 
-#: Identities that statistics know by themselves, and for how long they are kept.
-HEAVIEST, KEPT = 200, 48 * 3_600_000
+#: Identities that statistics know by themselves; for how many hours they are kept, and the same in ms.
+HEAVIEST = 200
+HOURS = 48
+KEPT = HOURS * 3_600_000
 
 #: Characters of a label.
 _LONGEST_LABEL = 200

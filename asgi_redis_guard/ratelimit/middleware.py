@@ -1,9 +1,9 @@
-"""`RateLimitMiddleware`: the engine with one `RateLimit`, for `app.add_middleware`. A constructor and nothing else."""
+"""The engine with one `RateLimit` or `MessageLimit`, for `app.add_middleware`. Constructors and nothing else."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Unpack
+from typing import Literal, Unpack
 
 from ..core.asgi import ASGIApp
 from ..errors import ConfigurationError
@@ -14,6 +14,7 @@ from ..redis.manager import RedisManager
 from .guard import RateLimit
 from .options import RateLimitOptions
 from .rules import LimitsFor
+from .sockets import MessageLimit, OnBreach
 
 
 class RateLimitMiddleware(GuardMiddleware):
@@ -32,3 +33,24 @@ class RateLimitMiddleware(GuardMiddleware):
             if guard is not None:
                 ConfigurationError.refuse_both("guard", [*map(str, limits), *options])
             super().__init__(app, (guard or RateLimit(*limits, **options),), redis=redis, hooks=hooks)
+
+
+class MessageLimitMiddleware(GuardMiddleware):
+    """Limit the messages to the WebSockets of `app`: as `MessageLimit`, or a `guard` made of it."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *limits: str | LimitsFor,
+        guard: MessageLimit | None = None,
+        unit: Literal["messages", "bytes"] = "messages",
+        on_breach: OnBreach = "close",
+        redis: RedisManager | str | None = None,
+        hooks: Iterable[Hook] = (),
+        **options: Unpack[RateLimitOptions],
+    ) -> None:
+        with faults_told():
+            if guard is not None:
+                ConfigurationError.refuse_both("guard", [*map(str, limits), *options])
+            chosen = guard or MessageLimit(*limits, unit=unit, on_breach=on_breach, **options)
+            super().__init__(app, (chosen,), redis=redis, hooks=hooks)

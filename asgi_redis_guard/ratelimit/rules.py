@@ -40,7 +40,16 @@ class _Table:
 
     def __init__(self, plans: Mapping[str, Plan | None]) -> None:
         self.patterns = PathPatterns(plans, option="rules", lenient=True)
-        self.plans = {lean(pattern) if "*" not in pattern else pattern: plan for pattern, plan in plans.items()}
+        self.plans = {_place(pattern): plan for pattern, plan in plans.items()}
+
+    def plan_of(self, pattern: str) -> Plan | None:
+        """Return the plan of a pattern."""
+        return self.plans.get(_place(pattern))
+
+
+def _place(pattern: str) -> str:
+    """What a path is said to match: the pattern, or a plain path without what sloppy routers leave out."""
+    return pattern if "*" in pattern else lean(pattern)
 
 
 class Rules:
@@ -81,6 +90,23 @@ class Rules:
         """All plans that are known beforehand."""
         ruled = [plan for table in self._tables.values() for plan in table.plans.values() if plan is not None]
         return list(dict.fromkeys([*ruled, *([self._plan(self._base, None)] if self._base else [])]))
+
+    def plan_of(self, rule: str) -> Plan | None:
+        """Return the plan of a rule as it is now, by its text; `""` for the limits of no rule."""
+        if rule == "":
+            return self._plan(self._base, None) if self._base else None
+        known = next((one for one in self._rules if one.text == rule), None)
+        if known is None:
+            raise ValueError(f"rule: {rule!r} given; there are {[one.text for one in self._rules]}")
+        return self._tables[known.methods[0] if known.methods else ""].plan_of(known.pattern)
+
+    def checked(self, limits: Notations, rule: str) -> tuple[str, ...]:
+        """Return limits as they may stand in the place of those of a rule; raises as `plan_of` and `change` do."""
+        self.plan_of(rule)
+        written = _listed(limits)
+        if written:
+            self._plan(written, None)
+        return written
 
     def find(self, exchange: Exchange) -> Plan | None:
         """Return the plan for an exchange, None if no limit is for it. Raises what the app's function does."""

@@ -77,7 +77,9 @@ async def test_a_function_gets_its_arguments_and_beyond_its_limit_it_does_not_ru
         assert response.json()["violated-policies"][0].endswith(function)
         assert int(response.headers["retry-after"]) > 0
         assert ran.count(function) == 2
-        assert round_trips == 4, "the middleware's, the route's, to give back; and the first refusal subscribes to changes"
+        assert round_trips == 4, (
+            "the middleware's, the route's, to give back; and the first refusal subscribes to changes"
+        )
         await visitor.get(f"/{kind}/9")
         _, round_trips = await visitor.get(f"/{kind}/9")
         assert round_trips == 2, "the route's refusal is remembered"

@@ -1,0 +1,211 @@
+"""`RateLimiter`: limits for the app's own use, outside of requests: mails, jobs, calls to somebody else's service."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any, Literal
+
+from ..core.keys import digest, is_short
+from ..core.rounds import read_replies
+from ..core.script import Batch, Operation, Place, Replies, place_of, stopping
+from ..core.steps import Ask
+from ..errors import ConfigurationError, OperationFailed, RedisUnavailable
+from ..observability.events import host_time
+from ..redis.manager import RedisManager
+from ..redis.program import program_of
+from .headers import HeaderStyle
+from .local import LocalLimits
+from .notation import Style, make_limits
+from .options import checked_cost
+from .plan import Asked, Plan
+from .policy import Algorithm, LimitState, most_restrictive
+from .refusals import GROUP
+
+#: What holds back the limits in front of it: a look that writes nothing.
+LOOK = place_of(False, (stopping(GROUP),))
+LOOK_BATCH = Batch([Operation(stopping(GROUP), ())])
+
+
+class LimitResult:
+    """What was decided on one hit; true where it is `allowed`.
+
+    `limit`, `remaining`, `reset_after` and `retry_after` (seconds; the last 0 if it is allowed) are of the tightest
+    limit; `states` has all of them. `degraded` is true where Redis did not answer.
+    """
+
+    __slots__ = (
+        "allowed",
+        "asked",
+        "cost",
+        "degraded",
+        "limit",
+        "remaining",
+        "reset_after",
+        "retry_after",
+        "states",
+        "taken",
+    )
+
+    def __init__(self, asked: Asked, states: list[LimitState], taken: int, degraded: bool = False) -> None:
+        tightest = states[0] if len(states) == 1 else most_restrictive(states)
+        self.asked = asked
+        self.cost = asked.cost
+        self.states = states
+        #: When it was counted (µs, server's clock), 0 if it was not counted there.
+        self.taken = taken
+        self.degraded = degraded
+        self.allowed: bool = tightest.allowed
+        self.limit = tightest.limit.amount
+        self.remaining = tightest.remaining
+        self.reset_after = tightest.reset_after / 1_000_000
+        self.retry_after = tightest.retry_after / 1_000_000
+
+    @property
+    def delay(self) -> float:
+        """Seconds until an allowed hit has its turn, in a leaky bucket; 0 otherwise."""
+        return self.asked.plan.delay(self.states, self.cost) if self.allowed and not self.degraded else 0.0
+
+    def __bool__(self) -> bool:
+        return self.allowed
+
+    def __repr__(self) -> str:
+        word = "allowed" if self.allowed else f"refused for {self.retry_after:g} s"
+        return f"<LimitResult {word}, {self.remaining} of {self.limit} left{', degraded' * self.degraded}>"
+
+
+class RateLimiter:
+    """Count against `limits`, such as `"100/minute"`, whatever a key stands for: `await limiter.hit("mail", "ann")`.
+
+    Several limits are decided all or nothing, in one round trip. `name` stands in the keys: limiters of one name,
+    period and algorithm share their counts. `algorithm`, `burst`, `timezone`: see `RateLimit`. `redis`: a manager, a
+    URL, or None for that of the environment. `on_outage`: `local` counts in this process while Redis is away, its part
+    among `workers`, for at most `local_keys` keys; `open` allows, `closed` raises `RedisUnavailable`. Raises
+    `ConfigurationError`.
+    """
+
+    def __init__(
+        self,
+        *limits: str,
+        redis: RedisManager | str | None = None,
+        name: str = "default",
+        algorithm: Algorithm = "gcra",
+        burst: int | None = None,
+        timezone: str | None = None,
+        on_outage: Literal["local", "open", "closed"] = "local",
+        workers: int = 1,
+        local_keys: int = 10_000,
+    ) -> None:
+        if on_outage not in ("local", "open", "closed"):
+            raise ConfigurationError(f"on_outage: {on_outage!r} given; allowed are 'local', 'open', 'closed'")
+        self._redis = redis
+        self._manager: RedisManager | None = None
+        self._on_outage = on_outage
+        self._plan = Plan(make_limits(limits, Style(algorithm, burst, name, name, timezone)), HeaderStyle())
+        self._local = LocalLimits(max_keys=local_keys, workers=workers)
+        self._place = place_of(False, tuple(limit.kind for limit in self._plan.limits))
+        self._program = program_of((self._place,))
+        self._look = program_of((self._place, LOOK))
+        self._made = lru_cache(maxsize=8192)(self._make)
+
+    @property
+    def redis(self) -> RedisManager:
+        """The manager in use; found when it is first needed."""
+        if self._manager is None:
+            self._manager = RedisManager.of(self._redis)
+        return self._manager
+
+    async def hit(self, *key: str | bytes, cost: int = 1) -> LimitResult:
+        """Count `cost` units for `key`, if they fit. Raises `RedisUnavailable` with `on_outage="closed"` alone."""
+        manager = self._manager or self.redis
+        ask = self._ask(key, cost)
+        try:
+            raw = await manager.evaluate(self._program, (ask.batch,))
+        except RedisUnavailable as error:
+            return self._away(ask.about, error)
+        if self._place.statuses(raw) == self._place.all_passed:
+            return LimitResult(ask.about, self._states(raw), raw[-1])
+        return self._read(ask, raw)
+
+    async def peek(self, *key: str | bytes, cost: int = 1) -> LimitResult:
+        """Tell what `hit` would say now, and count nothing; `remaining` is what is left before it."""
+        ask = self._ask(key, cost)
+        try:
+            raw = await self.redis.evaluate(self._look, (ask.batch, LOOK_BATCH))
+        except RedisUnavailable as error:
+            return self._away(ask.about._replace(cost=0), error)
+        result = self._read(ask, raw)
+        result.taken = 0
+        return result
+
+    async def settle(self, result: LimitResult, actual: int) -> None:
+        """Make `actual` units of those that `hit` has counted; of a refused hit there is nothing to make.
+
+        Raises `RedisUnavailable`.
+        """
+        checked_cost(actual)
+        asked: Asked = result.asked
+        if result.degraded and result.allowed:
+            self._local.settle(asked.plan, asked.hashed, asked.cost, actual)
+        elif result.taken and actual != asked.cost:
+            await self._do(asked.settle(result.taken, actual))
+        result.asked = asked._replace(cost=actual)
+
+    async def refund(self, result: LimitResult) -> None:
+        """Take it as if there had been no such hit. Raises `RedisUnavailable`."""
+        await self.settle(result, 0)
+
+    async def penalize(self, *key: str | bytes, units: int) -> None:
+        """Count `units` for `key`, whether they fit or not. Raises `RedisUnavailable`."""
+        asked: Asked = self._ask(key, 0).about
+        await self._do(asked.charge([checked_cost(units)] * len(self._plan.limits)))
+
+    async def reset(self, *key: str | bytes) -> None:
+        """Forget what was counted for `key`. Raises `RedisUnavailable`."""
+        asked: Asked = self._ask(key, 0).about
+        self._local.told(asked.plan, asked.hashed)
+        keys = [self.redis.keys.limit(limit.key_name, asked.hashed) for limit in self._plan.limits]
+        await self.redis.execute("DEL", *keys)
+
+    def _ask(self, key: tuple[str | bytes, ...], cost: int) -> Ask:
+        when = host_time() // 900 * 900 if self._plan.is_calendar else 0.0
+        return (self._made if is_short(key) else self._make)(key, cost, when)
+
+    def _make(self, key: tuple[str | bytes, ...], cost: int, when: float) -> Ask:
+        if not key:
+            raise ValueError("key: empty; name at least one part")
+        hashed, keys = digest(*key), self.redis.keys
+        asked = Asked(self._plan, keys, key, hashed, checked_cost(cost), when)
+        return Ask(self._plan.operations(keys, hashed, cost, when), about=asked)
+
+    def _states(self, raw: Any) -> list[LimitState]:
+        return [
+            LimitState(limit, True, *raw[4 * place + 1 : 4 * place + 4])
+            for place, limit in enumerate(self._plan.limits)
+        ]
+
+    def _read(self, ask: Ask, raw: Any) -> LimitResult:
+        replies = read_replies(ask, raw[: ask.place.width], raw[-1])
+        if isinstance(replies, Replies):
+            states = ask.about.states(replies)
+            return LimitResult(ask.about, states, raw[-1] if all(state.allowed for state in states) else 0)
+        return self._away(ask.about, replies or OperationFailed("ERR the limits were not run"))
+
+    def _away(self, asked: Asked, error: RedisUnavailable) -> LimitResult:
+        if self._on_outage == "closed":
+            raise error
+        if self._on_outage == "open":
+            states = [LimitState(limit, True, limit.amount, 0, 0) for limit in self._plan.limits]
+        else:
+            states = self._local.decide(asked.plan, asked.hashed, asked.cost, host_time())
+        return LimitResult(asked, states, 0, degraded=True)
+
+    async def _do(self, operations: list[Operation]) -> None:
+        ask = Ask(operations)
+        place: Place = ask.place
+        raw = await self.redis.evaluate(program_of((place,)), (ask.batch,))
+        replies = read_replies(ask, raw[: place.width], raw[-1])
+        if not isinstance(replies, Replies):
+            raise replies or OperationFailed("ERR the units were not counted")
+
+    def __repr__(self) -> str:
+        return f"<RateLimiter {self._plan!r}>"
