@@ -101,6 +101,11 @@ class Exchange:
                 return field
         return None
 
+    def has(self, name: bytes) -> bool:
+        """Tell whether there is a field of that lower-case `name`."""
+        fields = self._fields
+        return name in (fields if fields is not None else [key for key, _ in self.scope["headers"]])
+
     def headers(self, name: bytes) -> list[bytes]:
         """Return all fields of that lower-case `name`, in order."""
         fields = self._fields

@@ -21,7 +21,7 @@ from ..core.responder import Control, Head, Outcome, Responder
 from ..core.script import Operation, OperationKind, Replies
 from ..core.steps import PASS, Answer, Ask, Asking, Pass
 from ..errors import ConfigurationError, OperationFailed, RedisUnavailable
-from .headers import concurrency_headers, merge
+from .headers import concurrency_headers, put
 from .identity import Identity, KeyPart
 
 logger = logging.getLogger("asgi_redis_guard.ratelimit")
@@ -203,7 +203,7 @@ class Holder(Responder):
     def start(self, head: Head) -> None:
         """Add or join the header fields."""
         if self._remaining is not None:
-            merge(head.headers, self._limit.headers(self._remaining))
+            put(head, self._limit.headers(self._remaining), _is_cross_origin(head))
 
     def end(self, outcome: Outcome) -> Asking | None:
         """Give back what was taken, once."""
@@ -241,3 +241,8 @@ def _check(
     if on_outage not in ("local", "open", "closed"):
         faults.append(f"on_outage: {on_outage!r} given; allowed are 'local', 'open', 'closed'")
     ConfigurationError.raise_for(faults)
+
+
+def _is_cross_origin(head: Head) -> bool:
+    """Tell whether a browser's script may want to read the fields."""
+    return head.scope is not None and b"origin" in [name for name, _ in head.scope["headers"]]

@@ -47,14 +47,11 @@ class Denials:
     def __init__(self, seconds: float, most: int) -> None:
         self._seconds = seconds
         self._most = most
-        self._held: OrderedDict[tuple[Any, bytes], Denial] = OrderedDict()
-
-    def __bool__(self) -> bool:
-        return bool(self._held)
+        self.held: OrderedDict[tuple[Any, bytes], Denial] = OrderedDict()
 
     def find(self, plan: object, hashed: bytes, cost: int, now: float) -> Denial | None:
         """Return the refusal that a request of `cost` units would meet again, counted as told of from here."""
-        denial = self._held.get((plan, hashed))
+        denial = self.held.get((plan, hashed))
         # A clock that was set back must not make a second longer.
         if denial is None or not denial.since <= now < denial.until or cost < denial.cost:
             return None
@@ -65,31 +62,31 @@ class Denials:
         """Remember a refusal for as long as it holds, a second at most."""
         if not self._seconds:
             return
-        former = self._held.pop((plan, hashed), None)
+        former = self.held.pop((plan, hashed), None)
         denial.until = denial.since + min(self._seconds, denial.wait / 1_000_000)
         denial.hidden = former.hidden if former is not None else 0
-        self._held[plan, hashed] = denial
-        if len(self._held) > self._most:
-            self._held.popitem(last=False)
+        self.held[plan, hashed] = denial
+        if len(self.held) > self._most:
+            self.held.popitem(last=False)
 
     def take(self, plan: object, hashed: bytes) -> int:
         """Forget what is remembered of somebody; return how many refusals nobody has been told of."""
-        denial = self._held.pop((plan, hashed), None)
+        denial = self.held.pop((plan, hashed), None)
         return denial.hidden if denial is not None else 0
 
     def overdue(self, now: float, most: int = 50) -> list[tuple[bytes, int]]:
         """Forget what is over; return whose refusals nobody has been told of, and how many."""
         told: list[tuple[bytes, int]] = []
-        while self._held and len(told) < most:
-            (place, denial) = next(iter(self._held.items()))
+        while self.held and len(told) < most:
+            (place, denial) = next(iter(self.held.items()))
             if denial.since <= now < denial.until:
                 break
-            del self._held[place]
+            del self.held[place]
             if denial.hidden:
                 told.append((place[1], denial.hidden))
         return told
 
     def forget(self, hashed: bytes | None = None) -> None:
         """Forget the refusals of one identity, or all: a limit was changed, a count reset, a ban lifted."""
-        for place in [place for place in self._held if hashed is None or place[1] == hashed]:
-            del self._held[place]
+        for place in [place for place in self.held if hashed is None or place[1] == hashed]:
+            del self.held[place]

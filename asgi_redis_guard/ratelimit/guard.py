@@ -73,6 +73,7 @@ class RateLimit(OneRoundGuard):
         headers = HeaderStyle(given.draft, given.legacy_headers)
         self.rules = Rules(limits, given.rules, given.paths, style, headers)
         self.identity = Identity(given.key, proxies)
+        self._identify = self.identity.single
         self.needs = self.identity.needs
         claimed = [limit.key_name for plan in self.rules.plans for limit in plan.limits]
         self.claims = frozenset((key_name, self.identity.parts) for key_name in claimed)
@@ -87,11 +88,20 @@ class RateLimit(OneRoundGuard):
         self.shows = not given.shadow
         self.eager = given.changeable
         self._cost = given.cost if callable(given.cost) else checked_cost(given.cost)
+        #: Whether there is nothing to look at but whose the request is, and nothing to do but to count it.
+        self._is_plain = self._door is None and not callable(given.cost) and not self.ledger.count
+        self._is_shown = not given.settle and given.count_if is None
+        self._refused, self._uncounted = self.denials.held, self.local.windows
         self._made = lru_cache(maxsize=8192)(self._make_ask)
         self.one_round = given.algorithm != "leaky" and type(self).admit is RateLimit.admit  # type: ignore[misc]
 
     def ask(self, exchange: Exchange) -> Ask | Pass | Answer:
         """Count the request against all limits, or refuse it."""
+        plan = self.rules.only
+        if plan is not None and self._is_plain and not (plan.is_calendar or self._refused or self._uncounted):
+            identity = self._identify(exchange)
+            if identity is not None and is_short(identity):
+                return self._made(plan, exchange.keys, identity, self._cost, 0.0)
         found = self.whose(exchange)
         if not isinstance(found, tuple):
             return found
@@ -116,7 +126,7 @@ class RateLimit(OneRoundGuard):
         self, exchange: Exchange, plan: Plan, identity: tuple[str | bytes, ...], cost: int
     ) -> Ask | Pass | Answer:
         """Ask for so many units of somebody, or refuse what is remembered to be refused."""
-        if self.denials or self.local:
+        if self._refused or self._uncounted:
             return self._exceptional(exchange, plan, identity, cost)
         now = exchange.now // 900 * 900 if plan.is_calendar or self.ledger.count else 0.0
         make = self._made if is_short(identity) else self._make_ask
@@ -129,6 +139,8 @@ class RateLimit(OneRoundGuard):
             return self._judge(exchange, asked, asked.states(replies), replies)
         if asked.owed:
             self.local.told(asked.plan, asked.hashed)
+        if self._is_shown:
+            return Pass(responder=LimitResponder(self, exchange, asked, replies))
         return self._passed(exchange, asked, replies)
 
     def without_redis(self, exchange: Exchange, ask: Ask, error: RedisUnavailable) -> Pass | Answer:

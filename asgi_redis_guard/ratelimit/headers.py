@@ -128,14 +128,19 @@ def _three(prefix: bytes, state: LimitState, reset: int) -> Headers:
 
 
 def put(head: Head, fields: Headers, expose: bool) -> None:
-    """Add `fields` to a response, and their names to what a browser's script of another origin may read.
+    """Add `fields` to a response, and with `expose` their names to what a browser's script of another origin may read.
 
+    The list fields are joined with what another guard has put there: one further out stands in front, as its limits do.
     A redirect gets none, since its client goes on to somebody else, nor does what has an age: it comes from a cache.
     """
-    if (300 <= head.status < 400 and head.status != 304) or b"age" in [name for name, _ in head.headers]:
+    present = [name for name, _ in head.headers]
+    if (300 <= head.status < 400 and head.status != 304) or b"age" in present:
         return
-    merge(head.headers, fields)
-    if expose and head.scope is not None and b"origin" in [name for name, _ in head.scope["headers"]]:
+    if _OURS.isdisjoint(present):
+        head.headers += fields
+    else:
+        _join(head.headers, fields)
+    if expose:
         _expose(head.headers, [name for name, _ in fields])
 
 
@@ -157,14 +162,7 @@ def _expose(headers: Headers, names: Sequence[bytes]) -> None:
 _EXPOSED = b"access-control-expose-headers"
 
 
-def merge(headers: Headers, fields: Headers) -> None:
-    """Add `fields` to a response; the list fields are joined with what another guard has put there.
-
-    A guard further out stands in front, as its limits do.
-    """
-    if _OURS.isdisjoint([name for name, _ in headers]):
-        headers += fields
-        return
+def _join(headers: Headers, fields: Headers) -> None:
     for name, value in fields:
         place = next((place for place, (other, _) in enumerate(headers) if other == name), None)
         if place is None:

@@ -37,6 +37,9 @@ class Identity:
         self._readers = [self._reader(part) for part in self.parts]
         #: The commonest keys, without the general way's lists.
         self._single = self._readers[0] if self.parts in (("address",), ("user",)) else None
+        self.single: Callable[[Exchange], tuple[str | bytes, ...] | None] = self._single or (
+            lambda exchange: self.of(exchange, None)
+        )
 
     @property
     def needs(self) -> frozenset[str]:

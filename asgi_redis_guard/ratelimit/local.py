@@ -26,23 +26,20 @@ class LocalLimits:
     def __init__(self, *, max_keys: int = 10_000, workers: int = 1) -> None:
         self._max_keys = max_keys
         self._workers = workers
-        self._windows: OrderedDict[tuple[Plan, bytes], list[_Window]] = OrderedDict()
-
-    def __bool__(self) -> bool:
-        return bool(self._windows)
+        self.windows: OrderedDict[tuple[Plan, bytes], list[_Window]] = OrderedDict()
 
     def decide(self, plan: Plan, identity: bytes, cost: int, now: float) -> list[LimitState]:
         """Count a request of so many units of `identity` against every limit: against all of them or none."""
         limits = plan.limits
-        held = self._windows.pop((plan, identity), None) or [(now, 0)] * len(limits)
+        held = self.windows.pop((plan, identity), None) or [(now, 0)] * len(limits)
         windows = [_window(limit, end, used, now) for limit, (end, used) in zip(limits, held, strict=True)]
         shares = [self._share(limit) for limit in limits]
         fits = [used + cost <= share for share, (_, used) in zip(shares, windows, strict=True)]
         counted = cost if all(fits) else 0
         windows = [(end, used + counted) for end, used in windows]
-        self._windows[plan, identity] = windows
-        if len(self._windows) > self._max_keys:
-            self._windows.popitem(last=False)
+        self.windows[plan, identity] = windows
+        if len(self.windows) > self._max_keys:
+            self.windows.popitem(last=False)
         return [
             _state(limit, share - used, end, fit, now)
             for limit, share, (end, used), fit in zip(limits, shares, windows, fits, strict=True)
@@ -50,13 +47,13 @@ class LocalLimits:
 
     def settle(self, plan: Plan, identity: bytes, reserved: int, actual: int) -> None:
         """Make `actual` units of `reserved` ones."""
-        windows = self._windows.get((plan, identity))
+        windows = self.windows.get((plan, identity))
         if windows is not None:
-            self._windows[plan, identity] = [(end, max(0, used + actual - reserved)) for end, used in windows]
+            self.windows[plan, identity] = [(end, max(0, used + actual - reserved)) for end, used in windows]
 
     def owed(self, plan: Plan, identity: bytes, now: float) -> list[int]:
         """Return for each limit the units that Redis has not been told of; empty for none."""
-        windows = self._windows.get((plan, identity))
+        windows = self.windows.get((plan, identity))
         if windows is None:
             return []
         owed = [used if end > now else 0 for end, used in windows]
@@ -64,12 +61,12 @@ class LocalLimits:
 
     def forget(self, hashed: Callable[[bytes], bool]) -> None:
         """Forget identities: Redis has been told, or they are to begin anew."""
-        for place in [place for place in self._windows if hashed(place[1])]:
-            del self._windows[place]
+        for place in [place for place in self.windows if hashed(place[1])]:
+            del self.windows[place]
 
     def told(self, plan: Plan, identity: bytes) -> None:
         """Forget what Redis has been told."""
-        self._windows.pop((plan, identity), None)
+        self.windows.pop((plan, identity), None)
 
     def _share(self, limit: Limit) -> int:
         return max(1, limit.amount // self._workers)

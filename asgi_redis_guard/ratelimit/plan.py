@@ -15,7 +15,7 @@ from .policy import Limit, LimitState, read_states
 class Plan:
     """`limits`, decided all or nothing. `pattern` is that of the rule they stand under, None for those of all paths."""
 
-    __slots__ = ("_fast", "_policy", "_template", "delays", "is_calendar", "limits", "pattern", "style")
+    __slots__ = ("delays", "is_calendar", "is_fast", "limits", "pattern", "policy", "style", "template")
 
     def __init__(self, limits: Sequence[Limit], style: HeaderStyle, pattern: str | None = None) -> None:
         self.limits = tuple(limits)
@@ -25,9 +25,9 @@ class Plan:
         self.is_calendar = any(limit.zone is not None for limit in limits)
         #: The places of leaky buckets, whose requests wait for their turn.
         self.delays = tuple(place for place, limit in enumerate(limits) if limit.algorithm == "leaky")
-        self._policy = policy_field(self.limits, style)
-        self._template = state_template(self.limits)
-        self._fast = style.is_default
+        self.policy = policy_field(self.limits, style)
+        self.template = state_template(self.limits)
+        self.is_fast = style.is_default
 
     def operations(self, keys: Keys, identity: bytes, cost: int, now: float) -> list[Operation]:
         """Return what counts a request of so many units."""
@@ -35,12 +35,10 @@ class Plan:
 
     def headers(self, states: Sequence[LimitState], now: float) -> Headers:
         """Return the header fields for a response at `now` (seconds since the epoch)."""
-        return limit_headers(self._policy, states, self.style, now)
+        return limit_headers(self.policy, states, self.style, now)
 
     def passed_headers(self, flat: Sequence[int], now: float) -> Headers:
         """Return the same where all passed, from the program's own numbers."""
-        if self._fast:
-            return passed_headers(self._policy, self._template, flat)
         states = [LimitState(limit, True, *flat[4 * n + 1 : 4 * n + 4]) for n, limit in enumerate(self.limits)]
         return self.headers(states, now)
 
@@ -78,10 +76,10 @@ class Asked(NamedTuple):
 
     def passed_headers(self, replies: Replies, now: float) -> Headers:
         """Return the header fields for a response where all passed."""
-        flat = replies.flat
+        plan, flat = self.plan, replies.flat
         if self.width or self.owed:
-            flat = flat[self.width : self.width + 4 * len(self.plan.limits)]
-        return self.plan.passed_headers(flat, now)
+            flat = flat[self.width : self.width + 4 * len(plan.limits)]
+        return passed_headers(plan.policy, plan.template, flat) if plan.is_fast else plan.passed_headers(flat, now)
 
     def settle(self, taken: int, actual: int) -> list[Operation]:
         """Return what makes `actual` units of those that were counted at `taken` (µs, server's clock)."""

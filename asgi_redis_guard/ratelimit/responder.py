@@ -48,8 +48,9 @@ class LimitResponder(Responder):
 
     def start(self, head: Head) -> None:
         """Add or join the header fields."""
-        if self._guard.shows:
-            put(head, self.fields(), self._guard.expose_headers)
+        guard = self._guard
+        if guard.shows:
+            put(head, self.fields(), guard.expose_headers and self._exchange.has(b"origin"))
 
     def fields(self) -> Headers:
         """Return the header fields."""

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asgi_redis_guard.core.asgi import Headers
-from asgi_redis_guard.ratelimit.headers import HeaderStyle, limit_headers, merge, policy_member, quote, state_member
+from asgi_redis_guard.core.responder import Head
+from asgi_redis_guard.ratelimit.headers import HeaderStyle, limit_headers, policy_member, put, quote, state_member
 from asgi_redis_guard.ratelimit.notation import Style, make_limits
 from asgi_redis_guard.ratelimit.policy import Limit, LimitState
 from tests.ratelimit.structured import parse_list
@@ -116,8 +117,9 @@ def test_any_state_makes_fields_that_parse_and_agree(given_states: list[Any]) ->
 
 
 def merged(present: Headers, *fields: tuple[bytes, bytes]) -> Headers:
-    merge(present, list(fields))
-    return present
+    head = Head(200, present)
+    put(head, list(fields), False)
+    return head.headers
 
 
 def test_lists_are_joined_with_the_outer_guards_members_in_front() -> None:

@@ -76,7 +76,7 @@ def test_a_flood_of_identities_takes_a_bounded_amount_of_memory() -> None:
     limits = local("5/minute", "9/hour", max_keys=100)
     for number in range(10_000):
         assert admits(limits, b"%d" % number)
-        assert len(limits.limits._windows) <= 100
+        assert len(limits.limits.windows) <= 100
 
 
 def test_who_was_seen_last_is_remembered() -> None:
