@@ -7,6 +7,7 @@ Times are the server's own, read in the very scripts that decide. `worst` is the
 
 import asyncio
 import multiprocessing
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from itertools import pairwise
@@ -18,7 +19,8 @@ from _servers import Valkey, valkey
 
 from asgi_redis_guard import RedisManager
 from asgi_redis_guard.core.script import Batch, place_of
-from asgi_redis_guard.ratelimit.policy import KINDS, Limit, make_limits
+from asgi_redis_guard.ratelimit.notation import Style, make_limits
+from asgi_redis_guard.ratelimit.policy import KINDS, Limit
 from asgi_redis_guard.redis.program import program_of
 
 PROCESSES, TASKS, AMOUNT = 4, 64, 500
@@ -34,7 +36,7 @@ Admitted = list[tuple[int, int]]
 
 def limit_of(algorithm: str) -> Limit:
     """The limit that all run into."""
-    return make_limits((NOTATIONS.get(algorithm, f"{AMOUNT}/second"),), algorithm, None, None)[0]  # type: ignore[arg-type]
+    return make_limits((NOTATIONS.get(algorithm, f"{AMOUNT}/second"),), Style(algorithm))[0]  # type: ignore[arg-type]
 
 
 async def hammer(url: str, algorithm: str, seconds: float) -> tuple[int, Admitted]:
@@ -42,7 +44,7 @@ async def hammer(url: str, algorithm: str, seconds: float) -> tuple[int, Admitte
     limit, admitted, asked = limit_of(algorithm), [], 0
     program = program_of((place_of(False, (limit.kind,)),))
     async with RedisManager(url, timeout=10) as manager:
-        call = (Batch([limit.operation(manager.keys, b"identity")]),)
+        call = (Batch([limit.operation(manager.keys, b"identity", now=time.time())]),)
         end = monotonic() + seconds
 
         async def task() -> None:
@@ -65,8 +67,8 @@ def work(url: str, algorithm: str, seconds: float) -> tuple[int, Admitted]:
 def worst(times: Sequence[int], period: int) -> int:
     """How many of the sorted times are at most in one period, its end excluded."""
     most = first = 0
-    for last, time in enumerate(times):
-        while times[first] <= time - period:
+    for last, moment in enumerate(times):
+        while times[first] <= moment - period:
             first += 1
         most = max(most, last - first + 1)
     return most
@@ -79,8 +81,8 @@ def windows(admitted: Admitted, amount: int, period: int) -> list[int]:
     milliseconds, by a clock that it reads now and then.)
     """
     starts: list[int] = []
-    for place, (time, remaining) in enumerate(admitted):
-        if remaining == amount - 1 and (not starts or time - admitted[starts[-1]][0] >= period - 2000):
+    for place, (moment, remaining) in enumerate(admitted):
+        if remaining == amount - 1 and (not starts or moment - admitted[starts[-1]][0] >= period - 2000):
             starts.append(place)
     return [end - start for start, end in pairwise([*starts, len(admitted)])]
 
@@ -92,7 +94,7 @@ def turn(server: Valkey, pool: ProcessPoolExecutor, algorithm: str, seconds: flo
     parts = [pool.submit(work, server.url, algorithm, seconds) for _ in range(PROCESSES)]
     told = [part.result() for part in parts]
     admitted = sorted((entry for _, part in told for entry in part), key=lambda entry: (entry[0], -entry[1]))
-    times, limit = [time for time, _ in admitted], limit_of(algorithm)
+    times, limit = [at for at, _ in admitted], limit_of(algorithm)
     period = limit.period * 1_000_000
     figures = {"asked": sum(asked for asked, _ in told), "admitted": len(times), "worst": worst(times, period)}
     lasted = max(period, times[-1] - times[0])

@@ -6,6 +6,7 @@ The identities are 1,000 in turns. What a server spends on reading, parsing and 
 """
 
 import asyncio
+import time
 from collections.abc import Mapping, Sequence
 from itertools import cycle
 from statistics import median
@@ -19,14 +20,15 @@ from _servers import CPUS, Valkey, pin, valkey
 from asgi_redis_guard import RedisManager
 from asgi_redis_guard.core.keys import digest
 from asgi_redis_guard.core.script import Batch, place_of
-from asgi_redis_guard.ratelimit.policy import KINDS, make_limits
+from asgi_redis_guard.ratelimit.notation import Style, make_limits
+from asgi_redis_guard.ratelimit.policy import KINDS
 from asgi_redis_guard.redis.program import program_of
 
 DECISIONS, AT_ONCE, IDENTITIES = 20_000, 500, 1000
 COUNTS = range(1, 5)
 #: Limits that nobody reaches; a log takes no more than these.
 LIMITS = ("100000/minute", "100000/5minutes", "100000/10minutes", "100000/15minutes")
-CALENDAR = ("100000/minute", "1000000/hour", "10000000/day", "100000000/month")
+CALENDAR = ("1000000/hour", "10000000/day", "100000000/month", "900000000/year")
 
 Rounded = tuple[Any, list[tuple[Batch]]]
 
@@ -34,10 +36,11 @@ Rounded = tuple[Any, list[tuple[Batch]]]
 def rounds_of(manager: RedisManager, algorithm: str, count: int) -> Rounded:
     """The program with so many limits, and what it is sent for every identity."""
     notations = (CALENDAR if algorithm == "calendar" else LIMITS)[:count]
-    limits = make_limits(notations, algorithm, None, f"{algorithm} {count}")  # type: ignore[arg-type]
+    limits = make_limits(notations, Style(algorithm, name=f"{algorithm} {count}"))  # type: ignore[arg-type]
     program = program_of((place_of(False, tuple(limit.kind for limit in limits)),))
+    now = time.time()
     names = [digest(f"user-{number}") for number in range(IDENTITIES)]
-    return program, [(Batch([limit.operation(manager.keys, name) for limit in limits]),) for name in names]
+    return program, [(Batch([limit.operation(manager.keys, name, now=now) for limit in limits]),) for name in names]
 
 
 async def turn(manager: RedisManager, rounds: Rounded, client: "redis.Redis[bytes]") -> Mapping[str, float]:

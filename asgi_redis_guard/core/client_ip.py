@@ -34,6 +34,11 @@ class Addresses:
     def __bool__(self) -> bool:
         return bool(self._networks)
 
+    @property
+    def has_all(self) -> bool:
+        """True where all addresses of IPv4 or IPv6 are in it."""
+        return any(network.prefixlen == 0 for network in self._networks)
+
     def __contains__(self, address: Address) -> bool:
         return any(address in network for network in self._networks if network.version == address.version)
 
@@ -76,6 +81,11 @@ class TrustedProxies:
 
     def __bool__(self) -> bool:
         return self._unix or bool(self._trusted)
+
+    @property
+    def are_everybody(self) -> bool:
+        """True where every address of a kind is trusted, so that whoever asks says who it is."""
+        return self._trusted.has_all
 
     def client(self, scope: Scope) -> str | None:
         """Return the client's canonical address (an IPv6 network for IPv6), or None where nobody can tell."""

@@ -27,7 +27,7 @@ from .body import ClientGone, RequestBody
 from .decisions import report
 from .delivery import Delivery
 from .ending import end_all, give_up
-from .fusion import check_order, describe, same_handle
+from .fusion import check_order, describe, same_handle, warn_of_doubles
 from .handling import run_detached, wait_for
 from .heads import HeadSend
 from .lifespan import faults_told, guard_lifespan
@@ -78,6 +78,7 @@ class GuardMiddleware:
             self.guards = _given(guards, redis)
             self._fuse_with(app)
             check_order(self.guards)
+        warn_of_doubles(self.guards, self.app)
 
     def _fuse_with(self, app: ASGIApp) -> None:
         """Take over the guards and the inner app of a neighbour; the neighbour itself is not changed."""

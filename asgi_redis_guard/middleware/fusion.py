@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 from ..core.guard import Guard
+from ..core.warnings import Warnings
 from ..errors import ConfigurationError
+
+logger = logging.getLogger("asgi_redis_guard.middleware")
+_warnings = Warnings(logger)
+
+#: Middlewares in one another.
+_DEEPEST = 100
 
 
 def check_order(guards: Sequence[Guard]) -> None:
@@ -39,6 +47,31 @@ def check_order(guards: Sequence[Guard]) -> None:
                     "middlewares added later run first"
                 )
     ConfigurationError.raise_for(faults)
+
+
+def warn_of_doubles(guards: Sequence[Guard], app: object) -> None:
+    """Warn of guards that count under a key which a stack further in counts under as well.
+
+    Within one stack that is a `ConfigurationError`; here it may be meant, of two mounted apps say.
+    """
+    for other in _further_in(app):
+        for guard in guards:
+            if guard is other or guard.claims & other.claims:
+                _warnings.tell(
+                    "limited-twice",
+                    f"{guard!r} and {other!r}, in two stacks, count under the same key: each request counts twice",
+                )
+
+
+def _further_in(app: object) -> list[Guard]:
+    """Return the guards of the stacks inside, as far as middlewares call what they wrap `app`, as is the custom."""
+    found: list[Guard] = []
+    for _ in range(_DEEPEST):
+        found += [one for one in getattr(app, "guards", ()) if isinstance(one, Guard)]
+        app = getattr(app, "app", None)
+        if app is None:
+            break
+    return found
 
 
 def _provided(need: str, guards: Sequence[Guard]) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 from ..core.client_ip import TrustedProxies
 from ..core.cookies import cookie_values
 from ..core.exchange import Exchange
+from ..core.warnings import Warnings
 from ..errors import ConfigurationError
 
 logger = logging.getLogger("asgi_redis_guard.ratelimit")
@@ -17,6 +18,11 @@ logger = logging.getLogger("asgi_redis_guard.ratelimit")
 #: `query:<name>`, `claim:<name>` of a verified token, several of these with `|` between them for the first that can be
 #: told, or a function over the exchange that returns text, bytes or None for "cannot be told".
 KeyPart = str | Callable[[Exchange], str | bytes | None]
+
+#: Requests that are looked at for signs of a proxy.
+_LOOKS = 100
+
+_warnings = Warnings(logger)
 
 _NAMES = ("address", "user", "path", "method")
 _NAMED = ("header", "cookie", "query", "claim")
@@ -33,6 +39,13 @@ class Identity:
         self.parts: tuple[KeyPart, ...] = (key,) if isinstance(key, str) or callable(key) else tuple(key)
         ConfigurationError.raise_for([_fault(part) for part in self.parts if not _known(part)] or _empty(self.parts))
         self.proxies = proxies
+        by_address = any(isinstance(part, str) and "address" in part.split("|") for part in self.parts)
+        self._looks = 0 if proxies or not by_address else _LOOKS
+        if proxies.are_everybody:
+            _warnings.tell(
+                "everybody-trusted",
+                "trusted_proxies names every address: any client may choose the one that its requests are counted by",
+            )
         self._warned = False
         self._readers = [self._reader(part) for part in self.parts]
         #: The commonest keys, without the general way's lists.
@@ -96,6 +109,8 @@ class Identity:
         return readers[kind]
 
     def _address(self, exchange: Exchange) -> tuple[str, str] | None:
+        if self._looks:
+            self._look(exchange)
         address = exchange.client(self.proxies)
         return None if address is None else ("address", address)
 
@@ -108,6 +123,17 @@ class Identity:
             return ("user", identity) if not issuer else ("user", issuer, identity)
         address = exchange.client(self.proxies)
         return None if address is None else ("nobody", address)
+
+    def _look(self, exchange: Exchange) -> None:
+        """Tell whether the app stands behind a proxy that it does not know of; the first requests show it."""
+        self._looks -= 1
+        if exchange.has(b"x-forwarded-for") or exchange.has(b"forwarded"):
+            self._looks = 0
+            _warnings.tell(
+                "untrusted-proxy",
+                "a request came through a proxy, and trusted_proxies names none: a limit by address counts all clients "
+                "behind it as one",
+            )
 
     def _warn(self) -> None:
         if not self._warned:

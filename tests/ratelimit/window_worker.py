@@ -7,10 +7,12 @@ by the server's clock, which a round's reply ends with.
 import asyncio
 import json
 import sys
+import time
 
 from asgi_redis_guard import RedisManager
 from asgi_redis_guard.core.script import Batch, place_of
-from asgi_redis_guard.ratelimit.policy import KINDS, make_limits
+from asgi_redis_guard.ratelimit.notation import Style, make_limits
+from asgi_redis_guard.ratelimit.policy import KINDS
 from asgi_redis_guard.redis.program import program_of
 from tests.ratelimit.worker import meet
 
@@ -23,9 +25,9 @@ ALGORITHMS = tuple(PERIODS)
 async def hammer(manager: RedisManager, algorithm: str, tasks: int, until: int) -> list[tuple[int, int]]:
     """Ask until the server's clock says so: when each request was admitted, µs, and what was left after it."""
     word = "day" if PERIODS[algorithm] > 1 else "second"
-    (limit,) = make_limits((f"{AMOUNT}/{word}",), algorithm, None, None)  # type: ignore[arg-type]
+    (limit,) = make_limits((f"{AMOUNT}/{word}",), Style(algorithm))  # type: ignore[arg-type]
     program = program_of((place_of(False, (limit.kind,)),))
-    call = (Batch([limit.operation(manager.keys, b"identity")]),)
+    call = (Batch([limit.operation(manager.keys, b"identity", now=time.time())]),)
     admitted: list[tuple[int, int]] = []
 
     async def task() -> None:

@@ -1,0 +1,88 @@
+"""What is surely, or very likely, set up wrongly: each a named warning, told once."""
+
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from asgi_redis_guard import GuardMiddleware, RateLimit, RateLimitMiddleware
+from asgi_redis_guard.core.warnings import Warnings
+from asgi_redis_guard.middleware import fusion
+from asgi_redis_guard.ratelimit import identity
+from tests.drive import App, get
+from tests.ratelimit.conftest import CountingManager
+
+
+@pytest.fixture(autouse=True)
+def untold(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forget what other tests have made it tell."""
+    monkeypatch.setattr(identity, "_warnings", Warnings(identity.logger))
+    monkeypatch.setattr(fusion, "_warnings", Warnings(fusion.logger))
+
+
+@pytest.fixture
+def told(caplog: pytest.LogCaptureFixture) -> Iterator[Any]:
+    """The names of the warnings so far."""
+    with caplog.at_level(logging.WARNING):
+        yield lambda: [record.getMessage().partition("]")[0][1:] for record in caplog.records]
+
+
+@pytest.mark.parametrize("field", ["x-forwarded-for", "forwarded"])
+async def test_a_proxy_that_nobody_trusts_is_told_once(manager: CountingManager, told: Any, field: str) -> None:
+    app = GuardMiddleware(App(), [RateLimit("9/hour")], redis=manager)
+    await get(app)
+    assert told() == []
+    for _ in range(3):
+        await get(app, headers={field: "198.51.100.1"})
+    assert told() == ["untrusted-proxy"]
+
+
+@pytest.mark.parametrize("options", [{"trusted_proxies": ["10.0.0.0/8"]}, {"key": "header:forwarded"}])
+async def test_a_proxy_is_no_fault_where_it_is_known_or_no_address_counts(
+    manager: CountingManager, told: Any, options: Any
+) -> None:
+    app = GuardMiddleware(App(), [RateLimit("9/hour", **options)], redis=manager)
+    await get(app, headers={"x-forwarded-for": "198.51.100.1", "forwarded": "for=198.51.100.1"})
+    assert told() == []
+
+
+async def test_only_the_first_requests_are_looked_at(manager: CountingManager, told: Any) -> None:
+    app = GuardMiddleware(App(), [RateLimit("1000/hour")], redis=manager)
+    for _ in range(100):
+        await get(app)
+    await get(app, headers={"x-forwarded-for": "198.51.100.1"})
+    assert told() == []
+
+
+@pytest.mark.parametrize("everybody", ["0.0.0.0/0", "::/0"])
+def test_proxies_that_are_everybody_are_told(told: Any, everybody: str) -> None:
+    RateLimit("9/hour", trusted_proxies=["10.0.0.0/8", everybody])
+    assert told() == ["everybody-trusted"]
+
+
+class Between:
+    """A middleware of somebody else."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await self.app(scope, receive, send)
+
+
+def test_one_limit_in_two_stacks_is_told(told: Any, caplog: pytest.LogCaptureFixture) -> None:
+    limit = RateLimit("9/hour", name="api")
+    inner = RateLimitMiddleware(App(), guard=limit, redis="memory://")
+    GuardMiddleware(Between(Between(inner)), [limit], redis="memory://")
+    GuardMiddleware(Between(inner), [limit], redis="memory://")
+    assert told() == ["limited-twice"]
+    assert "api" in caplog.text
+    assert 'see README, "Warnings"' in caplog.text
+
+
+def test_limits_with_keys_of_their_own_are_no_fault_in_two_stacks(told: Any) -> None:
+    inner = RateLimitMiddleware(App(), "9/hour", redis="memory://")
+    RateLimitMiddleware(Between(inner), "9/minute", redis="memory://")
+    RateLimitMiddleware(Between(inner), "9/hour", name="other", redis="memory://")
+    assert told() == []
