@@ -56,6 +56,13 @@ class PathPatterns:
                 return pattern
         return None
 
+    def find(self, paths: Iterable[str]) -> str | None:
+        """Return the pattern that the first of `paths` falls under that falls under any, or None."""
+        for path in paths:
+            if (found := self.match(path)) is not None:
+                return found
+        return None
+
     def __repr__(self) -> str:
         return f"<PathPatterns {', '.join(self.patterns)}>"
 

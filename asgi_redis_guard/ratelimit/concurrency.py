@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from binascii import b2a_base64
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
 from ..core.client_ip import TrustedProxies
@@ -16,22 +16,22 @@ from ..core.exchange import Exchange
 from ..core.guard import OneRoundGuard, OnRefused, refusal_faults
 from ..core.keys import digest
 from ..core.paths import PathPatterns
-from ..core.problem import problem, unavailable
+from ..core.problem import unavailable
 from ..core.responder import Control, Head, Outcome, Responder
 from ..core.script import Operation, OperationKind, Replies
 from ..core.steps import PASS, Answer, Ask, Asking, Pass
 from ..errors import ConfigurationError, OperationFailed, RedisUnavailable
 from .headers import concurrency_headers, put
 from .identity import Identity, KeyPart
+from .notation import is_name
+from .options import Cost, checked_cost
+from .refusals import nobody, too_many
 
 logger = logging.getLogger("asgi_redis_guard.ratelimit")
 
 TAKE = OperationKind.load(__package__, "concurrency.lua")
 RENEW = OperationKind.load(__package__, "concurrency_renew.lua")
 RELEASE = OperationKind.load(__package__, "concurrency_release.lua")
-
-#: The problem type that the draft registers for a violated quota.
-_QUOTA_EXCEEDED = "https://iana.org/assignments/http-problem-types#quota-exceeded"
 
 #: Leases of one identity: each is an entry of a sorted set.
 _MOST_AT_ONCE = 100_000
@@ -73,7 +73,7 @@ class ConcurrencyLimit(OneRoundGuard):
         amount: int,
         *,
         key: KeyPart | Iterable[KeyPart] = "address",
-        cost: int | Callable[[Exchange], int] = 1,
+        cost: Cost = 1,
         ttl: float = 30,
         name: str | None = None,
         paths: Iterable[str] = (),
@@ -87,7 +87,7 @@ class ConcurrencyLimit(OneRoundGuard):
         _check(amount, ttl, name, unidentified, on_outage, on_refused)
         self.amount, self.ttl = amount, ttl
         self.micros = round(ttl * 1_000_000)
-        self._cost = cost if callable(cost) else _checked_cost(cost)
+        self._cost = cost if callable(cost) else checked_cost(cost, _MOST_UNITS)
         self._paths = PathPatterns(paths, option="paths", lenient=True)
         self.concern(name or "concurrency", exempt, exempt_preflight, on_refused)
         self.identity = Identity(key, TrustedProxies.of(trusted_proxies))
@@ -103,17 +103,16 @@ class ConcurrencyLimit(OneRoundGuard):
     def ask(self, exchange: Exchange) -> Ask | Pass | Answer:
         """Take a lease, or refuse what cannot be told."""
         pattern = None
-        if self._paths and (pattern := self._matching(exchange)) is None:
+        if self._paths and (pattern := self._paths.find(exchange.paths)) is None:
             return PASS
         identity = self.identity.of(exchange, pattern)
         if identity is None:
-            nobody = problem(400, "unidentified", "The request does not tell whose it is.")
-            return PASS if self._unidentified == "allow" else self.refuse(exchange, nobody)
+            return PASS if self._unidentified == "allow" else self.refuse(exchange, nobody())
         cost = self._cost
         hashed = digest(*identity)
         name = b2a_base64(exchange.random(12), newline=False).decode("ascii")
         key = exchange.keys.concurrency(self._key_name, hashed)
-        slot = Slot(key, hashed, name, _checked_cost(cost(exchange)) if callable(cost) else cost)
+        slot = Slot(key, hashed, name, checked_cost(cost(exchange), _MOST_UNITS) if callable(cost) else cost)
         operation = Operation(TAKE, (key,), (self.amount, self.micros, slot.cost, name))
         return Ask((operation,), closed=self._on_outage == "closed", about=slot)
 
@@ -150,19 +149,8 @@ class ConcurrencyLimit(OneRoundGuard):
         if left > 0:
             self._local[slot.identity] = left
 
-    def _matching(self, exchange: Exchange) -> str | None:
-        return next((found for path in exchange.paths if (found := self._paths.match(path)) is not None), None)
-
     def _refused(self, exchange: Exchange, remaining: int) -> Answer:
-        answer = problem(
-            429,
-            "rate_limited",
-            "Too many requests are running at once; retry when one of them has ended.",
-            type=_QUOTA_EXCEEDED,
-            headers=[*self.headers(remaining), (b"retry-after", b"1")],
-            members={"violated-policies": [self.name]},
-        )
-        return self.refuse(exchange, answer)
+        return self.refuse(exchange, too_many(self.name, self.headers(remaining)))
 
     def __repr__(self) -> str:
         return f"<ConcurrencyLimit {self.name}: {self.amount} at once by {', '.join(map(str, self.identity.parts))}>"
@@ -218,12 +206,6 @@ def _release(slot: Slot) -> Asking:
     yield Ask((Operation(RELEASE, (slot.key,), (slot.cost, slot.name)),))
 
 
-def _checked_cost(cost: int) -> int:
-    if cost.__class__ is not int or not 0 <= cost <= _MOST_UNITS:
-        raise ConfigurationError(f"cost: {cost!r} given; allowed are whole numbers from 0 to {_MOST_UNITS}")
-    return cost
-
-
 def _check(
     amount: object, ttl: object, name: object, unidentified: object, on_outage: object, on_refused: OnRefused | None
 ) -> None:
@@ -232,9 +214,7 @@ def _check(
         faults.append(f"amount: {amount!r} given; allowed are whole numbers from 1 to {_MOST_AT_ONCE}")
     if not isinstance(ttl, int | float) or isinstance(ttl, bool) or not _SHORTEST <= ttl <= _LONGEST:
         faults.append(f"ttl: {ttl!r} given; allowed are {_SHORTEST} to {_LONGEST} seconds")
-    if name is not None and not (
-        isinstance(name, str) and 0 < len(name) <= 64 and name.isascii() and name.isprintable()
-    ):
+    if name is not None and not is_name(name):
         faults.append(f"name: {name!r} given; allowed are 1 to 64 printable ASCII characters")
     if unidentified not in ("refuse", "allow"):
         faults.append(f"unidentified: {unidentified!r} given; allowed are 'refuse' and 'allow'")

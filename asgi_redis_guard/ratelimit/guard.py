@@ -28,6 +28,9 @@ from .refusals import banned, beyond, denied, for_group, nobody
 from .responder import BytesResponder, LimitResponder, SettlingResponder
 from .rules import LimitsFor, Rules
 
+#: Limits whose local counts are told to Redis when it is back; a round has room for so many operations.
+_MOST_OWED = 6
+
 
 class RateLimit(OneRoundGuard):
     """Refuse requests beyond `limits`, such as `"100/minute", "1000/hour"`, with 429.
@@ -135,10 +138,10 @@ class RateLimit(OneRoundGuard):
     def decide(self, exchange: Exchange, replies: Replies) -> Pass | Answer:
         """Let pass what is within all limits."""
         asked: Asked = replies.ask.about
+        if asked.owed and asked.is_told(replies):
+            self.local.told(asked.plan, asked.hashed)
         if not replies.passed:
             return self._judge(exchange, asked, asked.states(replies), replies)
-        if asked.owed:
-            self.local.told(asked.plan, asked.hashed)
         if self._is_shown:
             return Pass(responder=LimitResponder(self, exchange, asked, replies))
         return self._passed(exchange, asked, replies)
@@ -196,7 +199,7 @@ class RateLimit(OneRoundGuard):
         asked = Asked(plan, keys, identity, hashed, cost, now, ledger.count, ledger.width, bool(owed or overdue))
         operations = ledger.operations(keys, identity, hashed, hidden, now) if ledger.count else []
         operations += plan.operations(keys, hashed, cost, now)
-        if owed:
+        if owed and len(owed) <= _MOST_OWED:
             operations += asked.charge(owed)
         if overdue and ledger.statistics:
             operations.append(ledger.flush(keys, overdue, now))

@@ -44,9 +44,9 @@ class Style:
         faults = []
         if self.burst is not None and self.algorithm not in _BURSTS:
             faults.append(f"burst: given with algorithm {self.algorithm!r}; allowed with 'gcra' and 'leaky' alone")
-        if self.name is not None and not _printable(self.name):
+        if self.name is not None and not is_name(self.name):
             faults.append(f"name: {self.name!r} given; allowed are 1 to 64 printable ASCII characters")
-        if self.space is not None and not _printable(self.space):
+        if self.space is not None and not is_name(self.space):
             faults.append(f"group: {self.space!r} given; allowed are 1 to 64 printable ASCII characters")
         if self.timezone is not None and self.algorithm != "calendar":
             faults.append(f"timezone: given with algorithm {self.algorithm!r}; allowed with 'calendar' alone")
@@ -119,5 +119,6 @@ def _span(period: int) -> str:
     raise AssertionError(period)  # whole seconds always divide by one
 
 
-def _printable(name: str) -> bool:
-    return 0 < len(name) <= 64 and name.isascii() and name.isprintable()
+def is_name(name: object) -> bool:
+    """Tell whether a name may stand in headers and keys."""
+    return isinstance(name, str) and 0 < len(name) <= 64 and name.isascii() and name.isprintable()

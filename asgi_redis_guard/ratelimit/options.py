@@ -140,8 +140,8 @@ class RateLimitOptions(TypedDict, total=False):
     labels: bool
 
 
-def checked_cost(cost: int) -> int:
+def checked_cost(cost: int, most: int = _MOST_UNITS) -> int:
     """Return a number of units; raises `ConfigurationError`."""
-    if cost.__class__ is not int or not 0 <= cost <= _MOST_UNITS:
-        raise ConfigurationError(f"cost: {cost!r} given; allowed are whole numbers from 0 to {_MOST_UNITS}")
+    if cost.__class__ is not int or not 0 <= cost <= most:
+        raise ConfigurationError(f"cost: {cost!r} given; allowed are whole numbers from 0 to {most}")
     return cost

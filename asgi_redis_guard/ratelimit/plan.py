@@ -74,6 +74,11 @@ class Asked(NamedTuple):
         limits = self.plan.limits
         return read_states(limits, list(replies)[self.before : self.before + len(limits)], self.cost)
 
+    def is_told(self, replies: Replies) -> bool:
+        """Tell whether Redis has taken what stands behind the limits: another guard's refusal may hold these back."""
+        behind = list(replies)[self.before + len(self.plan.limits) :]
+        return bool(behind) and behind[0].passed and behind[0].committed
+
     def passed_headers(self, replies: Replies, now: float) -> Headers:
         """Return the header fields for a response where all passed."""
         plan, flat = self.plan, replies.flat

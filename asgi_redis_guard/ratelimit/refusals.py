@@ -30,6 +30,18 @@ def beyond(states: Sequence[LimitState], fields: Headers) -> Answer:
     )
 
 
+def too_many(name: str, fields: Headers) -> Answer:
+    """As many requests as the limit called `name` allows are running."""
+    return problem(
+        429,
+        "rate_limited",
+        "Too many requests are running at once; retry when one of them has ended.",
+        type=_QUOTA_EXCEEDED,
+        headers=[*fields, (b"retry-after", b"1")],
+        members={"violated-policies": [name]},
+    )
+
+
 def banned(wait: int) -> Answer:
     """Whoever asks has broken the limits too often; it may come back in `wait` µs."""
     return problem(
