@@ -47,7 +47,7 @@ class Guard:
     kind: ClassVar[str] = "guard"
     #: The topic of the feed that it listens to, if any: from its first exchange on where it is `eager`, else from its
     #: first answer on.
-    topic: ClassVar[str] = ""
+    topic: str = ""
     eager: bool = False
     offers: ClassVar[frozenset[str]] = frozenset()
     inside: ClassVar[frozenset[str]] = frozenset()

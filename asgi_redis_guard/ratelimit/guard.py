@@ -90,6 +90,8 @@ class RateLimit(OneRoundGuard):
         self.expose_headers = given.expose_headers
         self.shows = not given.shadow
         self.eager = given.changeable
+        if not (given.deny_cache or given.changeable):
+            self.topic = ""  # nothing that is told would change anything
         self._cost = given.cost if callable(given.cost) else checked_cost(given.cost)
         #: Whether there is nothing to look at but whose the request is, and nothing to do but to count it.
         self._is_plain = self._door is None and not callable(given.cost) and not self.ledger.count
