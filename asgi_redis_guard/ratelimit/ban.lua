@@ -17,6 +17,7 @@ end
 local more = hidden + (refused and 1 or 0)
 if more > 0 then
   if now >= since + within then breaches, since = 0, now end
+  if now >= ends + longest then level = 0 end
   breaches = breaches + more
   local memory = since + within - now
   if breaches >= after + 0 then

@@ -15,7 +15,8 @@ elseif taken + 0 >= begun - period then
 end
 if before + used > 0 then
   local text = string.format('%.0f:%.0f:%.0f', begun, before, used)
-  call('SET', windows, text, 'PX', ceil((begun + 2 * period - now) / 1000))
+  local ends = used > 0 and begun + 2 * period or begun + period
+  call('SET', windows, text, 'PX', ceil((ends - now) / 1000))
 else
   call('DEL', windows)
 end

@@ -8,7 +8,7 @@ local left = used > 0 and call('PTTL', counter) or 0
 local change = actual - reserved
 -- A window that was begun after `taken` ends later than a period after it.
 local same = left > 0 and floor(now / 1000) + left <= floor((taken + period) / 1000)
-if left <= 0 then left = ceil(period / 1000) end
+if left <= 0 then used, left = 0, ceil(period / 1000) end
 used = used + change
 if used > 0 and (same or change > 0) then
   call('SET', counter, string.format('%.0f', used), 'PX', left)

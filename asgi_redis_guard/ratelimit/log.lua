@@ -24,6 +24,9 @@ end
 if cost + 0 > 0 then
   local stamp = string.format('%.0f', now)
   call('ZREMRANGEBYSCORE', entries, '-inf', string.format('%.0f', now - period))
-  for unit = 1, cost + 0 do call('ZADD', entries, stamp, stamp .. ':' .. (count + unit)) end
+  local number = count
+  for _ = 1, cost + 0 do
+    repeat number = number + 1 until call('ZADD', entries, stamp, stamp .. ':' .. number) ~= 0 -- 0: another unit's name
+  end
   call('PEXPIRE', entries, ceil(period / 1000))
 end

@@ -11,6 +11,9 @@ if change < 0 then
 elseif change > 0 then
   if change > amount + 0 then change = amount + 0 end -- what is owed beyond that changes nothing for a whole period
   local stamp = string.format('%.0f', now)
-  for unit = 1, change do call('ZADD', entries, stamp, stamp .. ':owed:' .. unit) end
+  local number = 0
+  for _ = 1, change do
+    repeat number = number + 1 until call('ZADD', entries, stamp, stamp .. ':owed:' .. number) ~= 0
+  end
   call('PEXPIRE', entries, ceil(period / 1000))
 end

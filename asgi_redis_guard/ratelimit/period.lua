@@ -13,6 +13,8 @@ elseif now >= ends then
   began, ends = began + periods * (third - second), ends + periods * (third - second)
 end
 used = 0
-if last and tonumber(last) >= ends then -- later: the clock was set back
-  ends, used = tonumber(last), tonumber(units)
+last = tonumber(last or 0)
+if last >= ends then
+  if last > ends then began = ends end -- the clock was set back; the period that is counted began no sooner
+  ends, used = last, tonumber(units)
 end

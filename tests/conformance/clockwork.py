@@ -27,12 +27,12 @@ end
 local function virtual(command, key, ...)
   local args = {...}
   local ends = tonumber(redis.call('GET', key .. '/ends'))
-  if ends and given_ms > ends then
+  if ends and (given_ms > ends or redis.call('EXISTS', key) == 0) then
     redis.call('DEL', key, key .. '/ends')
     ends = nil
   end
   if command == 'PTTL' then return ends and ends - given_ms or redis.call('EXISTS', key) - 2 end
-  if command == 'PEXPIRE' then return keep(key, args[1]) end
+  if command == 'PEXPIRE' then return redis.call('EXISTS', key) == 1 and keep(key, args[1]) or 0 end
   if command == 'SET' then
     if args[2] ~= 'PX' or #args ~= 3 then return {err = 'ERR a write without an expiry'} end
     redis.call('SET', key, args[1])
@@ -72,6 +72,16 @@ class Clockwork:
     async def one(self, now: int, operation: Operation) -> Said:
         """Run one operation alone."""
         return (await self.at(now, [operation]))[0][0]
+
+    async def content(self) -> dict[bytes, object]:
+        """Return every key and what is in it: a text, or the members of a sorted set with their scores."""
+        held: dict[bytes, object] = {}
+        for key in await self.ends():
+            is_text = await self._manager.execute("TYPE", key) in (b"string", "string")
+            held[key] = await self._manager.execute(
+                *(("GET", key) if is_text else ("ZRANGE", key, 0, -1, "WITHSCORES"))
+            )
+        return held
 
     async def ends(self) -> dict[bytes, int | None]:
         """Return every key and when it ends, in milliseconds of the given clock; None for never."""

@@ -1,8 +1,10 @@
 """What the limits promise, in plain Python and exact integers: microseconds, units. Each model is one identity's."""
 
-from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, Protocol
+
+YEAR = 366 * 86_400_000_000
 
 
 class Verdict(NamedTuple):
@@ -15,10 +17,11 @@ class Verdict(NamedTuple):
 
 
 class Model(Protocol):
-    """A limit: `check` tells and changes nothing, `commit` counts."""
+    """A limit: `check` tells and changes nothing, `commit` counts, `settle` sets right what was counted at `taken`."""
 
     def check(self, now: int, cost: int) -> Verdict: ...
     def commit(self, now: int, cost: int) -> None: ...
+    def settle(self, now: int, taken: int, reserved: int, actual: int) -> None: ...
 
 
 class Gcra:
@@ -39,6 +42,13 @@ class Gcra:
     def commit(self, now: int, cost: int) -> None:
         self.empty_at = max(now, self.empty_at) + cost * self.step
 
+    def settle(self, now: int, taken: int, reserved: int, actual: int) -> None:
+        """What has drained of it is not poured out again; nobody owes for longer than a year."""
+        drained = now - taken
+        gone = max(0, min((reserved - actual) * self.step, reserved * self.step - drained))
+        more = max(0, actual - reserved) * self.step
+        self.empty_at = min(max(now, self.empty_at) - gone + more, now + YEAR)
+
 
 class Fixed:
     """Windows that begin with the first request after the last window; the server's milliseconds count."""
@@ -55,6 +65,14 @@ class Fixed:
     def commit(self, now: int, cost: int) -> None:
         left, used = self._now(now)
         self.ends, self.used = now // 1000 + left, used + cost
+
+    def settle(self, now: int, taken: int, reserved: int, actual: int) -> None:
+        left, used = self._now(now)
+        begun = now // 1000 + left - self.period // 1000
+        if used and begun <= taken // 1000:
+            self.ends, self.used = now // 1000 + left, max(0, used + actual - reserved)
+        elif actual > reserved:
+            self.commit(now, actual - reserved)
 
     def _now(self, now: int) -> tuple[int, int]:
         left = self.ends - now // 1000
@@ -90,12 +108,22 @@ class Counter:
         self.begun, self.before, used = self._now(now)
         self.used = used + cost
 
+    def settle(self, now: int, taken: int, reserved: int, actual: int) -> None:
+        begun, before, used = self._now(now)
+        change = actual - reserved
+        if change > 0 or taken >= begun:
+            used = max(0, used + change)
+        elif taken >= begun - self.period:
+            before = max(0, before + change)
+        self.begun, self.before, self.used = begun, before, used
+
     def _now(self, now: int) -> tuple[int, int, int]:
-        if not self.begun or now >= self.begun + 2 * self.period:
-            return now, 0, 0
+        """A window goes on for as long as anything counts in it."""
         if now >= self.begun + self.period:
-            return self.begun + self.period, self.used, 0
-        return self.begun, self.before, self.used
+            begun, before, used = self.begun + self.period, self.used, 0
+        else:
+            begun, before, used = self.begun, self.before, self.used
+        return (begun, before, used) if before + used and now < begun + self.period else (now, 0, 0)
 
 
 class Log:
@@ -115,10 +143,54 @@ class Log:
         return Verdict(False, max(0, free), live[-1] + self.period - now, live[cost - free - 1] + self.period - now)
 
     def commit(self, now: int, cost: int) -> None:
-        self.times += [now] * cost
+        del self.times[: bisect_right(self.times, now - self.period)]
+        for _ in range(cost):
+            insort(self.times, now)
+
+    def settle(self, now: int, taken: int, reserved: int, actual: int) -> None:
+        """More than the amount is not owed: it would all be forgotten at once."""
+        first = bisect_left(self.times, taken)
+        del self.times[first : min(first + max(0, reserved - actual), bisect_right(self.times, taken))]
+        for _ in range(min(actual - reserved, self.amount)):
+            insort(self.times, now)
 
 
-MODELS = {"gcra": Gcra, "fixed": Fixed, "counter": Counter, "log": Log}
+class Calendar:
+    """Periods that end when `end_of` says; without it, every `period` since the epoch."""
+
+    def __init__(self, amount: int, period: int, burst: int = 0, end_of: Callable[[int], int] | None = None) -> None:
+        self.amount = amount
+        self.end_of = end_of or (lambda now: now - now % period + period)
+        self.ends, self.used = 0, 0
+
+    def check(self, now: int, cost: int) -> Verdict:
+        ends, used = self._now(now)
+        fits = used + cost <= self.amount
+        return Verdict(fits, max(0, self.amount - used - cost * fits), ends - now, 0 if fits else ends - now)
+
+    def commit(self, now: int, cost: int) -> None:
+        ends, used = self._now(now)
+        self.ends, self.used = ends, used + cost
+
+    def settle(self, now: int, taken: int, reserved: int, actual: int) -> None:
+        ends, used = self._now(now)
+        if actual > reserved or self.end_of(taken) >= ends:
+            self.ends, self.used = ends, max(0, used + actual - reserved)
+
+    def _now(self, now: int) -> tuple[int, int]:
+        """A period that is already counted goes on where the clock was set back."""
+        ends = self.end_of(now)
+        return (self.ends, self.used) if self.used and self.ends >= ends else (ends, 0)
+
+
+MODELS: dict[str, Callable[[int, int, int], Model]] = {
+    "gcra": Gcra,
+    "leaky": Gcra,
+    "fixed": Fixed,
+    "counter": Counter,
+    "log": Log,
+    "calendar": Calendar,
+}
 
 
 def most_in_any_window(times: Sequence[int], period: int) -> int:

@@ -4,28 +4,19 @@ Time is given to the server's script, see `clockwork`.
 """
 
 import random
+from collections import Counter as Counted
 from collections.abc import Iterator
 
 import pytest
 
-from asgi_redis_guard.core.keys import Keys
 from asgi_redis_guard.core.script import Operation
-from asgi_redis_guard.ratelimit.policy import KINDS, Limit
+from asgi_redis_guard.ratelimit.policy import KINDS, SETTLES
 from tests.conformance.clockwork import PASSED, STOPPED, Clockwork
-from tests.conformance.models import MODELS, Counter, Fixed, Gcra, Log, Model, Verdict, most_in_any_window
-
-START = 1_700_000_000_123_456  # µs
-SECOND = 1_000_000
+from tests.conformance.models import MODELS, Calendar, Counter, Fixed, Gcra, Log, Model, Verdict, most_in_any_window
+from tests.conformance.operations import ALGORITHMS, DRAINING, SECOND, START, operation
 
 #: amount, period in seconds, burst
 SHAPES = [(1, 1, 1), (5, 1, 5), (7, 3, 2), (100, 60, 10), (3, 3600, 3), (999_983, 1, 7)]
-ALGORITHMS = ["gcra", "fixed", "counter", "log"]
-
-
-def operation(algorithm: str, amount: int, period: int, burst: int, cost: int = 1) -> Operation:
-    limit = Limit(amount, period, algorithm, burst, "x", b"x")  # type: ignore[arg-type]
-    kind, keys, args = limit.operation(Keys(), b"identity")
-    return Operation(kind, keys, (*args[:2], cost))
 
 
 def arrivals(dice: random.Random, period: int, amount: int) -> Iterator[int]:
@@ -70,7 +61,7 @@ async def retry(clockwork: Clockwork, model: Model, verdict: Verdict, again: Ope
     if early > now:
         assert (await clockwork.one(early, again)).status == STOPPED
     assert (await clockwork.one(now + verdict.retry_after, again)).status == PASSED
-    model.commit(now + verdict.retry_after, again.args[2])
+    model.commit(now + verdict.retry_after, again.args[-1])
     return now + verdict.retry_after
 
 
@@ -78,8 +69,10 @@ def promise_is_kept(model: object, admitted: list[int], amount: int, period: int
     """What is said of each algorithm, looked at from outside."""
     if isinstance(model, Log):
         assert most_in_any_window(admitted, period) <= amount
-    if isinstance(model, Fixed | Counter):
+    if isinstance(model, Fixed | Counter | Calendar):
         assert most_in_any_window(admitted, period) <= 2 * amount
+    if isinstance(model, Calendar):
+        assert max(Counted(time // period for time in admitted).values()) <= amount
     if isinstance(model, Gcra):
         for first, begin in enumerate(admitted):
             for last in range(first, min(len(admitted), first + 100)):
@@ -87,7 +80,14 @@ def promise_is_kept(model: object, admitted: list[int], amount: int, period: int
 
 
 #: For each algorithm the least and the most that an adversary gets through in one period, in parts of the amount.
-WORST = {"gcra": (1.9, 2), "fixed": (1.9, 2), "counter": (1.9, 2), "log": (1, 1)}
+WORST = {
+    "gcra": (1.9, 2),
+    "leaky": (1.9, 2),
+    "fixed": (1.9, 2),
+    "counter": (1.9, 2),
+    "log": (1, 1),
+    "calendar": (2, 2),
+}
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
@@ -125,7 +125,8 @@ async def test_a_refused_request_writes_nothing(clockwork: Clockwork, algorithm:
     asked = operation(algorithm, 2, 10, 2)
     assert [(await clockwork.one(START, asked)).status for _ in range(3)] == [PASSED, PASSED, STOPPED]
     before = await clockwork.ends()
-    whole = {"gcra": 5 * SECOND, "fixed": 10 * SECOND, "counter": 15 * SECOND, "log": 10 * SECOND}[algorithm]
+    until = {"gcra": 5, "leaky": 5, "fixed": 10, "counter": 15, "log": 10, "calendar": 10}[algorithm] * SECOND
+    whole = until - (START % until if algorithm == "calendar" else 0)
     for pause in (1000, 4000, SECOND):
         said = await clockwork.one(START + pause, asked)
         assert (said.status, said.values[2]) == (STOPPED, whole - pause)
@@ -154,7 +155,7 @@ async def test_a_clock_that_jumps_back_is_no_error_and_lets_nobody_in(clockwork:
         assert said.values[2] > 0
 
 
-@pytest.mark.parametrize("algorithm", ["fixed", "counter", "log"])
+@pytest.mark.parametrize("algorithm", [name for name in ALGORITHMS if name not in DRAINING])
 async def test_another_amount_keeps_what_was_used(clockwork: Clockwork, algorithm: str) -> None:
     for _ in range(4):
         await clockwork.one(START, operation(algorithm, 10, 60, 10))
@@ -164,11 +165,12 @@ async def test_another_amount_keeps_what_was_used(clockwork: Clockwork, algorith
     assert (await clockwork.one(START, operation(algorithm, 100, 60, 100))).values[0] == 94
 
 
-async def test_another_amount_keeps_how_full_the_bucket_is(clockwork: Clockwork) -> None:
+@pytest.mark.parametrize("algorithm", DRAINING)
+async def test_another_amount_keeps_how_full_the_bucket_is(clockwork: Clockwork, algorithm: str) -> None:
     for _ in range(5):
-        await clockwork.one(START, operation("gcra", 10, 60, 10))
-    assert (await clockwork.one(START, operation("gcra", 100, 60, 100))).values[0] == 49
-    assert (await clockwork.one(START, operation("gcra", 2, 60, 2))).status == STOPPED
+        await clockwork.one(START, operation(algorithm, 10, 60, 10))
+    assert (await clockwork.one(START, operation(algorithm, 100, 60, 100))).values[0] == 49
+    assert (await clockwork.one(START, operation(algorithm, 2, 60, 2))).status == STOPPED
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
@@ -181,4 +183,4 @@ async def test_more_than_the_whole_amount_never_fits_and_is_no_error(clockwork: 
 
 
 def test_every_algorithm_is_looked_at_here() -> None:
-    assert KINDS.keys() - {"leaky", "calendar"} == MODELS.keys() == {*ALGORITHMS}
+    assert KINDS.keys() == SETTLES.keys() == MODELS.keys() == WORST.keys() == {*ALGORITHMS}

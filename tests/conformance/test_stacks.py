@@ -9,31 +9,27 @@ from typing import Any
 import pytest
 
 from asgi_redis_guard import RedisManager
-from asgi_redis_guard.core.keys import Keys, digest
 from asgi_redis_guard.core.script import Operation, OperationKind
 from asgi_redis_guard.jwt.guard import TOKEN, USER
-from asgi_redis_guard.ratelimit.policy import Limit
+from tests.conformance import operations
 from tests.conformance.clockwork import HELD_BACK, NOT_RUN, PASSED, STOPPED, Clockwork, Said
 from tests.conformance.models import MODELS, Model
-
-START = 1_700_000_000_123_456  # µs
-SECOND = 1_000_000
-KEYS = Keys()
+from tests.conformance.operations import DRAINING, KEYS, SECOND, START
 
 
-class Bound:
+class Bound(operations.Bound):
     """A limit, one identity and the model of both."""
 
     def __init__(self, algorithm: Any, amount: int, period: int, burst: int, name: str) -> None:
-        limit = Limit(amount, period, algorithm, burst, name, name.encode())
-        self.operation = limit.operation(KEYS, digest("who"))
+        super().__init__(algorithm, amount, period, burst, name)
+        self.operation = self.take()
         self.model: Model = MODELS[algorithm](amount, period * SECOND, burst)
 
 
 def any_limit(dice: random.Random, name: str) -> Bound:
     algorithm = dice.choice([*MODELS])
     amount, period = dice.choice([(1, 1), (3, 2), (5, 1), (20, 10), (50, 60)])
-    return Bound(algorithm, amount, period, dice.randint(1, amount) if algorithm == "gcra" else amount, name)
+    return Bound(algorithm, amount, period, dice.randint(1, amount) if algorithm in DRAINING else amount, name)
 
 
 def expect(stack: list[list[Bound]], now: int) -> list[list[Said]]:

@@ -1,0 +1,278 @@
+"""What was counted is set right later: over random histories the numbers are the model's, and no refund is a gift.
+
+Time is given to the server's script, see `clockwork`.
+"""
+
+import random
+from typing import NamedTuple
+
+import pytest
+
+from asgi_redis_guard import RedisManager
+from tests.conformance.clockwork import PASSED, STOPPED, Clockwork
+from tests.conformance.models import MODELS, Model, most_in_any_window
+from tests.conformance.operations import ALGORITHMS, DRAINING, SECOND, START, WINDOWED, Bound
+
+#: amount, period in seconds, burst
+SHAPES = [(5, 1, 5), (20, 3, 4), (50, 60, 25)]
+
+
+class Flight(NamedTuple):
+    """A request on its way: when it was counted, and as how many units."""
+
+    taken: int
+    reserved: int
+
+
+class History:
+    """Random requests that overlap, each settled once: soon, late, or long after all is over."""
+
+    def __init__(self, clockwork: Clockwork, algorithm: str, shape: tuple[int, int, int], dice: random.Random) -> None:
+        self.clockwork, self.dice, self.shape = clockwork, dice, shape
+        self.bound = Bound(algorithm, *shape)
+        self.fresh = lambda: MODELS[algorithm](shape[0], shape[1] * SECOND, shape[2])
+        self.model: Model = self.fresh()
+        self.flying: list[Flight] = []
+        self.counted: list[int] = []
+        self.ends: dict[bytes, int | None] = {}
+
+    async def step(self, now: int, most: int) -> str:
+        """Do one thing at `now`, with the model beside it; settle to at most `most` times what was reserved."""
+        if self.flying and self.dice.random() < 0.4:
+            return await self.settle(now, self.flying.pop(self.dice.randrange(len(self.flying))), most)
+        cost = self.dice.choice([0, 1, 1, 2, 3, 1 + self.shape[2] // 3])
+        said = await self.clockwork.one(now, self.bound.take(cost))
+        verdict = self.model.check(now, cost)
+        assert said == (PASSED if verdict.fits else STOPPED, verdict[1:]), f"{now - START} µs after the start"
+        if verdict.fits and cost:
+            self.model.commit(now, cost)
+            self.flying.append(Flight(now, cost))
+        return "taken" if verdict.fits else "refused"
+
+    async def settle(self, now: int, flight: Flight, most: int) -> str:
+        actual = self.dice.choice([0, 0, flight.reserved, self.dice.randint(0, most * flight.reserved)])
+        said = await self.clockwork.one(now, self.bound.settle(*flight, actual))
+        assert said == (PASSED, ())
+        self.model.settle(now, *flight, actual)
+        self.counted += [flight.taken] * actual
+        return "more" if actual > flight.reserved else "less" if actual < flight.reserved else "same"
+
+    def pause(self) -> int:
+        amount, period, _ = self.shape
+        spans = [*[0] * 12, 1, 1000, period * SECOND // amount, self.dice.randrange(period * SECOND)]
+        return self.dice.choice([*spans, period * SECOND + self.dice.choice([-1000, -1, 0, 1, 999, 5 * SECOND])])
+
+    async def every_key_ends(self, now: int) -> None:
+        """What was written now ends in time to come; what was not touched may be over."""
+        found = await self.clockwork.ends()
+        for key, ends in found.items():
+            assert ends is not None, key
+            assert ends > now // 1000 or ends == self.ends[key]
+        self.ends = found
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("shape", SHAPES)
+async def test_every_number_is_the_models(clockwork: Clockwork, algorithm: str, shape: tuple[int, int, int]) -> None:
+    history = History(clockwork, algorithm, shape, random.Random(f"{algorithm} {shape}"))
+    now, outcomes = START, set()
+    for _ in range(300):
+        now += history.pause()
+        outcomes.add(await history.step(now, 3))
+        await history.every_key_ends(now)
+    assert outcomes == {"taken", "refused", "more", "less", "same"}
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+async def test_what_really_ran_keeps_the_promise_where_nobody_takes_more_than_was_reserved(
+    clockwork: Clockwork, algorithm: str
+) -> None:
+    amount, period, _ = shape = (8, 2, 8)
+    history = History(clockwork, algorithm, shape, random.Random(algorithm))
+    now = START
+    for _ in range(400):
+        now += history.dice.choice([0, 1000, SECOND // 20, SECOND // 5])
+        await history.step(now, 1)
+    most = most_in_any_window(sorted(history.counted), period * SECOND)
+    assert 1 < most <= (amount if algorithm == "log" else 2 * amount)
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("seed", range(3))
+async def test_a_clock_that_steps_is_no_error_and_all_keys_end(clockwork: Clockwork, algorithm: str, seed: int) -> None:
+    """What is gone by the server's clock is gone for good; apart from that the numbers are the model's still."""
+    history = History(clockwork, algorithm, (6, 4, 6), random.Random(f"{algorithm} {seed}"))
+    now, latest, steps = START, START, 0
+    for _ in range(250):
+        step = history.dice.choice([0, 1000, SECOND // 2, SECOND, -1, -1000, -SECOND, -3 * SECOND, 5 * SECOND])
+        now = max(now + step, latest - 4 * SECOND)
+        latest, steps = max(now, latest), steps + (step < 0)
+        if not any(ends >= now // 1000 for ends in (await clockwork.ends()).values() if ends):
+            history.model, history.flying = history.fresh(), []
+        await history.step(now, 2)
+        await history.every_key_ends(now)
+    assert steps > 50
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("late", [0, 1, SECOND, 9 * SECOND, 10 * SECOND, 15 * SECOND, 25 * SECOND])
+async def test_settling_to_what_was_reserved_changes_nothing(clockwork: Clockwork, algorithm: str, late: int) -> None:
+    settled, left_alone = bounds = [Bound(algorithm, 10, 10, 10, name) for name in ("settled", "left alone")]
+    for cost in (3, 2):
+        for bound in bounds:
+            await clockwork.one(START, bound.take(cost))
+    await clockwork.one(START + late, settled.settle(START, 2, 2))
+    for more in (0, 1, SECOND, 4 * SECOND, 10 * SECOND, 18 * SECOND):
+        now = START + late + more
+        assert await clockwork.one(now, settled.take(0)) == await clockwork.one(now, left_alone.take(0))
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("seed", range(4))
+async def test_a_refund_lets_nobody_through_who_would_not_have_been_without_the_request(
+    clockwork: Clockwork, algorithm: str, seed: int
+) -> None:
+    """Two identities with the same requests, but that one has guests who are given back: after all, or bit by bit."""
+    dice = random.Random(f"{algorithm} {seed}")
+    visited, alone = (Bound(algorithm, 12, 4, 6, name) for name in ("visited", "alone"))
+    now, guests, equal = START, list[Flight](), 0
+    for _ in range(200):
+        now += dice.choice([0, 1000, 99_999, SECOND // 3, SECOND, dice.randrange(6 * SECOND)])
+        if (await clockwork.one(now, visited.take())).status == PASSED:
+            assert (await clockwork.one(now, alone.take())).status == PASSED
+            cost = dice.choice([1, 2, 3])
+            if (await clockwork.one(now, visited.take(cost))).status == PASSED:
+                guests.append(Flight(now, cost))
+        now += dice.choice([0, 1000, SECOND, 5 * SECOND])
+        dice.shuffle(guests)
+        while guests and dice.random() < 0.6:
+            await clockwork.one(now, visited.settle(*guests.pop(), 0))
+        left, whole = [(await clockwork.one(now, bound.take(0))).values[0] for bound in (visited, alone)]
+        assert left <= whole
+        if not guests and algorithm not in DRAINING:
+            assert left == whole, "nothing is withheld either"
+            equal += 1
+    assert equal > 50 or algorithm in DRAINING
+
+
+@pytest.mark.parametrize("algorithm", DRAINING)
+async def test_a_bucket_gives_back_what_has_not_drained(clockwork: Clockwork, algorithm: str) -> None:
+    bound = Bound(algorithm, 10, 10, 10)
+    await clockwork.one(START, bound.take(4))
+    await clockwork.one(START + SECOND, bound.settle(START, 4, 1))
+    assert (await clockwork.one(START + SECOND, bound.take(0))).values[:2] == (10, 0)
+    await clockwork.one(START + SECOND, bound.take(4))
+    await clockwork.one(START + SECOND, bound.settle(START + SECOND, 4, 1))
+    assert (await clockwork.one(START + SECOND, bound.take(0))).values[:2] == (9, SECOND)
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+async def test_a_refund_that_comes_when_the_window_is_over_takes_from_no_other(
+    clockwork: Clockwork, algorithm: str
+) -> None:
+    bound = Bound(algorithm, 5, 10, 5)
+    later = START + 20 * SECOND
+    assert (await clockwork.one(START, bound.take(5))).status == PASSED
+    assert (await clockwork.one(later, bound.take(2))).status == PASSED
+    before = await clockwork.content()
+    await clockwork.one(later, bound.settle(START, 5, 0))
+    assert await clockwork.content() == before
+    assert (await clockwork.one(later, bound.take(0))).values[0] == 3
+
+
+async def test_a_refund_in_the_next_window_of_a_counter_is_of_the_one_before(clockwork: Clockwork) -> None:
+    bound = Bound("counter", 10, 10, 10)
+    await clockwork.one(START, bound.take(10))
+    middle = START + 15 * SECOND
+    assert (await clockwork.one(middle, bound.take(1))).values[0] == 4
+    await clockwork.one(middle, bound.settle(START, 10, 4))
+    assert (await clockwork.one(middle, bound.take(0))).values[0] == 7
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+async def test_more_than_was_reserved_is_owed_now(clockwork: Clockwork, algorithm: str) -> None:
+    bound = Bound(algorithm, 10, 10, 10)
+    await clockwork.one(START, bound.take(1))
+    await clockwork.one(START, bound.settle(START, 1, 8))
+    assert (await clockwork.one(START, bound.take(0))).values[0] == 2
+    assert (await clockwork.one(START, bound.take(3))).status == STOPPED
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("seen", [True, False], ids=["used since", "unused since"])
+async def test_more_than_was_reserved_in_a_window_that_is_over_is_owed_in_this_one(
+    clockwork: Clockwork, algorithm: str, seen: bool
+) -> None:
+    bound = Bound(algorithm, 10, 10, 10)
+    later = START + 40 * SECOND
+    await clockwork.one(START, bound.take(1))
+    if seen:
+        await clockwork.one(later, bound.take(1))
+    await clockwork.one(later, bound.settle(START, 1, 8))
+    assert (await clockwork.one(later, bound.take(0))).values[0] == 3 - seen
+
+
+@pytest.mark.parametrize("ms", [-1, 0, 1])
+async def test_a_debt_at_the_end_of_a_window_is_owed_without_that_windows_units(clockwork: Clockwork, ms: int) -> None:
+    """In the last of its milliseconds a key has no time to live, and is there."""
+    bound = Bound("fixed", 10, 10, 10)
+    border = START // 1000 * 1000 + 10 * SECOND + ms * 1000
+    await clockwork.one(START, bound.take(9))
+    await clockwork.one(border, bound.settle(START, 9, 10))
+    assert (await clockwork.one(border, bound.take(0))).values[0] == (0 if ms < 0 else 9)
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+async def test_a_debt_without_end_is_no_error_and_ends(clockwork: Clockwork, algorithm: str) -> None:
+    bound = Bound(algorithm, 10, 10, 10)
+    for _ in range(3):
+        await clockwork.one(START, bound.settle(START, 1, 1_000_000_000))
+        said = await clockwork.one(START, bound.take(1))
+        assert (said.status, said.values[0]) == (STOPPED, 0)
+        assert said.values[2] > 0
+    ((_, ends),) = (await clockwork.ends()).items()
+    assert ends is not None
+    longest = 366 * 86_400_000 if algorithm in DRAINING else 20_000
+    assert 0 < ends - START // 1000 <= longest + 1
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+async def test_nothing_is_left_where_all_was_given_back(clockwork: Clockwork, algorithm: str) -> None:
+    bound = Bound(algorithm, 10, 10, 10)
+    for cost in (1, 3):
+        await clockwork.one(START, bound.take(cost))
+    for reserved in (3, 1):
+        await clockwork.one(START, bound.settle(START, reserved, 0))
+    assert await clockwork.ends() == {}
+    await clockwork.one(START + SECOND, bound.settle(START, 1, 1))
+    assert await clockwork.ends() == {}
+    look = await clockwork.one(START + SECOND, bound.take(0))
+    assert (look.status, look.values[0]) == (PASSED, 10)
+
+
+@pytest.mark.parametrize("algorithm", WINDOWED)
+async def test_a_window_in_which_nothing_is_left_begins_anew(clockwork: Clockwork, algorithm: str) -> None:
+    bound, other = (Bound(algorithm, 10, 10, 10, name) for name in "ab")
+    later = START + 12 * SECOND
+    await clockwork.one(START, bound.take(4))
+    await clockwork.one(later, bound.settle(START, 4, 3))
+    for moment in (later + 9 * SECOND, later + 15 * SECOND):
+        assert await clockwork.one(moment, bound.take(1)) == await clockwork.one(moment, other.take(1))
+
+
+async def test_a_log_counts_all_of_one_microsecond_whatever_was_given_back_in_it(clockwork: Clockwork) -> None:
+    bound = Bound("log", 20, 10, 20)
+    for cost in (2, 3):
+        await clockwork.one(START, bound.take(cost))
+    await clockwork.one(START, bound.settle(START, 2, 0))
+    assert (await clockwork.one(START, bound.take(4))).values[0] == 13
+    for _ in range(2):
+        await clockwork.one(START, bound.settle(START, 1, 3))
+    assert (await clockwork.one(START, bound.take(0))).values[0] == 9
+
+
+async def test_a_settlement_whose_key_is_spoiled_says_so(clockwork: Clockwork, manager: RedisManager) -> None:
+    bound = Bound("log", 5, 60, 5)
+    await manager.execute("SET", bound.take().keys[0], "x")
+    with pytest.raises(AssertionError, match="WRONGTYPE"):
+        await clockwork.one(START, bound.settle(START, 1, 3))
