@@ -5,7 +5,8 @@ local last, units = string.match(call('GET', counter) or '', '^(%d+):(%d+)$')
 local began = tonumber(second)
 ends = tonumber(third)
 if now < first + 0 then
-  began, ends = 2 * first - second, tonumber(first)
+  local periods = ceil((first - now) / (second - first))
+  began, ends = first - periods * (second - first), first - (periods - 1) * (second - first)
 elseif now < second + 0 then
   began, ends = tonumber(first), tonumber(second)
 elseif now >= ends then

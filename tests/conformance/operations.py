@@ -1,6 +1,6 @@
 """Limits as the conformance tests ask for them: any numbers, and calendars whose periods are as short as wanted."""
 
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 from zoneinfo import ZoneInfo
 
 from asgi_redis_guard.core.keys import Keys, digest
@@ -14,6 +14,13 @@ ALGORITHMS: list[Any] = [*get_args(Algorithm)]
 
 #: Those whose buckets drain, and those whose windows or periods are over all at once.
 DRAINING, WINDOWED = ["gcra", "leaky"], ["fixed", "counter", "calendar"]
+
+
+class Flight(NamedTuple):
+    """A request on its way: when it was counted, and as how many units."""
+
+    taken: int
+    reserved: int
 
 
 class Bound:
