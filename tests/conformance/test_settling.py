@@ -174,3 +174,17 @@ async def test_a_settlement_whose_key_is_spoiled_says_so(clockwork: Clockwork, m
     await manager.execute("SET", bound.take().keys[0], "x")
     with pytest.raises(AssertionError, match="WRONGTYPE"):
         await clockwork.one(START, bound.settle(START, 1, 3))
+
+
+@pytest.mark.parametrize("algorithm", ["fixed", "counter"])
+async def test_a_window_goes_on_though_the_request_that_began_it_was_given_back(
+    clockwork: Clockwork, algorithm: str
+) -> None:
+    """The one thing that a request leaves behind: when the window of the others ends."""
+    bound = Bound(algorithm, 5, 10, 5)
+    await clockwork.one(START, bound.take(1))
+    later = START + 4 * SECOND
+    await clockwork.one(later, bound.take(4))
+    await clockwork.one(later, bound.settle(START, 1, 0))
+    look = await clockwork.one(later, bound.take(0))
+    assert look.values[:2] == (1, 6 * SECOND if algorithm == "fixed" else 16 * SECOND)
