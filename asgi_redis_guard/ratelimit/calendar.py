@@ -39,7 +39,7 @@ def _borders(unit: str, zone: ZoneInfo, quarter: int) -> tuple[int, int, int]:
         shifted = now + offset
         begun = shifted.replace(minute=0, second=0, microsecond=0) - offset
         return _micro(begun), _micro(begun + timedelta(hours=1)), _micro(begun + timedelta(hours=2))
-    begun = _begin(unit, now.astimezone(zone).replace(tzinfo=None))
+    begun = _begin(unit, now.astimezone(zone).replace(tzinfo=None, fold=0))
     coming = _next(unit, begun)
     starts = (begun, coming, _next(unit, coming))
     first, second, third = (_micro(start.replace(tzinfo=zone).astimezone(UTC)) for start in starts)

@@ -44,6 +44,8 @@ class Plan:
 
     def delay(self, states: Sequence[LimitState], cost: int) -> float:
         """Return the seconds until a request that passed has its turn in the slowest of its leaky buckets."""
+        if not cost:
+            return 0.0
         waits = [states[place].reset_after - states[place].limit.step * cost for place in self.delays]
         return max([0, *waits]) / 1_000_000
 
