@@ -140,9 +140,9 @@ class RateLimiter:
         return self._read(ask, raw, looks=True)
 
     async def settle(self, result: LimitResult, actual: int) -> None:
-        """Make `actual` units of those that `hit` has counted; of a refused hit there is nothing to make.
+        """Make `actual` units of those that `hit` has counted; of a refused hit, or a peek, there is nothing to make.
 
-        Raises `RedisUnavailable`.
+        What comes on top counts from now on, and may not all be given back later. Raises `RedisUnavailable`.
         """
         checked_cost(actual)
         asked: Asked = result.asked
