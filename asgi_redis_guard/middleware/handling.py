@@ -28,6 +28,7 @@ class Handling:
     _task: asyncio.Task[Any] | None = None
     _cancelling = 0
     _watches: Sequence[Watch] = ()
+    _showing: asyncio.Task[Message | Close | None] | None = None
 
     def __init__(
         self,
@@ -59,6 +60,8 @@ class Handling:
             raise
         finally:
             self._task = None
+            if self._showing is not None:
+                self._showing.cancel()
             for watch in self._watches:
                 self._trips.manager.pubsub.feed.unwatch(watch)
         delivery.end()
@@ -89,16 +92,23 @@ class Handling:
         return self._app(scope, receive, self._delivery.send)
 
     async def receive(self) -> Message:
-        """The `receive` that the app gets: disconnects are noted, WebSocket messages shown to responders."""
+        """The `receive` that the app gets: disconnects are noted, WebSocket messages shown to responders.
+
+        An app that gives up waiting (`asyncio.timeout`) while a message is shown gets it the next time.
+        """
         while True:
-            message = await self._receive()
-            kind = message["type"]
-            if kind in ("http.disconnect", "websocket.disconnect"):
-                self._delivery.disconnected = True
-                return message
-            if kind != "websocket.receive" or not self._delivery.hooks.receive:
-                return message
-            seen = await self._show(message)
+            if self._showing is None:
+                message = await self._receive()
+                kind = message["type"]
+                if kind in ("http.disconnect", "websocket.disconnect"):
+                    self._delivery.disconnected = True
+                    return message
+                if kind != "websocket.receive" or not self._delivery.hooks.receive:
+                    return message
+                self._showing = asyncio.ensure_future(self._show(message))
+                self._showing.add_done_callback(_heard)
+            seen = await asyncio.shield(self._showing)
+            self._showing = None
             if isinstance(seen, Close):
                 await self._delivery.send({"type": "websocket.close", "code": seen.code, "reason": seen.reason})
                 self._delivery.deaf = True
@@ -196,6 +206,12 @@ class Handling:
         if answer is None or delivery.started:
             raise ResponseAborted("the handler was cancelled after its response had begun")
         await delivery.answer(answer)
+
+
+def _heard(showing: asyncio.Task[Any]) -> None:
+    """Take note of what went wrong: an app that has ended does not ask."""
+    if not showing.cancelled():
+        showing.exception()
 
 
 async def wait_for(step: Wait) -> Any:

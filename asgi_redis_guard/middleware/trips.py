@@ -13,7 +13,7 @@ from ..core.guard import Guard
 from ..core.rounds import Round, read_replies
 from ..core.script import place_of
 from ..core.steps import Ask, Asking
-from ..errors import GuardProtocolError, RedisTimeout, RedisUnavailable
+from ..errors import GuardProtocolError, OperationFailed, RedisTimeout, RedisUnavailable
 from ..redis.manager import RedisManager
 from ..redis.program import program_of
 
@@ -128,15 +128,16 @@ class _Follower:
         self._guard = guard
         self._trips = trips
 
-    def told(self, word: bytes) -> None:
+    def told(self, word: bytes) -> bool:
         """Pass a word on."""
-        if self._guard.told(word):
-            self._trips.manager.spawn(self.missed())
+        return self._guard.told(word)
 
     async def missed(self) -> None:
-        """Let the guard look for itself."""
+        """Let the guard look for itself. Raises `RedisUnavailable` where to ask again may help."""
         for flow, result in await self._trips.converse([self._guard.missed(self._trips.keys)]):
             await self._trips.finish(flow, result)
+            if isinstance(result, RedisUnavailable) and not isinstance(result, OperationFailed):
+                raise result
 
 
 def _first(flow: Asking) -> Ask | None:

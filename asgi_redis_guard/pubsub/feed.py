@@ -32,6 +32,9 @@ _AT_ONCE = 64
 #: Seconds after which a watcher looks again at the latest, and at the earliest where the time is up already.
 _LONGEST, _SHORTEST = 86_400.0, 0.05
 
+#: Seconds after which a follower that found Redis away looks again.
+_AGAIN = 1.0
+
 
 @dataclass(slots=True, eq=False)
 class Watch:
@@ -61,11 +64,14 @@ class Watch:
 class Follower(Protocol):
     """Somebody who wants every word of a topic, for as long as the loop runs. Compared by what it stands for."""
 
-    def told(self, word: bytes) -> None:
-        """Take a word."""
+    def told(self, word: bytes) -> bool:
+        """Take a word; true if it is to look for itself."""
 
     async def missed(self) -> None:
-        """Look at what may have been said: at first, and after a gap."""
+        """Look at what may have been said: at first, after a gap, and when told to.
+
+        What raises `RedisUnavailable` is asked again later.
+        """
 
 
 class Feed:
@@ -76,6 +82,8 @@ class Feed:
         self._watches: dict[tuple[str, bytes], set[Watch]] = {}
         self._followers: dict[str, dict[object, Follower]] = {}
         self._listeners: dict[str, Listener] = {}
+        #: Followers that could not look, each with the timer that lets it try again.
+        self._waiting: dict[Follower, asyncio.TimerHandle] = {}
         self._gate = asyncio.Semaphore(_AT_ONCE)
 
     def watch(self, watch: Watch) -> None:
@@ -90,7 +98,7 @@ class Feed:
         if whose not in followers:
             follower = followers[whose] = make()
             self._listen(topic)
-            self._manager.spawn(self._begin(topic, follower.missed))
+            self._manager.spawn(self._begin(topic, lambda: self._missed(follower)))
 
     def _listen(self, topic: str) -> None:
         if topic not in self._listeners:
@@ -127,8 +135,7 @@ class Feed:
         if isinstance(event, Message):
             words = bytes(event.data).split()
             for follower in self._followers.get(topic, {}).values():
-                for word in words:
-                    follower.told(word)
+                self._tell(follower, words)
             for word in words:
                 key, moved, other = word.partition(b">")
                 for watch in self._watches.pop((topic, key), ()):
@@ -139,9 +146,42 @@ class Feed:
                         self._end(watch)
         elif isinstance(event, Gap):
             for follower in self._followers.get(topic, {}).values():
-                self._manager.spawn(follower.missed())
+                self._manager.spawn(self._missed(follower))
             for watch in [watch for watches in self._watches.values() for watch in watches if watch.topic == topic]:
                 self._manager.spawn(self._look(watch))
+
+    def _tell(self, follower: Follower, words: Iterable[bytes]) -> None:
+        """Give a follower all words; where it fails at one, or wants to, it looks for itself."""
+        looks = False
+        for word in words:
+            try:
+                looks = follower.told(word) or looks
+            except Exception:
+                logger.exception("a follower failed at a word")
+                looks = True
+        if looks:
+            self._manager.spawn(self._missed(follower))
+
+    async def _missed(self, follower: Follower) -> None:
+        """Let a follower look for itself; while Redis is away, again and again."""
+        if (timer := self._waiting.pop(follower, None)) is not None:
+            timer.cancel()
+        try:
+            await follower.missed()
+        except RedisUnavailable as error:
+            logger.debug("what was said cannot be looked at: %s", error)
+            again = asyncio.get_running_loop().call_later(_AGAIN, lambda: self._manager.spawn(self._missed(follower)))
+            former, self._waiting[follower] = self._waiting.get(follower), again
+            if former is not None:
+                former.cancel()
+        except Exception:
+            logger.exception("a follower failed when it looked for itself")
+
+    def close(self) -> None:
+        """Look no more: the loop's connections are closed."""
+        for timer in self._waiting.values():
+            timer.cancel()
+        self._waiting.clear()
 
     async def _look(self, watch: Watch) -> None:
         """Ask whether a watched key still lives; one that cannot be told counts as alive until the next gap."""

@@ -136,6 +136,8 @@ class Hub:
         for listener in listeners:
             listener.stop()
         self._board.close()
+        if self._feed is not None:
+            self._feed.close()
         await finish(listeners, self._board.timeout * 2)
         await self._board.wire.aclose()
 

@@ -37,8 +37,9 @@ class Malformed:
 class Gap:
     """Messages may be missing before this point; whoever keeps state reads it anew.
 
-    `reconnected`: the connection was lost and every channel of the subscription is subscribed again. `overflow`: the
-    subscriber was too slow. `lost` counts the messages dropped, None where nobody can know.
+    `reconnected`: the connection was lost, or came later than was waited for, and now every channel of the subscription
+    is subscribed. `overflow`: the subscriber was too slow. `lost` counts the messages dropped, None where nobody can
+    know.
     """
 
     reason: GapReason

@@ -42,6 +42,7 @@ class Subscription:
         self._on_gap = on_gap
         self._started = False
         self._ended = False
+        self._late = False  # somebody was told that it was not live
         self._error: Exception | None = None
         self._settled = asyncio.Event()  # was live once, or ended
         self._arrived = asyncio.Event()
@@ -91,7 +92,10 @@ class Subscription:
         self._board.join(self)
 
     async def wait_until_live(self) -> None:
-        """Wait for the first confirmation, no longer than the manager's timeout; raises `RedisUnavailable`."""
+        """Wait for the first confirmation, no longer than the manager's timeout; raises `RedisUnavailable`.
+
+        Where that has been raised, a `Gap` comes before the first message.
+        """
         with self._board.hurried():
             try:
                 async with asyncio.timeout(self._board.timeout):
@@ -103,6 +107,7 @@ class Subscription:
         if self._ended:
             raise RedisUnavailable(self._board.wire.reason if self._board.wire.closed else "the subscription has ended")
         if not self._settled.is_set():
+            self._late = True
             wire = self._board.wire
             reason = "no confirmation from the server" if wire.up else wire.reason
             raise RedisTimeout(f"not subscribed within {self._board.timeout:g} s: {reason}")
@@ -118,7 +123,8 @@ class Subscription:
     def became_live(self) -> None:
         if not self._settled.is_set():
             self._settled.set()
-            return
+            if not self._late:
+                return
         if self._ended:  # by an on_gap that was called just before
             return
         gap = Gap("reconnected")

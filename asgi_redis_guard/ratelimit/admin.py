@@ -11,6 +11,7 @@ from ..core.rounds import read_replies
 from ..core.script import Replies
 from ..core.steps import Ask
 from ..errors import ConfigurationError, OperationFailed
+from ..middleware.trips import RoundTrips
 from ..observability.events import host_time
 from ..redis.manager import RedisManager
 from ..redis.program import Script, program_of
@@ -23,6 +24,7 @@ from .rules import Notations
 from .status import LimitedIdentity, LimitStatus, LimitTotals, ban_end, moment, names, sums, totals
 
 _BAN = Script(read_lua(__package__, "ban_set.lua"))
+_CHANGE = Script(read_lua(__package__, "changes_set.lua"))
 _STATISTICS = Script(read_lua(__package__, "statistics.lua"))
 
 
@@ -82,8 +84,7 @@ class RateLimitAdmin:
         """
         written = self._guard.rules.checked(limits, rule)
         key = self._changes_key()
-        await self.redis.execute("HSET", key, rule, ";".join(written))
-        await self.redis.execute("PEXPIRE", key, KEPT)
+        await self.redis.run_script(_CHANGE, (key,), (rule, ";".join(written), KEPT), repeatable=True)
         await self._tell(changed_word(self._guard.group))
 
     async def restore(self) -> None:
@@ -131,6 +132,11 @@ class RateLimitAdmin:
         return self.redis.keys.limit_changes(self._guard.group.encode())
 
     async def _tell(self, word: bytes) -> None:
+        """Tell all processes; the guard that is here does not wait for word to come back."""
+        if self._guard.told(word):
+            trips = RoundTrips(self.redis)
+            for flow, result in await trips.converse([self._guard.missed(self.redis.keys)]):
+                await trips.finish(flow, result)
         await self.redis.pubsub.feed.tell(RateLimit.topic, [word])
 
     async def _status(self, identity: bytes, plan: Plan) -> LimitStatus:

@@ -46,8 +46,9 @@ def changed_word(guard: str) -> bytes:
 class Changes:
     """The changes of one guard."""
 
-    def __init__(self, guard: Changing) -> None:
+    def __init__(self, guard: Changing, changeable: bool) -> None:
         self._guard = guard
+        self._changeable = changeable
         self._told = ""
 
     def told(self, word: bytes) -> bool:
@@ -58,17 +59,19 @@ class Changes:
             return False
         self._guard.denials.forget(identity or None)
         self._guard.local.forget(lambda hashed: not identity or hashed == identity)
-        return kind == b"changed"
+        return kind == b"changed" and self._changeable
 
     def missed(self, keys: Keys) -> Asking:
         """Look at the limits as they are now."""
         self._guard.denials.forget()
+        if not self._changeable:
+            return
         try:
             (reply,) = yield Ask([Operation(CHANGES, (keys.limit_changes(self._guard.group.encode()),), (KEPT,))])
         except RedisUnavailable as error:
             logger.debug("changed limits cannot be looked at: %s", error)
             return
-        fields = [bytes(field).decode() for field in reply.values[0]]
+        fields = [bytes(field).decode("utf-8", "replace") for field in reply.values[0]]
         found = dict(zip(fields[::2], fields[1::2], strict=True))
         try:
             self._guard.rules.change({rule: written or None for rule, written in found.items()})

@@ -86,7 +86,7 @@ class RateLimit(OneRoundGuard):
         self.operations = (*self.ledger.kinds, *dict.fromkeys((*KINDS.values(), *SETTLES.values())))
         self.local = LocalLimits(max_keys=given.local_keys, workers=given.workers)
         self.denials = Denials(0 if given.shadow else given.deny_cache, given.local_keys)
-        self.changes = Changes(self)
+        self.changes = Changes(self, given.changeable)
         self.expose_headers = given.expose_headers
         self.shows = not given.shadow
         self.eager = given.changeable

@@ -163,7 +163,7 @@ def _first(readers: Sequence[tuple[str, Callable[[Exchange], Any]]]) -> Callable
         for word, reader in readers:
             value = reader(exchange)
             if value is not None:
-                return (word, *value) if isinstance(value, tuple) else (word, value)
+                return value if isinstance(value, tuple) else (word, value)  # addresses and users bring their own
         return None
 
     return read

@@ -7,16 +7,16 @@ from typing import Any, Literal
 
 from ..core.keys import digest, is_short
 from ..core.rounds import read_replies
-from ..core.script import Batch, Operation, Place, Replies, place_of, stopping
+from ..core.script import Batch, Operation, Replies, place_of, stopping
 from ..core.steps import Ask
-from ..errors import ConfigurationError, OperationFailed, RedisUnavailable
+from ..errors import OperationFailed, RedisUnavailable
 from ..observability.events import host_time
 from ..redis.manager import RedisManager
 from ..redis.program import program_of
 from .headers import HeaderStyle
 from .local import LocalLimits
 from .notation import Style, make_limits
-from .options import checked_cost
+from .options import Options, checked_cost
 from .plan import Asked, Plan
 from .policy import Algorithm, LimitState, most_restrictive
 from .refusals import GROUP
@@ -37,6 +37,7 @@ class LimitResult:
         "allowed",
         "asked",
         "cost",
+        "counted",
         "degraded",
         "limit",
         "remaining",
@@ -55,6 +56,8 @@ class LimitResult:
         self.taken = taken
         self.degraded = degraded
         self.allowed: bool = tightest.allowed
+        #: Whether there is something to settle.
+        self.counted = self.allowed
         self.limit = tightest.limit.amount
         self.remaining = tightest.remaining
         self.reset_after = tightest.reset_after / 1_000_000
@@ -95,8 +98,7 @@ class RateLimiter:
         workers: int = 1,
         local_keys: int = 10_000,
     ) -> None:
-        if on_outage not in ("local", "open", "closed"):
-            raise ConfigurationError(f"on_outage: {on_outage!r} given; allowed are 'local', 'open', 'closed'")
+        Options(on_outage=on_outage, workers=workers, local_keys=local_keys)  # they are those of a guard
         self._redis = redis
         self._manager: RedisManager | None = None
         self._on_outage = on_outage
@@ -105,7 +107,7 @@ class RateLimiter:
         self._place = place_of(False, tuple(limit.kind for limit in self._plan.limits))
         self._program = program_of((self._place,))
         self._look = program_of((self._place, LOOK))
-        self._made = lru_cache(maxsize=8192)(self._make)
+        self._made = lru_cache(maxsize=8192, typed=True)(self._make)
 
     @property
     def redis(self) -> RedisManager:
@@ -118,6 +120,8 @@ class RateLimiter:
         """Count `cost` units for `key`, if they fit. Raises `RedisUnavailable` with `on_outage="closed"` alone."""
         manager = self._manager or self.redis
         ask = self._ask(key, cost)
+        if self._local.windows and self._local.owed(self._plan, ask.about.hashed, host_time()):
+            return await self._hit_and_tell(ask)
         try:
             raw = await manager.evaluate(self._program, (ask.batch,))
         except RedisUnavailable as error:
@@ -132,23 +136,27 @@ class RateLimiter:
         try:
             raw = await self.redis.evaluate(self._look, (ask.batch, LOOK_BATCH))
         except RedisUnavailable as error:
-            return self._away(ask.about._replace(cost=0), error)
-        result = self._read(ask, raw)
-        result.taken = 0
-        return result
+            return self._away(ask.about, error, looks=True)
+        return self._read(ask, raw, looks=True)
 
     async def settle(self, result: LimitResult, actual: int) -> None:
-        """Make `actual` units of those that `hit` has counted; of a refused hit there is nothing to make.
+        """Make `actual` units of those that `hit` has counted; of a refused hit, or a peek, there is nothing to make.
 
-        Raises `RedisUnavailable`.
+        What comes on top counts from now on, and may not all be given back later. Raises `RedisUnavailable`.
         """
         checked_cost(actual)
         asked: Asked = result.asked
-        if result.degraded and result.allowed:
+        if not result.counted or actual == asked.cost:
+            return
+        result.asked = asked._replace(cost=actual)  # before it is awaited: somebody else may settle it meanwhile
+        if result.degraded:
             self._local.settle(asked.plan, asked.hashed, asked.cost, actual)
-        elif result.taken and actual != asked.cost:
-            await self._do(asked.settle(result.taken, actual))
-        result.asked = asked._replace(cost=actual)
+            return
+        try:
+            await self._do(asked._replace(when=host_time()).settle(result.taken, actual))
+        except RedisUnavailable:
+            result.asked = asked
+            raise
 
     async def refund(self, result: LimitResult) -> None:
         """Take it as if there had been no such hit. Raises `RedisUnavailable`."""
@@ -168,7 +176,12 @@ class RateLimiter:
 
     def _ask(self, key: tuple[str | bytes, ...], cost: int) -> Ask:
         when = host_time() // 900 * 900 if self._plan.is_calendar else 0.0
-        return (self._made if is_short(key) else self._make)(key, cost, when)
+        try:
+            return (self._made if is_short(key) else self._make)(key, cost, when)
+        except TypeError:
+            if all(isinstance(part, str | bytes) for part in key):
+                raise
+            raise TypeError(f"key: {key!r} given; allowed are str and bytes") from None
 
     def _make(self, key: tuple[str | bytes, ...], cost: int, when: float) -> Ask:
         if not key:
@@ -183,29 +196,60 @@ class RateLimiter:
             for place, limit in enumerate(self._plan.limits)
         ]
 
-    def _read(self, ask: Ask, raw: Any) -> LimitResult:
-        replies = read_replies(ask, raw[: ask.place.width], raw[-1])
-        if isinstance(replies, Replies):
-            states = ask.about.states(replies)
-            return LimitResult(ask.about, states, raw[-1] if all(state.allowed for state in states) else 0)
-        return self._away(ask.about, replies or OperationFailed("ERR the limits were not run"))
+    async def _hit_and_tell(self, ask: Ask) -> LimitResult:
+        """Hit, and tell Redis what was counted here while it was away: once, however many hits come at a time."""
+        asked: Asked = ask.about
+        plan, hashed = asked.plan, asked.hashed
+        charges = asked.charge(self._local.owed(plan, hashed, host_time()))
+        ask = Ask([*plan.operations(asked.keys, hashed, asked.cost, asked.when), *charges], about=asked)
+        taken = self._local.take(plan, hashed)
+        try:
+            raw = await self.redis.evaluate(program_of((ask.place,)), (ask.batch,))
+            result = self._result(ask, _replies(ask, raw))
+        except BaseException as error:
+            self._local.give_back(plan, hashed, taken)
+            if isinstance(error, RedisUnavailable):
+                return self._away(asked, error)
+            raise
+        if not result.allowed:
+            self._local.give_back(plan, hashed, taken)
+        return result
 
-    def _away(self, asked: Asked, error: RedisUnavailable) -> LimitResult:
+    def _read(self, ask: Ask, raw: Any, looks: bool = False) -> LimitResult:
+        try:
+            return self._result(ask, _replies(ask, raw), looks)
+        except OperationFailed as error:
+            return self._away(ask.about, error, looks)
+
+    def _result(self, ask: Ask, replies: Replies, looks: bool = False) -> LimitResult:
+        result = LimitResult(ask.about, ask.about.states(replies), replies.clock)
+        result.counted = result.allowed and not looks
+        return result
+
+    def _away(self, asked: Asked, error: RedisUnavailable, looks: bool = False) -> LimitResult:
+        """Decide while Redis is away."""
         if self._on_outage == "closed":
             raise error
         if self._on_outage == "open":
             states = [LimitState(limit, True, limit.amount, 0, 0) for limit in self._plan.limits]
         else:
-            states = self._local.decide(asked.plan, asked.hashed, asked.cost, host_time())
-        return LimitResult(asked, states, 0, degraded=True)
+            decide = self._local.look if looks else self._local.decide
+            states = decide(asked.plan, asked.hashed, asked.cost, host_time())
+        result = LimitResult(asked, states, 0, degraded=True)
+        result.counted = result.allowed and not looks
+        return result
 
     async def _do(self, operations: list[Operation]) -> None:
         ask = Ask(operations)
-        place: Place = ask.place
-        raw = await self.redis.evaluate(program_of((place,)), (ask.batch,))
-        replies = read_replies(ask, raw[: place.width], raw[-1])
-        if not isinstance(replies, Replies):
-            raise replies or OperationFailed("ERR the units were not counted")
+        _replies(ask, await self.redis.evaluate(program_of((ask.place,)), (ask.batch,)))
 
     def __repr__(self) -> str:
         return f"<RateLimiter {self._plan!r}>"
+
+
+def _replies(ask: Ask, raw: Any) -> Replies:
+    """Read what answers `ask`, which stands first in its round; raises `OperationFailed`."""
+    replies = read_replies(ask, raw[: ask.place.width], raw[-1])
+    if not isinstance(replies, Replies):
+        raise replies or OperationFailed("ERR the limits were not run")
+    return replies

@@ -30,20 +30,20 @@ class LocalLimits:
 
     def decide(self, plan: Plan, identity: bytes, cost: int, now: float) -> list[LimitState]:
         """Count a request of so many units of `identity` against every limit: against all of them or none."""
-        limits = plan.limits
-        held = self.windows.pop((plan, identity), None) or [(now, 0)] * len(limits)
-        windows = [_window(limit, end, used, now) for limit, (end, used) in zip(limits, held, strict=True)]
-        shares = [self._share(limit) for limit in limits]
-        fits = [used + cost <= share for share, (_, used) in zip(shares, windows, strict=True)]
+        windows = self._windows(plan, identity, now)
+        fits = self._fit(plan, windows, cost)
         counted = cost if all(fits) else 0
         windows = [(end, used + counted) for end, used in windows]
+        self.windows.pop((plan, identity), None)
         self.windows[plan, identity] = windows
         if len(self.windows) > self._max_keys:
             self.windows.popitem(last=False)
-        return [
-            _state(limit, share - used, end, fit, now)
-            for limit, share, (end, used), fit in zip(limits, shares, windows, fits, strict=True)
-        ]
+        return self._states(plan, windows, fits, now)
+
+    def look(self, plan: Plan, identity: bytes, cost: int, now: float) -> list[LimitState]:
+        """Tell what `decide` would, and count nothing; `remaining` is what is left before it."""
+        windows = self._windows(plan, identity, now)
+        return self._states(plan, windows, self._fit(plan, windows, cost), now)
 
     def settle(self, plan: Plan, identity: bytes, reserved: int, actual: int) -> None:
         """Make `actual` units of `reserved` ones."""
@@ -59,6 +59,15 @@ class LocalLimits:
         owed = [used if end > now else 0 for end, used in windows]
         return owed if any(owed) else []
 
+    def take(self, plan: Plan, identity: bytes) -> list[_Window]:
+        """Forget what was counted of somebody, because Redis is being told; `give_back` what it does not hear."""
+        return self.windows.pop((plan, identity), [])
+
+    def give_back(self, plan: Plan, identity: bytes, taken: list[_Window]) -> None:
+        """Count again what was taken; meanwhile more may have been."""
+        held = self.windows.get((plan, identity)) or [(end, 0) for end, _ in taken]
+        self.windows[plan, identity] = [(end, used + more) for (end, used), (_, more) in zip(held, taken, strict=True)]
+
     def forget(self, hashed: Callable[[bytes], bool]) -> None:
         """Forget identities: Redis has been told, or they are to begin anew."""
         for place in [place for place in self.windows if hashed(place[1])]:
@@ -67,6 +76,19 @@ class LocalLimits:
     def told(self, plan: Plan, identity: bytes) -> None:
         """Forget what Redis has been told."""
         self.windows.pop((plan, identity), None)
+
+    def _windows(self, plan: Plan, identity: bytes, now: float) -> list[_Window]:
+        held = self.windows.get((plan, identity)) or [(now, 0)] * len(plan.limits)
+        return [_window(limit, end, used, now) for limit, (end, used) in zip(plan.limits, held, strict=True)]
+
+    def _fit(self, plan: Plan, windows: list[_Window], cost: int) -> list[bool]:
+        return [used + cost <= self._share(limit) for limit, (_, used) in zip(plan.limits, windows, strict=True)]
+
+    def _states(self, plan: Plan, windows: list[_Window], fits: list[bool], now: float) -> list[LimitState]:
+        return [
+            _state(limit, self._share(limit) - used, end, fit, now)
+            for limit, (end, used), fit in zip(plan.limits, windows, fits, strict=True)
+        ]
 
     def _share(self, limit: Limit) -> int:
         return max(1, limit.amount // self._workers)

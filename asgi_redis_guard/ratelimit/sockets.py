@@ -57,6 +57,7 @@ class MessageLimit(RateLimit):
         super().__init__(*limits, **options)
         self.unit = unit
         self.on_breach: OnBreach = on_breach
+        self.eager = True  # messages are refused where the engine sees no answer
 
     def ask(self, exchange: Exchange) -> Ask | Pass | Answer:
         """Let the handshake pass, where it tells whose messages are to be counted."""
@@ -67,16 +68,17 @@ class MessageLimit(RateLimit):
 
     def refusal(self, exchange: Exchange, plan: Plan, denial: Denial) -> Answer:
         """Return how long a message has to wait, in place of a response."""
-        return _Breach(denial.wait)
+        return _Breach(plan, denial.wait)
 
 
 class _Breach(Answer):
-    """What refuses a message: it would fit in `wait` µs."""
+    """What refuses a message: it would fit the limits of `plan` in `wait` µs."""
 
-    __slots__ = ("wait",)
+    __slots__ = ("plan", "wait")
 
-    def __init__(self, wait: int) -> None:
+    def __init__(self, plan: Plan, wait: int) -> None:
         super().__init__(429, [], reason="rate_limited")
+        self.plan = plan
         self.wait = wait
 
 
@@ -104,28 +106,32 @@ class MessageResponder(Responder):
             verdict = yield from self._decide(cost)
             if isinstance(verdict, Pass):
                 responder = verdict.responder
-                if isinstance(responder, LimitResponder) and (delay := responder.delay):
+                if isinstance(responder, LimitResponder) and (delay := responder.delay) and not guard.options.shadow:
                     yield Wait(None, delay)
                 return message
             if not isinstance(verdict, _Breach):  # closed while Redis is away
                 return _AWAY
             if guard.on_breach == "drop":
                 return None
-            if guard.on_breach == "close" or any(cost > min(one.amount, one.burst) for one in self._plan.limits):
+            if guard.on_breach == "close" or any(cost > min(one.amount, one.burst) for one in verdict.plan.limits):
                 return _BREACH
             yield Wait(None, verdict.wait / 1_000_000)
 
     def _decide(self, cost: int) -> Any:
         """Ask about one message, as the guard asks about requests."""
-        exchange = self._at_present()
-        step = self._guard.count(exchange, self._plan, self._identity, cost)
+        guard, exchange = self._guard, self._at_present()
+        # Limits may be changed while the socket is open, for many hours perhaps.
+        plan = (guard.rules.only or guard.rules.find(exchange)) if guard.options.changeable else self._plan
+        if plan is None:
+            return PASS
+        step = guard.count(exchange, plan, self._identity, cost)
         if not isinstance(step, Ask):
             return step
         try:
             replies = yield step
         except RedisUnavailable as error:
-            return self._guard.without_redis(exchange, step, error)
-        return self._guard.decide(exchange, replies)
+            return guard.without_redis(exchange, step, error)
+        return guard.decide(exchange, replies)
 
     def _at_present(self) -> Exchange:
         """The exchange of the handshake, as of now."""
