@@ -79,7 +79,8 @@ class Options:
 
     def _keep_statuses(self, statuses: Iterable[int]) -> list[str]:
         """Keep the statuses, which may be told only once; return what is wrong with them."""
-        kept = frozenset(statuses) if isinstance(statuses, Iterable) else frozenset()
+        listed = isinstance(statuses, Iterable) and not isinstance(statuses, str | bytes)
+        kept = frozenset(statuses) if listed else frozenset()
         object.__setattr__(self, "count_if", kept)
         if kept and all(status.__class__ is int for status in kept):
             return []

@@ -1,12 +1,12 @@
 """Units that a request takes: reserved before it, set right after it, each in one round trip."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from asgi_redis_guard import ConfigurationError, GuardError, GuardMiddleware, RateLimit, RedisManager
+from asgi_redis_guard import ConfigurationError, GuardError, GuardMiddleware, RateLimit, RedisManager, RedisUnavailable
 from asgi_redis_guard.ratelimit.responder import Charge
 from tests.drive import get
 from tests.middleware.calls import GONE, Call, TestRedis, http, responding, settled
@@ -71,7 +71,7 @@ async def test_several_limits_settle_in_one_round_trip_each_by_its_own_word(memo
 
     both = (
         tokens(),
-        tokens(name="money") if False else RateLimit("100/hour", name="money", cost=4, settle=True, **FIXED),
+        RateLimit("100/hour", name="money", cost=4, settle=True, **FIXED),
     )
     await Call(GuardMiddleware(app, both, redis=memory)).run()
     await settled(memory)
@@ -151,22 +151,19 @@ async def leaves(scope: Any, receive: Any, send: Any) -> None:
         pass
 
 
-async def waits(*asgi: Any) -> None:
-    await asyncio.Event().wait()
-
-
 @pytest.mark.parametrize("ending", ["error", "cancelled", "disconnect"])
 async def test_whatever_ends_a_request_early_keeps_what_was_reserved(memory: TestRedis, ending: str) -> None:
-    limit = tokens()
+    async def waits(*asgi: Any) -> None:
+        running.set()
+        await asyncio.Event().wait()
+
+    limit, running = tokens(), asyncio.Event()
     app = {"error": fails, "cancelled": waits, "disconnect": leaves}[ending]
     call = Call(GuardMiddleware(app, [limit], redis=memory)).start()
     if ending == "disconnect":
         call.feed(GONE)
     elif ending == "cancelled":
-        while memory.rounds == []:
-            await asyncio.sleep(0)
-        for _ in range(20):
-            await asyncio.sleep(0)
+        await running.wait()
         call.task.cancel()
     await asyncio.wait([call.task])
     assert await used(memory, limit) == 10
@@ -215,9 +212,6 @@ async def test_of_a_response_that_never_began_the_reservation_counts(memory: Tes
     assert await used(memory, limit) == 10
 
 
-Free = Callable[[], Awaitable[None]]
-
-
 @pytest.mark.parametrize(
     "options",
     [
@@ -239,8 +233,6 @@ async def test_a_request_that_is_not_counted_has_a_charge_of_which_nothing_comes
 
 
 async def test_a_limit_that_is_open_while_redis_is_away_has_a_charge_too(memory: TestRedis) -> None:
-    from asgi_redis_guard import RedisUnavailable
-
     memory.away = RedisUnavailable()
     app = GuardMiddleware(charging(lambda charge: charge.settle(50)), [tokens(on_outage="open")], redis=memory)
     assert (await Call(app).run()).status == 200
@@ -267,9 +259,9 @@ async def test_over_the_limit_by_what_was_settled_is_over_the_limit(memory: Test
 
 
 async def test_a_cost_function_that_raises_is_a_500_and_counts_nothing(memory: TestRedis) -> None:
-    limit = tokens(cost=lambda exchange: 1 // 0)
+    limit = RateLimit("5/hour", cost=lambda exchange: 1 // 0)
     with pytest.raises(ZeroDivisionError):
-        await Call(GuardMiddleware(responding(), [tokens(name="outer") if False else limit], redis=memory)).run()
+        await Call(GuardMiddleware(responding(), [limit], redis=memory)).run()
     assert memory.rounds == []
 
 

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from asgi_redis_guard import ConfigurationError, Exchange, GuardMiddleware, Head, RateLimit, RedisManager
-from tests.drive import get
+from asgi_redis_guard import Answer, ConfigurationError, Exchange, GuardMiddleware, Head, RateLimit, RedisManager
+from tests.drive import App, get, handshake
+from tests.guards import answering
 from tests.middleware.calls import GONE, Call, TestRedis, http, responding, settled
 from tests.ratelimit.said import left
 
@@ -141,7 +142,7 @@ async def test_statuses_may_come_from_anything_that_can_be_gone_through_once(mem
 
 @pytest.mark.parametrize("wrong", ["401", b"401", 401, [], [401, "403"], [True], [4.0]])
 def test_statuses_that_are_none_are_refused(wrong: Any) -> None:
-    with pytest.raises(ConfigurationError, match="count_if: .*allowed are statuses"):
+    with pytest.raises(ConfigurationError, match=r"count_if: .*allowed are statuses"):
         RateLimit("5/hour", count_if=wrong)
 
 
@@ -151,9 +152,6 @@ def test_one_cannot_have_both_words() -> None:
 
 
 async def test_the_refusal_of_a_guard_behind_is_a_response_too(memory: TestRedis) -> None:
-    from asgi_redis_guard import Answer
-    from tests.guards import answering
-
     for status, then in ((401, 429), (404, 404)):
         guards = [logins("1/hour", group=str(status)), answering(Answer(status, [], b"no"))]
         app = GuardMiddleware(login, guards, redis=memory)
@@ -161,8 +159,6 @@ async def test_the_refusal_of_a_guard_behind_is_a_response_too(memory: TestRedis
 
 
 async def test_a_handshake_that_is_refused_counts_and_one_that_is_accepted_does_not(memory: TestRedis) -> None:
-    from tests.drive import App, handshake
-
     app = GuardMiddleware(App(), [logins("1/hour", count_if=[403])], redis=memory)
     for _ in range(3):
         assert (await handshake(app)).status == 101

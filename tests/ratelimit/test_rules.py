@@ -172,7 +172,7 @@ def test_what_is_wrong_with_rules_is_told_all_at_once_and_by_name() -> None:
     told = "\n".join(caught.value.faults)
     for part in ("'login'", "'x'", "/b", "'post /c'", "0 per 3600", "5 given", "'many'", "burst", "name"):
         assert part in told, part
-    assert len(caught.value.faults) == 10
+    assert len(caught.value.faults) == 9
     assert all(
         fault.startswith(("rules: ", "limits (GUARD_LIMITS): ", "burst: ", "name: ")) for fault in caught.value.faults
     )
