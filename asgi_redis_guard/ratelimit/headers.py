@@ -128,7 +128,7 @@ def _three(prefix: bytes, state: LimitState, reset: int) -> Headers:
 
 
 def put(head: Head, fields: Headers, exposed: bool) -> None:
-    """Add `fields` to a response, and where `exposed` their names to what a browser's script of another origin may read.
+    """Add `fields` to a response; where `exposed`, their names to what a browser's script of another origin may read.
 
     The list fields are joined with what another guard has put there: one further out stands in front, as its limits do.
     A redirect gets none, since its client goes on to somebody else, nor does what has an age: it comes from a cache.

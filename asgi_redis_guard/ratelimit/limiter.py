@@ -162,7 +162,7 @@ class RateLimiter:
     async def reset(self, *key: str | bytes) -> None:
         """Forget what was counted for `key`. Raises `RedisUnavailable`."""
         asked: Asked = self._ask(key, 0).about
-        self._local.told(asked.plan, asked.hashed)
+        self._local.forget(lambda hashed: hashed == asked.hashed)
         keys = [self.redis.keys.limit(limit.key_name, asked.hashed) for limit in self._plan.limits]
         await self.redis.execute("DEL", *keys)
 

@@ -187,7 +187,9 @@ def test_any_text_is_a_limit_or_a_configuration_error(
         assert limit.name.isascii()
         assert limit.name.isprintable()
         if algorithm == "gcra":
-            assert limit.amount * limit.numbers(0.0)[0] >= limit.period * 1_000_000, "the rate is never above what was said"
+            assert limit.amount * limit.numbers(0.0)[0] >= limit.period * 1_000_000, (
+                "the rate is never above what was said"
+            )
 
 
 names = st.none() | st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1, max_size=8)
