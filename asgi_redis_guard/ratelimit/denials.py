@@ -42,11 +42,15 @@ class Denial:
 
 
 class Denials:
-    """The refusals of one guard, by whatever they hang on; at most `most`, the oldest go first."""
+    """The refusals of one guard, by whatever they hang on; at most `most`, the oldest go first.
 
-    def __init__(self, seconds: float, most: int) -> None:
+    How many were refused from here is known for `keep` seconds longer, for somebody's next request to tell.
+    """
+
+    def __init__(self, seconds: float, most: int, keep: float = 0) -> None:
         self._seconds = seconds
         self._most = most
+        self._keep = keep
         self.held: OrderedDict[tuple[Any, bytes], Denial] = OrderedDict()
 
     def find(self, plan: object, hashed: bytes, cost: int, now: float) -> Denial | None:
@@ -79,7 +83,7 @@ class Denials:
         told: list[tuple[bytes, int]] = []
         while self.held and len(told) < most:
             (place, denial) = next(iter(self.held.items()))
-            if denial.since <= now < denial.until:
+            if denial.since <= now < denial.until + (self._keep if denial.hidden else 0):
                 break
             del self.held[place]
             if denial.hidden:

@@ -16,7 +16,7 @@ from ..errors import RedisUnavailable
 from .changes import Changes
 from .denials import Denial, Denials
 from .door import Door
-from .headers import HeaderStyle
+from .headers import OURS, HeaderStyle, expose
 from .identity import Identity
 from .ledger import Ledger
 from .local import LocalLimits
@@ -25,7 +25,7 @@ from .options import Options, RateLimitOptions, checked_cost
 from .plan import Asked, Plan
 from .policy import KINDS, SETTLES, LimitState
 from .refusals import banned, beyond, denied, for_group, nobody
-from .responder import BytesResponder, LimitResponder, SettlingResponder
+from .responder import BytesResponder, Charge, LimitResponder, SettlingResponder
 from .rules import LimitsFor, Rules
 
 #: Limits whose local counts are told to Redis when it is back; a round has room for so many operations.
@@ -77,15 +77,16 @@ class RateLimit(OneRoundGuard):
         self.rules = Rules(limits, given.rules, given.paths, style, headers)
         self.identity = Identity(given.key, proxies)
         self._identify = self.identity.single
-        self.needs = self.identity.needs
-        claimed = [limit.key_name for plan in self.rules.plans for limit in plan.limits]
-        self.claims = frozenset((key_name, self.identity.parts) for key_name in claimed)
+        self.needs = self.identity.needs | ({"user"} if given.bypass else frozenset())
+        charge = [("charge", self.name)] if given.settle is True else []
+        self.claims = frozenset([*charge, *((key_name, self.identity.parts) for key_name in self.rules.claims)])
         door = Door(given.allow, given.deny, given.bypass, proxies)
         self._door = None if door.is_open else door
         self.ledger = Ledger(self.group, given.ban, given.statistics, given.labels)
         self.operations = (*self.ledger.kinds, *dict.fromkeys((*KINDS.values(), *SETTLES.values())))
         self.local = LocalLimits(max_keys=given.local_keys, workers=given.workers)
-        self.denials = Denials(0 if given.shadow else given.deny_cache, given.local_keys)
+        keep = given.ban.within if given.ban is not None else 0
+        self.denials = Denials(0 if given.shadow else given.deny_cache, given.local_keys, keep)
         self.changes = Changes(self, given.changeable)
         self.expose_headers = given.expose_headers
         self.shows = not given.shadow
@@ -118,13 +119,14 @@ class RateLimit(OneRoundGuard):
         """Return the limits that are for an exchange and whose requests are counted, or a verdict without that."""
         plan = self.rules.only or self.rules.find(exchange)
         if plan is None:
-            return PASS
+            return self._free(exchange)
         if self._door is not None and (word := self._door.word(exchange)):
-            return PASS if word == "allowed" or self.options.shadow else self.refuse(exchange, denied())
+            allowed = word == "allowed" or self.options.shadow
+            return self._free(exchange) if allowed else self.refuse(exchange, denied())
         identity = self.identity.of(exchange, plan.pattern)
         if identity is None:
             allowed = self.options.unidentified == "allow" or self.options.shadow
-            return PASS if allowed else self.refuse(exchange, nobody())
+            return self._free(exchange) if allowed else self.refuse(exchange, nobody())
         return plan, identity
 
     def count(
@@ -140,8 +142,8 @@ class RateLimit(OneRoundGuard):
     def decide(self, exchange: Exchange, replies: Replies) -> Pass | Answer:
         """Let pass what is within all limits."""
         asked: Asked = replies.ask.about
-        if asked.owed and asked.is_told(replies):
-            self.local.told(asked.plan, asked.hashed)
+        if asked.owed:
+            self.local.told(asked.plan, asked.hashed, asked.owed if asked.is_told(replies) else None)
         if not replies.passed:
             return self._judge(exchange, asked, asked.states(replies), replies)
         if self._is_shown:
@@ -151,10 +153,11 @@ class RateLimit(OneRoundGuard):
     def without_redis(self, exchange: Exchange, ask: Ask, error: RedisUnavailable) -> Pass | Answer:
         """Follow `on_outage`."""
         if self.options.on_outage == "open" or (self.options.on_outage == "closed" and self.options.shadow):
-            return PASS
+            return self._free(exchange)
         if self.options.on_outage == "closed":
             return self.refuse(exchange, unavailable("Requests cannot be counted now."))
         asked: Asked = ask.about
+        self.local.told(asked.plan, asked.hashed, None)
         return self._judge(exchange, asked, self.local.decide(asked.plan, asked.hashed, asked.cost, exchange.now))
 
     def admit(self, exchange: Exchange) -> Admission:
@@ -164,6 +167,10 @@ class RateLimit(OneRoundGuard):
         if isinstance(responder, LimitResponder) and (delay := responder.delay) and not self.options.shadow:
             yield Wait(None, delay)
         return verdict
+
+    def exempted(self, exchange: Exchange) -> Pass:
+        """What an exchange gets that is not counted."""
+        return self._free(exchange)
 
     def told(self, word: bytes) -> bool:
         """Take what is said on the topic; true if the limits must be looked at again."""
@@ -182,7 +189,8 @@ class RateLimit(OneRoundGuard):
         if denial is not None:
             answer = self.refusal(exchange, plan, denial)
             return answer if answer.__class__ is not Answer else for_group(answer)
-        hidden, owed = self.denials.take(plan, hashed), self.local.owed(plan, hashed, now)
+        hidden = self.denials.take(plan, hashed)
+        owed = self.local.owed(plan, hashed, now) if len(plan.limits) <= _MOST_OWED else ()
         overdue = self.denials.overdue(now)
         return self._make_ask(plan, exchange.keys, identity, cost, now, hidden, tuple(owed), tuple(overdue))
 
@@ -198,10 +206,10 @@ class RateLimit(OneRoundGuard):
         overdue: tuple[tuple[bytes, int], ...] = (),
     ) -> Ask:
         hashed, ledger = digest(*identity), self.ledger
-        asked = Asked(plan, keys, identity, hashed, cost, now, ledger.count, ledger.width, bool(owed or overdue))
+        asked = Asked(plan, keys, identity, hashed, cost, now, ledger.count, ledger.width, bool(owed or overdue), owed)
         operations = ledger.operations(keys, identity, hashed, hidden, now) if ledger.count else []
         operations += plan.operations(keys, hashed, cost, now)
-        if owed and len(owed) <= _MOST_OWED:
+        if owed:
             operations += asked.charge(owed)
         if overdue and ledger.statistics:
             operations.append(ledger.flush(keys, overdue, now))
@@ -221,8 +229,7 @@ class RateLimit(OneRoundGuard):
         elif not wait:
             return self._passed(exchange, asked, states, local=replies is None)
         if self.options.shadow:
-            responder = LimitResponder(self, exchange, asked, states)
-            return Pass(responder=responder, reason="would_be_rate_limited")
+            return self._free(exchange, LimitResponder(self, exchange, asked, states), "would_be_rate_limited")
         told = None if ban is not None and not ban.passed else states
         denial = Denial(exchange.now, 0, asked.cost, wait, told)
         if replies is not None:
@@ -231,9 +238,11 @@ class RateLimit(OneRoundGuard):
 
     def refusal(self, exchange: Exchange, plan: Plan, denial: Denial) -> Answer:
         """Return the answer for a refusal."""
-        if denial.states is None:
-            return self.refuse(exchange, banned(denial.wait))
-        return self.refuse(exchange, beyond(denial.states, plan.headers(denial.states, exchange.now)))
+        states = denial.states
+        answer = banned(denial.wait) if states is None else beyond(states, plan.headers(states, exchange.now))
+        if self.expose_headers and exchange.has(b"origin"):
+            expose(answer.headers, [name for name, _ in answer.headers if name in OURS])
+        return self.refuse(exchange, answer)
 
     def _passed(
         self, exchange: Exchange, asked: Asked, states: Replies | list[LimitState], local: bool = False
@@ -243,10 +252,25 @@ class RateLimit(OneRoundGuard):
             return Pass(responder=LimitResponder(self, exchange, asked, states, local))
         kind = BytesResponder if given.settle == "bytes" else SettlingResponder
         responder = kind(self, exchange, asked, states, local, count_if=given.count_if)
-        if given.settle is not True:
-            return Pass(responder=responder)
-        charges = {"rate_limits": {**(exchange.fact("rate_limits") or {}), self.name: responder.charge}}
-        return Pass(charges, scope=charges, responder=responder)
+        return (
+            self._charged(exchange, responder.charge, responder) if given.settle is True else Pass(responder=responder)
+        )
+
+    def _free(self, exchange: Exchange, responder: LimitResponder | None = None, reason: str = "") -> Pass:
+        """Let pass what is not counted; the app finds a charge all the same, of which nothing comes."""
+        if self.options.settle is True:
+            return self._charged(exchange, Charge(0), responder, reason)
+        return Pass(responder=responder, reason=reason) if responder is not None else PASS
+
+    def _charged(
+        self, exchange: Exchange, charge: Charge, responder: LimitResponder | None = None, reason: str = ""
+    ) -> Pass:
+        charges = exchange.fact("rate_limits")
+        if charges is None:
+            charges = {}
+        charges[self.name] = charge  # one mapping for all limits of an exchange, whichever of them comes first
+        told = {"rate_limits": charges}
+        return Pass(told, scope=told, responder=responder, reason=reason)
 
     def __repr__(self) -> str:
         limits = "; ".join(map(repr, self.rules.plans)) or "limits by a function"

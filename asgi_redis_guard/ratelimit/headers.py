@@ -127,8 +127,8 @@ def _three(prefix: bytes, state: LimitState, reset: int) -> Headers:
     return [(prefix + name, b"%d" % number) for name, number in numbers]
 
 
-def put(head: Head, fields: Headers, expose: bool) -> None:
-    """Add `fields` to a response, and with `expose` their names to what a browser's script of another origin may read.
+def put(head: Head, fields: Headers, exposed: bool) -> None:
+    """Add `fields` to a response; where `exposed`, their names to what a browser's script of another origin may read.
 
     The list fields are joined with what another guard has put there: one further out stands in front, as its limits do.
     A redirect gets none, since its client goes on to somebody else, nor does what has an age: it comes from a cache.
@@ -136,15 +136,15 @@ def put(head: Head, fields: Headers, expose: bool) -> None:
     present = [name for name, _ in head.headers]
     if (300 <= head.status < 400 and head.status != 304) or b"age" in present:
         return
-    if _OURS.isdisjoint(present):
+    if OURS.isdisjoint(present):
         head.headers += fields
     else:
         _join(head.headers, fields)
-    if expose:
-        _expose(head.headers, [name for name, _ in fields])
+    if exposed:
+        expose(head.headers, [name for name, _ in fields])
 
 
-def _expose(headers: Headers, names: Sequence[bytes]) -> None:
+def expose(headers: Headers, names: Sequence[bytes]) -> None:
     """Name fields in `Access-Control-Expose-Headers` (Fetch standard §3.3.3), beside those that are there."""
     place = next((place for place, (name, _) in enumerate(headers) if name == _EXPOSED), None)
     said = headers[place][1] if place is not None else b""
@@ -173,7 +173,8 @@ def _join(headers: Headers, fields: Headers) -> None:
 
 _LISTS = frozenset((b"ratelimit", b"ratelimit-policy"))
 _THREE = (b"limit", b"remaining", b"reset")
-_OURS = _LISTS | {b"retry-after"} | {prefix + name for prefix in (b"ratelimit-", b"x-ratelimit-") for name in _THREE}
+#: All fields that are ours.
+OURS = _LISTS | {b"retry-after"} | {prefix + name for prefix in (b"ratelimit-", b"x-ratelimit-") for name in _THREE}
 
 
 def concurrency_headers(name: str, amount: int, remaining: int) -> Headers:

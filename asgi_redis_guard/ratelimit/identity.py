@@ -94,7 +94,7 @@ class Identity:
         if part == "path":
             return lambda exchange: None  # the pattern, which whoever asks knows
         if part == "method":
-            return lambda exchange: exchange.method
+            return lambda exchange: exchange.method.upper()  # some routers do not mind the case
         if "|" in part:
             return _first([(word, self._reader(word)) for word in part.split("|")])
         kind, _, name = part.partition(":")

@@ -120,8 +120,8 @@ class RateLimiter:
         """Count `cost` units for `key`, if they fit. Raises `RedisUnavailable` with `on_outage="closed"` alone."""
         manager = self._manager or self.redis
         ask = self._ask(key, cost)
-        if self._local.windows and self._local.owed(self._plan, ask.about.hashed, host_time()):
-            return await self._hit_and_tell(ask)
+        if self._local.windows and (owed := self._local.owed(self._plan, ask.about.hashed, host_time())):
+            return await self._hit_and_tell(ask, owed)
         try:
             raw = await manager.evaluate(self._program, (ask.batch,))
         except RedisUnavailable as error:
@@ -170,7 +170,7 @@ class RateLimiter:
     async def reset(self, *key: str | bytes) -> None:
         """Forget what was counted for `key`. Raises `RedisUnavailable`."""
         asked: Asked = self._ask(key, 0).about
-        self._local.told(asked.plan, asked.hashed)
+        self._local.forget(lambda hashed: hashed == asked.hashed)
         keys = [self.redis.keys.limit(limit.key_name, asked.hashed) for limit in self._plan.limits]
         await self.redis.execute("DEL", *keys)
 
@@ -196,23 +196,21 @@ class RateLimiter:
             for place, limit in enumerate(self._plan.limits)
         ]
 
-    async def _hit_and_tell(self, ask: Ask) -> LimitResult:
+    async def _hit_and_tell(self, ask: Ask, owed: list[int]) -> LimitResult:
         """Hit, and tell Redis what was counted here while it was away: once, however many hits come at a time."""
         asked: Asked = ask.about
         plan, hashed = asked.plan, asked.hashed
-        charges = asked.charge(self._local.owed(plan, hashed, host_time()))
-        ask = Ask([*plan.operations(asked.keys, hashed, asked.cost, asked.when), *charges], about=asked)
-        taken = self._local.take(plan, hashed)
+        operations = [*plan.operations(asked.keys, hashed, asked.cost, asked.when), *asked.charge(owed)]
+        ask = Ask(operations, about=asked)
+        told: list[int] | None = None
         try:
             raw = await self.redis.evaluate(program_of((ask.place,)), (ask.batch,))
             result = self._result(ask, _replies(ask, raw))
-        except BaseException as error:
-            self._local.give_back(plan, hashed, taken)
-            if isinstance(error, RedisUnavailable):
-                return self._away(asked, error)
-            raise
-        if not result.allowed:
-            self._local.give_back(plan, hashed, taken)
+            told = owed if result.allowed else None
+        except RedisUnavailable as error:
+            return self._away(asked, error)
+        finally:
+            self._local.told(plan, hashed, told)
         return result
 
     def _read(self, ask: Ask, raw: Any, looks: bool = False) -> LimitResult:

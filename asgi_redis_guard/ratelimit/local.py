@@ -8,13 +8,25 @@ each guard and reads the wall clock, so only its notation is used here.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from .plan import Plan
 from .policy import Limit, LimitState
 
 #: The end of a window, in seconds since the epoch, and how many units it has admitted.
 _Window = tuple[float, int]
+
+#: Seconds in which whoever has told Redis should have heard that it is done.
+_PATIENCE = 1.0
+
+
+@dataclass(slots=True)
+class _Held:
+    """The windows of one identity, and until when nobody else is to tell Redis of them."""
+
+    windows: list[_Window]
+    telling: float = 0.0
 
 
 class LocalLimits:
@@ -26,16 +38,16 @@ class LocalLimits:
     def __init__(self, *, max_keys: int = 10_000, workers: int = 1) -> None:
         self._max_keys = max_keys
         self._workers = workers
-        self.windows: OrderedDict[tuple[Plan, bytes], list[_Window]] = OrderedDict()
+        self.windows: OrderedDict[tuple[Plan, bytes], _Held] = OrderedDict()
 
     def decide(self, plan: Plan, identity: bytes, cost: int, now: float) -> list[LimitState]:
         """Count a request of so many units of `identity` against every limit: against all of them or none."""
         windows = self._windows(plan, identity, now)
         fits = self._fit(plan, windows, cost)
         counted = cost if all(fits) else 0
-        windows = [(end, used + counted) for end, used in windows]
-        self.windows.pop((plan, identity), None)
-        self.windows[plan, identity] = windows
+        held = self.windows.pop((plan, identity), None) or _Held([])
+        held.windows = windows = [(end, used + counted) for end, used in windows]
+        self.windows[plan, identity] = held
         if len(self.windows) > self._max_keys:
             self.windows.popitem(last=False)
         return self._states(plan, windows, fits, now)
@@ -45,41 +57,44 @@ class LocalLimits:
         windows = self._windows(plan, identity, now)
         return self._states(plan, windows, self._fit(plan, windows, cost), now)
 
-    def settle(self, plan: Plan, identity: bytes, reserved: int, actual: int) -> None:
-        """Make `actual` units of `reserved` ones."""
-        windows = self.windows.get((plan, identity))
-        if windows is not None:
-            self.windows[plan, identity] = [(end, max(0, used + actual - reserved)) for end, used in windows]
+    def settle(self, plan: Plan, identity: bytes, reserved: int, actual: int) -> bool:
+        """Make `actual` units of `reserved` ones; false if nothing is known of them any more."""
+        held = self.windows.get((plan, identity))
+        if held is not None:
+            held.windows = [(end, max(0, used + actual - reserved)) for end, used in held.windows]
+        return held is not None
 
     def owed(self, plan: Plan, identity: bytes, now: float) -> list[int]:
-        """Return for each limit the units that Redis has not been told of; empty for none."""
-        windows = self.windows.get((plan, identity))
-        if windows is None:
+        """Return for each limit the units to tell Redis of now; empty for none, or where somebody else is telling."""
+        held = self.windows.get((plan, identity))
+        if held is None or now < held.telling <= now + _PATIENCE:
             return []
-        owed = [used if end > now else 0 for end, used in windows]
-        return owed if any(owed) else []
-
-    def take(self, plan: Plan, identity: bytes) -> list[_Window]:
-        """Forget what was counted of somebody, because Redis is being told; `give_back` what it does not hear."""
-        return self.windows.pop((plan, identity), [])
-
-    def give_back(self, plan: Plan, identity: bytes, taken: list[_Window]) -> None:
-        """Count again what was taken; meanwhile more may have been."""
-        held = self.windows.get((plan, identity)) or [(end, 0) for end, _ in taken]
-        self.windows[plan, identity] = [(end, used + more) for (end, used), (_, more) in zip(held, taken, strict=True)]
+        owed = [used if end > now else 0 for end, used in held.windows]
+        if not any(owed):
+            return []
+        held.telling = now + _PATIENCE
+        return owed
 
     def forget(self, hashed: Callable[[bytes], bool]) -> None:
         """Forget identities: Redis has been told, or they are to begin anew."""
         for place in [place for place in self.windows if hashed(place[1])]:
             del self.windows[place]
 
-    def told(self, plan: Plan, identity: bytes) -> None:
-        """Forget what Redis has been told."""
-        self.windows.pop((plan, identity), None)
+    def told(self, plan: Plan, identity: bytes, owed: Sequence[int] | None) -> None:
+        """Forget what Redis has been told, and nothing that was counted meanwhile; None: it could not be told."""
+        held = self.windows.get((plan, identity))
+        if held is None:
+            return
+        held.telling = 0.0
+        if owed is not None:
+            held.windows = [(end, max(0, used - units)) for (end, used), units in zip(held.windows, owed, strict=True)]
+            if not any(used for _, used in held.windows):
+                del self.windows[plan, identity]
 
     def _windows(self, plan: Plan, identity: bytes, now: float) -> list[_Window]:
-        held = self.windows.get((plan, identity)) or [(now, 0)] * len(plan.limits)
-        return [_window(limit, end, used, now) for limit, (end, used) in zip(plan.limits, held, strict=True)]
+        held = self.windows.get((plan, identity))
+        windows = held.windows if held is not None else [(now, 0)] * len(plan.limits)
+        return [_window(limit, end, used, now) for limit, (end, used) in zip(plan.limits, windows, strict=True)]
 
     def _fit(self, plan: Plan, windows: list[_Window], cost: int) -> list[bool]:
         return [used + cost <= self._share(limit) for limit, (_, used) in zip(plan.limits, windows, strict=True)]

@@ -46,7 +46,7 @@ class Style:
             faults.append(f"burst: given with algorithm {self.algorithm!r}; allowed with 'gcra' and 'leaky' alone")
         if self.name is not None and not is_name(self.name):
             faults.append(f"name: {self.name!r} given; allowed are 1 to 64 printable ASCII characters")
-        if self.space is not None and not is_name(self.space):
+        if self.space not in (None, self.name) and not is_name(self.space):
             faults.append(f"group: {self.space!r} given; allowed are 1 to 64 printable ASCII characters")
         if self.timezone is not None and self.algorithm != "calendar":
             faults.append(f"timezone: given with algorithm {self.algorithm!r}; allowed with 'calendar' alone")

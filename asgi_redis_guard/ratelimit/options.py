@@ -14,6 +14,7 @@ from ..core.exchange import Exchange
 from ..core.guard import OnRefused, refusal_faults
 from ..errors import ConfigurationError
 from .door import Listed
+from .functions import plain_faults
 from .headers import Draft
 from .identity import KeyPart
 from .ledger import Ban
@@ -65,16 +66,32 @@ class Options:
     labels: bool = False
 
     def __post_init__(self) -> None:
-        faults = [*refusal_faults(self.on_refused), *self._choices(), *self._numbers()]
+        faults = [*refusal_faults(self.on_refused), *self._choices(), *self._numbers(), *self._functions()]
         if self.count_if is not None and self.settle:
             faults.append("count_if: given together with settle; allowed is one or the other")
-        if isinstance(self.count_if, str | bytes):
-            faults.append(f"count_if: {self.count_if!r} given; allowed are statuses, or a function")
+        if self.count_if is not None and not callable(self.count_if):
+            faults += self._keep_statuses(self.count_if)
         if self.labels and not self.statistics:
             faults.append("labels: given without statistics; they are kept beside these")
         if self.ban is not None:
             faults += self.ban.faults()
         ConfigurationError.raise_for(faults)
+
+    def _keep_statuses(self, statuses: Iterable[int]) -> list[str]:
+        """Keep the statuses, which may be told only once; return what is wrong with them."""
+        listed = isinstance(statuses, Iterable) and not isinstance(statuses, str | bytes)
+        kept = frozenset(statuses) if listed else frozenset()
+        object.__setattr__(self, "count_if", kept)
+        if kept and all(status.__class__ is int for status in kept):
+            return []
+        return [f"count_if: {statuses!r} given; allowed are statuses, at least one, or a function"]
+
+    def _functions(self) -> list[str]:
+        faults = []
+        for option in ("cost", "count_if", "allow", "deny"):
+            faults += plain_faults(option, [getattr(self, option)])
+        parts = [self.key] if callable(self.key) else self.key if isinstance(self.key, list | tuple) else []
+        return faults + plain_faults("key (GUARD_LIMIT_KEY)", parts)
 
     def _choices(self) -> list[str]:
         faults = []

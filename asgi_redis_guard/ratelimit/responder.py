@@ -80,12 +80,12 @@ class LimitResponder(Responder):
         asked, states = self._asked, self._states
         if actual == asked.cost:
             return None
-        if self._local:
-            self._guard.local.settle(asked.plan, asked.hashed, asked.cost, actual)
+        if isinstance(states, Replies):
+            return _ask(Ask(asked.settle(states.clock, actual)))
+        if not self._local or self._guard.local.settle(asked.plan, asked.hashed, asked.cost, actual):
             return None
-        if not isinstance(states, Replies):
-            return None
-        return _ask(Ask(asked.settle(states.clock, actual)))
+        # Redis has been told of it meanwhile, at a time that nobody knows: it can be given more, but nothing back.
+        return _ask(Ask(asked.settle(0, actual))) if actual > asked.cost else None
 
 
 def _ask(ask: Ask) -> Asking:
@@ -105,14 +105,14 @@ class Charge:
 
     def settle(self, actual: int) -> None:
         """Say how many units it took. Raises `GuardError` when the response has ended, ValueError below 0."""
-        if actual.__class__ is not int or not 0 <= actual <= 1_000_000_000:
-            raise ValueError(f"actual: {actual!r} given; allowed are whole numbers from 0 to 1,000,000,000")
+        _check("actual", actual)
         if self._over:
             raise GuardError("the response has ended, and its units are settled; say so before its last byte")
         self.actual, self._said = actual, True
 
     def add(self, units: int) -> None:
-        """Take some more; the first put what was reserved aside."""
+        """Take some more; the first put what was reserved aside. Raises as `settle` does."""
+        _check("units", units)
         self.settle(min((self.actual if self._said else 0) + units, 1_000_000_000))
 
     def refund(self) -> None:
@@ -126,6 +126,11 @@ class Charge:
 
     def __repr__(self) -> str:
         return f"<Charge of {self.actual}, {self.reserved} reserved>"
+
+
+def _check(what: str, units: int) -> None:
+    if units.__class__ is not int or not 0 <= units <= 1_000_000_000:
+        raise ValueError(f"{what}: {units!r} given; allowed are whole numbers from 0 to 1,000,000,000")
 
 
 class SettlingResponder(LimitResponder):

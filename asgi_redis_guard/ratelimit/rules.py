@@ -12,6 +12,7 @@ from ..core.exchange import Exchange
 from ..core.keys import digest
 from ..core.paths import PathPatterns, lean
 from ..errors import ConfigurationError
+from .functions import plain_faults
 from .headers import HeaderStyle
 from .notation import Style, make_limits
 from .plan import Plan
@@ -22,6 +23,8 @@ Notations = str | Sequence[str] | None
 LimitsFor = Callable[[Exchange], Notations]
 
 _RULE = re.compile(r"(?:([A-Z]+(?:\|[A-Z]+)*) +)?(/.*)")
+#: What stands for one segment of a path, and for one or more.
+_ONE, _MORE = "{}", "*"
 _PLACEHOLDER = re.compile(r"\{[^/{}]*\}")
 
 
@@ -36,28 +39,35 @@ class _Rule:
 
 
 class _Table:
-    """The rules for one method, and the plan of each."""
+    """The rules for one method: exact paths, and patterns in their order, each with its plan."""
 
     def __init__(self, plans: Mapping[str, Plan | None]) -> None:
-        self.patterns = PathPatterns(plans, option="rules", lenient=True)
-        self.plans = {_place(pattern): plan for pattern, plan in plans.items()}
+        wild = {pattern for pattern in plans if not {_ONE, _MORE}.isdisjoint(pattern.split("/"))}
+        self._exact = {pattern: plan for pattern, plan in plans.items() if pattern not in wild}
+        self._wild = [(pattern.split("/"), plan) for pattern, plan in plans.items() if pattern in wild]
 
-    def plan_of(self, pattern: str) -> Plan | None:
-        """Return the plan of a pattern."""
-        return self.plans.get(_place(pattern))
+    def find(self, path: str, otherwise: Plan | None) -> Plan | None:
+        """Return the plan of the rule that a path falls under, `otherwise` if there is no such rule."""
+        path = lean(path)
+        if path in self._exact:
+            return self._exact[path]
+        segments = path.split("/")
+        return next((plan for parts, plan in self._wild if _fits(parts, segments)), otherwise)
 
 
-def _place(pattern: str) -> str:
-    """What a path is said to match: the pattern, or a plain path without what sloppy routers leave out."""
-    return pattern if "*" in pattern else lean(pattern)
+def _fits(parts: list[str], segments: list[str]) -> bool:
+    if len(segments) < len(parts) or (len(segments) > len(parts) and parts[-1] != _MORE):
+        return False
+    return all(part in (_ONE, _MORE, segment) for part, segment in zip(parts, segments, strict=False))
 
 
 class Rules:
     """Finds the plan for an exchange.
 
     `limits` are written, or one function that tells them. `rules` maps `/search/*`, `/users/{id}` or `POST /login` to
-    limits that stand there instead, None for none; an exact path counts before patterns, these in their order. `paths`
-    are those that `limits` are for. Raises `ConfigurationError` with all faults.
+    limits that stand there instead, None for none: a placeholder is one segment, a final `*` one or more, as is
+    `{name:path}`. An exact path counts before patterns, these in their order; of two rules for the same path the one
+    that names the method. `paths` are those that `limits` are for. Raises `ConfigurationError` with all faults.
     """
 
     def __init__(
@@ -70,10 +80,11 @@ class Rules:
     ) -> None:
         self._headers = headers
         self._paths = PathPatterns(paths, option="paths", lenient=True)
-        self._style = replace(style, space=style.space or style.name or _space(*self._paths.patterns))
         faults = style.faults()
-        self._rules = [rule for text, one in rules.items() if (rule := _rule(text, one, faults))]
+        self._rules = _read(rules, faults)
         self._written, self._function = _divided(limits, faults)
+        told = ("function",) if self._function is not None else ()
+        self._style = replace(style, space=style.space or style.name or _space(*told, *self._paths.patterns))
         if not self._written and self._function is None and not self._rules:
             faults.append("limits (GUARD_LIMITS): none given; name at least one, such as '100/minute'")
         self._plan = lru_cache(maxsize=1024)(self._make)
@@ -88,17 +99,16 @@ class Rules:
     @property
     def plans(self) -> list[Plan]:
         """All plans that are known beforehand."""
-        ruled = [plan for table in self._tables.values() for plan in table.plans.values() if plan is not None]
+        ruled = [plan for plan in self._ruled.values() if plan is not None]
         return list(dict.fromkeys([*ruled, *([self._plan(self._base, None)] if self._base else [])]))
 
     def plan_of(self, rule: str) -> Plan | None:
         """Return the plan of a rule as it is now, by its text; `""` for the limits of no rule."""
         if rule == "":
             return self._plan(self._base, None) if self._base else None
-        known = next((one for one in self._rules if one.text == rule), None)
-        if known is None:
+        if rule not in self._ruled:
             raise ValueError(f"rule: {rule!r} given; there are {[one.text for one in self._rules]}")
-        return self._tables[known.methods[0] if known.methods else ""].plan_of(known.pattern)
+        return self._ruled[rule]
 
     def checked(self, limits: Notations, rule: str) -> tuple[str, ...]:
         """Return limits as they may stand in the place of those of a rule; raises as `plan_of` and `change` do."""
@@ -108,13 +118,20 @@ class Rules:
             self._plan(written, None)
         return written
 
+    @property
+    def claims(self) -> set[bytes]:
+        """The names in the keys of all limits; what a function will tell stands under one that is no limit's."""
+        told = {b"%b.*" % (self._style.space or "").encode()} if self._function is not None else set()
+        return told | {limit.key_name for plan in self.plans for limit in plan.limits}
+
     def find(self, exchange: Exchange) -> Plan | None:
         """Return the plan for an exchange, None if no limit is for it. Raises what the app's function does."""
         if self._tables:
-            table = self._tables.get(exchange.method) or self._tables[""]
+            # Some routers do not mind the case of a method, and servers pass it on as it came.
+            table = self._tables.get(exchange.method.upper()) or self._tables[""]
             for path in exchange.paths:
-                if (found := table.patterns.match(path)) is not None:
-                    return table.plans[found]
+                if (plan := table.find(path, _NO_RULE)) is not _NO_RULE:
+                    return plan
         pattern = None
         if self._paths:
             pattern = next((found for path in exchange.paths if (found := self._paths.match(path)) is not None), None)
@@ -135,25 +152,36 @@ class Rules:
         with _gathered(faults):
             if base:
                 self._plan(base, None)
-        tables = self._arranged(changes, faults)
+        plans = self._planned(changes, faults)
         ConfigurationError.raise_for(list(dict.fromkeys(faults)))
+        tables = self._arranged(plans)
+        self._ruled = {rule.text: plan for rule, plan in plans}
         self._base, self._tables, self._changed = base, tables, "" in changes
         looks = bool(tables) or bool(self._paths) or (self._function is not None and not self._changed)
         self.only = self._plan(base, None) if base and not looks else None
 
-    def _arranged(self, changes: Mapping[str, Notations], faults: list[str]) -> dict[str, _Table]:
-        """Return a table for each method that a rule names, and one for all others."""
+    def _planned(self, changes: Mapping[str, Notations], faults: list[str]) -> list[tuple[_Rule, Plan | None]]:
+        """Return the rules, each with its plan."""
         plans: list[tuple[_Rule, Plan | None]] = []
         for rule in self._rules:
             written = _listed(changes[rule.text]) if rule.text in changes else rule.limits
             with _gathered(faults):
                 plans.append((rule, self._plan(written, rule.pattern, rule.text) if written else None))
+        return plans
+
+    def _arranged(self, plans: Sequence[tuple[_Rule, Plan | None]]) -> dict[str, _Table]:
+        """Return a table for each method that a rule names, and one for all others."""
         methods = {"", *(method for rule in self._rules for method in rule.methods)} if self._rules else ()
         tables: dict[str, _Table] = {}
         for method in methods:
-            concerned = {rule.pattern: plan for rule, plan in plans if not rule.methods or method in rule.methods}
-            with _gathered(faults):
-                tables[method] = _Table(concerned)
+            chosen: dict[str, tuple[_Rule, Plan | None]] = {}
+            for rule, plan in plans:
+                former = chosen.get(rule.pattern)
+                if rule.methods and method not in rule.methods:
+                    continue
+                if former is None or (rule.methods and not former[0].methods):
+                    chosen[rule.pattern] = rule, plan
+            tables[method] = _Table({pattern: plan for pattern, (_, plan) in chosen.items()})
         return tables
 
     def _make(self, written: tuple[str, ...], pattern: str | None, rule: str | None = None) -> Plan:
@@ -161,15 +189,35 @@ class Rules:
         return Plan(make_limits(written, style), self._headers, pattern)
 
 
+#: Stands for "no rule", which is not the same as a rule of no limits.
+_NO_RULE = Plan((), HeaderStyle())
+
+
+def _read(rules: Mapping[str, Notations], faults: list[str]) -> list[_Rule]:
+    """Read what the rules are for; two for the same requests are a fault."""
+    known: dict[tuple[frozenset[str], str], str] = {}
+    found = [rule for text, limits in rules.items() if (rule := _rule(text, limits, faults))]
+    for rule in found:
+        former = known.setdefault((frozenset(rule.methods), rule.pattern), rule.text)
+        if former != rule.text:
+            faults.append(f"rules: {rule.text!r} given; {former!r} stands for the same requests")
+    return found
+
+
 def _rule(text: str, limits: Notations, faults: list[str]) -> _Rule | None:
     match = _RULE.fullmatch(text) if isinstance(text, str) else None
-    if match is None:
+    pattern = _PLACEHOLDER.sub(_segments, match[2]) if match is not None else ""
+    if match is None or any("*" in part and part != _MORE for part in pattern.split("/")):
         faults.append(f"rules: {text!r} given; allowed are path patterns such as '/search/*' and 'POST /users/{{id}}'")
         return None
     methods = tuple(match[1].split("|")) if match[1] else ()
     if "GET" in methods:
         methods = (*methods, "HEAD")
-    return _Rule(text, methods, _PLACEHOLDER.sub("*", match[2]), _listed(limits))
+    return _Rule(text, methods, lean(pattern), _listed(limits))
+
+
+def _segments(placeholder: re.Match[str]) -> str:
+    return _MORE if placeholder[0].endswith(":path}") else _ONE
 
 
 def _divided(limits: Sequence[str | LimitsFor], faults: list[str]) -> tuple[tuple[str, ...], LimitsFor | None]:
@@ -177,11 +225,15 @@ def _divided(limits: Sequence[str | LimitsFor], faults: list[str]) -> tuple[tupl
     functions = [one for one in limits if callable(one)]
     if functions and len(limits) > 1:
         faults.append("limits: a function beside others given; allowed is one function alone")
+    faults += plain_faults("limits", functions)
     return tuple(one for one in limits if not callable(one)), functions[0] if functions else None
 
 
 def _listed(limits: Notations) -> tuple[str, ...]:
-    return () if limits is None else (limits,) if isinstance(limits, str) else tuple(limits)
+    if limits is None:
+        return ()
+    one = isinstance(limits, str) or not isinstance(limits, Iterable)  # what is neither is told when it is read
+    return (limits,) if one else tuple(limits)  # type: ignore[return-value]
 
 
 def _space(*words: str) -> str | None:
