@@ -1,12 +1,14 @@
 """`examples/limits_app.py`: what counts, what is settled, who waits, and what an admin sees and does."""
 
 import asyncio
+import sys
 from typing import Any
 
 import httpx
 
 from tests.drive import http_scope
 from tests.examples.conftest import Load, Serve, Visitor, stack_of
+from tests.middleware.calls import settled
 
 FREE, PRO = 10_000, 200_000
 
@@ -19,7 +21,8 @@ async def log_in(visitor: Visitor, user: str) -> dict[str, str]:
 
 
 async def usage(visitor: Visitor, user: str) -> tuple[int, int]:
-    """The limit of a user, and how many tokens were taken of it, as an admin sees it."""
+    """The limit of a user, and how many tokens were taken of it, as an admin sees it when all is settled."""
+    await settled(sys.modules["examples.limits_app"].redis)
     told = (await visitor.get(f"/admin/usage/{user}", headers=await log_in(visitor, "root"))).json()
     return told["limit"], told["limit"] - told["remaining"]
 
@@ -98,7 +101,8 @@ async def test_another_tier_keeps_what_was_used(load: Load, serve: Serve) -> Non
 
 
 async def test_a_stream_holds_its_slot_until_its_last_byte(load: Load, serve: Serve) -> None:
-    app = load("limits_app").app
+    module = load("limits_app")
+    app = module.app
     async with serve(app) as visitor:
         ann, bob = await log_in(visitor, "ann"), await log_in(visitor, "bob")
         streams = [Stream(app, ann), Stream(app, ann)]
@@ -111,6 +115,7 @@ async def test_a_stream_holds_its_slot_until_its_last_byte(load: Load, serve: Se
         assert await usage(visitor, "ann") == reserved, "what one limit refuses is counted by none"
         assert (await chat(visitor, bob, "of another")).status_code == 200
         await streams[0].end()
+        await settled(module.redis)
         assert (await chat(visitor, ann, "a third")).status_code == 200
         await streams[1].end()
         assert [stream.status for stream in streams] == [200, 200]
