@@ -12,7 +12,10 @@ import httpx
 import jwt
 import pytest
 
+import asgi_redis_guard
 from asgi_redis_guard import GuardMiddleware, RedisManager
+from asgi_redis_guard.ratelimit.concurrency_middleware import ConcurrencyLimitOptions
+from asgi_redis_guard.ratelimit.options import RateLimitOptions
 from tests.drive import websocket_scope
 from tests.middleware.calls import settled
 from tests.pace import Pace
@@ -54,6 +57,29 @@ def test_every_block_of_python_in_the_readme_is_run():
     )
     assert set(BLOCKS) == quick_starts | sessions | limits
     assert README.read_text("utf-8").count("```python") == len(BLOCKS)
+
+
+def test_everything_public_about_limits_is_in_the_readme_or_an_example():
+    told = "".join(path.read_text("utf-8") for path in (README, *README.parent.glob("examples/*.py")))
+    public = [getattr(asgi_redis_guard, name) for name in asgi_redis_guard.__all__]
+    limits = [one.__name__ for one in public if "ratelimit" in getattr(one, "__module__", "")]
+    assert len(limits) >= 10
+    assert [name for name in limits if not re.search(rf"\b{name}\b", told)] == []
+
+
+def test_every_option_of_a_limit_is_in_the_readme():
+    told = README.read_text("utf-8")
+    options = {*RateLimitOptions.__annotations__, *ConcurrencyLimitOptions.__annotations__}
+    assert [name for name in options if f"{name}=" not in told and f"`{name}`" not in told] == []
+
+
+def test_every_named_warning_has_its_place_in_the_readme():
+    sources = (README.parent / "asgi_redis_guard").rglob("*.py")
+    told = {word for path in sources for word in re.findall(r'\.tell\(\s*"([a-z-]+)"', path.read_text("utf-8"))}
+    assert "untrusted-proxy" in told
+    _, _, warnings = README.read_text("utf-8").partition("\n## Warnings\n")
+    assert set(re.findall(r"^### ([a-z-]+)$", warnings, re.M)) == told
+    assert set(re.findall(r"^`\[([a-z-]+)\]`: ", warnings, re.M)) == told
 
 
 @pytest.mark.parametrize("client", ["fastapi", "starlette", "quart"], indirect=True)
