@@ -6,23 +6,34 @@ Nothing is read at import. Secrets are `SecretStr`: they appear in no repr, log 
 from __future__ import annotations
 
 import difflib
+import json
 import os
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
-from pydantic import AliasChoices, Field, SecretStr, ValidationError
+from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from .errors import ConfigurationError
 
 OutagePolicy = Literal["open", "closed"]
-LimitAlgorithm = Literal["gcra", "fixed", "counter", "log"]
+LimitAlgorithm = Literal["gcra", "leaky", "fixed", "counter", "log", "calendar"]
+LimitDraft = Literal["11", "next", "06", "none"]
+LegacyHeaders = bool | Literal["seconds", "epoch"]
 LimitOutagePolicy = Literal["local", "open", "closed"]
 SessionOutagePolicy = Literal["closed", "anonymous"]
 SessionExcess = Literal["evict_oldest", "evict_lru", "deny"]
 SameSite = Literal["lax", "strict", "none"]
 Words = Annotated[tuple[str, ...], NoDecode]
+
+
+def _from_json(value: Any) -> Any:
+    """Read what a variable says as JSON; a fault in it is one of the option like any other."""
+    return json.loads(value) if isinstance(value, str) else value
+
+
+Rules = Annotated[dict[str, str | tuple[str, ...] | None], NoDecode, BeforeValidator(_from_json)]
 
 
 def _env(*names: str) -> Any:
@@ -115,7 +126,21 @@ class Settings(BaseSettings):
     limits: Words = Field((), validation_alias=_env("GUARD_LIMITS"))
     limit_key: Words = Field(("address",), validation_alias=_env("GUARD_LIMIT_KEY"))
     limit_algorithm: LimitAlgorithm = Field("gcra", validation_alias=_env("GUARD_LIMIT_ALGORITHM"))
+    limit_burst: int | None = Field(None, validation_alias=_env("GUARD_LIMIT_BURST"))
+    limit_timezone: str | None = Field(None, validation_alias=_env("GUARD_LIMIT_TIMEZONE"))
+    limit_rules: Rules = Field({}, validation_alias=_env("GUARD_LIMIT_RULES"))
+    limit_bypass: Words = Field((), validation_alias=_env("GUARD_LIMIT_BYPASS"))
     limit_on_outage: LimitOutagePolicy = Field("local", validation_alias=_env("GUARD_LIMIT_ON_OUTAGE"))
+    limit_workers: int = Field(1, validation_alias=_env("GUARD_LIMIT_WORKERS"))
+    limit_draft: LimitDraft = Field("11", validation_alias=_env("GUARD_LIMIT_DRAFT"))
+    limit_legacy_headers: LegacyHeaders = Field(False, validation_alias=_env("GUARD_LIMIT_LEGACY_HEADERS"))
+    limit_shadow: bool = Field(False, validation_alias=_env("GUARD_LIMIT_SHADOW"))
+    limit_changeable: bool = Field(False, validation_alias=_env("GUARD_LIMIT_CHANGEABLE"))
+    limit_statistics: bool = Field(False, validation_alias=_env("GUARD_LIMIT_STATISTICS"))
+
+    concurrency_amount: int | None = Field(None, validation_alias=_env("GUARD_CONCURRENCY"))
+    concurrency_key: Words = Field(("address",), validation_alias=_env("GUARD_CONCURRENCY_KEY"))
+    concurrency_ttl: float = Field(30.0, validation_alias=_env("GUARD_CONCURRENCY_TTL"))
 
     def __init__(self, **options: Any) -> None:
         faults = [f"{name}: no such option" for name in options if name not in _NAMES and not name.startswith("_")]

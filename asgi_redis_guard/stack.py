@@ -11,6 +11,7 @@ from collections.abc import Callable
 from .core.guard import Guard
 from .errors import ConfigurationError
 from .jwt.guard import JWTAuth
+from .ratelimit.concurrency import ConcurrencyLimit
 from .ratelimit.guard import RateLimit
 from .redis.manager import RedisManager
 from .sessions.crypto import SessionCipher
@@ -84,9 +85,31 @@ def _ratelimit(settings: Settings, events: SecurityEvents | None) -> Guard:
         *settings.limits,
         key=settings.limit_key,
         algorithm=settings.limit_algorithm,
+        burst=settings.limit_burst,
+        timezone=settings.limit_timezone,
+        rules=settings.limit_rules,
+        bypass=settings.limit_bypass,
         trusted_proxies=settings.trusted_proxies,
         exempt=settings.exempt,
         on_outage=settings.limit_on_outage,
+        workers=settings.limit_workers,
+        draft=settings.limit_draft,
+        legacy_headers=settings.limit_legacy_headers,
+        shadow=settings.limit_shadow,
+        changeable=settings.limit_changeable,
+        statistics=settings.limit_statistics,
+    )
+
+
+def _concurrency(settings: Settings, events: SecurityEvents | None) -> Guard:
+    if settings.concurrency_amount is None:
+        raise ConfigurationError("amount: none given; say how many requests of an identity may run at once")
+    return ConcurrencyLimit(
+        settings.concurrency_amount,
+        key=settings.concurrency_key,
+        ttl=settings.concurrency_ttl,
+        trusted_proxies=settings.trusted_proxies,
+        exempt=settings.exempt,
     )
 
 
@@ -142,11 +165,18 @@ def _csrf(settings: Settings, events: SecurityEvents | None) -> Guard:
 
 
 #: What the names of each guard's own settings begin with.
-_PREFIXES = {"jwt": "jwt_", "ratelimit": "limit_", "sessions": "session_", "csrf": "csrf_"}
+_PREFIXES = {
+    "jwt": "jwt_",
+    "ratelimit": "limit_",
+    "concurrency": "concurrency_",
+    "sessions": "session_",
+    "csrf": "csrf_",
+}
 
 _BUILDERS: dict[str, Callable[[Settings, SecurityEvents | None], Guard]] = {
     "jwt": _jwt,
     "ratelimit": _ratelimit,
+    "concurrency": _concurrency,
     "sessions": _sessions,
     "csrf": _csrf,
 }

@@ -14,10 +14,11 @@ import pytest
 from hatchling.builders.wheel import WheelBuilder
 
 import asgi_redis_guard
-from asgi_redis_guard import CSRF, JWTAuth, RedisManager, Sessions
+from asgi_redis_guard import CSRF, ConcurrencyLimit, JWTAuth, RedisManager, Sessions
 from asgi_redis_guard.core.lua import includes_of, read_lua
 from asgi_redis_guard.core.script import OperationKind, place_of
 from asgi_redis_guard.jwt.middleware import JWTAuthOptions
+from asgi_redis_guard.ratelimit.concurrency_middleware import ConcurrencyLimitOptions
 from asgi_redis_guard.ratelimit.options import Options, RateLimitOptions
 from asgi_redis_guard.redis.program import Script, program_of
 from asgi_redis_guard.sessions.csrf_middleware import CSRFOptions
@@ -153,12 +154,19 @@ def _in_order(name: str) -> tuple[bool, bool, str]:
 
 @pytest.mark.parametrize(
     ("options", "guard"),
-    [(JWTAuthOptions, JWTAuth), (RateLimitOptions, Options), (SessionOptions, Sessions), (CSRFOptions, CSRF)],
+    [
+        (JWTAuthOptions, JWTAuth),
+        (RateLimitOptions, Options),
+        (ConcurrencyLimitOptions, ConcurrencyLimit),
+        (SessionOptions, Sessions),
+        (CSRFOptions, CSRF),
+    ],
 )
 def test_a_middleware_takes_exactly_the_options_of_its_guard(options: Any, guard: Any) -> None:
     taken = get_type_hints(guard.__init__)
     parameters = inspect.signature(guard).parameters.values()
     keywords = [one.name for one in parameters if one.kind is not inspect.Parameter.VAR_POSITIONAL]
+    keywords = [name for name in keywords if name != "amount"]  # the middleware takes it in front of its options
     assert get_type_hints(options) == {name: taken[name] for name in keywords}
 
 

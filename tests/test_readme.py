@@ -12,7 +12,12 @@ import httpx
 import jwt
 import pytest
 
+import asgi_redis_guard
+from asgi_redis_guard import GuardMiddleware, RedisManager
+from asgi_redis_guard.ratelimit.concurrency_middleware import ConcurrencyLimitOptions
+from asgi_redis_guard.ratelimit.options import RateLimitOptions
 from tests.drive import websocket_scope
+from tests.middleware.calls import settled
 from tests.pace import Pace
 
 README = Path(__file__).parent.parent / "README.md"
@@ -45,12 +50,36 @@ async def client(request: pytest.FixtureRequest, redis_url: str, monkeypatch: py
 
 
 def test_every_block_of_python_in_the_readme_is_run():
-    quick_starts, sessions = (
+    quick_starts, sessions, limits = (
         {"fastapi", "starlette", "quart", "services"},
         {"sessions", "store", "sockets", "csrf", "both"},
+        {"limits", "tiers", "logins", "tokens", "limiter", "messages", "admin"},
     )
-    assert set(BLOCKS) == quick_starts | sessions
+    assert set(BLOCKS) == quick_starts | sessions | limits
     assert README.read_text("utf-8").count("```python") == len(BLOCKS)
+
+
+def test_everything_public_about_limits_is_in_the_readme_or_an_example():
+    told = "".join(path.read_text("utf-8") for path in (README, *README.parent.glob("examples/*.py")))
+    public = [getattr(asgi_redis_guard, name) for name in asgi_redis_guard.__all__]
+    limits = [one.__name__ for one in public if "ratelimit" in getattr(one, "__module__", "")]
+    assert len(limits) >= 10
+    assert [name for name in limits if not re.search(rf"\b{name}\b", told)] == []
+
+
+def test_every_option_of_a_limit_is_in_the_readme():
+    told = README.read_text("utf-8")
+    options = {*RateLimitOptions.__annotations__, *ConcurrencyLimitOptions.__annotations__}
+    assert [name for name in options if f"{name}=" not in told and f"`{name}`" not in told] == []
+
+
+def test_every_named_warning_has_its_place_in_the_readme():
+    sources = (README.parent / "asgi_redis_guard").rglob("*.py")
+    told = {word for path in sources for word in re.findall(r'\.tell\(\s*"([a-z-]+)"', path.read_text("utf-8"))}
+    assert "untrusted-proxy" in told
+    _, _, warnings = README.read_text("utf-8").partition("\n## Warnings\n")
+    assert set(re.findall(r"^### ([a-z-]+)$", warnings, re.M)) == told
+    assert set(re.findall(r"^`\[([a-z-]+)\]`: ", warnings, re.M)) == told
 
 
 @pytest.mark.parametrize("client", ["fastapi", "starlette", "quart"], indirect=True)
@@ -107,22 +136,26 @@ async def test_a_user_lists_devices_and_signs_out_elsewhere(client: httpx.AsyncC
     assert (await client.get("/devices")).status_code == 403
 
 
-@pytest.mark.parametrize("client", ["sockets"], indirect=True)
-async def test_a_socket_saves_its_session(client: httpx.AsyncClient):
+async def talk(client: httpx.AsyncClient, path: str, texts: list[str]) -> list[Any]:
+    """Open a WebSocket, say all of that, and leave; what the app has sent."""
     app = client._transport.app  # type: ignore[attr-defined]
     heard = [{"type": "websocket.connect"}]
-    heard += [{"type": "websocket.receive", "text": text} for text in ("one", "two")]
-    heard += [{"type": "websocket.disconnect", "code": 1000}]
-    inbox, sent = iter(heard), []
+    heard += [{"type": "websocket.receive", "text": text} for text in texts]
+    inbox, sent = [*heard, {"type": "websocket.disconnect", "code": 1000}], []
 
     async def receive() -> Any:
-        return next(inbox)
+        return inbox.pop(0)
 
     async def send(message: Any) -> None:
         sent.append(message)
 
-    await app(websocket_scope("/chat", scheme="wss"), receive, send)
-    accepted, *answers = sent
+    await app(websocket_scope(path, scheme="wss"), receive, send)
+    return sent
+
+
+@pytest.mark.parametrize("client", ["sockets"], indirect=True)
+async def test_a_socket_saves_its_session(client: httpx.AsyncClient):
+    accepted, *answers = await talk(client, "/chat", ["one", "two"])
     assert b"__Host-session=" in dict(accepted["headers"])[b"set-cookie"]
     assert [json.loads(one["text"]) for one in answers] == [{"said": 1, "text": "one"}, {"said": 2, "text": "two"}]
 
@@ -147,3 +180,84 @@ async def test_a_session_opens_pages_and_a_token_the_api(client: httpx.AsyncClie
     assert (await client.post("/page", headers=token())).json() == "ann"
     client.cookies.clear()
     assert (await client.post("/api")).status_code == 401
+
+
+def manager_of(client: httpx.AsyncClient) -> RedisManager:
+    """The Redis of the app that a client is of."""
+    app = client._transport.app  # type: ignore[attr-defined]
+    while not isinstance(app, GuardMiddleware):
+        app = app.app
+    return app.manager
+
+
+def policies(answer: httpx.Response) -> list[str]:
+    """The limits that an answer names, each with its quota."""
+    return [";".join(one.split(";")[:2]) for one in answer.headers["ratelimit-policy"].split(", ")]
+
+
+@pytest.mark.parametrize("client", ["limits"], indirect=True)
+async def test_limits_rules_and_a_decorated_route_are_told_together(client: httpx.AsyncClient):
+    always = '"concurrency";q=20'
+    assert policies(await client.get("/else")) == [always, '"minute";q=100', '"hour";q=1000']
+    assert policies(await client.get("/search/here")) == [always, '"minute";q=10']
+    assert policies(await client.post("/login")) == [always, '"login";q=5', '"minute";q=100', '"hour";q=1000']
+    assert "ratelimit" not in (await client.get("/health")).headers
+    answer = await client.get("/report")
+    assert (answer.status_code, policies(answer)[-1]) == (200, '"report";q=3')
+
+
+@pytest.mark.parametrize("client", ["tiers"], indirect=True)
+async def test_a_tier_in_the_token_tells_the_limits_and_keeps_what_was_used(client: httpx.AsyncClient):
+    answers = [await client.get("/", headers=token(**tier)) for tier in ({}, {"tier": "pro"}, {"tier": "internal"})]
+    assert [policies(answer) for answer in answers[:2]] == [['"minute";q=60'], ['"minute";q=1000', '"hour";q=10000']]
+    assert '"minute";r=998' in answers[1].headers["ratelimit"]
+    assert (answers[2].status_code, "ratelimit" in answers[2].headers) == (200, False)
+
+
+@pytest.mark.parametrize("client", ["logins"], indirect=True)
+async def test_only_failed_log_ins_count(client: httpx.AsyncClient):
+    right, wrong = ({"user": "ann", "password": word} for word in ("her password", "guessed"))
+    for _ in range(7):
+        assert (await client.post("/login", json=right)).status_code == 200
+    statuses = [(await client.post("/login", json=wrong)).status_code for _ in range(6)]
+    assert statuses == [401] * 5 + [429]
+    assert (await client.post("/login", json=right)).status_code == 429
+
+
+@pytest.mark.parametrize("client", ["tokens"], indirect=True)
+async def test_tokens_are_reserved_and_settled(client: httpx.AsyncClient):
+    answer = await client.post("/chat", json="a few words")
+    assert answer.json() == "A FEW WORDS"
+    assert '"tokens";r=18000;' in answer.headers["ratelimit"]
+    await settled(manager_of(client))
+    again = await client.post("/chat", json="a few words")
+    assert f'"tokens";r={20_000 - 3 - 2_000};' in again.headers["ratelimit"]
+
+
+@pytest.mark.parametrize("client", ["limiter"], indirect=True)
+async def test_a_limit_of_the_app_s_own(client: httpx.AsyncClient):
+    assert (await client.post("/invite", params={"team": "blue", "people": 3})).json() == 2
+    refused = await client.post("/invite", params={"team": "blue", "people": 3})
+    assert refused.status_code == 429
+    assert 1 <= int(refused.headers["retry-after"]) <= 3600
+    assert (await client.post("/invite", params={"team": "red", "people": 5})).json() == 0
+
+
+@pytest.mark.parametrize("client", ["messages"], indirect=True)
+async def test_messages_beyond_their_limit_close_the_socket(client: httpx.AsyncClient):
+    accepted, *echoes, closed = await talk(client, "/echo", ["one"] * 200)
+    assert accepted["type"] == "websocket.accept"
+    assert 60 <= len(echoes) < 200
+    assert (closed["type"], closed["code"]) == ("websocket.close", 1008)
+
+
+@pytest.mark.parametrize("client", ["admin"], indirect=True)
+async def test_an_admin_looks_at_a_limit_resets_and_changes_it(client: httpx.AsyncClient):
+    told = (await client.get("/usage/192.0.2.1")).json()
+    assert told == {"remaining": 100, "blocked": False}
+    assert policies(await client.get("/else")) == ['"minute";q=100']
+    assert (await client.post("/reset/127.0.0.1")).status_code == 200
+    assert (await client.post("/limit", params={"limits": "50/minute"})).status_code == 200
+    while policies(await client.get("/else")) != ['"minute";q=50']:
+        await client.post("/reset/127.0.0.1")  # the word is on its way
+    assert (await client.get("/busiest")).json()[0] >= 4

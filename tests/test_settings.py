@@ -91,6 +91,8 @@ def test_numbers_have_their_variables_and_aliases(monkeypatch: pytest.MonkeyPatc
         ("GUARD_JWT_ALGORITHMS", "jwt_algorithms"),
         ("GUARD_JWT_AUDIENCE", "jwt_audience"),
         ("GUARD_LIMIT_KEY", "limit_key"),
+        ("GUARD_LIMIT_BYPASS", "limit_bypass"),
+        ("GUARD_CONCURRENCY_KEY", "concurrency_key"),
         ("GUARD_SESSION_PRINCIPAL", "session_principal"),
         ("GUARD_SESSION_ORIGINS", "session_origins"),
         ("GUARD_SESSION_EXEMPT", "session_exempt"),
@@ -164,7 +166,8 @@ def test_all_faults_come_at_once_with_option_variable_and_what_was_given(monkeyp
         "given: 'soon'",
         "max_connections (REDIS_MAX_CONNECTIONS, REDIS_POOL_SIZE): ",
         "greater than or equal to 1; given: 0",
-        "limit_algorithm (GUARD_LIMIT_ALGORITHM): Input should be 'gcra', 'fixed', 'counter' or 'log'; given: 'guess'",
+        "limit_algorithm (GUARD_LIMIT_ALGORITHM): Input should be 'gcra', 'leaky', 'fixed', 'counter', 'log' or "
+        "'calendar'; given: 'guess'",
         "jwt_on_outage (GUARD_JWT_ON_OUTAGE): Input should be 'open' or 'closed'; given: 'maybe'",
         "no_such_option: no such option",
     ):

@@ -90,7 +90,7 @@ class ConcurrencyLimit(OneRoundGuard):
         self._cost = cost if callable(cost) else checked_cost(cost, _MOST_UNITS)
         self._paths = PathPatterns(paths, option="paths", lenient=True)
         self.concern(name or "concurrency", exempt, exempt_preflight, on_refused)
-        self.identity = Identity(key, TrustedProxies.of(trusted_proxies))
+        self.identity = Identity(key, TrustedProxies.of(trusted_proxies), "GUARD_CONCURRENCY_KEY")
         self.needs = self.identity.needs
         space = name or (digest(*self._paths.patterns).decode() if self._paths else "default")
         self._key_name = space.encode()

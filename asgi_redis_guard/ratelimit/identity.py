@@ -33,11 +33,15 @@ class Identity:
 
     `user` is the verified user, for nobody in particular the address: an anonymous flood never shares a bucket with a
     user, nor all of it a single one, nor one with a limit by `address` (two limits on one count would spoil it).
+    `variable` is that of the environment, for faults. Raises `ConfigurationError`.
     """
 
-    def __init__(self, key: KeyPart | Iterable[KeyPart], proxies: TrustedProxies) -> None:
+    def __init__(
+        self, key: KeyPart | Iterable[KeyPart], proxies: TrustedProxies, variable: str = "GUARD_LIMIT_KEY"
+    ) -> None:
         self.parts: tuple[KeyPart, ...] = (key,) if isinstance(key, str) or callable(key) else tuple(key)
-        ConfigurationError.raise_for([_fault(part) for part in self.parts if not _known(part)] or _empty(self.parts))
+        faults = [_fault(part) for part in self.parts if not _known(part)] or _empty(self.parts)
+        ConfigurationError.raise_for([f"key ({variable}): {fault}" for fault in faults])
         self.proxies = proxies
         by_address = any(isinstance(part, str) and "address" in part.split("|") for part in self.parts)
         self._looks = 0 if proxies or not by_address else _LOOKS
@@ -184,10 +188,10 @@ def _is_named(word: str) -> bool:
 def _fault(part: object) -> str:
     named = ", ".join(f"'{kind}:<name>'" for kind in _NAMED)
     return (
-        f"key (GUARD_LIMIT_KEY): {part!r} given; allowed are 'address', 'user', 'path', 'method', {named}, "
+        f"{part!r} given; allowed are 'address', 'user', 'path', 'method', {named}, "
         "those with '|' between them, and functions"
     )
 
 
 def _empty(parts: tuple[KeyPart, ...]) -> list[str]:
-    return [] if parts else ["key (GUARD_LIMIT_KEY): empty; name at least one part"]
+    return [] if parts else ["empty; name at least one part"]
