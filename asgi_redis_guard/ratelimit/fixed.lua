@@ -1,15 +1,13 @@
 -- name: ratelimit.fixed
--- keys: counter (a string: units used; its TTL is the rest of the window)
+-- keys: counter (a string: when its window ends, µs, and the units used in it)
 -- args: amount, period, cost (units; µs; units)
--- keeps: used, left
+-- keeps: ends, used
 -- group: limits
 -- repeatable: yes
 -- returns: remaining, reset_after, retry_after (units left; µs; µs, 0 if this fits)
 -- @check
-used = tonumber(call('GET', counter)) or 0
-left = used > 0 and call('PTTL', counter) or 0
-if left <= 0 then used, left = 0, ceil(period / 1000) end
-reset_after = left * 1000
+-- @include window.lua
+reset_after = ends - now
 remaining = amount - used
 if remaining < cost + 0 then
   stop = true
@@ -20,4 +18,6 @@ else
   remaining = remaining - cost
 end
 -- @commit
-if cost + 0 > 0 then call('SET', counter, used, 'PX', left) end
+if cost + 0 > 0 then
+  call('SET', counter, string.format('%.0f:%.0f', ends, used), 'PX', ceil((ends - now) / 1000))
+end

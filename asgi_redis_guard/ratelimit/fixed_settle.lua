@@ -3,15 +3,15 @@
 -- args: period, taken, reserved, actual (as there; µs by the server's clock; units)
 -- @check
 -- @commit
-local used = tonumber(call('GET', counter)) or 0
-local left = used > 0 and call('PTTL', counter) or 0
+local ends, used
+-- @include window.lua
 local change = actual - reserved
 -- A window that was begun after `taken` ends later than a period after it.
-local same = left > 0 and floor(now / 1000) + left <= floor((taken + period) / 1000)
-if left <= 0 then used, left = 0, ceil(period / 1000) end
-used = used + change
-if used > 0 and (same or change > 0) then
-  call('SET', counter, string.format('%.0f', used), 'PX', left)
-elseif same then
-  call('DEL', counter)
+if change > 0 or (used > 0 and ends <= taken + period) then
+  used = used + change
+  if used > 0 then
+    call('SET', counter, string.format('%.0f:%.0f', ends, used), 'PX', ceil((ends - now) / 1000))
+  else
+    call('DEL', counter)
+  end
 end

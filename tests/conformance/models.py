@@ -51,7 +51,7 @@ class Gcra:
 
 
 class Fixed:
-    """Windows that begin with the first request after the last window; the server's milliseconds count."""
+    """Windows that begin with the first request after the last window."""
 
     def __init__(self, amount: int, period: int, burst: int = 0) -> None:
         self.amount, self.period = amount, period
@@ -60,23 +60,22 @@ class Fixed:
     def check(self, now: int, cost: int) -> Verdict:
         left, used = self._now(now)
         fits = used + cost <= self.amount
-        return Verdict(fits, max(0, self.amount - used - cost * fits), left * 1000, 0 if fits else left * 1000)
+        return Verdict(fits, max(0, self.amount - used - cost * fits), left, 0 if fits else left)
 
     def commit(self, now: int, cost: int) -> None:
         left, used = self._now(now)
-        self.ends, self.used = now // 1000 + left, used + cost
+        self.ends, self.used = now + left, used + cost
 
     def settle(self, now: int, taken: int, reserved: int, actual: int) -> None:
         left, used = self._now(now)
-        begun = now // 1000 + left - self.period // 1000
-        if used and begun <= taken // 1000:
-            self.ends, self.used = now // 1000 + left, max(0, used + actual - reserved)
+        if used and now + left - self.period <= taken:
+            self.ends, self.used = now + left, max(0, used + actual - reserved)
         elif actual > reserved:
             self.commit(now, actual - reserved)
 
     def _now(self, now: int) -> tuple[int, int]:
-        left = self.ends - now // 1000
-        return (left, self.used) if left > 0 and self.used else (self.period // 1000, 0)
+        left = self.ends - now
+        return (left, self.used) if left > 0 and self.used else (self.period, 0)
 
 
 class Counter:

@@ -56,8 +56,8 @@ async def test_every_verdict_and_number_is_the_models(
 
 
 async def retry(clockwork: Clockwork, model: Model, verdict: Verdict, again: Operation, now: int) -> int:
-    """Come back when told to, and before that a moment too early; the fixed window knows milliseconds alone."""
-    early = now + verdict.retry_after - (1000 if isinstance(model, Fixed) else 1)
+    """Come back when told to, and before that a moment too early."""
+    early = now + verdict.retry_after - 1
     if early > now:
         assert (await clockwork.one(early, again)).status == STOPPED
     assert (await clockwork.one(now + verdict.retry_after, again)).status == PASSED
