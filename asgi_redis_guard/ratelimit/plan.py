@@ -44,8 +44,8 @@ class Plan:
 
     def delay(self, states: Sequence[LimitState], cost: int) -> float:
         """Return the seconds until a request that passed has its turn in the slowest of its leaky buckets."""
-        if not cost:
-            return 0.0
+        if not cost:  # it only looks
+            return 0
         waits = [states[place].reset_after - states[place].limit.step * cost for place in self.delays]
         return max([0, *waits]) / 1_000_000
 
@@ -58,7 +58,8 @@ class Asked(NamedTuple):
     """What a guard wants to find again about an ask: whose request is counted, and as what.
 
     `identity` are the parts of the key, `hashed` is their digest. `when` is the app's time, for calendars alone. In
-    front of the limits' operations stand `before` others, with `width` values in the reply; `owed`: some behind them.
+    front of the limits' operations stand `before` others, with `width` values in the reply, and some behind them where
+    there is `more`: what is `owed` for each limit, refusals of others.
     """
 
     plan: Plan
@@ -69,7 +70,8 @@ class Asked(NamedTuple):
     when: float
     before: int = 0
     width: int = 0
-    owed: bool = False
+    more: bool = False
+    owed: tuple[int, ...] = ()
 
     def states(self, replies: Replies) -> list[LimitState]:
         """Return how the limits stand."""
@@ -84,7 +86,7 @@ class Asked(NamedTuple):
     def passed_headers(self, replies: Replies, now: float) -> Headers:
         """Return the header fields for a response where all passed."""
         plan, flat = self.plan, replies.flat
-        if self.width or self.owed:
+        if self.width or self.more:
             flat = flat[self.width : self.width + 4 * len(plan.limits)]
         return passed_headers(plan.policy, plan.template, flat) if plan.is_fast else plan.passed_headers(flat, now)
 
