@@ -18,7 +18,7 @@ from .policy import Limit, LimitState
 _Window = tuple[float, int]
 
 #: Seconds in which whoever has told Redis should have heard that it is done.
-_PATIENCE = 1.0
+_PATIENCE = 0.5
 
 
 @dataclass(slots=True)
