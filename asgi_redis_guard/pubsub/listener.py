@@ -34,7 +34,8 @@ class Listener:
     async def ready(self) -> None:
         """Wait until the server has confirmed, no longer than the manager's timeout.
 
-        Raises `RedisUnavailable`, after which the listener goes on trying all the same.
+        Raises `RedisUnavailable`, after which the listener goes on trying all the same, and gets a `Gap` when it is
+        there.
         """
         await self._subscription.wait_until_live()
 

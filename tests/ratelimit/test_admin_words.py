@@ -5,9 +5,11 @@ from typing import Any
 
 import pytest
 
-from asgi_redis_guard import RateLimit, RateLimitAdmin
+from asgi_redis_guard import RateLimit, RateLimitAdmin, RedisUnavailable
+from asgi_redis_guard.pubsub import feed as feeds
 from tests.drive import ADDRESS
-from tests.ratelimit.processes import allowed, policy, processes
+from tests.middleware.calls import TestRedis
+from tests.ratelimit.processes import Process, allowed, policy, processes
 from tests.redis.tools import eventually
 from tests.servers import Server
 
@@ -56,6 +58,20 @@ async def test_a_process_that_starts_without_redis_finds_the_changes_when_that_i
         await one.becomes(CHANGED)
         follower: Any = one.redis.pubsub.feed
         await eventually(lambda: not follower._waiting)
+
+
+async def test_who_could_not_look_while_redis_was_away_looks_again(
+    memory: TestRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feeds, "_AGAIN", 0.001)
+    await memory.execute("HSET", b"guard:lc:ratelimit", "", "7/hour")
+    one = Process(memory, changeable())
+    memory.away = RedisUnavailable()
+    for _ in range(3):
+        assert CONFIGURED(await one.get())
+        await one.listens()
+    memory.away = None
+    await one.becomes(CHANGED)
 
 
 @pytest.mark.parametrize("garbage", ["garbage", "0/hour", b"\xff\xfe", "3/hour;;;x"])
