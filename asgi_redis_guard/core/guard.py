@@ -39,8 +39,8 @@ class Guard:
     them that it knows before any reply, `offers` those that it leaves only where nobody outside of it has. `withholds`
     names facts that only the app will know, and the option that wills it so: a guard behind must not need one.
     `inside` names kinds that must not stand behind it: a cache belongs inside authentication. `unique` refuses a second
-    of its kind in a stack. `refunds`: its refusal on a route gives back what guards further out have counted
-    (`Responder.withdraw`), as that of a limit does in a stack. `claims` stands for the keys that it writes: no two
+    of its kind in a stack. `refunds`: it is a limit, whose 429 gives back what limits further out have counted, in a
+    round before or on the way to a route (`Responder.withdraw`). `claims` stands for the keys that it writes: no two
     guards of a stack may claim the same, for they would write over each other.
     """
 

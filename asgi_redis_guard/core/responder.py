@@ -133,7 +133,7 @@ class Responder:
         return message
 
     def withdraw(self) -> Asking | None:
-        """Give back what the admission has counted: the exchange was refused on its route, by a guard that `refunds`.
+        """Give back what the admission has counted: a guard that `refunds` has refused the exchange since.
 
         All responders in one round trip, inside first, before the refusal is sent; `start` and `end` follow as ever.
         Redis being away is no reason not to refuse.

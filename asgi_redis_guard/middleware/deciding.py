@@ -26,7 +26,7 @@ from ..errors import (
 )
 from .body import ClientGone
 from .decisions import report
-from .ending import end_all, give_up
+from .ending import end_all, give_up, gives_back
 from .handling import wait_for
 from .refusals import Refusal
 from .routed import RUNNING, RoutedHandling
@@ -141,7 +141,7 @@ class Decision:
             by = admissions.answered_by
             if self._guards[by].topic:
                 run.trips.follow(self._guards[by])
-            refunds = answer.status >= 400 and self._guards[by].refunds
+            refunds = gives_back(self._guards[by], answer)
             begin_at = {self._route: self._first + by + 1}
             run.refuse(Refusal(answer, self._standing if refunds else (), begin_at))
         else:

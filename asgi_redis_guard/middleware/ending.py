@@ -7,8 +7,9 @@ import logging
 from collections.abc import Sequence
 
 from ..core.admissions import Admissions
+from ..core.guard import Guard
 from ..core.responder import Outcome, Responder
-from ..core.steps import Asking
+from ..core.steps import Answer, Asking
 from ..errors import RedisUnavailable
 from ..redis.manager import RedisManager
 from .trips import RoundTrips
@@ -44,6 +45,14 @@ async def _end_round(flows: list[Asking], trips: RoundTrips) -> None:
             logger.debug("a responder's last word was not carried out: %s", error)
         except Exception:
             logger.exception("the end of a responder failed")
+
+
+def gives_back(guard: Guard, answer: Answer) -> bool:
+    """Tell whether a guard's answer makes undone what guards further out have counted: it is one limit more.
+
+    What was held back in the same round was not counted; this is for what was counted before it.
+    """
+    return guard.refunds and answer.status == 429
 
 
 async def withdraw_all(standing: Sequence[Standing]) -> None:

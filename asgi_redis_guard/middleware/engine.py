@@ -26,7 +26,7 @@ from ..settings import Settings
 from .body import ClientGone, RequestBody
 from .decisions import report
 from .delivery import Delivery
-from .ending import end_all, give_up
+from .ending import end_all, give_up, gives_back, withdraw_all
 from .fusion import check_order, describe, same_handle, warn_of_doubles
 from .handling import run_detached, wait_for
 from .heads import HeadSend
@@ -189,6 +189,8 @@ class GuardMiddleware:
         guard = self.guards[admissions.answered_by]
         if guard.topic:
             trips.follow(guard)
+        if gives_back(guard, answer):
+            await withdraw_all([(trips, admissions.responders)])
         end_all(admissions.orphans, Outcome("refused"), trips)
         delivery = Delivery(scope, admissions.responders, trips, send, "refused")
         try:

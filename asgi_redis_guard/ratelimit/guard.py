@@ -13,6 +13,7 @@ from ..core.problem import unavailable
 from ..core.script import Replies
 from ..core.steps import PASS, Admission, Answer, Ask, Asking, Pass, Wait
 from ..errors import RedisUnavailable
+from .asking import Asker
 from .changes import Changes
 from .denials import Denial, Denials
 from .door import Door
@@ -98,7 +99,8 @@ class RateLimit(OneRoundGuard):
         self._is_plain = self._door is None and not callable(given.cost) and not self.ledger.count
         self._is_shown = not given.settle and given.count_if is None
         self._refused, self._uncounted = self.denials.held, self.local.windows
-        self._made = lru_cache(maxsize=8192)(self._make_ask)
+        self._asker = Asker(self.ledger, closed=given.on_outage == "closed", shadow=given.shadow)
+        self._made = lru_cache(maxsize=8192)(self._asker.make)
         self.one_round = given.algorithm != "leaky" and type(self).admit is RateLimit.admit  # type: ignore[misc]
 
     def ask(self, exchange: Exchange) -> Ask | Pass | Answer:
@@ -136,7 +138,7 @@ class RateLimit(OneRoundGuard):
         if self._refused or self._uncounted:
             return self._exceptional(exchange, plan, identity, cost)
         now = exchange.now // 900 * 900 if plan.is_calendar or self.ledger.count else 0.0
-        make = self._made if is_short(identity) else self._make_ask
+        make = self._made if is_short(identity) else self._asker.make
         return make(plan, exchange.keys, identity, cost, now)
 
     def decide(self, exchange: Exchange, replies: Replies) -> Pass | Answer:
@@ -192,29 +194,7 @@ class RateLimit(OneRoundGuard):
         hidden = self.denials.take(plan, hashed)
         owed = self.local.owed(plan, hashed, now) if len(plan.limits) <= _MOST_OWED else ()
         overdue = self.denials.overdue(now)
-        return self._make_ask(plan, exchange.keys, identity, cost, now, hidden, tuple(owed), tuple(overdue))
-
-    def _make_ask(
-        self,
-        plan: Plan,
-        keys: Keys,
-        identity: tuple[str | bytes, ...],
-        cost: int,
-        now: float,
-        hidden: int = 0,
-        owed: tuple[int, ...] = (),
-        overdue: tuple[tuple[bytes, int], ...] = (),
-    ) -> Ask:
-        hashed, ledger = digest(*identity), self.ledger
-        asked = Asked(plan, keys, identity, hashed, cost, now, ledger.count, ledger.width, bool(owed or overdue), owed)
-        operations = ledger.operations(keys, identity, hashed, hidden, now) if ledger.count else []
-        operations += plan.operations(keys, hashed, cost, now)
-        if owed:
-            operations += asked.charge(owed)
-        if overdue and ledger.statistics:
-            operations.append(ledger.flush(keys, overdue, now))
-        closed = self.options.on_outage == "closed"
-        return Ask(operations, closed=closed, shadow=self.options.shadow, about=asked)
+        return self._asker.make(plan, exchange.keys, identity, cost, now, hidden, tuple(owed), overdue)
 
     def _judge(
         self, exchange: Exchange, asked: Asked, states: list[LimitState], replies: Replies | None = None

@@ -58,8 +58,8 @@ class Asked(NamedTuple):
     """What a guard wants to find again about an ask: whose request is counted, and as what.
 
     `identity` are the parts of the key, `hashed` is their digest. `when` is the app's time, for calendars alone. In
-    front of the limits' operations stand `before` others, with `width` values in the reply, and some behind them where
-    there is `more`: what is `owed` for each limit, refusals of others.
+    front of the limits' operations stand `before` others, with `width` values in the reply, and behind them those that
+    tell what is `owed` for each limit.
     """
 
     plan: Plan
@@ -70,7 +70,6 @@ class Asked(NamedTuple):
     when: float
     before: int = 0
     width: int = 0
-    more: bool = False
     owed: tuple[int, ...] = ()
 
     def states(self, replies: Replies) -> list[LimitState]:
@@ -86,7 +85,7 @@ class Asked(NamedTuple):
     def passed_headers(self, replies: Replies, now: float) -> Headers:
         """Return the header fields for a response where all passed."""
         plan, flat = self.plan, replies.flat
-        if self.width or self.more:
+        if self.width or self.owed:
             flat = flat[self.width : self.width + 4 * len(plan.limits)]
         return passed_headers(plan.policy, plan.template, flat) if plan.is_fast else plan.passed_headers(flat, now)
 

@@ -72,8 +72,13 @@ class LimitResponder(Responder):
         return self._asked.states(self._states) if isinstance(self._states, Replies) else self._states
 
     def withdraw(self) -> Asking | None:
-        """Give back what was counted."""
-        return self.settle(0)
+        """Give back what was counted; the fields tell of it."""
+        states, cost = self.states, self._asked.cost
+        counted = self._local or isinstance(self._states, Replies)
+        flow = self.settle(0)
+        if counted:
+            self._states = [one._replace(remaining=min(one.remaining + cost, one.limit.amount)) for one in states]
+        return flow
 
     def settle(self, actual: int) -> Asking | None:
         """Make `actual` units of what was counted; there is nothing to be made of what was not."""

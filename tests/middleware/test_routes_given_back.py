@@ -73,12 +73,12 @@ async def test_redis_away_or_a_responder_that_fails_does_not_keep_a_refusal_from
     def admit(exchange: Exchange) -> Admission:
         yield Ask([count("x")])
         redis.away = RedisUnavailable()
-        return FORBIDDEN
+        return Answer(429, [], b"too many", reason="rate_limited")
 
     function = guarded(hello, [Does(admit, refunds=True)])
     stack = GuardMiddleware(routing(function), [passing(Breaks()), counting("a")], redis=redis)
     with caplog.at_level(logging.ERROR):
-        assert (await Call(stack).run()).status == 403
+        assert (await Call(stack).run()).status == 429
     redis.away = None
     assert await redis.value("a") == b"1"
     assert "Breaks failed to withdraw" in caplog.text

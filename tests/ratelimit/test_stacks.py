@@ -3,13 +3,17 @@
 from typing import Any
 
 import pytest
+from starlette.authentication import SimpleUser
 
-from asgi_redis_guard import GuardMiddleware, JWTAuth, RateLimit, RevocationList
+from asgi_redis_guard import Ask, Exchange, GuardMiddleware, JWTAuth, Pass, RateLimit, RedisManager, RevocationList
+from asgi_redis_guard.core.steps import Admission
 from asgi_redis_guard.errors import ConfigurationError
 from tests.drive import ADDRESS, App, Response, get
+from tests.guards import COUNT, Does, count
 from tests.jwt.tokens import NOW, SECRET, bearer, sign
 from tests.ratelimit.conftest import CountingManager, Limited
 from tests.ratelimit.structured import parse_list
+from tests.servers import Server
 
 HOUR = {"algorithm": "fixed"}
 
@@ -37,6 +41,41 @@ async def test_what_an_inner_limit_refuses_an_outer_one_does_not_count(limited: 
     assert len(refused.all("ratelimit")) == len(refused.all("ratelimit-policy")) == len(refused.all("retry-after")) == 1
 
 
+@pytest.mark.parametrize("algorithm", ["gcra", "fixed", "counter", "log"])
+async def test_what_an_inner_limit_refuses_in_a_later_round_an_outer_one_has_not_counted(
+    limited: Limited, manager: CountingManager, algorithm: Any
+) -> None:
+    """Whose user only a reply can tell."""
+
+    def admit(exchange: Exchange) -> Admission:
+        yield Ask([count("asked")])
+        return Pass({"user": SimpleUser("ann")})
+
+    knowing = Does(admit, name="knowing", provides=frozenset({"user"}), operations=(COUNT,))
+    outer = RateLimit("5/hour", name="outer", algorithm=algorithm)
+    app = limited(outer, knowing, RateLimit("1/hour", key="user", name="inner", algorithm=algorithm, deny_cache=0))
+    assert left(await get(app)) == {"outer": 4, "inner": 0}
+    assert manager.round_trips == 2
+    for _ in range(9):
+        refused = await get(app)
+        assert refused.status == 429
+        assert left(refused) == {"outer": 4, "inner": 0}
+    assert left(await get(limited(outer))) == {"outer": 3}
+
+
+async def test_what_an_inner_limit_refuses_while_redis_is_away_an_outer_one_has_not_counted(
+    fresh_redis: RedisManager, fresh_server: Server
+) -> None:
+    outer, inner = RateLimit("5/hour", name="outer"), RateLimit("1/hour", name="inner")
+    app = GuardMiddleware(App(), [outer, inner], redis=fresh_redis, clock=lambda: NOW)
+    await get(app)
+    fresh_server.kill()
+    for status in (200, *[429] * 9):
+        response = await get(app)
+        assert response.status == status
+        assert left(response) == {"outer": 4, "inner": 0}
+
+
 async def test_what_an_outer_limit_refuses_an_inner_one_does_not_count(limited: Limited) -> None:
     app = limited(RateLimit("1/hour", name="outer", **HOUR), RateLimit("5/hour", name="inner", **HOUR))
     await get(app)
@@ -61,10 +100,10 @@ async def test_a_revoked_token_does_not_drain_its_owners_quota_and_does_drain_th
     outer, inner = RateLimit("9/hour", name="address", **HOUR), RateLimit("2/hour", key="user", name="user", **HOUR)
     app = stack(limited, outer, JWTAuth(SECRET), inner)
     await RevocationList(manager).revoke("stolen", ttl=60)
-    for count in range(5):
+    for number in range(5):
         refused = await get(app, headers=bearer(sign(jti="stolen")))
         assert refused.status == 401
-        assert left(refused) == {"address": 8 - count}
+        assert left(refused) == {"address": 8 - number}
     assert left(await get(app, headers=bearer(sign()))) == {"address": 3, "user": 1}
 
 
