@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import uuid4
 
 import jwt
@@ -70,14 +70,11 @@ def number(text: str, most: int) -> int:
     return min(int(text), most) if text.isdecimal() and len(text) < 10 else most
 
 
-def counting_tokens(limits: Any) -> RateLimit:
-    """Tokens of one user, in hours that begin with a first request."""
-    return RateLimit(limits, name="tokens", key="user", algorithm="fixed", cost=reserve, settle=True, paths=["/chat"])
-
-
 redis = RedisManager(os.environ.get("REDIS_URL", "embedded://"))
-#: A function's limits are known for a request alone; to look at somebody, they are those of its tier.
-admins = {tier: RateLimitAdmin(counting_tokens(limits), redis) for tier, limits in TIERS.items()}
+
+#: Tokens of one user, in hours that begin with a first request.
+tokens = RateLimit(allowance, name="tokens", key="user", algorithm="fixed", cost=reserve, settle=True, paths=["/chat"])
+admin = RateLimitAdmin(tokens, redis)
 
 #: Only what fails counts. Who goes on three times when it is refused is banned for an hour, then for two …
 logins = RateLimit(
@@ -93,7 +90,7 @@ guards = [
     logins,
     JWTAuth(SECRET, exempt=["/login"]),
     ConcurrencyLimit(2, name="streams", key="user", paths=["/chat"]),
-    counting_tokens(allowance),
+    tokens,
 ]
 app = FastAPI()
 app.add_middleware(GuardMiddleware, guards=guards, redis=redis)
@@ -149,13 +146,13 @@ def report(request: Request) -> dict[str, str]:
 @requires("admin")
 async def usage(request: Request, user: str) -> dict[str, int]:
     """Tell what a user has left of its tokens."""
-    status: LimitStatus = await admins[ACCOUNTS[user].tier].inspect(user)
-    (tokens,) = status.states
-    return {"limit": tokens.limit.amount, "remaining": tokens.remaining}
+    status: LimitStatus = await admin.inspect(user, limits=TIERS[ACCOUNTS[user].tier])
+    (state,) = status.states
+    return {"limit": state.limit.amount, "remaining": state.remaining}
 
 
 @app.post("/admin/reset/{user}")
 @requires("admin")
 async def reset(request: Request, user: str) -> None:
     """Give a user all of its tokens back."""
-    await admins[ACCOUNTS[user].tier].reset(user)
+    await admin.reset(user, limits=TIERS[ACCOUNTS[user].tier])

@@ -47,14 +47,18 @@ class RateLimitAdmin:
         """The manager in use."""
         return RedisManager.of(self._redis_given)
 
-    async def inspect(self, *key: str | bytes, rule: str = "") -> LimitStatus:
-        """Return how somebody stands at the limits of `rule`, as it was written; without one, those of no rule."""
-        return await self._status(self._identity(key), self._plan(rule))
+    async def inspect(self, *key: str | bytes, rule: str = "", limits: Notations = None) -> LimitStatus:
+        """Return how somebody stands at the limits of `rule`, as it was written; without one, those of no rule.
 
-    async def reset(self, *key: str | bytes) -> None:
-        """Forget what was counted for somebody, at all limits that the guard knows beforehand."""
+        Where a function tells these, `limits` are what it told.
+        """
+        return await self._status(self._identity(key), self._plan(rule, limits))
+
+    async def reset(self, *key: str | bytes, limits: Notations = None) -> None:
+        """Forget what was counted for somebody, at all limits that the guard knows beforehand, and at `limits`."""
         identity, keys = self._identity(key), self.redis.keys
-        names = {limit.key_name for plan in self._guard.rules.plans for limit in plan.limits}
+        plans = [*self._guard.rules.plans, *([self._plan("", limits)] if limits is not None else [])]
+        names = {limit.key_name for plan in plans for limit in plan.limits}
         if names:
             await self.redis.execute("DEL", *[keys.limit(name, identity) for name in names])
         await self._tell(forget_word(self._guard.group, identity))
@@ -105,9 +109,11 @@ class RateLimitAdmin:
         """Return who was refused most often in the last `hours`."""
         return await self._heaviest(2, most, hours)
 
-    async def blocked(self, most: int = 20, hours: int = 1, rule: str = "") -> list[LimitStatus]:
-        """Return who of those refused in the last `hours` would be refused now."""
-        plan = self._plan(rule)
+    async def blocked(
+        self, most: int = 20, hours: int = 1, rule: str = "", limits: Notations = None
+    ) -> list[LimitStatus]:
+        """Return who of those refused in the last `hours` would be refused now; see `inspect`."""
+        plan = self._plan(rule, limits)
         found = await self._heaviest(2, most, hours)
         statuses = [await self._status(one.identity, plan) for one in found]
         return [status for status in statuses if status.blocked]
@@ -117,10 +123,10 @@ class RateLimitAdmin:
             return key[0]
         return digest(*self._guard.identity.named(key))
 
-    def _plan(self, rule: str) -> Plan:
-        plan = self._guard.rules.plan_of(rule)
+    def _plan(self, rule: str, limits: Notations) -> Plan:
+        plan = self._guard.rules.plan_of(rule, limits)
         if plan is None:
-            raise ValueError(f"rule: {rule!r} has no limits that are known beforehand")
+            raise ValueError(f"rule: {rule!r} has no limits that are known beforehand; say which in limits=")
         return plan
 
     def _ban_key(self, key: tuple[str | bytes, ...]) -> bytes:

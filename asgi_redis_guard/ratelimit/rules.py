@@ -102,10 +102,11 @@ class Rules:
         ruled = [plan for plan in self._ruled.values() if plan is not None]
         return list(dict.fromkeys([*ruled, *([self._plan(self._base, None)] if self._base else [])]))
 
-    def plan_of(self, rule: str) -> Plan | None:
-        """Return the plan of a rule as it is now, by its text; `""` for the limits of no rule."""
+    def plan_of(self, rule: str, limits: Notations = None) -> Plan | None:
+        """Return the plan of a rule as it is now, by its text; `""` for the limits of no rule, or those given."""
         if rule == "":
-            return self._plan(self._base, None) if self._base else None
+            written = self._base if limits is None else _listed(limits)
+            return self._plan(written, None) if written else None
         if rule not in self._ruled:
             raise ValueError(f"rule: {rule!r} given; there are {[one.text for one in self._rules]}")
         return self._ruled[rule]
@@ -134,7 +135,7 @@ class Rules:
                     return plan
         pattern = None
         if self._paths:
-            pattern = next((found for path in exchange.paths if (found := self._paths.match(path)) is not None), None)
+            pattern = self._paths.find(exchange.paths)
             if pattern is None:
                 return None
         written = self._base

@@ -42,6 +42,17 @@ async def test_inspect_tells_of_the_limits_of_a_rule_by_its_text(backend: str) -
         assert [(await admin.inspect(ADDRESS, rule=rule)).states[0].remaining for rule in stands] == [3, 1, 2]
 
 
+async def test_limits_that_a_function_tells_are_said_to_the_admin(backend: str) -> None:
+    async with processes(backend, lambda: RateLimit(lambda exchange: "3/hour", name="told"), 1) as (one,):
+        admin = RateLimitAdmin(one.guard, one.redis)
+        await one.statuses(2)
+        with pytest.raises(ValueError, match="limits="):
+            await admin.inspect(ADDRESS)
+        assert (await admin.inspect(ADDRESS, limits="3/hour")).states[0].remaining == 1
+        await admin.reset(ADDRESS, limits="3/hour")
+        assert (await admin.inspect(ADDRESS, limits=["3/hour"])).states[0].remaining == 3
+
+
 @pytest.mark.parametrize(
     ("key", "request_of", "values"),
     [

@@ -108,8 +108,7 @@ async def test_two_processes_tell_what_each_of_them_has_counted(fresh_server: Se
         fresh_server.kill()
         assert [await times(app, 11) for app in apps] == [[*[200] * 10, 429]] * 2, "each its part"
         fresh_server.start()
-        for redis in (here, there):
-            await until_back(redis)
+        await asyncio.gather(until_back(here), until_back(there))
         assert [await times(app, 3) for app in apps] == [[200, 200, 200], [200, 429, 429]]
         assert [await times(app, 1) for app in apps] == [[429], [429]]
 
