@@ -26,22 +26,11 @@ class HeaderStyle:
 
     `draft`: `11`; `next` (the names of its pull request 166: `a` available, `w` window); `06` (`RateLimit-Limit`,
     `-Remaining`, `-Reset`); or `none`. `legacy`: also `X-RateLimit-*`, with the reset in seconds from now (True,
-    `"seconds"`) or since the epoch (`"epoch"`, by this host's clock). `unit` is that of the quotas: `requests`,
-    `content-bytes`.
+    `"seconds"`) or since the epoch (`"epoch"`, by this host's clock).
     """
 
     draft: Draft = "11"
     legacy: bool | Literal["seconds", "epoch"] = False
-    unit: str = "requests"
-
-    def faults(self) -> list[str]:
-        """What is wrong with it."""
-        faults = []
-        if self.draft not in ("11", "next", "06", "none"):
-            faults.append(f"draft: {self.draft!r} given; allowed are '11', 'next', '06' and 'none'")
-        if self.legacy not in (True, False, "seconds", "epoch"):
-            faults.append(f"legacy_headers: {self.legacy!r} given; allowed are True, False, 'seconds' and 'epoch'")
-        return faults
 
     @property
     def is_default(self) -> bool:
@@ -55,15 +44,14 @@ def quote(text: str) -> str:
     return f'"{escaped}"'
 
 
-def policy_member(limit: Limit, unit: str = "requests") -> bytes:
+def policy_member(limit: Limit) -> bytes:
     """Return one member of `RateLimit-Policy`."""
-    of = "" if unit == "requests" else f";qu={quote(unit)}"
-    return f"{quote(limit.name)};q={min(limit.amount, _LARGEST)};w={limit.period}{of}".encode()
+    return f"{quote(limit.name)};q={min(limit.amount, _LARGEST)};w={limit.period}".encode()
 
 
-def policy_field(limits: Sequence[Limit], style: HeaderStyle) -> bytes:
+def policy_field(limits: Sequence[Limit]) -> bytes:
     """Return `RateLimit-Policy`."""
-    return b", ".join(policy_member(limit, style.unit) for limit in limits)
+    return b", ".join(policy_member(limit) for limit in limits)
 
 
 def state_member(state: LimitState, form: bytes = b"%b;r=%d;t=%d") -> bytes:

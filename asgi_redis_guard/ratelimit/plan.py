@@ -25,7 +25,7 @@ class Plan:
         self.is_calendar = any(limit.zone is not None for limit in limits)
         #: The places of leaky buckets, whose requests wait for their turn.
         self.delays = tuple(place for place, limit in enumerate(limits) if limit.algorithm == "leaky")
-        self.policy = policy_field(self.limits, style)
+        self.policy = policy_field(self.limits)
         self.template = state_template(self.limits)
         self.is_fast = style.is_default
 

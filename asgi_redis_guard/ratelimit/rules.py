@@ -70,6 +70,10 @@ class Rules:
     that names the method. `paths` are those that `limits` are for. Raises `ConfigurationError` with all faults.
     """
 
+    #: All requests' one plan, where there is no need to look.
+    only: Plan | None = None
+    _changed = False
+
     def __init__(
         self,
         limits: Sequence[str | LimitsFor],
@@ -91,10 +95,6 @@ class Rules:
         with _gathered(faults):
             self.change({})
         ConfigurationError.raise_for(list(dict.fromkeys(faults)))
-
-    #: All requests' one plan, where there is no need to look.
-    only: Plan | None = None
-    _changed = False
 
     @property
     def plans(self) -> list[Plan]:
