@@ -72,13 +72,17 @@ class LimitResponder(Responder):
         return self._asked.states(self._states) if isinstance(self._states, Replies) else self._states
 
     def withdraw(self) -> Asking | None:
-        """Give back what was counted; the fields tell of it."""
-        states, cost = self.states, self._asked.cost
-        counted = self._local or isinstance(self._states, Replies)
-        flow = self.settle(0)
-        if counted:
-            self._states = [one._replace(remaining=min(one.remaining + cost, one.limit.amount)) for one in states]
+        """Give back what was counted, once for all; the fields tell of it."""
+        left, flow = self.left_over(), self.settle(0)
+        self._states, self._local = left, False
         return flow
+
+    def left_over(self) -> list[LimitState]:
+        """How the limits would stand had the request not been counted, which it may not have been anyway."""
+        states, cost = self.states, self._asked.cost
+        if not (self._local or isinstance(self._states, Replies)):
+            return states
+        return [one._replace(remaining=min(one.remaining + cost, one.limit.amount)) for one in states]
 
     def settle(self, actual: int) -> Asking | None:
         """Make `actual` units of what was counted; there is nothing to be made of what was not."""
@@ -141,7 +145,7 @@ def _check(what: str, units: int) -> None:
 class SettlingResponder(LimitResponder):
     """Sets right what was counted, once the response is known: by its head, or by the app's word."""
 
-    __slots__ = ("_count_if", "_counted", "_withdrawn", "charge")
+    __slots__ = ("_count_if", "_counted", "charge")
 
     def __init__(
         self,
@@ -156,7 +160,6 @@ class SettlingResponder(LimitResponder):
         super().__init__(guard, exchange, asked, states, local)
         self._count_if = count_if
         self._counted = True
-        self._withdrawn = False
         self.charge = Charge(asked.cost)
 
     def start(self, head: Head) -> None:
@@ -168,24 +171,17 @@ class SettlingResponder(LimitResponder):
         """Return the header fields; what is not counted is left over."""
         if self._counted:
             return super().fields()
-        cost, exchange = self._asked.cost, self._exchange
-        states = [one._replace(remaining=min(one.remaining + cost, one.limit.amount)) for one in self.states]
-        return self._asked.plan.headers(states, exchange.now)
+        return self._asked.plan.headers(self.left_over(), self._exchange.now)
 
     def _counts(self, head: Head) -> bool:
         if callable(self._count_if):
             return bool(self._count_if(self._exchange, head))
         return head.status in (self._count_if or ())
 
-    def withdraw(self) -> Asking | None:
-        """Give back what was counted, once for all."""
-        self._withdrawn = True
-        return super().withdraw()
-
     def end(self, outcome: Outcome) -> Asking | None:
         """Settle. A request that never came to a head counts: to leave early must not be a way out."""
         actual = self.charge.close()
-        return None if self._withdrawn else self.settle(actual if self._counted else 0)
+        return self.settle(actual if self._counted else 0)
 
 
 class BytesResponder(SettlingResponder):

@@ -5,10 +5,21 @@ from typing import Any
 
 import pytest
 
-from asgi_redis_guard import Answer, ConfigurationError, Exchange, GuardMiddleware, Head, RateLimit, RedisManager
+from asgi_redis_guard import (
+    Answer,
+    ConfigurationError,
+    Exchange,
+    GuardMiddleware,
+    Head,
+    RateLimit,
+    RedisManager,
+    guarded,
+)
+from asgi_redis_guard.core.script import Operation, stopping
 from tests.drive import App, get, handshake
-from tests.guards import answering
+from tests.guards import answering, asking
 from tests.middleware.calls import GONE, Call, TestRedis, http, responding, settled
+from tests.middleware.site import hello, limiting, routing
 from tests.ratelimit.said import left
 
 ALGORITHMS = ["gcra", "fixed", "counter", "log", "calendar"]
@@ -156,6 +167,15 @@ async def test_the_refusal_of_a_guard_behind_is_a_response_too(memory: TestRedis
         guards = [logins("1/hour", group=str(status)), answering(Answer(status, [], b"no"))]
         app = GuardMiddleware(login, guards, redis=memory)
         assert [await attempt(app, memory) for _ in range(2)] == [status, then]
+
+
+async def test_what_another_limit_kept_from_counting_is_left_over_once(memory: TestRedis) -> None:
+    assert (await get(GuardMiddleware(login, [logins()], redis=memory))).status == 401
+    behind = GuardMiddleware(login, [logins(), asking(Operation(stopping("limits"), ()))], redis=memory)
+    on_route = GuardMiddleware(routing(guarded(hello, [limiting("limit")])), [logins()], redis=memory)
+    for app in (behind, on_route):
+        refused = await get(app)
+        assert (refused.status, left(refused)["logins"]) == (429, 4)
 
 
 async def test_a_handshake_that_is_refused_counts_and_one_that_is_accepted_does_not(memory: TestRedis) -> None:
