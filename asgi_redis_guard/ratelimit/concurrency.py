@@ -21,7 +21,7 @@ from ..core.responder import Control, Head, Outcome, Responder
 from ..core.script import Operation, OperationKind, Replies
 from ..core.steps import PASS, Answer, Ask, Asking, Pass
 from ..errors import ConfigurationError, OperationFailed, RedisUnavailable
-from .headers import concurrency_headers, put
+from .headers import concurrency_headers, expose_ours, put
 from .identity import Identity, KeyPart
 from .notation import is_name
 from .options import Cost, checked_cost
@@ -66,6 +66,7 @@ class ConcurrencyLimit(OneRoundGuard):
     """
 
     kind = "concurrency"
+    refunds = True
     operations = (TAKE, RENEW, RELEASE)
 
     def __init__(
@@ -86,7 +87,7 @@ class ConcurrencyLimit(OneRoundGuard):
     ) -> None:
         _check(amount, ttl, name, unidentified, on_outage, on_refused)
         self.amount, self.ttl = amount, ttl
-        self.micros = round(ttl * 1_000_000)
+        self.ttl_micros = round(ttl * 1_000_000)
         self._cost = cost if callable(cost) else checked_cost(cost, _MOST_UNITS)
         self._paths = PathPatterns(paths, option="paths", lenient=True)
         self.concern(name or "concurrency", exempt, exempt_preflight, on_refused)
@@ -113,7 +114,7 @@ class ConcurrencyLimit(OneRoundGuard):
         name = b2a_base64(exchange.random(12), newline=False).decode("ascii")
         key = exchange.keys.concurrency(self._key_name, hashed)
         slot = Slot(key, hashed, name, checked_cost(cost(exchange), _MOST_UNITS) if callable(cost) else cost)
-        operation = Operation(TAKE, (key,), (self.amount, self.micros, slot.cost, name))
+        operation = Operation(TAKE, (key,), (self.amount, self.ttl_micros, slot.cost, name))
         return Ask((operation,), closed=self._on_outage == "closed", about=slot)
 
     def decide(self, exchange: Exchange, replies: Replies) -> Pass | Answer:
@@ -122,7 +123,7 @@ class ConcurrencyLimit(OneRoundGuard):
         if not passed:
             return self._refused(exchange, values[0])
         held = slot if committed and slot.cost else None
-        return Pass(responder=Holder(self, values[0] + (0 if committed else slot.cost), held))
+        return Pass(responder=Holder(self, exchange, values[0] + (0 if committed else slot.cost), held))
 
     def without_redis(self, exchange: Exchange, ask: Ask, error: RedisUnavailable) -> Pass | Answer:
         """Follow `on_outage`; a lease that may have been taken all the same is given back."""
@@ -131,13 +132,14 @@ class ConcurrencyLimit(OneRoundGuard):
         if self._on_outage == "closed":
             return self.refuse(exchange, unavailable("Requests cannot be counted now."))
         if self._on_outage == "open":
-            return PASS if doubtful is None else Pass(responder=Holder(self, None, None, doubtful))
+            return PASS if doubtful is None else Pass(responder=Holder(self, exchange, doubtful=doubtful))
         running = self._local.get(slot.identity, 0)
         if running + slot.cost > self.amount:
             return self._refused(exchange, self.amount - running)
         if slot.cost:
             self._local[slot.identity] = running + slot.cost
-        return Pass(responder=Holder(self, self.amount - running - slot.cost, None, doubtful, slot))
+        remaining = self.amount - running - slot.cost
+        return Pass(responder=Holder(self, exchange, remaining, doubtful=doubtful, local=slot))
 
     def headers(self, remaining: int) -> list[tuple[bytes, bytes]]:
         """Return the header fields for a response."""
@@ -150,7 +152,10 @@ class ConcurrencyLimit(OneRoundGuard):
             self._local[slot.identity] = left
 
     def _refused(self, exchange: Exchange, remaining: int) -> Answer:
-        return self.refuse(exchange, too_many(self.name, self.headers(remaining)))
+        answer = too_many(self.name, self.headers(remaining))
+        if exchange.has(b"origin"):
+            expose_ours(answer.headers)
+        return self.refuse(exchange, answer)
 
     def __repr__(self) -> str:
         return f"<ConcurrencyLimit {self.name}: {self.amount} at once by {', '.join(map(str, self.identity.parts))}>"
@@ -159,31 +164,34 @@ class ConcurrencyLimit(OneRoundGuard):
 class Holder(Responder):
     """One request's responder: keeps its lease, tells the state, gives back what was taken.
 
-    `remaining` is None where nothing is told; `doubtful` is a lease of which nobody knows whether it was taken; `local`
+    `remaining` is None where nothing is told; `lease` is held, of `doubtful` nobody knows whether it was taken; `local`
     is counted in this process.
     """
 
-    __slots__ = ("_lease", "_limit", "_local", "_remaining", "_taken")
+    __slots__ = ("_exchange", "_lease", "_limit", "_local", "_remaining", "_taken")
 
     def __init__(
         self,
         limit: ConcurrencyLimit,
-        remaining: int | None,
-        slot: Slot | None,
+        exchange: Exchange,
+        remaining: int | None = None,
+        lease: Slot | None = None,
+        *,
         doubtful: Slot | None = None,
         local: Slot | None = None,
     ) -> None:
         self._limit = limit
+        self._exchange = exchange
         self._remaining = remaining
-        self._lease = slot
-        self._taken = slot or doubtful
+        self._lease = lease
+        self._taken = lease or doubtful
         self._local = local
 
     def bind(self, control: Control) -> None:
         """Have the lease renewed until the end."""
         if self._lease is not None:
             key, _, name, cost = self._lease
-            control.keep(Operation(RENEW, (key,), (self._limit.micros, cost, name)), self._limit.ttl, self._lost)
+            control.keep(Operation(RENEW, (key,), (self._limit.ttl_micros, cost, name)), self._limit.ttl, self._lost)
 
     def _lost(self) -> None:
         logger.debug("a request of %r is no longer counted: Redis was away for longer than its lease", self._limit)
@@ -191,7 +199,7 @@ class Holder(Responder):
     def start(self, head: Head) -> None:
         """Add or join the header fields."""
         if self._remaining is not None:
-            put(head, self._limit.headers(self._remaining), _is_cross_origin(head))
+            put(head, self._limit.headers(self._remaining), self._exchange.has(b"origin"))
 
     def end(self, outcome: Outcome) -> Asking | None:
         """Give back what was taken, once."""
@@ -221,8 +229,3 @@ def _check(
     if on_outage not in ("local", "open", "closed"):
         faults.append(f"on_outage: {on_outage!r} given; allowed are 'local', 'open', 'closed'")
     ConfigurationError.raise_for(faults)
-
-
-def _is_cross_origin(head: Head) -> bool:
-    """Tell whether a browser's script may want to read the fields."""
-    return head.scope is not None and b"origin" in [name for name, _ in head.scope["headers"]]

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Literal, TypedDict, Unpack
 
 from ..core.asgi import ASGIApp
 from ..core.client_ip import TrustedProxies
-from ..core.exchange import Exchange
 from ..core.guard import OnRefused
 from ..errors import ConfigurationError
 from ..middleware.engine import GuardMiddleware
@@ -16,13 +15,14 @@ from ..observability.events import Hook
 from ..redis.manager import RedisManager
 from .concurrency import ConcurrencyLimit
 from .identity import KeyPart
+from .options import Cost
 
 
 class ConcurrencyLimitOptions(TypedDict, total=False):
     """The keyword options of `ConcurrencyLimit`, for type checkers; their meaning stands there."""
 
     key: KeyPart | Iterable[KeyPart]
-    cost: int | Callable[[Exchange], int]
+    cost: Cost
     ttl: float
     name: str | None
     paths: Iterable[str]

@@ -17,7 +17,7 @@ from .asking import Asker
 from .changes import Changes
 from .denials import Denial, Denials
 from .door import Door
-from .headers import OURS, HeaderStyle, expose
+from .headers import HeaderStyle, expose_ours
 from .identity import Identity
 from .ledger import Ledger
 from .local import LocalLimits
@@ -221,7 +221,7 @@ class RateLimit(OneRoundGuard):
         states = denial.states
         answer = banned(denial.wait) if states is None else beyond(states, plan.headers(states, exchange.now))
         if self.expose_headers and exchange.has(b"origin"):
-            expose(answer.headers, [name for name, _ in answer.headers if name in OURS])
+            expose_ours(answer.headers)
         return self.refuse(exchange, answer)
 
     def _passed(

@@ -147,6 +147,11 @@ def expose(headers: Headers, names: Sequence[bytes]) -> None:
         headers[place] = (_EXPOSED, value)
 
 
+def expose_ours(headers: Headers) -> None:
+    """Expose those of our fields that are in a refusal's `headers`."""
+    expose(headers, [name for name, _ in headers if name in OURS])
+
+
 _EXPOSED = b"access-control-expose-headers"
 
 

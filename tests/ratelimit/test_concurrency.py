@@ -11,6 +11,7 @@ from asgi_redis_guard import (
     GuardMiddleware,
     RateLimit,
     RedisManager,
+    guarded,
 )
 from asgi_redis_guard.core.script import Operation, stopping
 from asgi_redis_guard.ratelimit.concurrency import ConcurrencyLimit
@@ -18,6 +19,7 @@ from asgi_redis_guard.ratelimit.concurrency_middleware import ConcurrencyLimitMi
 from tests.drive import App, get
 from tests.guards import asking, count, passing
 from tests.middleware.calls import Call, TestRedis, http, responding, settled
+from tests.middleware.site import hello, routing
 from tests.ratelimit.gates import TOO_MANY, Gate, held, stack
 from tests.ratelimit.structured import parse_list
 from tests.redis.tools import PATIENCE
@@ -94,6 +96,20 @@ async def test_the_fields_tell_the_policy_and_what_is_left(redis: RedisManager) 
     assert (refused["retry-after"], refused["content-type"]) == ("1", "application/problem+json")
     assert refused.json()["violated-policies"] == ["jobs"]
     assert refused.json()["type"] == "https://iana.org/assignments/http-problem-types#quota-exceeded"
+
+
+async def test_a_browser_s_script_may_read_the_fields_also_of_a_refusal(memory: TestRedis) -> None:
+    app, origin = stack(App(), memory, ConcurrencyLimit(2, cost=lambda exchange: len(exchange.path))), (b"origin", b"x")
+    passed, refused = await get(app, "/a", headers=[origin]), await get(app, "/aa", headers=[origin])
+    assert passed["access-control-expose-headers"] == "ratelimit-policy, ratelimit"
+    assert refused["access-control-expose-headers"] == "ratelimit-policy, ratelimit, retry-after"
+    assert not [one for path in ("/a", "/aa") for one in (await get(app, path)).all("access-control-expose-headers")]
+
+
+async def test_on_a_route_its_refusal_gives_back_what_other_limits_have_counted(memory: TestRedis) -> None:
+    function = guarded(hello, [ConcurrencyLimit(1, cost=2)])
+    refused = await get(GuardMiddleware(routing(function), [RateLimit("5/hour")], redis=memory))
+    assert (refused.status, dict(parse_list(refused["ratelimit"]))["hour"]["r"]) == (TOO_MANY, 5)
 
 
 async def test_it_is_one_round_trip_with_other_limits_and_their_fields_are_joined(memory: TestRedis) -> None:
