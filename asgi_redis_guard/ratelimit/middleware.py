@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal, Unpack
+from typing import Unpack
 
 from ..core.asgi import ASGIApp
 from ..errors import ConfigurationError
@@ -12,9 +12,9 @@ from ..middleware.lifespan import faults_told
 from ..observability.events import Hook
 from ..redis.manager import RedisManager
 from .guard import RateLimit
-from .options import RateLimitOptions
+from .options import MessageLimitOptions, RateLimitOptions
 from .rules import LimitsFor
-from .sockets import MessageLimit, OnBreach
+from .sockets import MessageLimit
 
 
 class RateLimitMiddleware(GuardMiddleware):
@@ -43,14 +43,11 @@ class MessageLimitMiddleware(GuardMiddleware):
         app: ASGIApp,
         *limits: str | LimitsFor,
         guard: MessageLimit | None = None,
-        unit: Literal["messages", "bytes"] = "messages",
-        on_breach: OnBreach = "close",
         redis: RedisManager | str | None = None,
         hooks: Iterable[Hook] = (),
-        **options: Unpack[RateLimitOptions],
+        **options: Unpack[MessageLimitOptions],
     ) -> None:
         with faults_told():
             if guard is not None:
                 ConfigurationError.refuse_both("guard", [*map(str, limits), *options])
-            chosen = guard or MessageLimit(*limits, unit=unit, on_breach=on_breach, **options)
-            super().__init__(app, (chosen,), redis=redis, hooks=hooks)
+            super().__init__(app, (guard or MessageLimit(*limits, **options),), redis=redis, hooks=hooks)

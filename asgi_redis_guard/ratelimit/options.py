@@ -25,6 +25,9 @@ from .rules import Notations
 #: Units that a request may take; a request of more than a limit has never fits.
 _MOST_UNITS = 1_000_000_000
 
+#: What becomes of a message that is too many.
+OnBreach = Literal["close", "drop", "delay"]
+
 #: How many units a request takes.
 Cost = int | Callable[[Exchange], int]
 
@@ -122,7 +125,7 @@ _CHOICES: dict[str, tuple[str, tuple[Any, ...]]] = {
 
 
 class RateLimitOptions(TypedDict, total=False):
-    """The same for type checkers."""
+    """The keyword options of `RateLimit`, for type checkers; their meaning stands there."""
 
     rules: Mapping[str, Notations]
     key: KeyPart | Iterable[KeyPart]
@@ -155,6 +158,13 @@ class RateLimitOptions(TypedDict, total=False):
     changeable: bool
     statistics: bool
     labels: bool
+
+
+class MessageLimitOptions(RateLimitOptions, total=False):
+    """The keyword options of `MessageLimit`, for type checkers; their meaning stands there."""
+
+    unit: Literal["messages", "bytes"]
+    on_breach: OnBreach
 
 
 def checked_cost(cost: int, most: int = _MOST_UNITS) -> int:

@@ -15,12 +15,10 @@ from ..core.steps import PASS, Answer, Ask, Pass, Wait
 from ..errors import ConfigurationError, RedisUnavailable
 from .denials import Denial
 from .guard import RateLimit
-from .options import RateLimitOptions
+from .options import OnBreach, RateLimitOptions
 from .plan import Plan
 from .responder import LimitResponder
 from .rules import LimitsFor
-
-OnBreach = Literal["close", "drop", "delay"]
 
 #: RFC 6455 §7.4.1, policy violation.
 _BREACH = Close(1008, "rate limited")

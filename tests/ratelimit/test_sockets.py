@@ -18,6 +18,7 @@ from asgi_redis_guard import (
 )
 from asgi_redis_guard.middleware import handling
 from asgi_redis_guard.testing import ManualClock
+from tests.drive import App
 from tests.jwt.tokens import NOW, SECRET, bearer, sign
 from tests.middleware.calls import CONNECT, Call, TestRedis, http, websocket
 from tests.ratelimit.chats import LEAVES, Chat, Waits, chat, closes, says
@@ -196,6 +197,14 @@ async def test_limits_that_are_changed_reach_an_open_socket(redis: RedisManager)
     call.feed(LEAVES)
     await call.task
     assert app.heard == ["a", "b", "c"]
+
+
+def test_options_beside_a_guard_are_refused() -> None:
+    guard = MessageLimit("1/hour")
+    for options in ({"unit": "bytes"}, {"on_breach": "drop"}, {"name": "x"}):
+        with pytest.raises(ConfigurationError, match=f"given together with {next(iter(options))}"):
+            MessageLimitMiddleware(App(), guard=guard, **options)  # type: ignore[arg-type]
+    assert MessageLimitMiddleware(App(), guard=guard).guards == (guard,)
 
 
 @pytest.mark.parametrize(
