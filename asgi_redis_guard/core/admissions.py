@@ -120,9 +120,7 @@ class Admissions:
                 at += place.width
                 if place.statuses(part) == place.all_passed:  # by far the commonest
                     steps[index] = Replies(step, part, True, clock)
-                elif (
-                    replies := read_replies(step, part, clock)
-                ) is not None:  # None: a guard before it stopped the round
+                elif (replies := read_replies(step, part, clock)) is not None:  # None: one before it stopped the round
                     steps[index] = replies if replies.__class__ is Replies else _Result(step, replies)
 
     def failed(self, error: RedisUnavailable) -> None:

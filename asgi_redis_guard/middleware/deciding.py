@@ -5,7 +5,6 @@ What comes of it goes to the running exchange (`routed.py`), which sees to the r
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from os import urandom
 from typing import Any
@@ -85,17 +84,16 @@ class Decision:
         admissions, run = self._admissions, self._run
         try:
             await self._decide()
-        except ClientGone:
+        except ClientGone as error:
             run.gone()
-            return give_up(admissions, run.trips, Outcome("disconnect"))
+            give_up(admissions, run.trips, error)
         except BaseException as error:
-            kind = "cancelled" if isinstance(error, asyncio.CancelledError) else "error"
-            give_up(admissions, run.trips, Outcome(kind, error=error))  # type: ignore[arg-type]
+            give_up(admissions, run.trips, error)
             raise
-        if run.around.hooks:
-            report(run.around.hooks, self._guards, admissions)
-        self._conclude()
-        return None
+        else:
+            if run.around.hooks:
+                report(run.around.hooks, self._guards, admissions)
+            self._conclude()
 
     async def _decide(self) -> None:
         """Do what the guards ask. The engine has a loop of its own, which is its hottest code."""

@@ -12,6 +12,7 @@ from ..core.responder import Outcome, Responder
 from ..core.steps import Answer, Asking
 from ..errors import RedisUnavailable
 from ..redis.manager import RedisManager
+from .body import ClientGone
 from .trips import RoundTrips
 
 logger = logging.getLogger("asgi_redis_guard.middleware")
@@ -76,16 +77,23 @@ async def withdraw_all(standing: Sequence[Standing]) -> None:
         await asyncio.shield(asyncio.gather(*tasks))
 
 
-def give_up(admissions: Admissions, trips: RoundTrips, outcome: Outcome) -> None:
-    """End an exchange whose admission did not come to an end: cancelled, failed, or left by its client.
+def give_up(admissions: Admissions, trips: RoundTrips, error: BaseException) -> None:
+    """End an exchange whose admission `error` has ended: cancelled, failed, or left by its client.
 
     A round that was on its way and takes something (a lock) is waited for in the background, so that it is given back.
     """
     late, admissions.late = admissions.late, None
+    outcome = _outcome_of(error)
     if late is not None:
         trips.manager.spawn(_give_up_late(admissions, trips, outcome, late))
     else:
         _abandon(admissions, trips, outcome)
+
+
+def _outcome_of(error: BaseException) -> Outcome:
+    if isinstance(error, ClientGone):
+        return Outcome("disconnect")
+    return Outcome("cancelled" if isinstance(error, asyncio.CancelledError) else "error", error=error)
 
 
 async def _give_up_late(

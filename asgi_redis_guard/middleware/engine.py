@@ -6,11 +6,10 @@ open nothing and share nothing; state lives on the manager and on the guards.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from os import urandom
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from ..core.admissions import Admissions, Starts, starts_of
 from ..core.asgi import ASGIApp, Receive, Scope, Send
@@ -124,11 +123,10 @@ class GuardMiddleware:
                 else:
                     receive = await self._fetch(admissions, trips, step, receive)
                 step = admissions.advance()
-        except ClientGone:
-            return give_up(admissions, trips, Outcome("disconnect"))
+        except ClientGone as error:
+            return give_up(admissions, trips, error)
         except BaseException as error:
-            kind: Literal["cancelled", "error"] = "cancelled" if isinstance(error, asyncio.CancelledError) else "error"
-            give_up(admissions, trips, Outcome(kind, error=error))
+            give_up(admissions, trips, error)
             raise
         if self.hooks:
             report(self.hooks, self.guards, admissions)

@@ -12,7 +12,7 @@ from .ending import Standing
 
 
 class Refusal(NamedTuple):
-    """What a route's guards have answered, None where the client has left; `standing` are to give back what they took.
+    """What a route's guards have answered, None where nobody is left to answer; `standing` give back what they took.
 
     `begin_at`: as in `Around`, for the background run that the answer may ask for.
     """
