@@ -27,13 +27,17 @@ def borders(unit: str, zone: ZoneInfo, now: float) -> tuple[int, int, int]:
 
     Three, because it is the server's clock that counts, and it may be in another period than the app's.
     """
-    return _borders(unit, zone, int(now // 900))
+    return _borders(unit, zone, quarter(now))
+
+
+def quarter(now: float) -> float:
+    """Return when the quarter of an hour began that it is; no period of a time zone begins or ends within one."""
+    return now // 900 * 900
 
 
 @lru_cache(maxsize=256)
-def _borders(unit: str, zone: ZoneInfo, quarter: int) -> tuple[int, int, int]:
-    """No border of a time zone's periods lies within a quarter of an hour."""
-    now = datetime.fromtimestamp(quarter * 900, UTC)
+def _borders(unit: str, zone: ZoneInfo, time: float) -> tuple[int, int, int]:
+    now = datetime.fromtimestamp(time, UTC)
     if unit == "hour":  # the same hours everywhere but for zones off by less than one; no hour is counted twice
         offset = now.astimezone(zone).utcoffset() or timedelta()
         shifted = now + offset

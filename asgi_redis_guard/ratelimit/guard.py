@@ -14,6 +14,7 @@ from ..core.script import Replies
 from ..core.steps import PASS, Admission, Answer, Ask, Asking, Pass, Wait
 from ..errors import RedisUnavailable
 from .asking import Asker
+from .calendar import quarter
 from .changes import Changes
 from .denials import Denial, Denials
 from .door import Door
@@ -97,7 +98,7 @@ class RateLimit(OneRoundGuard):
         self._cost = given.cost if callable(given.cost) else checked_cost(given.cost)
         #: Whether there is nothing to look at but whose the request is, and nothing to do but to count it.
         self._is_plain = self._door is None and not callable(given.cost) and not self.ledger.count
-        self._is_shown = not given.settle and given.count_if is None
+        self._may_settle = bool(given.settle) or given.count_if is not None
         self._refused, self._uncounted = self.denials.held, self.local.windows
         self._asker = Asker(self.ledger, closed=given.on_outage == "closed", shadow=given.shadow)
         self._made = lru_cache(maxsize=8192)(self._asker.make)
@@ -137,7 +138,7 @@ class RateLimit(OneRoundGuard):
         """Ask for so many units of somebody, or refuse what is remembered to be refused."""
         if self._refused or self._uncounted:
             return self._exceptional(exchange, plan, identity, cost)
-        now = exchange.now // 900 * 900 if plan.is_calendar or self.ledger.count else 0.0
+        now = quarter(exchange.now) if plan.is_calendar or self.ledger.count else 0.0
         make = self._made if is_short(identity) else self._asker.make
         return make(plan, exchange.keys, identity, cost, now)
 
@@ -148,9 +149,9 @@ class RateLimit(OneRoundGuard):
             self.local.told(asked.plan, asked.hashed, asked.owed if asked.is_told(replies) else None)
         if not replies.passed:
             return self._judge(exchange, asked, asked.states(replies), replies)
-        if self._is_shown:
-            return Pass(responder=LimitResponder(self, exchange, asked, replies))
-        return self._passed(exchange, asked, replies)
+        if self._may_settle:
+            return self._passed(exchange, asked, replies)
+        return Pass(responder=LimitResponder(self, exchange, asked, replies))
 
     def without_redis(self, exchange: Exchange, ask: Ask, error: RedisUnavailable) -> Pass | Answer:
         """Follow `on_outage`."""
@@ -189,8 +190,7 @@ class RateLimit(OneRoundGuard):
         hashed, now = digest(*identity), exchange.now
         denial = self.denials.find(plan, hashed, cost, now)
         if denial is not None:
-            answer = self.refusal(exchange, plan, denial)
-            return answer if answer.__class__ is not Answer else for_group(answer)
+            return for_group(self.refusal(exchange, plan, denial))
         hidden = self.denials.take(plan, hashed)
         owed = self.local.owed(plan, hashed, now) if len(plan.limits) <= _MOST_OWED else ()
         overdue = self.denials.overdue(now)
@@ -228,13 +228,13 @@ class RateLimit(OneRoundGuard):
         self, exchange: Exchange, asked: Asked, states: Replies | list[LimitState], local: bool = False
     ) -> Pass:
         given = self.options
-        if not given.settle and given.count_if is None:
+        if not self._may_settle:
             return Pass(responder=LimitResponder(self, exchange, asked, states, local))
         kind = BytesResponder if given.settle == "bytes" else SettlingResponder
         responder = kind(self, exchange, asked, states, local, count_if=given.count_if)
-        return (
-            self._charged(exchange, responder.charge, responder) if given.settle is True else Pass(responder=responder)
-        )
+        if given.settle is True:
+            return self._charged(exchange, responder.charge, responder)
+        return Pass(responder=responder)
 
     def _free(self, exchange: Exchange, responder: LimitResponder | None = None, reason: str = "") -> Pass:
         """Let pass what is not counted; the app finds a charge all the same, of which nothing comes."""

@@ -13,6 +13,7 @@ from ..errors import OperationFailed, RedisUnavailable
 from ..observability.events import host_time
 from ..redis.manager import RedisManager
 from ..redis.program import program_of
+from .calendar import quarter
 from .headers import HeaderStyle
 from .local import LocalLimits
 from .notation import Style, make_limits
@@ -175,7 +176,7 @@ class RateLimiter:
         await self.redis.execute("DEL", *keys)
 
     def _ask(self, key: tuple[str | bytes, ...], cost: int) -> Ask:
-        when = host_time() // 900 * 900 if self._plan.is_calendar else 0.0
+        when = quarter(host_time()) if self._plan.is_calendar else 0.0
         try:
             return (self._made if is_short(key) else self._make)(key, cost, when)
         except TypeError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 
 from ..core.asgi import Headers
 from ..core.problem import problem
@@ -64,7 +65,7 @@ def nobody() -> Answer:
 
 
 def for_group(answer: Answer) -> Answer:
-    """Return an answer that holds back the limits in front, as if it had come from Redis."""
-    return Answer(
-        answer.status, answer.headers, answer.body, reason=answer.reason, background=answer.background, group=GROUP
-    )
+    """Return an answer that holds back the limits in front, as if it had come from Redis; the app may share one."""
+    holding = copy(answer)
+    holding.group = GROUP
+    return holding
