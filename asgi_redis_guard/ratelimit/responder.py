@@ -171,7 +171,8 @@ class SettlingResponder(LimitResponder):
         """Return the header fields; what is not counted is left over."""
         if self._counted:
             return super().fields()
-        return self._asked.plan.headers(self.left_over(), self._exchange.now)
+        exchange = self._exchange
+        return self._asked.plan.headers(self.left_over(), exchange.now)
 
     def _counts(self, head: Head) -> bool:
         if callable(self._count_if):
