@@ -7,18 +7,16 @@ from math import ceil
 
 from ..core.keys import digest
 from ..core.lua import read_lua
-from ..core.rounds import read_replies
-from ..core.script import Replies
 from ..core.steps import Ask
-from ..errors import ConfigurationError, OperationFailed
+from ..errors import ConfigurationError
 from ..middleware.trips import RoundTrips
 from ..observability.events import host_time
 from ..redis.manager import RedisManager
-from ..redis.program import Script, program_of
+from ..redis.program import Script
 from .changes import KEPT, changed_word, forget_word
+from .direct import look
 from .guard import RateLimit
 from .ledger import HOURS
-from .limiter import LOOK, LOOK_BATCH
 from .plan import Asked, Plan
 from .rules import Notations
 from .status import LimitedIdentity, LimitStatus, LimitTotals, ban_end, moment, names, sums, totals
@@ -40,12 +38,12 @@ class RateLimitAdmin:
         if not isinstance(guard, RateLimit):
             raise ConfigurationError(f"guard: {guard!r} given; allowed is a RateLimit")
         self._guard = guard
-        self._redis_given = redis
+        self._redis = redis
 
     @property
     def redis(self) -> RedisManager:
         """The manager in use."""
-        return RedisManager.of(self._redis_given)
+        return RedisManager.of(self._redis)
 
     async def inspect(self, *key: str | bytes, rule: str = "", limits: Notations = None) -> LimitStatus:
         """Return how somebody stands at the limits of `rule`, as it was written; without one, those of no rule.
@@ -103,18 +101,18 @@ class RateLimitAdmin:
 
     async def busiest(self, most: int = 20, hours: int = 1) -> list[LimitedIdentity]:
         """Return who has sent the most requests in the last `hours`; a count may be too high, never too low."""
-        return await self._heaviest(1, most, hours)
+        return await self._heaviest(most, hours)
 
     async def refused(self, most: int = 20, hours: int = 1) -> list[LimitedIdentity]:
         """Return who was refused most often in the last `hours`."""
-        return await self._heaviest(2, most, hours)
+        return await self._heaviest(most, hours, refused=True)
 
     async def blocked(
         self, most: int = 20, hours: int = 1, rule: str = "", limits: Notations = None
     ) -> list[LimitStatus]:
         """Return who of those refused in the last `hours` would be refused now; see `inspect`."""
         plan = self._plan(rule, limits)
-        found = await self._heaviest(2, most, hours)
+        found = await self.refused(most, hours)
         statuses = [await self._status(one.identity, plan) for one in found]
         return [status for status in statuses if status.blocked]
 
@@ -148,12 +146,9 @@ class RateLimitAdmin:
     async def _status(self, identity: bytes, plan: Plan) -> LimitStatus:
         keys, now = self.redis.keys, host_time()
         ask = Ask(plan.operations(keys, identity, 1, now), about=Asked(plan, keys, (), identity, 1, now))
-        raw = await self.redis.evaluate(program_of((ask.place, LOOK)), (ask.batch, LOOK_BATCH))
-        replies = read_replies(ask, raw[: ask.place.width], raw[-1])
-        if not isinstance(replies, Replies):
-            raise replies or OperationFailed("ERR the limits were not looked at")
+        replies = await look(self.redis, ask)
         strikes = await self.redis.execute("GET", keys.ban(self._guard.group.encode(), identity))
-        return LimitStatus(identity, tuple(ask.about.states(replies)), ban_end(strikes, raw[-1]))
+        return LimitStatus(identity, tuple(ask.about.states(replies)), ban_end(strikes, replies.clock))
 
     async def _hours(self, hours: int) -> list[list[list[bytes]]]:
         """Return what is known of the last hours, the present one first."""
@@ -165,10 +160,10 @@ class RateLimitAdmin:
         places = [keys.limit_statistics(group, now - ago) for ago in range(hours)]
         return [await self.redis.run_script(_STATISTICS, place, repeatable=True) for place in places]
 
-    async def _heaviest(self, which: int, most: int, hours: int) -> list[LimitedIdentity]:
-        """Return the heaviest identities of one of the sorted sets, with what the others say of them."""
+    async def _heaviest(self, most: int, hours: int, *, refused: bool = False) -> list[LimitedIdentity]:
+        """Return who has sent the most requests, or was refused most often, with all that is known of them."""
         found = await self._hours(hours)
         busy, denied = sums(hour[1] for hour in found), sums(hour[2] for hour in found)
         labels = names(hour[3] for hour in found)
-        chosen = (busy, denied)[which - 1].most_common(most)
+        chosen = (denied if refused else busy).most_common(most)
         return [LimitedIdentity(one, labels.get(one), busy[one], denied[one]) for one, _ in chosen]

@@ -6,59 +6,57 @@ from functools import lru_cache
 from typing import Any, Literal
 
 from ..core.keys import digest, is_short
-from ..core.rounds import read_replies
-from ..core.script import Batch, Operation, Replies, place_of, stopping
+from ..core.script import Operation, Replies, place_of
 from ..core.steps import Ask
-from ..errors import OperationFailed, RedisUnavailable
+from ..errors import RedisUnavailable
 from ..observability.events import host_time
 from ..redis.manager import RedisManager
 from ..redis.program import program_of
 from .calendar import quarter
+from .direct import carry_out, look, replies_of
 from .headers import HeaderStyle
 from .local import LocalLimits
 from .notation import Style, make_limits
 from .options import Options, checked_cost
 from .plan import Asked, Plan
 from .policy import Algorithm, LimitState, most_restrictive
-from .refusals import GROUP
-
-#: What holds back the limits in front of it: a look that writes nothing.
-LOOK = place_of(False, (stopping(GROUP),))
-LOOK_BATCH = Batch([Operation(stopping(GROUP), ())])
 
 
 class LimitResult:
     """What was decided on one hit; true where it is `allowed`.
 
     `limit`, `remaining`, `reset_after` and `retry_after` (seconds; the last 0 if it is allowed) are of the tightest
-    limit; `states` has all of them. `degraded` is true where Redis did not answer.
+    limit; `states` has all of them. `cost` is what was asked for. `degraded` is true where Redis did not answer.
     """
 
     __slots__ = (
+        "_asked",
+        "_counted",
+        "_taken",
         "allowed",
-        "asked",
         "cost",
-        "counted",
         "degraded",
         "limit",
         "remaining",
         "reset_after",
         "retry_after",
         "states",
-        "taken",
     )
 
-    def __init__(self, asked: Asked, states: list[LimitState], taken: int, degraded: bool = False) -> None:
+    def __init__(
+        self, asked: Asked, states: list[LimitState], taken: int, *, degraded: bool = False, looks: bool = False
+    ) -> None:
         tightest = states[0] if len(states) == 1 else most_restrictive(states)
-        self.asked = asked
+        #: As what it counts now: settled, no more as `cost`.
+        self._asked = asked
+        #: When it was counted (µs, server's clock), 0 if it was not counted there.
+        self._taken = taken
         self.cost = asked.cost
         self.states = states
-        #: When it was counted (µs, server's clock), 0 if it was not counted there.
-        self.taken = taken
         self.degraded = degraded
         self.allowed: bool = tightest.allowed
         #: Whether there is something to settle.
-        self.counted = self.allowed
+        self._counted = self.allowed and not looks
         self.limit = tightest.limit.amount
         self.remaining = tightest.remaining
         self.reset_after = tightest.reset_after / 1_000_000
@@ -67,7 +65,7 @@ class LimitResult:
     @property
     def delay(self) -> float:
         """Seconds until an allowed hit has its turn, in a leaky bucket; 0 otherwise."""
-        return self.asked.plan.delay(self.states, self.cost) if self.allowed and not self.degraded else 0.0
+        return self._asked.plan.delay(self.states, self.cost) if self.allowed and not self.degraded else 0.0
 
     def __bool__(self) -> bool:
         return self.allowed
@@ -107,7 +105,6 @@ class RateLimiter:
         self._local = LocalLimits(max_keys=local_keys, workers=workers)
         self._place = place_of(False, tuple(limit.kind for limit in self._plan.limits))
         self._program = program_of((self._place,))
-        self._look = program_of((self._place, LOOK))
         self._made = lru_cache(maxsize=8192, typed=True)(self._make)
 
     @property
@@ -125,38 +122,37 @@ class RateLimiter:
             return await self._hit_and_tell(ask, owed)
         try:
             raw = await manager.evaluate(self._program, (ask.batch,))
+            if self._place.statuses(raw) == self._place.all_passed:
+                return LimitResult(ask.about, self._states(raw), raw[-1])
+            return _result(ask, replies_of(ask, raw))
         except RedisUnavailable as error:
             return self._away(ask.about, error)
-        if self._place.statuses(raw) == self._place.all_passed:
-            return LimitResult(ask.about, self._states(raw), raw[-1])
-        return self._read(ask, raw)
 
     async def peek(self, *key: str | bytes, cost: int = 1) -> LimitResult:
         """Tell what `hit` would say now, and count nothing; `remaining` is what is left before it."""
         ask = self._ask(key, cost)
         try:
-            raw = await self.redis.evaluate(self._look, (ask.batch, LOOK_BATCH))
+            return _result(ask, await look(self.redis, ask), looks=True)
         except RedisUnavailable as error:
             return self._away(ask.about, error, looks=True)
-        return self._read(ask, raw, looks=True)
 
     async def settle(self, result: LimitResult, actual: int) -> None:
         """Make `actual` units of those that `hit` has counted; of a refused hit, or a peek, there is nothing to make.
 
         What comes on top counts from now on, and may not all be given back later. Raises `RedisUnavailable`.
         """
-        checked_cost(actual)
-        asked: Asked = result.asked
-        if not result.counted or actual == asked.cost:
+        checked_cost(actual, what="actual")
+        asked = result._asked
+        if not result._counted or actual == asked.cost:
             return
-        result.asked = asked._replace(cost=actual)  # before it is awaited: somebody else may settle it meanwhile
+        result._asked = asked._replace(cost=actual)  # before it is awaited: somebody else may settle it meanwhile
         if result.degraded:
             self._local.settle(asked.plan, asked.hashed, asked.cost, actual)
             return
         try:
-            await self._do(asked._replace(when=host_time()).settle(result.taken, actual))
+            await self._do(asked._replace(when=host_time()).settle(result._taken, actual))
         except RedisUnavailable:
-            result.asked = asked
+            result._asked = asked
             raise
 
     async def refund(self, result: LimitResult) -> None:
@@ -166,7 +162,7 @@ class RateLimiter:
     async def penalize(self, *key: str | bytes, units: int) -> None:
         """Count `units` for `key`, whether they fit or not. Raises `RedisUnavailable`."""
         asked: Asked = self._ask(key, 0).about
-        await self._do(asked.charge([checked_cost(units)] * len(self._plan.limits)))
+        await self._do(asked.charge([checked_cost(units, what="units")] * len(self._plan.limits)))
 
     async def reset(self, *key: str | bytes) -> None:
         """Forget what was counted for `key`. Raises `RedisUnavailable`."""
@@ -205,24 +201,12 @@ class RateLimiter:
         ask = Ask(operations, about=asked)
         told: list[int] | None = None
         try:
-            raw = await self.redis.evaluate(program_of((ask.place,)), (ask.batch,))
-            result = self._result(ask, _replies(ask, raw))
+            result = _result(ask, await carry_out(self.redis, ask))
             told = owed if result.allowed else None
         except RedisUnavailable as error:
             return self._away(asked, error)
         finally:
             self._local.told(plan, hashed, told)
-        return result
-
-    def _read(self, ask: Ask, raw: Any, looks: bool = False) -> LimitResult:
-        try:
-            return self._result(ask, _replies(ask, raw), looks)
-        except OperationFailed as error:
-            return self._away(ask.about, error, looks)
-
-    def _result(self, ask: Ask, replies: Replies, looks: bool = False) -> LimitResult:
-        result = LimitResult(ask.about, ask.about.states(replies), replies.clock)
-        result.counted = result.allowed and not looks
         return result
 
     def _away(self, asked: Asked, error: RedisUnavailable, looks: bool = False) -> LimitResult:
@@ -234,21 +218,14 @@ class RateLimiter:
         else:
             decide = self._local.look if looks else self._local.decide
             states = decide(asked.plan, asked.hashed, asked.cost, host_time())
-        result = LimitResult(asked, states, 0, degraded=True)
-        result.counted = result.allowed and not looks
-        return result
+        return LimitResult(asked, states, 0, degraded=True, looks=looks)
 
     async def _do(self, operations: list[Operation]) -> None:
-        ask = Ask(operations)
-        _replies(ask, await self.redis.evaluate(program_of((ask.place,)), (ask.batch,)))
+        await carry_out(self.redis, Ask(operations))
 
     def __repr__(self) -> str:
         return f"<RateLimiter {self._plan!r}>"
 
 
-def _replies(ask: Ask, raw: Any) -> Replies:
-    """Read what answers `ask`, which stands first in its round; raises `OperationFailed`."""
-    replies = read_replies(ask, raw[: ask.place.width], raw[-1])
-    if not isinstance(replies, Replies):
-        raise replies or OperationFailed("ERR the limits were not run")
-    return replies
+def _result(ask: Ask, replies: Replies, looks: bool = False) -> LimitResult:
+    return LimitResult(ask.about, ask.about.states(replies), replies.clock, looks=looks)

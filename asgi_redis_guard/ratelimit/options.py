@@ -167,8 +167,8 @@ class MessageLimitOptions(RateLimitOptions, total=False):
     on_breach: OnBreach
 
 
-def checked_cost(cost: int, most: int = _MOST_UNITS) -> int:
-    """Return a number of units; raises `ConfigurationError`."""
-    if cost.__class__ is not int or not 0 <= cost <= most:
-        raise ConfigurationError(f"cost: {cost!r} given; allowed are whole numbers from 0 to {most}")
-    return cost
+def checked_cost(units: int, most: int = _MOST_UNITS, what: str = "cost") -> int:
+    """Return a number of units; raises `ConfigurationError`, which says `what` they are."""
+    if units.__class__ is not int or not 0 <= units <= most:
+        raise ConfigurationError(f"{what}: {units!r} given; allowed are whole numbers from 0 to {most}")
+    return units
