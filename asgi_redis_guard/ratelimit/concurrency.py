@@ -21,6 +21,7 @@ from ..core.responder import Control, Head, Outcome, Responder
 from ..core.script import Operation, OperationKind, Replies
 from ..core.steps import PASS, Answer, Ask, Asking, Pass
 from ..errors import ConfigurationError, OperationFailed, RedisUnavailable
+from .checks import is_within
 from .headers import concurrency_headers, expose_ours, put
 from .identity import Identity, KeyPart
 from .notation import is_name
@@ -220,7 +221,7 @@ def _check(
     faults = refusal_faults(on_refused)
     if not isinstance(amount, int) or isinstance(amount, bool) or not 1 <= amount <= _MOST_AT_ONCE:
         faults.append(f"amount: {amount!r} given; allowed are whole numbers from 1 to {_MOST_AT_ONCE}")
-    if not isinstance(ttl, int | float) or isinstance(ttl, bool) or not _SHORTEST <= ttl <= _LONGEST:
+    if not is_within(ttl, _SHORTEST, _LONGEST):
         faults.append(f"ttl: {ttl!r} given; allowed are {_SHORTEST} to {_LONGEST} seconds")
     if name is not None and not is_name(name):
         faults.append(f"name: {name!r} given; allowed are 1 to 64 printable ASCII characters")

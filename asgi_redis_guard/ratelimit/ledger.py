@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from ..core.keys import Keys
 from ..core.script import Operation, OperationKind
+from .checks import is_within
 
 BAN = OperationKind.load(__package__, "ban.lua")
 TALLY = OperationKind.load(__package__, "tally.lua")
@@ -48,7 +49,7 @@ class Ban:
         return faults + [
             f"ban: {option}={getattr(self, option)!r} given; allowed are 1 second to 366 days"
             for option in ("within", "lasts", "longest")
-            if not 1 <= getattr(self, option) <= 366 * 86_400
+            if not is_within(getattr(self, option), 1, 366 * 86_400)
         ]
 
     def operation(self, key: bytes, hidden: int) -> Operation:

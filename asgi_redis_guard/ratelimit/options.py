@@ -13,8 +13,8 @@ from ..core.client_ip import TrustedProxies
 from ..core.exchange import Exchange
 from ..core.guard import OnRefused, refusal_faults
 from ..errors import ConfigurationError
+from .checks import is_within, plain_faults
 from .door import Listed
-from .functions import plain_faults
 from .headers import Draft
 from .identity import KeyPart
 from .ledger import Ban
@@ -76,8 +76,10 @@ class Options:
             faults += self._keep_statuses(self.count_if)
         if self.labels and not self.statistics:
             faults.append("labels: given without statistics; they are kept beside these")
-        if self.ban is not None:
+        if isinstance(self.ban, Ban):
             faults += self.ban.faults()
+        elif self.ban is not None:
+            faults.append(f"ban: {self.ban!r} given; allowed is a Ban")
         ConfigurationError.raise_for(faults)
 
     def _keep_statuses(self, statuses: Iterable[int]) -> list[str]:
@@ -110,7 +112,7 @@ class Options:
             given = getattr(self, option)
             if given.__class__ is not int or given < 1:
                 faults.append(f"{option}: {given!r} given; allowed are 1 and above")
-        if not 0 <= self.deny_cache <= 1:
+        if not is_within(self.deny_cache, 0, 1):
             faults.append(f"deny_cache: {self.deny_cache!r} given; allowed are 0 to 1 (seconds)")
         return faults
 

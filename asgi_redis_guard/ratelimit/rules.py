@@ -12,7 +12,7 @@ from ..core.exchange import Exchange
 from ..core.keys import digest
 from ..core.paths import PathPatterns, lean
 from ..errors import ConfigurationError
-from .functions import plain_faults
+from .checks import plain_faults
 from .headers import HeaderStyle
 from .notation import Style, make_limits
 from .plan import Plan

@@ -154,11 +154,23 @@ async def test_a_ban_after_no_number_of_breaches_is_by_hand_alone(redis: RedisMa
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"after": -1}, {"after": 1.5}, {"after": True}, {"factor": 0}, {"factor": 1.5}, {"within": 0}, {"lasts": 1e9}],
+    [
+        {"after": -1},
+        {"after": 1.5},
+        {"after": True},
+        {"factor": 0},
+        {"factor": 1.5},
+        {"within": 0},
+        {"within": "1"},
+        {"lasts": 1e9},
+        {"longest": None},
+    ],
 )
 def test_a_ban_that_cannot_work_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError, match=f"ban: {next(iter(wrong))}="):
         RateLimit("1/hour", ban=Ban(**wrong))
+    with pytest.raises(ConfigurationError, match="allowed is a Ban"):
+        RateLimit("1/hour", ban=wrong)  # type: ignore[arg-type]
 
 
 def test_a_ban_takes_one_operation() -> None:

@@ -89,9 +89,9 @@ async def test_without_a_time_nothing_is_remembered(limited: Limited, manager: C
     guard = RateLimit("1/hour", deny_cache=0)
     assert await times(limited(guard), 5) == [200, *[429] * 4]
     assert not guard.denials.held
-    for wrong in (-0.1, 1.1, float("nan")):
+    for wrong in (-0.1, 1.1, float("nan"), "1", None, True):
         with pytest.raises(ConfigurationError, match="deny_cache"):
-            RateLimit("1/hour", deny_cache=wrong)
+            RateLimit("1/hour", deny_cache=wrong)  # type: ignore[arg-type]
 
 
 async def test_a_flood_of_refused_clients_takes_a_bounded_amount_of_memory(limited: Limited) -> None:

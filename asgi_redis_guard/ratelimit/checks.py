@@ -1,9 +1,14 @@
-"""Functions of the app that a limit calls: they must be plain ones, for a guard never waits. Pure."""
+"""What options of limits may be: numbers within bounds, and plain functions, for a guard never waits. Pure."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable
+
+
+def is_within(value: object, least: float, most: float) -> bool:
+    """Tell whether it is a number between these."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and least <= value <= most
 
 
 def plain_faults(option: str, functions: Iterable[object]) -> list[str]:
