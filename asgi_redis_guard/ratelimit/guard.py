@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from functools import lru_cache
 from typing import Unpack
 
@@ -80,8 +81,7 @@ class RateLimit(OneRoundGuard):
         self.identity = Identity(given.key, proxies)
         self._identify = self.identity.single
         self.needs = self.identity.needs | ({"user"} if given.bypass else frozenset())
-        charge = [("charge", self.name)] if given.settle is True else []
-        self.claims = frozenset([*charge, *((key_name, self.identity.parts) for key_name in self.rules.claims)])
+        self.claims = self._claimed()
         door = Door(given.allow, given.deny, given.bypass, proxies)
         self._door = None if door.is_open else door
         self.ledger = Ledger(self.group, given.ban, given.statistics, given.labels)
@@ -103,6 +103,14 @@ class RateLimit(OneRoundGuard):
         self._asker = Asker(self.ledger, closed=given.on_outage == "closed", shadow=given.shadow)
         self._made = lru_cache(maxsize=8192)(self._asker.make)
         self.one_round = given.algorithm != "leaky" and type(self).admit is RateLimit.admit  # type: ignore[misc]
+
+    def _claimed(self) -> frozenset[Hashable]:
+        """What no other guard of a stack may have: bans of one group are meant to be shared, and nothing else is."""
+        claims: set[Hashable] = {(key_name, self.identity.parts) for key_name in self.rules.claims}
+        if self.options.settle is True:
+            claims.add(("charge", self.name))
+        claims |= {(option, self.group) for option in ("changeable", "statistics") if getattr(self.options, option)}
+        return frozenset(claims)
 
     def ask(self, exchange: Exchange) -> Ask | Pass | Answer:
         """Count the request against all limits, or refuse it."""

@@ -37,6 +37,10 @@ async def used(redis: RedisManager, limit: RateLimit) -> int:
     )
 
 
+#: Of three limits; the first two have their own counts, and one name.
+NAMES_AND_KEYS = ((None, "address"), (None, "user"), ("named", "user"))
+
+
 def tokens(**options: Any) -> RateLimit:
     return RateLimit("100/hour", name="tokens", cost=10, **{"settle": True, **FIXED, **options})
 
@@ -79,9 +83,12 @@ async def test_several_limits_settle_in_one_round_trip_each_by_its_own_word(memo
     assert [await used(memory, limit) for limit in both] == [30, 0]
 
 
-def test_two_limits_that_settle_have_two_names() -> None:
+@pytest.mark.parametrize("option", ["settle", "changeable", "statistics"])
+def test_two_limits_that_would_be_taken_for_one_have_two_names(option: Any) -> None:
+    one, other, named = (RateLimit("5/hour", name=name, key=key, **{option: True}) for name, key in NAMES_AND_KEYS)
+    GuardMiddleware(responding(), [one, named])
     with pytest.raises(ConfigurationError, match="a name of its own"):
-        GuardMiddleware(responding(), [RateLimit("5/hour", settle=True), RateLimit("9/day", key="user", settle=True)])
+        GuardMiddleware(responding(), [one, other])
 
 
 async def test_all_limits_of_a_guard_are_set_right(memory: TestRedis) -> None:
