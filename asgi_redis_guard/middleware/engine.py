@@ -227,4 +227,11 @@ def _given(guards: Iterable[Guard] | None, redis: RedisManager | str | None) -> 
     given = tuple(guards)
     if not given:
         raise ConfigurationError("guards (GUARD_STACK): empty; name at least one guard")
+    ConfigurationError.raise_for(
+        [
+            f"guards: {one!r} given; allowed are guards, such as RateLimit(…)"
+            for one in given
+            if not isinstance(one, Guard)
+        ]
+    )
     return given

@@ -13,7 +13,7 @@ from ..core.keys import Keys, digest, is_short
 from ..core.problem import unavailable
 from ..core.script import Replies
 from ..core.steps import PASS, Admission, Answer, Ask, Asking, Pass, Wait
-from ..errors import RedisUnavailable
+from ..errors import ConfigurationError, RedisUnavailable
 from .asking import Asker
 from .calendar import quarter
 from .changes import Changes
@@ -70,7 +70,7 @@ class RateLimit(OneRoundGuard):
     refunds = True
 
     def __init__(self, *limits: str | LimitsFor, **options: Unpack[RateLimitOptions]) -> None:
-        given = self.options = Options(**options)
+        given = self.options = Options.of(options)
         proxies = TrustedProxies.of(given.trusted_proxies)
         self.concern(given.name or "ratelimit", given.exempt, given.exempt_preflight, given.on_refused)
         #: Whose counts are shared, and what changes at run time are known by.
@@ -95,7 +95,7 @@ class RateLimit(OneRoundGuard):
         self.eager = given.changeable
         if not (given.deny_cache or given.changeable):
             self.topic = ""  # nothing that is told would change anything
-        self._cost = given.cost if callable(given.cost) else checked_cost(given.cost)
+        self._cost = given.cost if callable(given.cost) else self._fitting(given.cost)
         #: Whether there is nothing to look at but whose the request is, and nothing to do but to count it.
         self._is_plain = self._door is None and not callable(given.cost) and not self.ledger.count
         self._may_settle = bool(given.settle) or given.count_if is not None
@@ -103,6 +103,18 @@ class RateLimit(OneRoundGuard):
         self._asker = Asker(self.ledger, closed=given.on_outage == "closed", shadow=given.shadow)
         self._made = lru_cache(maxsize=8192)(self._asker.make)
         self.one_round = given.algorithm != "leaky" and type(self).admit is RateLimit.admit  # type: ignore[misc]
+
+    def _fitting(self, cost: int) -> int:
+        """Return a cost that is the same for all requests; raises `ConfigurationError` where it never fits."""
+        limits = [limit for plan in self.rules.plans for limit in plan.limits]
+        ConfigurationError.raise_for(
+            [
+                f"cost: {cost} given; the limit {one.name!r} never has room for more than {one.most}"
+                for one in limits
+                if checked_cost(cost) > one.most
+            ]
+        )
+        return checked_cost(cost)
 
     def _claimed(self) -> frozenset[Hashable]:
         """What no other guard of a stack may have: bans of one group are meant to be shared, and nothing else is."""

@@ -39,7 +39,8 @@ class Identity:
     def __init__(
         self, key: KeyPart | Iterable[KeyPart], proxies: TrustedProxies, variable: str = "GUARD_LIMIT_KEY"
     ) -> None:
-        self.parts: tuple[KeyPart, ...] = (key,) if isinstance(key, str) or callable(key) else tuple(key)
+        several = isinstance(key, Iterable) and not isinstance(key, str)
+        self.parts: tuple[KeyPart, ...] = tuple(key) if several else (key,)  # type: ignore[arg-type, assignment]
         faults = [_fault(part) for part in self.parts if not _known(part)] or _empty(self.parts)
         ConfigurationError.raise_for([f"key ({variable}): {fault}" for fault in faults])
         self.proxies = proxies
@@ -50,7 +51,6 @@ class Identity:
                 "everybody-trusted",
                 "trusted_proxies names every address: any client may choose the one that its requests are counted by",
             )
-        self._warned = False
         self._readers = [self._reader(part) for part in self.parts]
         #: The commonest keys, without the general way's lists.
         self._single = self._readers[0] if self.parts in (("address",), ("user",)) else None
@@ -74,17 +74,26 @@ class Identity:
             value = pattern or "*" if part == "path" else read(exchange)
             if value is None:
                 return None
+            if not isinstance(value, str | bytes | tuple):
+                raise TypeError(f"key: {part!r} returned {value!r}; allowed are str, bytes, and None for nobody")
             found += value if isinstance(value, tuple) else (part.lower() if isinstance(part, str) else "value", value)
         return tuple(found)
 
     def named(self, values: Sequence[str | bytes]) -> tuple[str | bytes, ...]:
-        """Return the parts of somebody given by the values alone, one for each part; others are taken as they are."""
-        if len(values) != len(self.parts) or any(isinstance(part, str) and "|" in part for part in self.parts):
+        """Return the parts of somebody given by the values alone, one for each part; raises ValueError.
+
+        Where a part has alternatives, and for `"nobody"` with an address in place of a user, they are taken as they are.
+        """
+        if any(isinstance(part, str) and "|" in part for part in self.parts) or (
+            self.parts == ("user",) and values[:1] == ("nobody",)
+        ):
             return tuple(values)
+        if len(values) != len(self.parts):
+            raise ValueError(f"key: {len(values)} values given; allowed is one for each of {list(self.parts)}")
         found: list[str | bytes] = []
         for part, value in zip(self.parts, values, strict=True):
-            if part == "address" and isinstance(value, str):
-                value = self.proxies.canonical(value)
+            if part == "address":
+                value = self.proxies.canonical(value if isinstance(value, str) else value.decode("latin-1"))
             found += (part.lower() if isinstance(part, str) else "value", value)
         return tuple(found)
 
@@ -131,7 +140,10 @@ class Identity:
     def _look(self, exchange: Exchange) -> None:
         """Tell whether the app stands behind a proxy that it does not know of; the first requests show it."""
         self._looks -= 1
-        if exchange.has(b"x-forwarded-for") or exchange.has(b"forwarded"):
+        told = b", ".join([*exchange.headers(b"x-forwarded-for"), *exchange.headers(b"forwarded")])
+        peer = exchange.client(self.proxies)
+        # A server that knows of the proxy has put what the proxy says in the peer's place.
+        if told and (peer is None or peer.partition("/")[0].rstrip(":").encode() not in told.lower()):
             self._looks = 0
             _warnings.tell(
                 "untrusted-proxy",
@@ -140,9 +152,10 @@ class Identity:
             )
 
     def _warn(self) -> None:
-        if not self._warned:
-            self._warned = True
-            logger.warning("a limit counts by user, but nothing outside of it has established one: it counts addresses")
+        _warnings.tell(
+            "nobody-known",
+            "a limit counts by user, but nothing outside of it has established one: it counts addresses",
+        )
 
 
 def _name(user: Any) -> str:

@@ -38,16 +38,16 @@ class LocalLimits:
     def __init__(self, *, max_keys: int = 10_000, workers: int = 1) -> None:
         self._max_keys = max_keys
         self._workers = workers
-        self.windows: OrderedDict[tuple[Plan, bytes], _Held] = OrderedDict()
+        self.windows: OrderedDict[tuple[tuple[bytes, ...], bytes], _Held] = OrderedDict()
 
     def decide(self, plan: Plan, identity: bytes, cost: int, now: float) -> list[LimitState]:
         """Count a request of so many units of `identity` against every limit: against all of them or none."""
         windows = self._windows(plan, identity, now)
         fits = self._fit(plan, windows, cost)
         counted = cost if all(fits) else 0
-        held = self.windows.pop((plan, identity), None) or _Held([])
+        held = self.windows.pop((plan.key, identity), None) or _Held([])
         held.windows = windows = [(end, used + counted) for end, used in windows]
-        self.windows[plan, identity] = held
+        self.windows[plan.key, identity] = held
         if len(self.windows) > self._max_keys:
             self.windows.popitem(last=False)
         return self._states(plan, windows, fits, now)
@@ -59,14 +59,14 @@ class LocalLimits:
 
     def settle(self, plan: Plan, identity: bytes, reserved: int, actual: int) -> bool:
         """Make `actual` units of `reserved` ones; false if nothing is known of them any more."""
-        held = self.windows.get((plan, identity))
+        held = self.windows.get((plan.key, identity))
         if held is not None:
             held.windows = [(end, max(0, used + actual - reserved)) for end, used in held.windows]
         return held is not None
 
     def owed(self, plan: Plan, identity: bytes, now: float) -> list[int]:
         """Return for each limit the units to tell Redis of now; empty for none, or where somebody else is telling."""
-        held = self.windows.get((plan, identity))
+        held = self.windows.get((plan.key, identity))
         if held is None or now < held.telling <= now + _PATIENCE:
             return []
         owed = [used if end > now else 0 for end, used in held.windows]
@@ -82,17 +82,17 @@ class LocalLimits:
 
     def told(self, plan: Plan, identity: bytes, owed: Sequence[int] | None) -> None:
         """Forget what Redis has been told, and nothing that was counted meanwhile; None: it could not be told."""
-        held = self.windows.get((plan, identity))
+        held = self.windows.get((plan.key, identity))
         if held is None:
             return
         held.telling = 0.0
         if owed is not None:
             held.windows = [(end, max(0, used - units)) for (end, used), units in zip(held.windows, owed, strict=True)]
             if not any(used for _, used in held.windows):
-                del self.windows[plan, identity]
+                del self.windows[plan.key, identity]
 
     def _windows(self, plan: Plan, identity: bytes, now: float) -> list[_Window]:
-        held = self.windows.get((plan, identity))
+        held = self.windows.get((plan.key, identity))
         windows = held.windows if held is not None else [(now, 0)] * len(plan.limits)
         return [_window(limit, end, used, now) for limit, (end, used) in zip(plan.limits, windows, strict=True)]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,6 +17,11 @@ _LONGEST_LOG = 100_000
 
 #: Characters; what is longer holds numbers that nobody means.
 _LONGEST_NOTATION = 500
+
+#: So many per none at all, which is taken for one elsewhere.
+_NO_TIME = re.compile(r"(?:/|per)\s*0+\s*[a-z]", re.IGNORECASE)
+
+_WORDS = ("second", "minute", "hour", "day", "month", "year")
 
 _BURSTS = ("gcra", "leaky")
 
@@ -71,12 +77,14 @@ def make_limits(notations: Sequence[str], style: Style) -> tuple[Limit, ...]:
 
 def _parse(notation: str, faults: list[str]) -> list[RateLimitItem]:
     try:
-        if len(notation) > _LONGEST_NOTATION:
+        if len(notation) > _LONGEST_NOTATION or _NO_TIME.search(notation):
             raise ValueError
         return list(parse_many(notation))
     except (ValueError, TypeError, OverflowError):
         said = f"limits (GUARD_LIMITS): {repr(notation)[:_LONGEST_NOTATION]} given;"
-        faults.append(f"{said} allowed are forms such as '100/minute', '10 per 5 seconds'")
+        faults.append(
+            f"{said} allowed are forms such as '100/minute', '10 per 5 seconds', with units {', '.join(_WORDS)}"
+        )
         return []
 
 

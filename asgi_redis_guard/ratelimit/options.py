@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
 from typing import Any, Literal, TypedDict
 
 from ..core.client_ip import TrustedProxies
@@ -80,7 +81,20 @@ class Options:
             faults += self.ban.faults()
         elif self.ban is not None:
             faults.append(f"ban: {self.ban!r} given; allowed is a Ban")
+        if not isinstance(self.rules, Mapping):
+            faults.append(f"rules: {self.rules!r} given; allowed is a mapping of path patterns to limits")
         ConfigurationError.raise_for(faults)
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> Options:
+        """Return the options that were given by keyword; raises TypeError for one that there is not."""
+        known = [option.name for option in fields(cls)]
+        for name in given:
+            if name not in known:
+                close = get_close_matches(name, known, 1)
+                hint = f"; did you mean {close[0]!r}?" if close else ""
+                raise TypeError(f"a limit has no option {name!r}{hint}")
+        return cls(**given)
 
     def _keep_statuses(self, statuses: Iterable[int]) -> list[str]:
         """Keep the statuses, which may be told only once; return what is wrong with them."""

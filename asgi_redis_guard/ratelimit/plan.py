@@ -15,12 +15,14 @@ from .policy import Limit, LimitState, read_states
 class Plan:
     """`limits`, decided all or nothing. `pattern` is that of the rule they stand under, None for those of all paths."""
 
-    __slots__ = ("delays", "is_calendar", "is_fast", "limits", "pattern", "policy", "style", "template")
+    __slots__ = ("delays", "is_calendar", "is_fast", "key", "limits", "pattern", "policy", "style", "template")
 
     def __init__(self, limits: Sequence[Limit], style: HeaderStyle, pattern: str | None = None) -> None:
         self.limits = tuple(limits)
         self.pattern = pattern
         self.style = style
+        #: What is the same for plans that share their counts.
+        self.key = tuple(limit.key_name for limit in limits)
         #: Whether the time of the app is needed to tell which periods count.
         self.is_calendar = any(limit.zone is not None for limit in limits)
         #: The places of leaky buckets, whose requests wait for their turn.

@@ -63,6 +63,11 @@ class Limit:
         object.__setattr__(self, "step", step)
         object.__setattr__(self, "_numbers", (step, step * self.burst) if spaced else (self.amount, span))
 
+    @property
+    def most(self) -> int:
+        """Units that fit at most at once."""
+        return self.burst if self.algorithm in ("gcra", "leaky") else self.amount
+
     def numbers(self, now: float) -> tuple[int, ...]:
         """Return what the script is told of the limit; `now` (seconds since the epoch) matters to calendars alone."""
         if self.zone is None:

@@ -208,6 +208,9 @@ def _read(rules: Mapping[str, Notations], faults: list[str]) -> list[_Rule]:
 def _rule(text: str, limits: Notations, faults: list[str]) -> _Rule | None:
     match = _RULE.fullmatch(text) if isinstance(text, str) else None
     pattern = _PLACEHOLDER.sub(_segments, match[2]) if match is not None else ""
+    if match is not None and "<" in match[2]:
+        faults.append(f"rules: {text!r} given; what varies is written in braces, as in '/users/{{id}}'")
+        return None
     if match is None or any("*" in part and part != _MORE for part in pattern.split("/")):
         faults.append(f"rules: {text!r} given; allowed are path patterns such as '/search/*' and 'POST /users/{{id}}'")
         return None
@@ -227,7 +230,12 @@ def _divided(limits: Sequence[str | LimitsFor], faults: list[str]) -> tuple[tupl
     if functions and len(limits) > 1:
         faults.append("limits: a function beside others given; allowed is one function alone")
     faults += plain_faults("limits", functions)
-    return tuple(one for one in limits if not callable(one)), functions[0] if functions else None
+    faults += [
+        f"limits: {one!r} given; allowed are texts such as '100/minute', one after the other, or a function"
+        for one in limits
+        if not isinstance(one, str) and not callable(one)
+    ]
+    return tuple(one for one in limits if isinstance(one, str)), functions[0] if functions else None
 
 
 def _listed(limits: Notations) -> tuple[str, ...]:

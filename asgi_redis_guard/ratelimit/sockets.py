@@ -111,7 +111,7 @@ class MessageResponder(Responder):
                 return _AWAY
             if guard.on_breach == "drop":
                 return None
-            if guard.on_breach == "close" or any(cost > min(one.amount, one.burst) for one in verdict.plan.limits):
+            if guard.on_breach == "close" or any(cost > one.most for one in verdict.plan.limits):
                 return _BREACH
             yield Wait(None, verdict.wait / 1_000_000)
 

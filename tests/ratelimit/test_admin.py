@@ -85,8 +85,14 @@ async def test_somebody_is_named_by_the_values_of_the_key_or_by_the_digest(
         assert await one.statuses(3, **request_of) == [200, 200, 429]
         await admin.reset(status.identity)
         assert await one.statuses(3, **request_of) == [200, 200, 429]
-        await admin.reset("somebody else")
+        await admin.reset(*values[:-1], "somebody else")
         assert await one.statuses(1, **request_of) == [429]
+
+
+@pytest.mark.parametrize(("key", "values"), [("address", ("a", "b")), (("user", "method"), ("ann",)), ("user", ())])
+def test_a_key_has_a_value_for_each_of_its_parts(key: Any, values: tuple[str, ...]) -> None:
+    with pytest.raises(ValueError, match="one for each of"):
+        RateLimit("2/hour", key=key).identity.named(values)
 
 
 async def refused(*each: Process) -> None:

@@ -95,7 +95,7 @@ async def test_without_a_time_nothing_is_remembered(limited: Limited, manager: C
 
 
 async def test_a_flood_of_refused_clients_takes_a_bounded_amount_of_memory(limited: Limited) -> None:
-    guard = RateLimit("1/hour", cost=2, local_keys=10)
+    guard = RateLimit("1/hour", cost=lambda exchange: 2, local_keys=10)
     app = limited(guard)
     for number in range(50):
         assert await times(app, 1, client=(f"192.0.2.{number}", 1)) == [429]

@@ -1,11 +1,11 @@
 """`RateLimitMiddleware`: limits and options or a policy, and the same decisions as the engine's."""
 
 import dataclasses
-from typing import get_type_hints
+from typing import Any, get_type_hints
 
 import pytest
 
-from asgi_redis_guard import ConfigurationError, RateLimit, RateLimitMiddleware
+from asgi_redis_guard import ConfigurationError, GuardMiddleware, RateLimit, RateLimitMiddleware
 from asgi_redis_guard.ratelimit.options import Options, RateLimitOptions
 from tests.drive import App, get
 from tests.ratelimit.conftest import CountingManager
@@ -30,9 +30,44 @@ def test_it_takes_every_option_of_the_guard() -> None:
     assert list(hints) == [option.name for option in dataclasses.fields(Options)]
 
 
-def test_an_option_that_does_not_exist_is_named() -> None:
-    with pytest.raises(TypeError, match="brust"):
+def test_an_option_that_does_not_exist_is_named_and_the_one_that_was_meant() -> None:
+    with pytest.raises(TypeError, match="no option 'brust'; did you mean 'burst'"):
         RateLimit("5/minute", brust=2)  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"ban": True}, "ban: True given"),
+        ({"rules": ["/a"]}, "rules: \\['/a'\\] given"),
+        ({"rules": {"/u/<id>": "1/hour"}}, "in braces"),
+        ({"key": None}, "key .*None given"),
+        ({"cost": 6}, "cost: 6 given; the limit 'minute' never has room for more than 5"),
+    ],
+)
+def test_what_an_option_cannot_be_is_told(options: Any, said: str) -> None:
+    with pytest.raises(ConfigurationError, match=said):
+        RateLimit("5/minute", **options)
+
+
+@pytest.mark.parametrize(
+    ("limit", "said"),
+    [
+        (["5/minute"], "one after the other"),
+        ("5/0 minutes", "given"),
+        ("5 per 00 second", "given"),
+        ("5/min", "units second"),
+    ],
+)
+def test_what_a_limit_cannot_be_is_told(limit: Any, said: str) -> None:
+    with pytest.raises(ConfigurationError, match=said):
+        RateLimit(limit)
+
+
+def test_what_is_no_guard_is_told(manager: CountingManager) -> None:
+    for wrong in ("100/minute", RateLimit):
+        with pytest.raises(ConfigurationError, match="allowed are guards"):
+            GuardMiddleware(App(), [wrong], redis=manager)  # type: ignore[list-item]
 
 
 def test_faults_are_told_when_it_is_built() -> None:

@@ -120,3 +120,12 @@ async def test_a_log_still_counts_on_a_full_server(fresh_redis: RedisManager, fr
     assert await statuses(app, 3) == [200, 200, 429]
     fresh_server.command("CONFIG", "SET", "maxmemory", "0")
     assert await statuses(app, 1) == [429]
+
+
+async def test_paths_that_are_counted_together_are_so_while_redis_is_away(
+    fresh_redis: RedisManager, fresh_server: Server
+) -> None:
+    limit = RateLimit("2/hour", paths=["/a", "/b"])
+    app = GuardMiddleware(App(), [limit], redis=fresh_redis, clock=lambda: NOW)
+    fresh_server.kill()
+    assert [(await get(app, path)).status for path in ("/a", "/b", "/a", "/b", "/c")] == [200, 200, 429, 429, 200]

@@ -96,7 +96,7 @@ async def test_the_app_has_its_charge_whether_the_limit_would_refuse_or_not(memo
         scope["rate_limits"]["shadow"].settle(1)
         await responding()(scope, receive, send)
 
-    stack = GuardMiddleware(app, [shadow(cost=2 if exceeded else 1, settle=True)], redis=memory)
+    stack = GuardMiddleware(app, [shadow(cost=lambda exchange: 2 if exceeded else 1, settle=True)], redis=memory)
     assert (await Call(stack).run()).status == 200
 
 

@@ -47,6 +47,21 @@ async def test_a_proxy_is_no_fault_where_it_is_known_or_no_address_counts(
     assert told() == []
 
 
+async def test_a_proxy_that_the_server_knows_is_no_fault(manager: CountingManager, told: Any) -> None:
+    """uvicorn has put what the proxy says in the peer's place."""
+    app = GuardMiddleware(App(), [RateLimit("9/hour")], redis=manager)
+    for client in ("198.51.100.1", "2001:db8:1:2::7"):
+        await get(app, headers={"x-forwarded-for": f"192.0.2.1, {client}"}, client=(client, 1))
+    assert told() == []
+
+
+async def test_a_limit_by_user_that_nobody_establishes_is_told(manager: CountingManager, told: Any) -> None:
+    app = GuardMiddleware(App(), [RateLimit("9/hour", key="user")], redis=manager)
+    await get(app)
+    await get(app)
+    assert told() == ["nobody-known"]
+
+
 async def test_only_the_first_requests_are_looked_at(manager: CountingManager, told: Any) -> None:
     app = GuardMiddleware(App(), [RateLimit("1000/hour")], redis=manager)
     for _ in range(100):
