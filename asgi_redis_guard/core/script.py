@@ -118,8 +118,8 @@ class Place:
     """A guard's place in a round, as far as the program depends on it: its operations, and what their failure does.
 
     `closed` says that a failure of one of them stops the round, `shadow` that one that stops does so for itself and its
-    group in this place alone. Its part of the reply has `width` values; `statuses`
-    takes the statuses out of it (a tuple; of one operation, its status), `all_passed` is what they are if all is well.
+    group in this place alone. Its part of the reply has `width` values; `statuses` takes the statuses out of it (a
+    tuple; of one operation, its status), `all_passed` is what they are if all is well.
     `holds` says that one of them takes something that must be given back.
     `place_of` gives one object for each such place, compared by identity.
     """
@@ -146,7 +146,7 @@ _place_of = lru_cache(maxsize=1024)(Place)
 
 
 def place_of(closed: bool, kinds: tuple[OperationKind, ...], shadow: bool = False) -> Place:
-    """Return the one object for such a place."""
+    """Return the one object for such a place, however its arguments are given: the cache tells these ways apart."""
     return _place_of(closed, kinds, shadow)
 
 

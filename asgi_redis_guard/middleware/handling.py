@@ -66,9 +66,13 @@ class Handling:
                 self._trips.manager.pubsub.feed.unwatch(watch)
         delivery.end()
 
-    def _bind(self) -> None:
+    def _note_task(self) -> None:
+        """Note what is to be cancelled, and how often that was asked for already by others."""
         self._task = asyncio.current_task()
         self._cancelling = self._task.cancelling() if self._task is not None else 0
+
+    def _bind(self) -> None:
+        self._note_task()
         for place in self._delivery.hooks.binds:
             self._responders[place].bind(self)
 

@@ -155,8 +155,7 @@ class RoutedHandling(Handling):
                 await self._answer_refusal(self.refusal)
 
     async def _call_app(self) -> None:
-        self._task = asyncio.current_task()
-        self._cancelling = self._task.cancelling() if self._task is not None else 0
+        self._note_task()
         token = RUNNING.set(self)
         try:
             await self._app(self.scope, self.receive, self._send)

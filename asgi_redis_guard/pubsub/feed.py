@@ -28,7 +28,6 @@ logger = logging.getLogger("asgi_redis_guard.pubsub")
 #: Watchers that look for themselves at a time after a gap.
 _AT_ONCE = 64
 
-
 #: Seconds after which a watcher looks again at the latest, and at the earliest where the time is up already.
 _LONGEST, _SHORTEST = 86_400.0, 0.05
 
@@ -135,7 +134,7 @@ class Feed:
         if isinstance(event, Message):
             words = bytes(event.data).split()
             for follower in self._followers.get(topic, {}).values():
-                self._tell(follower, words)
+                self._give(follower, words)
             for word in words:
                 key, moved, other = word.partition(b">")
                 for watch in self._watches.pop((topic, key), ()):
@@ -150,7 +149,7 @@ class Feed:
             for watch in [watch for watches in self._watches.values() for watch in watches if watch.topic == topic]:
                 self._manager.spawn(self._look(watch))
 
-    def _tell(self, follower: Follower, words: Iterable[bytes]) -> None:
+    def _give(self, follower: Follower, words: Iterable[bytes]) -> None:
         """Give a follower all words; where it fails at one, or wants to, it looks for itself."""
         looks = False
         for word in words:

@@ -8,9 +8,5 @@ local ends, used
 -- What a period that is over got too little is owed in this one; what it got too much is gone with it.
 if actual - reserved > 0 or taken + 0 >= began then
   used = used + actual - reserved
-  if used > 0 then
-    call('SET', counter, string.format('%.0f:%.0f', ends, used), 'PX', ceil((ends - now) / 1000))
-  else
-    call('DEL', counter)
-  end
+  -- @include keep_used.lua
 end

@@ -9,9 +9,5 @@ local change = actual - reserved
 -- A window that was begun after `taken` ends later than a period after it.
 if change > 0 or (used > 0 and ends <= taken + period) then
   used = used + change
-  if used > 0 then
-    call('SET', counter, string.format('%.0f:%.0f', ends, used), 'PX', ceil((ends - now) / 1000))
-  else
-    call('DEL', counter)
-  end
+  -- @include keep_used.lua
 end

@@ -10,7 +10,7 @@ from asgi_redis_guard.middleware.routed import DECLARED
 from asgi_redis_guard.ratelimit.decorator import rate_limit
 from tests.drive import App, get
 from tests.middleware.calls import TestRedis, responding, settled
-from tests.ratelimit.said import left, times
+from tests.ratelimit.said import left, statuses, times
 from tests.ratelimit.test_local import Local
 from tests.redis.tools import PATIENCE, eventually, until_back
 from tests.servers import Server
@@ -139,8 +139,9 @@ async def test_what_was_counted_in_a_window_that_is_over_is_not_told(memory: Tes
     assert await times(app, 10) == [200] * 10
 
 
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
-async def test_a_route_s_refusal_gives_outer_limits_back_while_redis_is_away(memory: TestRedis, algorithm: Any) -> None:
+def with_limited_route(algorithm: Any, redis: RedisManager) -> RateLimitMiddleware:
+    """Three requests an hour, one of them to `/route`."""
+
     async def route() -> None:
         """A route function."""
 
@@ -151,31 +152,20 @@ async def test_a_route_s_refusal_gives_outer_limits_back_while_redis_is_away(mem
             await inner()
         await responding()(scope, receive, send)
 
-    stack = RateLimitMiddleware(app, "3/hour", name="outer", algorithm=algorithm, redis=memory)
+    return RateLimitMiddleware(app, "3/hour", name="outer", algorithm=algorithm, redis=redis)
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+async def test_a_route_s_refusal_gives_outer_limits_back_while_redis_is_away(memory: TestRedis, algorithm: Any) -> None:
+    stack = with_limited_route(algorithm, memory)
     away(memory)
-    assert [(await get(stack, path)).status for path in ["/route"] * 9 + ["/", "/", "/"]] == [
-        *(200, *[429] * 8),
-        *(200, 200, 429),
-    ]
+    assert await statuses(stack, *["/route"] * 9, "/", "/", "/") == [200, *[429] * 8, 200, 200, 429]
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 async def test_a_route_s_refusal_gives_outer_limits_back(redis: RedisManager, algorithm: Any) -> None:
-    async def route() -> None:
-        """A route function."""
-
-    inner = rate_limit("1/hour", name="inner", algorithm=algorithm)(route)
-
-    async def app(scope: Any, receive: Any, send: Any) -> None:
-        if scope["path"] == "/route":
-            await inner()
-        await responding()(scope, receive, send)
-
-    stack = RateLimitMiddleware(app, "3/hour", name="outer", algorithm=algorithm, redis=redis)
-    assert [(await get(stack, path)).status for path in ["/route"] * 9 + ["/", "/", "/"]] == [
-        *(200, *[429] * 8),
-        *(200, 200, 429),
-    ]
+    stack = with_limited_route(algorithm, redis)
+    assert await statuses(stack, *["/route"] * 9, "/", "/", "/") == [200, *[429] * 8, 200, 200, 429]
 
 
 @pytest.mark.parametrize("kind", ["settle", "count_if"])
