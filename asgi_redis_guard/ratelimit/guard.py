@@ -26,7 +26,7 @@ from .options import Options, RateLimitOptions, checked_cost
 from .plan import Asked, Plan
 from .policy import KINDS, SETTLES, LimitState
 from .refusals import banned, beyond, denied, for_group, nobody
-from .responder import BytesResponder, Charge, LimitResponder, SettlingResponder
+from .responder import BytesResponder, Charge, LimitResponder, SettlingResponder, without_files
 from .rules import LimitsFor, Rules
 
 #: Limits whose local counts are told to Redis when it is back; a round has room for so many operations.
@@ -206,7 +206,7 @@ class RateLimit(OneRoundGuard):
             ban = list(replies)[asked.before - 1]
         if ban is not None and not ban.passed:
             wait = ban.values[0]
-        elif not wait:
+        elif all(state.allowed for state in states):
             return self._passed(exchange, asked, states, local=replies is None)
         if self.options.shadow:
             return self._free(exchange, LimitResponder(self, exchange, asked, states), "would_be_rate_limited")
@@ -232,9 +232,9 @@ class RateLimit(OneRoundGuard):
             return Pass(responder=LimitResponder(self, exchange, asked, states, local))
         kind = BytesResponder if given.settle == "bytes" else SettlingResponder
         responder = kind(self, exchange, asked, states, local, count_if=given.count_if)
-        return (
-            self._charged(exchange, responder.charge, responder) if given.settle is True else Pass(responder=responder)
-        )
+        if given.settle is True:
+            return self._charged(exchange, responder.charge, responder)
+        return Pass(scope=without_files(exchange) if given.settle else None, responder=responder)
 
     def _free(self, exchange: Exchange, responder: LimitResponder | None = None, reason: str = "") -> Pass:
         """Let pass what is not counted; the app finds a charge all the same, of which nothing comes."""

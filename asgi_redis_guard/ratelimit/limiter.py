@@ -52,7 +52,7 @@ class LimitResult:
         self.asked = asked
         self.cost = asked.cost
         self.states = states
-        #: When it was counted (µs, server's clock), 0 if it was not counted there.
+        #: When it was counted (µs), by the server's clock, or this host's where it is `degraded`.
         self.taken = taken
         self.degraded = degraded
         self.allowed: bool = tightest.allowed
@@ -150,7 +150,7 @@ class RateLimiter:
             return
         result.asked = asked._replace(cost=actual)  # before it is awaited: somebody else may settle it meanwhile
         if result.degraded:
-            self._local.settle(asked.plan, asked.hashed, asked.cost, actual)
+            self._local.settle(asked.plan, asked.hashed, asked.cost, actual, result.taken / 1_000_000)
             return
         try:
             await self._do(asked._replace(when=host_time()).settle(result.taken, actual))
@@ -228,12 +228,13 @@ class RateLimiter:
         """Decide while Redis is away."""
         if self._on_outage == "closed":
             raise error
+        taken = round(host_time() * 1_000_000)
         if self._on_outage == "open":
             states = [LimitState(limit, True, limit.amount, 0, 0) for limit in self._plan.limits]
         else:
             decide = self._local.look if looks else self._local.decide
-            states = decide(asked.plan, asked.hashed, asked.cost, host_time())
-        result = LimitResult(asked, states, 0, degraded=True)
+            states = decide(asked.plan, asked.hashed, asked.cost, taken / 1_000_000)
+        result = LimitResult(asked, states, taken, degraded=True)
         result.counted = result.allowed and not looks
         return result
 
