@@ -19,6 +19,9 @@ Network = IPv4Network | IPv6Network
 #: How many addresses of a forwarding chain are looked at; longer chains are cut at the left.
 _MOST_HOPS = 64
 
+#: Characters of an address, with port and zone.
+_LONGEST = 100
+
 #: How servers name a peer on a unix socket, where they name it at all; one name for everybody is nobody's.
 _UNIX = ("unix:", "/")
 
@@ -149,9 +152,13 @@ def _network(text: str) -> Network:
     return IPv4Network((mapped, network.prefixlen - 96)) if mapped and network.prefixlen >= 96 else network
 
 
-@lru_cache(maxsize=4096)
 def parse(text: str) -> Address | None:
     """Parse `a.b.c.d`, `a.b.c.d:port`, `v6`, `[v6]:port`; IPv4 mapped into IPv6 is unmapped, zones are dropped."""
+    return _parsed(text) if len(text) <= _LONGEST else None  # clients choose it, and it is remembered
+
+
+@lru_cache(maxsize=4096)
+def _parsed(text: str) -> Address | None:
     if text.startswith("["):
         text = text[1:].partition("]")[0]
     elif text.count(":") == 1:

@@ -187,11 +187,11 @@ class GuardMiddleware:
         guard = self.guards[admissions.answered_by]
         if guard.topic:
             trips.follow(guard)
-        if gives_back(guard, answer):
-            await withdraw_all([(trips, admissions.responders)])
         end_all(admissions.orphans, Outcome("refused"), trips)
         delivery = Delivery(scope, admissions.responders, trips, send, "refused")
         try:
+            if gives_back(guard, answer):
+                await withdraw_all([(trips, admissions.responders)])
             if admissions.exchange.is_websocket:
                 await receive()  # websocket.connect: a server may want it taken before it is answered
             await delivery.answer(answer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from math import ceil
 
@@ -24,6 +25,8 @@ from .status import LimitedIdentity, LimitStatus, LimitTotals, ban_end, moment, 
 _BAN = Script(read_lua(__package__, "ban_set.lua"))
 _CHANGE = Script(read_lua(__package__, "changes_set.lua"))
 _STATISTICS = Script(read_lua(__package__, "statistics.lua"))
+
+_DIGEST = re.compile(rb"[A-Za-z0-9+/]{20}")
 
 
 class RateLimitAdmin:
@@ -117,7 +120,7 @@ class RateLimitAdmin:
         return [status for status in statuses if status.blocked]
 
     def _identity(self, key: tuple[str | bytes, ...]) -> bytes:
-        if len(key) == 1 and isinstance(key[0], bytes) and len(key[0]) == 20:
+        if len(key) == 1 and isinstance(key[0], bytes) and _DIGEST.fullmatch(key[0]):
             return key[0]
         return digest(*self._guard.identity.named(key))
 

@@ -12,6 +12,7 @@ local after = tat + emission * cost
 if after > now + tolerance then
   stop = true
   retry_after = after - tolerance - now
+  if retry_after > 9007199254740991 then retry_after = 9007199254740991 end -- replies are integers
 else
   tat = after
 end

@@ -28,7 +28,7 @@ from .options import Options, RateLimitOptions, checked_cost
 from .plan import Asked, Plan
 from .policy import KINDS, SETTLES, LimitState
 from .refusals import banned, beyond, denied, for_group, nobody
-from .responder import BytesResponder, Charge, LimitResponder, SettlingResponder
+from .responder import BytesResponder, Charge, LimitResponder, SettlingResponder, without_files
 from .rules import LimitsFor, Rules
 
 #: Limits whose local counts are told to Redis when it is back; a round has room for so many operations.
@@ -226,7 +226,7 @@ class RateLimit(OneRoundGuard):
             ban = list(replies)[asked.before - 1]
         if ban is not None and not ban.passed:
             wait = ban.values[0]
-        elif not wait:
+        elif all(state.allowed for state in states):
             return self._passed(exchange, asked, states, local=replies is None)
         if self.options.shadow:
             return self._free(exchange, LimitResponder(self, exchange, asked, states), "would_be_rate_limited")
@@ -254,7 +254,7 @@ class RateLimit(OneRoundGuard):
         responder = kind(self, exchange, asked, states, local, count_if=given.count_if)
         if given.settle is True:
             return self._charged(exchange, responder.charge, responder)
-        return Pass(responder=responder)
+        return Pass(scope=without_files(exchange) if given.settle else None, responder=responder)
 
     def _free(self, exchange: Exchange, responder: LimitResponder | None = None, reason: str = "") -> Pass:
         """Let pass what is not counted; the app finds a charge all the same, of which nothing comes."""

@@ -16,7 +16,8 @@ logger = logging.getLogger("asgi_redis_guard.ratelimit")
 
 #: One part of a key: `address`, `user`, `path` (the pattern of the rule), `method`, `header:<name>`, `cookie:<name>`,
 #: `query:<name>`, `claim:<name>` of a verified token, several of these with `|` between them for the first that can be
-#: told, or a function over the exchange that returns text, bytes or None for "cannot be told".
+#: told, or a function over the exchange that returns text, bytes or None for "cannot be told". A header, cookie or
+#: parameter that is given with different values counts by the address.
 KeyPart = str | Callable[[Exchange], str | bytes | None]
 
 #: Requests that are looked at for signs of a proxy.
@@ -26,6 +27,9 @@ _warnings = Warnings(logger)
 
 _NAMES = ("address", "user", "path", "method")
 _NAMED = ("header", "cookie", "query", "claim")
+
+#: Those of RFC 9110 and 5789; what else clients make up is one more.
+_METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"))
 
 
 class Identity:
@@ -82,7 +86,7 @@ class Identity:
     def named(self, values: Sequence[str | bytes]) -> tuple[str | bytes, ...]:
         """Return the parts of somebody given by the values alone, one for each part; raises ValueError.
 
-        Where a part has alternatives, and for `"nobody"` with an address in place of a user, they are taken as they are.
+        Where a part has alternatives, and for `"nobody"` with an address instead of a user, they are taken as they are.
         """
         if any(isinstance(part, str) and "|" in part for part in self.parts) or (
             self.parts == ("user",) and values[:1] == ("nobody",)
@@ -107,16 +111,16 @@ class Identity:
         if part == "path":
             return lambda exchange: None  # the pattern, which whoever asks knows
         if part == "method":
-            return lambda exchange: exchange.method.upper()  # some routers do not mind the case
+            return _method
         if "|" in part:
             return _first([(word, self._reader(word)) for word in part.split("|")])
         kind, _, name = part.partition(":")
         raw = name.encode("latin-1")
         field = raw.lower()
         readers: dict[str, Callable[[Exchange], Any]] = {
-            "header": lambda exchange: exchange.header(field),
-            "cookie": lambda exchange: next(iter(cookie_values(exchange, raw)), None),
-            "query": lambda exchange: next(iter(exchange.query(name)), None),
+            "header": lambda exchange: self._one_of(exchange, exchange.headers(field)),
+            "cookie": lambda exchange: self._one_of(exchange, cookie_values(exchange, raw)),
+            "query": lambda exchange: self._one_of(exchange, exchange.query(name)),
             "claim": lambda exchange: _claim(exchange, name),
         }
         return readers[kind]
@@ -137,6 +141,15 @@ class Identity:
         address = exchange.client(self.proxies)
         return None if address is None else ("nobody", address)
 
+    def _one_of(self, exchange: Exchange, values: Sequence[str | bytes]) -> str | bytes | tuple[str, str] | None:
+        """A value; the address where there are different ones: the app may go by another than would be counted."""
+        if not values:
+            return None
+        if len(values) == 1 or values.count(values[0]) == len(values):
+            return values[0]
+        address = exchange.client(self.proxies)
+        return None if address is None else ("ambiguous", address)
+
     def _look(self, exchange: Exchange) -> None:
         """Tell whether the app stands behind a proxy that it does not know of; the first requests show it."""
         self._looks -= 1
@@ -156,6 +169,12 @@ class Identity:
             "nobody-known",
             "a limit counts by user, but nothing outside of it has established one: it counts addresses",
         )
+
+
+def _method(exchange: Exchange) -> str:
+    """The method; some routers do not mind the case, and take any that they do not know."""
+    method = exchange.method.upper()
+    return method if method in _METHODS else "other"
 
 
 def _name(user: Any) -> str:

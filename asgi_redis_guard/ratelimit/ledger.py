@@ -93,4 +93,4 @@ class Ledger:
 def label_of(identity: tuple[str | bytes, ...]) -> str:
     """Return an identity as people read it, `user alice`."""
     words = [word.decode("latin-1") if isinstance(word, bytes) else word for word in identity]
-    return " ".join(words)[:_LONGEST_LABEL]
+    return " ".join(words)[:_LONGEST_LABEL].encode("utf-8", "replace").decode()  # a token may name half a surrogate

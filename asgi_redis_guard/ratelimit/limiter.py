@@ -49,7 +49,7 @@ class LimitResult:
         tightest = states[0] if len(states) == 1 else most_restrictive(states)
         #: As what it counts now: settled, no more as `cost`.
         self._asked = asked
-        #: When it was counted (µs, server's clock), 0 if it was not counted there.
+        #: When it was counted (µs), by the server's clock, or this host's where it is `degraded`.
         self._taken = taken
         self.cost = asked.cost
         self.states = states
@@ -147,7 +147,7 @@ class RateLimiter:
             return
         result._asked = asked._replace(cost=actual)  # before it is awaited: somebody else may settle it meanwhile
         if result.degraded:
-            self._local.settle(asked.plan, asked.hashed, asked.cost, actual)
+            self._local.settle(asked.plan, asked.hashed, asked.cost, actual, result._taken / 1_000_000)
             return
         try:
             await self._do(asked._replace(when=host_time()).settle(result._taken, actual))
@@ -213,12 +213,13 @@ class RateLimiter:
         """Decide while Redis is away."""
         if self._on_outage == "closed":
             raise error
+        taken = round(host_time() * 1_000_000)
         if self._on_outage == "open":
             states = [LimitState(limit, True, limit.amount, 0, 0) for limit in self._plan.limits]
         else:
             decide = self._local.look if looks else self._local.decide
-            states = decide(asked.plan, asked.hashed, asked.cost, host_time())
-        return LimitResult(asked, states, 0, degraded=True, looks=looks)
+            states = decide(asked.plan, asked.hashed, asked.cost, taken / 1_000_000)
+        return LimitResult(asked, states, taken, degraded=True, looks=looks)
 
     async def _do(self, operations: list[Operation]) -> None:
         await carry_out(self.redis, Ask(operations))

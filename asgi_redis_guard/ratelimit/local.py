@@ -57,11 +57,18 @@ class LocalLimits:
         windows = self._windows(plan, identity, now)
         return self._states(plan, windows, self._fit(plan, windows, cost), now)
 
-    def settle(self, plan: Plan, identity: bytes, reserved: int, actual: int) -> bool:
-        """Make `actual` units of `reserved` ones; false if nothing is known of them any more."""
+    def settle(self, plan: Plan, identity: bytes, reserved: int, actual: int, taken: float) -> bool:
+        """Make `actual` units of `reserved` ones that were counted at `taken`; false if nothing is known of them.
+
+        A window that was begun since gets nothing back: it has not counted them.
+        """
         held = self.windows.get((plan.key, identity))
         if held is not None:
-            held.windows = [(end, max(0, used + actual - reserved)) for end, used in held.windows]
+            change = actual - reserved
+            held.windows = [
+                (end, max(0, used + change) if change > 0 or end <= taken + limit.period else used)
+                for limit, (end, used) in zip(plan.limits, held.windows, strict=True)
+            ]
         return held is not None
 
     def owed(self, plan: Plan, identity: bytes, now: float) -> list[int]:

@@ -15,5 +15,7 @@ elseif change > 0 then
   for _ = 1, change do
     repeat number = number + 1 until call('ZADD', entries, stamp, stamp .. ':owed:' .. number) ~= 0
   end
+  -- Of more than twice the amount the oldest change nothing, not even when all that was admitted is given back.
+  call('ZREMRANGEBYRANK', entries, 0, -2 * amount - 1)
   call('PEXPIRE', entries, ceil(period / 1000))
 end

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Protocol
+from typing import Any, Protocol
 
 from ..core.asgi import Headers
 from ..core.exchange import Exchange
@@ -18,6 +18,9 @@ from .policy import LimitState
 
 #: Statuses whose responses count, or a function of exchange and head.
 CountIf = Iterable[int] | Callable[[Exchange, Head], bool]
+
+#: Extensions of ASGI by which a body goes out unseen.
+_UNSEEN = frozenset(("http.response.pathsend", "http.response.zerocopysend"))
 
 
 class Counting(Protocol):
@@ -86,12 +89,13 @@ class LimitResponder(Responder):
 
     def settle(self, actual: int) -> Asking | None:
         """Make `actual` units of what was counted; there is nothing to be made of what was not."""
-        asked, states = self._asked, self._states
+        asked, states, exchange = self._asked, self._states, self._exchange
         if actual == asked.cost:
             return None
         if isinstance(states, Replies):
             return _ask(Ask(asked.settle(states.clock, actual)))
-        if not self._local or self._guard.local.settle(asked.plan, asked.hashed, asked.cost, actual):
+        settle = self._guard.local.settle
+        if not self._local or settle(asked.plan, asked.hashed, asked.cost, actual, exchange.now):
             return None
         # Redis has been told of it meanwhile, at a time that nobody knows: it can be given more, but nothing back.
         return _ask(Ask(asked.settle(0, actual))) if actual > asked.cost else None
@@ -193,3 +197,11 @@ class BytesResponder(SettlingResponder):
     def body(self, chunk: bytes, more: bool) -> None:
         """Count."""
         self.charge.add(len(chunk))
+
+
+def without_files(exchange: Exchange) -> dict[str, Any] | None:
+    """Keep from the app the extensions by which servers send files on their own: nobody could count those."""
+    extensions = exchange.scope.get("extensions") or {}
+    if _UNSEEN.isdisjoint(extensions):
+        return None
+    return {"extensions": {name: of for name, of in extensions.items() if name not in _UNSEEN}}

@@ -140,6 +140,6 @@ class MessageResponder(Responder):
 
 
 def _size(message: Message) -> int:
-    """The bytes of a message's payload."""
+    """The bytes of a message's payload; one that is empty counts as one, or there could be any number of them."""
     data = message.get("bytes")
-    return len(data) if data is not None else len((message.get("text") or "").encode("utf-8", "surrogatepass"))
+    return max(1, len(data) if data is not None else len((message.get("text") or "").encode("utf-8", "surrogatepass")))

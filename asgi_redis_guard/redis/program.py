@@ -32,8 +32,8 @@ import hiredis
 from ..core.script import Batch, OperationKind, Place
 from ..errors import GuardProtocolError
 
-#: Lua has 200 locals in a function; an operation takes about five.
-MOST_OPERATIONS = 32
+#: Lua has 200 locals in a function; head and the scope of a single operation take up to 32 of them.
+MOST_LOCALS = 168
 
 _HEAD = """\
 local clock = redis.call('TIME')
@@ -82,8 +82,10 @@ class Program(Script):
 
     def __init__(self, shape: Sequence[Place]) -> None:
         flat = [(guard, place, kind) for guard, place in enumerate(shape) for kind in place.kinds]
-        if len(flat) > MOST_OPERATIONS:
-            raise GuardProtocolError(f"a round of {len(flat)} operations; allowed are {MOST_OPERATIONS}")
+        if sum(kind.width + len(kind.keeps) for _, _, kind in flat) > MOST_LOCALS:
+            raise GuardProtocolError(
+                f"a round of {len(flat)} operations; there is room for {MOST_LOCALS} of their values"
+            )
         self.repeatable = all(kind.repeatable for _, _, kind in flat)
         self.holds = any(place.holds for place in shape)
         super().__init__(_compose(flat))

@@ -73,9 +73,11 @@ def test_users_are_needed_only_where_they_are_part_of_the_key() -> None:
     assert Identity(["address", "path"], TrustedProxies()).needs == frozenset()
 
 
-def test_a_header_is_counted_by_its_first_value() -> None:
+def test_a_header_is_counted_by_its_value_and_where_it_has_several_by_the_address() -> None:
     one = of("header:X-API-Key", headers={"x-api-key": "a"})
-    assert one == of("header:x-api-key", headers=[(b"x-api-key", b"a"), (b"x-api-key", b"b")])
+    assert one == of("header:x-api-key", headers=[(b"x-api-key", b"a"), (b"x-api-key", b"a")])
+    many = [of("header:x-api-key", headers=[(b"x-api-key", b"a"), (b"x-api-key", value)]) for value in (b"b", b"c")]
+    assert many[0] == many[1] != one
     assert one != of("header:x-api-key", headers={"x-api-key": "A"})
     assert of("header:x-api-key", headers={"x-api-key": b"\xff\x00"}) is not None
     assert of("header:x-api-key", headers={"x-api-key": ""}) is not None

@@ -38,9 +38,9 @@ async def test_what_is_too_much_is_dropped(redis: RedisManager) -> None:
     assert (app.heard, app.end, closes(call)) == (["a", "b"], 1001, [])
 
 
-async def test_bytes_are_those_of_the_payload(redis: RedisManager) -> None:
-    guard = MessageLimit("10/hour", unit="bytes", on_breach="drop")
-    _, app = await chat(redis, guard, "éé", b"\x00\xff\x01", "", "1234", "€", b"")
+async def test_bytes_are_those_of_the_payload_and_one_for_an_empty_message(redis: RedisManager) -> None:
+    guard = MessageLimit("12/hour", unit="bytes", on_breach="drop")
+    _, app = await chat(redis, guard, "éé", b"\x00\xff\x01", "", "12345", "€", b"")
     assert app.heard == ["éé", b"\x00\xff\x01", "", "€", b""]
     call, app = await chat(redis, MessageLimit("10/hour", unit="bytes"), "1")
     assert closes(call) == [(1008, "rate limited")]

@@ -5,7 +5,7 @@ import pytest
 from asgi_redis_guard.core.script import Batch, Operation, place_of, stopping
 from asgi_redis_guard.errors import GuardProtocolError, OperationFailed, RedisUnavailable
 from asgi_redis_guard.redis.manager import RedisManager
-from asgi_redis_guard.redis.program import MOST_OPERATIONS, Program, program_of
+from asgi_redis_guard.redis.program import MOST_LOCALS, Program, program_of
 from tests.conftest import MakeServer
 from tests.redis.tools import MARK, STOP, kind, mark, run, within
 
@@ -136,18 +136,18 @@ async def test_a_replica_is_the_failure_of_the_server_and_not_of_an_operation(
 
 async def test_keys_and_arguments_reach_their_operation_in_the_biggest_round(each_manager: RedisManager) -> None:
     joins = kind("", "call('SET', k, l .. a .. b .. c)", keys="k, l", args="a, b, c", returns="x, y")
-    operations = [
-        Operation(joins, (b"k%d" % n, b"l%d" % n), (f"a{n}", b"\xff\x00\r\n", n)) for n in range(MOST_OPERATIONS)
-    ]
+    most = MOST_LOCALS // joins.width
+    operations = [Operation(joins, (b"k%d" % n, b"l%d" % n), (f"a{n}", b"\xff\x00\r\n", n)) for n in range(most)]
     reply = await run(each_manager, operations[:10], operations[10:11], operations[11:])
-    assert reply == [PASSED, 0, 0] * MOST_OPERATIONS
-    for n in range(MOST_OPERATIONS):
+    assert reply == [PASSED, 0, 0] * most
+    for n in range(most):
         assert await within(each_manager.execute("GET", f"k{n}")) == b"l%da%d\xff\x00\r\n%d" % (n, n, n)
 
 
 def test_more_operations_than_lua_has_room_for_are_refused() -> None:
-    with pytest.raises(GuardProtocolError, match="33 operations"):
-        Program([place_of(False, (MARK,) * 16), place_of(False, (MARK,) * 17)])
+    most = MOST_LOCALS // MARK.width
+    with pytest.raises(GuardProtocolError, match=f"{most + 1} operations"):
+        Program([place_of(False, (MARK,) * most), place_of(False, (MARK,))])
 
 
 async def test_what_a_check_keeps_reaches_its_own_commit(each_manager: RedisManager) -> None:
