@@ -53,7 +53,7 @@ def test_every_block_of_python_in_the_readme_is_run():
     quick_starts, sessions, limits = (
         {"fastapi", "starlette", "quart", "services"},
         {"sessions", "store", "sockets", "csrf", "both"},
-        {"limits", "tiers", "logins", "tokens", "limiter", "messages", "admin"},
+        {"limits", "tiers", "logins", "tokens", "router", "limiter", "messages", "refusals", "admin"},
     )
     assert set(BLOCKS) == quick_starts | sessions | limits
     assert README.read_text("utf-8").count("```python") == len(BLOCKS)
@@ -214,6 +214,33 @@ async def test_a_tier_in_the_token_tells_the_limits_and_keeps_what_was_used(clie
     assert (answers[2].status_code, "ratelimit" in answers[2].headers) == (200, False)
 
 
+@pytest.mark.parametrize("client", ["tiers"], indirect=True)
+async def test_an_unknown_tier_and_nobody_in_particular_have_the_smallest(client: httpx.AsyncClient):
+    for answer in (await client.get("/", headers=token(tier="gold")), await client.get("/prices")):
+        assert (answer.status_code, policies(answer)) == (200, ['"minute";q=60'])
+
+
+@pytest.mark.parametrize("client", ["router"], indirect=True)
+async def test_a_decorated_dependency_limits_a_whole_router(client: httpx.AsyncClient):
+    pace = Pace(burst=2, every=2.5)
+    answer = await client.get("/reports/sales")
+    assert pace.lets_through(answer.status_code)
+    assert policies(answer) == ['"minute";q=100', '"reports";q=2']
+    while pace.lets_through((refused := await client.get("/reports/stock")).status_code):
+        pass
+    assert refused.json()["violated-policies"] == ["reports"]
+
+
+@pytest.mark.parametrize("client", ["refusals"], indirect=True)
+async def test_a_refusal_in_the_app_s_own_words_keeps_its_fields(client: httpx.AsyncClient):
+    assert (await client.get("/tea")).json() == "a cup of it"
+    refused = await client.get("/tea")
+    assert (refused.status_code, refused.json()["detail"]) == (429, "Enough of /tea for now.")
+    assert refused.headers.get_list("content-length") == [str(len(refused.content))]
+    assert policies(refused) == ['"minute";q=1']
+    assert 1 <= int(refused.headers["retry-after"]) <= 60
+
+
 @pytest.mark.parametrize("client", ["logins"], indirect=True)
 async def test_only_failed_log_ins_count(client: httpx.AsyncClient):
     right, wrong = ({"user": "ann", "password": word} for word in ("her password", "guessed"))
@@ -261,3 +288,6 @@ async def test_an_admin_looks_at_a_limit_resets_and_changes_it(client: httpx.Asy
     while policies(await client.get("/else")) != ['"minute";q=50']:
         await client.post("/reset/127.0.0.1")  # the word is on its way
     assert (await client.get("/busiest")).json()[0] >= 4
+    faulty = await client.post("/limit", params={"limits": "many"})
+    assert faulty.status_code == 422
+    assert "'many'" in faulty.json()["detail"][0]
