@@ -43,7 +43,7 @@ from .ratelimit.guard import RateLimit
 from .ratelimit.ledger import Ban
 from .ratelimit.limiter import LimitResult, RateLimiter
 from .ratelimit.middleware import MessageLimitMiddleware, RateLimitMiddleware
-from .ratelimit.policy import Limit, LimitState
+from .ratelimit.policy import Limit, LimitStanding
 from .ratelimit.responder import Charge
 from .ratelimit.sockets import MessageLimit
 from .ratelimit.status import LimitedIdentity, LimitStatus, LimitTotals
@@ -100,7 +100,7 @@ __all__ = [
     "JWTAuthMiddleware",
     "Limit",
     "LimitResult",
-    "LimitState",
+    "LimitStanding",
     "LimitStatus",
     "LimitTotals",
     "LimitedIdentity",

@@ -65,7 +65,7 @@ def ours(algorithm: str = "gcra") -> Side:
     @asynccontextmanager
     async def opened(server: Valkey, tasks: int, quota: Quota) -> AsyncIterator[Decide]:
         async with RedisManager(server.url, timeout=5) as manager:
-            most = quota._replace(amount=min(quota.amount, 100_000)) if algorithm == "log" else quota  # its bound
+            most = quota._replace(amount=min(quota.amount, 10_000)) if algorithm == "log" else quota  # its bound
             limiter = RateLimiter(str(most), redis=manager, algorithm=algorithm)
 
             async def decide(key: str) -> bool:

@@ -27,7 +27,7 @@ SIDES: dict[str, Side] = {
 LOGS = ("ours log", "limits moving")
 ENTRIES = (1, 10, 100, 1000, 10_000)
 #: Nobody reaches them; one request is remembered long enough to be weighed.
-FEW, MANY = Quota(10, "hour"), Quota(100_000, "hour")
+FEW, MANY = Quota(10, "hour"), Quota(10_000, "hour")
 
 
 def address(number: int) -> str:

@@ -27,7 +27,7 @@ from asgi_redis_guard.redis.program import program_of
 DECISIONS, AT_ONCE, IDENTITIES = 20_000, 500, 1000
 COUNTS = range(1, 5)
 #: Limits that nobody reaches; a log takes no more than these.
-LIMITS = ("100000/minute", "100000/5minutes", "100000/10minutes", "100000/15minutes")
+LIMITS = ("10000/minute", "10000/5minutes", "10000/10minutes", "10000/15minutes")
 CALENDAR = ("1000000/hour", "10000000/day", "100000000/month", "900000000/year")
 
 Rounded = tuple[Any, list[tuple[Batch]]]

@@ -51,9 +51,10 @@ async def _end_round(flows: list[Asking], trips: RoundTrips) -> None:
 def gives_back(guard: Guard, answer: Answer) -> bool:
     """Tell whether a guard's answer makes undone what guards further out have counted: it is one limit more.
 
-    What was held back in the same round was not counted; this is for what was counted before it.
+    What was held back in the same round was not counted; this is for what was counted before it. The app's own words
+    for it may have another status.
     """
-    return guard.refunds and answer.status == 429
+    return guard.refunds and (answer.status == 429 or answer.group is not None)
 
 
 async def withdraw_all(standing: Sequence[Standing]) -> None:

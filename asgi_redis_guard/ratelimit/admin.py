@@ -19,6 +19,7 @@ from .direct import look
 from .guard import RateLimit
 from .ledger import HOURS
 from .plan import Asked, Plan
+from .policy import standing
 from .rules import Notations
 from .status import LimitedIdentity, LimitStatus, LimitTotals, ban_end, moment, names, sums, totals
 
@@ -151,7 +152,7 @@ class RateLimitAdmin:
         ask = Ask(plan.operations(keys, identity, 1, now), about=Asked(plan, keys, (), identity, 1, now))
         replies = await look(self.redis, ask)
         strikes = await self.redis.execute("GET", keys.ban(self._guard.group.encode(), identity))
-        return LimitStatus(identity, tuple(ask.about.states(replies)), ban_end(strikes, replies.clock))
+        return LimitStatus(identity, tuple(map(standing, ask.about.states(replies))), ban_end(strikes, replies.clock))
 
     async def _hours(self, hours: int) -> list[list[list[bytes]]]:
         """Return what is known of the last hours, the present one first."""

@@ -26,7 +26,7 @@ from .headers import concurrency_headers, expose_ours, put
 from .identity import Identity, KeyPart
 from .notation import is_name
 from .options import Cost, checked_cost
-from .refusals import nobody, too_many
+from .refusals import for_group, nobody, too_many
 
 logger = logging.getLogger("asgi_redis_guard.ratelimit")
 
@@ -156,7 +156,7 @@ class ConcurrencyLimit(OneRoundGuard):
         answer = too_many(self.name, self.headers(remaining))
         if exchange.has(b"origin"):
             expose_ours(answer.headers)
-        return self.refuse(exchange, answer)
+        return for_group(self.refuse(exchange, answer))
 
     def __repr__(self) -> str:
         return f"<ConcurrencyLimit {self.name}: {self.amount} at once by {', '.join(map(str, self.identity.parts))}>"

@@ -210,7 +210,7 @@ class RateLimit(OneRoundGuard):
         hashed, now = digest(*identity), exchange.now
         denial = self.denials.find(plan, hashed, cost, now)
         if denial is not None:
-            return for_group(self.refusal(exchange, plan, denial))
+            return self.refusal(exchange, plan, denial)
         hidden = self.denials.take(plan, hashed)
         owed = self.local.owed(plan, hashed, now) if len(plan.limits) <= _MOST_OWED else ()
         overdue = self.denials.overdue(now)
@@ -242,7 +242,7 @@ class RateLimit(OneRoundGuard):
         answer = banned(denial.wait) if states is None else beyond(states, plan.headers(states, exchange.now))
         if self.expose_headers and exchange.has(b"origin"):
             expose_ours(answer.headers)
-        return self.refuse(exchange, answer)
+        return for_group(self.refuse(exchange, answer))
 
     def _passed(
         self, exchange: Exchange, asked: Asked, states: Replies | list[LimitState], local: bool = False

@@ -19,7 +19,7 @@ from .local import LocalLimits
 from .notation import Style, make_limits
 from .options import Options, checked_cost
 from .plan import Asked, Plan
-from .policy import Algorithm, LimitState, most_restrictive
+from .policy import Algorithm, LimitStanding, LimitState, most_restrictive, standing
 
 
 class LimitResult:
@@ -32,6 +32,7 @@ class LimitResult:
     __slots__ = (
         "_asked",
         "_counted",
+        "_states",
         "_taken",
         "allowed",
         "cost",
@@ -40,7 +41,6 @@ class LimitResult:
         "remaining",
         "reset_after",
         "retry_after",
-        "states",
     )
 
     def __init__(
@@ -52,7 +52,7 @@ class LimitResult:
         #: When it was counted (µs), by the server's clock, or this host's where it is `degraded`.
         self._taken = taken
         self.cost = asked.cost
-        self.states = states
+        self._states = states
         self.degraded = degraded
         self.allowed: bool = tightest.allowed
         #: Whether there is something to settle.
@@ -63,9 +63,14 @@ class LimitResult:
         self.retry_after = tightest.retry_after / 1_000_000
 
     @property
+    def states(self) -> tuple[LimitStanding, ...]:
+        """How each of the limits stands."""
+        return tuple([standing(state) for state in self._states])
+
+    @property
     def delay(self) -> float:
         """Seconds until an allowed hit has its turn, in a leaky bucket; 0 otherwise."""
-        return self._asked.plan.delay(self.states, self.cost) if self.allowed and not self.degraded else 0.0
+        return self._asked.plan.delay(self._states, self.cost) if self.allowed and not self.degraded else 0.0
 
     def __bool__(self) -> bool:
         return self.allowed

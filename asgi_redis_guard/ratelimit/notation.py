@@ -12,8 +12,11 @@ from ..errors import ConfigurationError
 from .calendar import UNITS, zone_of
 from .policy import KINDS, Algorithm, Limit
 
-#: Entries of one sorted set; a log of more is a server stalled, not a limit.
-_LONGEST_LOG = 100_000
+#: Entries of one sorted set; a log of more stalls the server when many are written at once.
+_LONGEST_LOG = 10_000
+
+#: A round has room for that many, and for what stands beside them.
+_MOST_LIMITS = 16
 
 #: Characters; what is longer holds numbers that nobody means.
 _LONGEST_NOTATION = 500
@@ -68,6 +71,8 @@ def make_limits(notations: Sequence[str], style: Style) -> tuple[Limit, ...]:
     """Read limits such as `100/minute; 1000 per 2 hours`; raises `ConfigurationError` with all faults."""
     faults = style.faults()
     items = [item for notation in notations for item in _parse(notation, faults)]
+    if len(items) > _MOST_LIMITS:
+        faults.append(f"limits (GUARD_LIMITS): {len(items)} given; allowed are {_MOST_LIMITS} together")
     if not items and not faults:
         faults.append("limits (GUARD_LIMITS): none given; name at least one, such as '100/minute'")
     limits = [_limit(item, place, items, style, faults) for place, item in enumerate(items)]

@@ -100,6 +100,26 @@ class LimitState(NamedTuple):
     retry_after: int
 
 
+class LimitStanding(NamedTuple):
+    """How one limit stands, for the app. Times in seconds.
+
+    `remaining` units may come at once; in `reset_after` the quota is whole again; in `retry_after` a request like the
+    one that was asked about would fit (0 if it does).
+    """
+
+    limit: Limit
+    allowed: bool
+    remaining: int
+    reset_after: float
+    retry_after: float
+
+
+def standing(state: LimitState) -> LimitStanding:
+    """Return a state as the app gets it."""
+    limit, allowed, remaining, reset_after, retry_after = state
+    return LimitStanding(limit, allowed, remaining, reset_after / 1_000_000, retry_after / 1_000_000)
+
+
 def read_states(limits: Sequence[Limit], replies: Sequence[Reply], cost: int = 1) -> list[LimitState]:
     """Read what the program said of `limits`; what another limit's refusal kept from being counted is left over."""
     return [

@@ -20,6 +20,9 @@ from .plan import Plan
 from .responder import LimitResponder
 from .rules import LimitsFor
 
+#: Seconds; nobody hears that a client has left while its message waits.
+_LONGEST_DELAY = 60
+
 #: RFC 6455 §7.4.1, policy violation.
 _BREACH = Close(1008, "rate limited")
 _AWAY = Close(1013, "try again later")
@@ -29,8 +32,9 @@ class MessageLimit(RateLimit):
     """Limit the messages that come in over WebSockets: `MessageLimit("60/minute", key="user")`.
 
     `unit`: `messages`, or `bytes` of their payload. `on_breach`: `close` with 1008, `drop` the message, or `delay` it,
-    and with it all that the client sends behind it, until it fits. One that is bigger than the whole limit never fits:
-    it is dropped, or the socket closed. Each message is one round trip. While Redis is away `closed` closes with 1013.
+    and with it all that the client sends behind it, until it fits; where that takes longer than a minute, the socket is
+    closed. One that is bigger than the whole limit never fits: it is dropped, or the socket closed. Each message is one
+    round trip. While Redis is away `closed` closes with 1013.
     Limits and other options are those of `RateLimit`, but for `settle`, `count_if`, `cost` and those of headers.
     """
 
@@ -111,7 +115,8 @@ class MessageResponder(Responder):
                 return _AWAY
             if guard.on_breach == "drop":
                 return None
-            if guard.on_breach == "close" or any(cost > one.most for one in verdict.plan.limits):
+            too_long = verdict.wait > _LONGEST_DELAY * 1_000_000
+            if guard.on_breach == "close" or too_long or any(cost > one.most for one in verdict.plan.limits):
                 return _BREACH
             yield Wait(None, verdict.wait / 1_000_000)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from .policy import LimitState
+from .policy import LimitStanding
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class LimitStatus:
     """How somebody stands: `states` of all limits for a next request, and until when it is banned, if it is."""
 
     identity: bytes
-    states: tuple[LimitState, ...]
+    states: tuple[LimitStanding, ...]
     banned_until: datetime | None = None
 
     @property

@@ -91,8 +91,8 @@ def test_an_unknown_algorithm_is_a_fault() -> None:
 
 
 def test_a_log_has_a_bound() -> None:
-    assert make("100000/day", algorithm="log")
-    assert "log" in faults("100001/day", algorithm="log")[0]
+    assert make("10000/day", algorithm="log")
+    assert "log" in faults("10001/day", algorithm="log")[0]
 
 
 @pytest.mark.parametrize("burst", [0, -1, 11, 10**9])
@@ -235,3 +235,8 @@ def test_what_another_limit_kept_from_being_counted_is_left_over() -> None:
         LimitState(one, False, 0, 7, 3),
         LimitState(other, True, 5, 9, 0),
     ]
+
+
+def test_a_guard_has_so_many_limits_as_a_round_has_room_for() -> None:
+    assert len(make(*[f"{number}/minute" for number in range(1, 17)])) == 16
+    assert "17 given; allowed are 16 together" in faults(*[f"{number}/minute" for number in range(1, 18)])[0]

@@ -52,11 +52,17 @@ async def test_what_comes_too_early_waits_for_its_turn_in_its_order(
     waits = Waits(redis, monkeypatch)
     clock = ManualClock(NOW)
     said = [str(number) for number in range(7)]
-    guard = MessageLimit("2/hour", on_breach="delay", algorithm="fixed", deny_cache=0)
+    guard = MessageLimit("2/minute", on_breach="delay", algorithm="fixed", deny_cache=0)
     call, app = await chat(redis, guard, *said, clock=clock)
     assert (app.heard, app.end, closes(call)) == (said, 1001, [])
     assert len(waits.seconds) == 3
-    assert all(3500 < seconds <= 3600 for seconds in waits.seconds)
+    assert all(0 < seconds <= 60 for seconds in waits.seconds)
+
+
+async def test_what_would_wait_for_longer_than_a_minute_closes_the_socket(redis: RedisManager) -> None:
+    """Nobody hears meanwhile that the client has left."""
+    call, app = await chat(redis, MessageLimit("2/hour", on_breach="delay"), "a", "b", "c")
+    assert (app.heard, closes(call)) == (["a", "b"], [(1008, "rate limited")])
 
 
 async def test_in_a_leaky_bucket_messages_come_evenly(redis: RedisManager, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,7 +126,7 @@ async def test_a_cancelled_app_waits_no_more(memory: TestRedis, monkeypatch: pyt
             given_up.set()
 
     monkeypatch.setattr(handling, "wait_for", wait_for)
-    stack = MessageLimitMiddleware(Chat(), "1/hour", on_breach="delay", redis=memory)
+    stack = MessageLimitMiddleware(Chat(), "1/minute", on_breach="delay", redis=memory)
     call = Call(stack, websocket(), CONNECT, says("a"), says("b")).start()
     await waiting.wait()
     call.task.cancel()

@@ -5,7 +5,17 @@ from typing import Any
 import pytest
 from starlette.authentication import SimpleUser
 
-from asgi_redis_guard import Ask, Exchange, GuardMiddleware, JWTAuth, Pass, RateLimit, RedisManager, RevocationList
+from asgi_redis_guard import (
+    Answer,
+    Ask,
+    Exchange,
+    GuardMiddleware,
+    JWTAuth,
+    Pass,
+    RateLimit,
+    RedisManager,
+    RevocationList,
+)
 from asgi_redis_guard.core.steps import Admission
 from asgi_redis_guard.errors import ConfigurationError
 from tests.drive import ADDRESS, App, Response, get
@@ -60,6 +70,22 @@ async def test_what_an_inner_limit_refuses_in_a_later_round_an_outer_one_has_not
         refused = await get(app)
         assert refused.status == 429
         assert left(refused) == {"outer": 4, "inner": 0}
+    assert left(await get(limited(outer))) == {"outer": 3}
+
+
+@pytest.mark.parametrize("status", [429, 503])
+async def test_whatever_the_app_says_of_a_refusal_an_outer_limit_has_not_counted(limited: Limited, status: int) -> None:
+    def admit(exchange: Exchange) -> Admission:
+        yield Ask([count("asked")])
+        return Pass({"user": SimpleUser("ann")})
+
+    def worded(exchange: Exchange, answer: Answer) -> Answer:
+        return Answer(status, [], b"busy")
+
+    knowing = Does(admit, name="knowing", provides=frozenset({"user"}), operations=(COUNT,))
+    outer = RateLimit("5/hour", name="outer")
+    app = limited(outer, knowing, RateLimit("1/hour", key="user", name="inner", on_refused=worded))
+    assert [(await get(app)).status for _ in range(9)] == [200, *[status] * 8]
     assert left(await get(limited(outer))) == {"outer": 3}
 
 
