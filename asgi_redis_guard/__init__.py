@@ -40,6 +40,7 @@ from .ratelimit.concurrency import ConcurrencyLimit
 from .ratelimit.concurrency_middleware import ConcurrencyLimitMiddleware
 from .ratelimit.decorator import rate_limit
 from .ratelimit.guard import RateLimit
+from .ratelimit.identity import KeyPart
 from .ratelimit.ledger import Ban
 from .ratelimit.limiter import LimitResult, RateLimiter
 from .ratelimit.middleware import MessageLimitMiddleware, RateLimitMiddleware
@@ -98,6 +99,7 @@ __all__ = [
     "Hub",
     "JWTAuth",
     "JWTAuthMiddleware",
+    "KeyPart",
     "Limit",
     "LimitResult",
     "LimitStanding",

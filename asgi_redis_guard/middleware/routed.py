@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import weakref
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextvars import ContextVar
 from functools import partial
-from types import MappingProxyType
+from types import FunctionType, MappingProxyType
 from typing import Any, NamedTuple
 
 from ..core.asgi import Message
 from ..core.exchange import NO_FACTS, Exchange
 from ..core.responder import Outcome, Responder
 from ..core.steps import Answer
+from ..core.warnings import Warnings
 from ..errors import ResponseAborted
 from ..observability.events import Hook
 from .body import RequestBody
@@ -31,12 +33,16 @@ logger = logging.getLogger("asgi_redis_guard.middleware")
 
 
 class _Declared:
-    """Whether any route of this process has guards of its own."""
+    """Whether any route of this process has guards of its own, and the functions as they were without."""
 
     any = False
 
+    def __init__(self) -> None:
+        self.bare: weakref.WeakSet[Callable[..., Any]] = weakref.WeakSet()
+
 
 DECLARED = _Declared()
+_warnings = Warnings(logger)
 
 
 class Around(NamedTuple):
@@ -161,6 +167,8 @@ class RoutedHandling(Handling):
             await self._app(self.scope, self.receive, self._send)
         finally:
             RUNNING.reset(token)
+        if (endpoint := self.scope.get("endpoint")) is not None:
+            _warn_of_bare(endpoint)
 
     def receive(self) -> Coroutine[Any, Any, Message]:
         """The `receive` that the app gets."""
@@ -223,3 +231,13 @@ def handling_of(
 
 async def _nowhere() -> None:
     """What an app sends after it was refused."""
+
+
+def _warn_of_bare(endpoint: Any) -> None:
+    """Warn of a route that the framework calls without the guards that its function was given."""
+    if isinstance(endpoint, FunctionType) and endpoint in DECLARED.bare:
+        _warnings.tell(
+            "unguarded-route",
+            f"{endpoint.__module__}.{endpoint.__qualname__} has guards and is called without them: their decorator "
+            "must stand beneath the framework's own",
+        )

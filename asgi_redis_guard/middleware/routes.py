@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Awaitable, Callable, Iterable
+from types import FunctionType
 from typing import Any, ParamSpec, Protocol, TypeVar, overload
 
 from starlette.concurrency import run_in_threadpool
@@ -67,6 +68,8 @@ def guarded(function: Callable[..., Any], guards: Iterable[Guard]) -> Callable[.
         route = Route(known.function, (*route.guards, *known.guards))
     check_order(route.guards)
     DECLARED.any = True
+    if isinstance(route.function, FunctionType):
+        DECLARED.bare.add(route.function)
     route.wrapper = functools.wraps(route.function)(_wrapper(route))
     setattr(route.wrapper, _MARK, route)
     return route.wrapper

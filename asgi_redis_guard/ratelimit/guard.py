@@ -24,7 +24,7 @@ from .identity import Identity
 from .ledger import Ledger
 from .local import LocalLimits
 from .notation import Style
-from .options import Options, RateLimitOptions, checked_cost
+from .options import Options, RateLimitOptions, checked_cost, signature_with
 from .plan import Asked, Plan
 from .policy import KINDS, SETTLES, LimitState
 from .refusals import banned, beyond, denied, for_group, nobody
@@ -67,6 +67,7 @@ class RateLimit(OneRoundGuard):
 
     kind = "ratelimit"
     topic = "limits"
+    __signature__ = signature_with()
     refunds = True
 
     def __init__(self, *limits: str | LimitsFor, **options: Unpack[RateLimitOptions]) -> None:
@@ -93,8 +94,8 @@ class RateLimit(OneRoundGuard):
         self.expose_headers = given.expose_headers
         self.shows = not given.shadow
         self.eager = given.changeable
-        if not (given.deny_cache or given.changeable):
-            self.topic = ""  # nothing that is told would change anything
+        if not (given.deny_cache or given.changeable or given.on_outage == "local"):
+            self.topic = ""  # nothing is kept here that could be told to be otherwise
         self._cost = given.cost if callable(given.cost) else self._fitting(given.cost)
         #: Whether there is nothing to look at but whose the request is, and nothing to do but to count it.
         self._is_plain = self._door is None and not callable(given.cost) and not self.ledger.count

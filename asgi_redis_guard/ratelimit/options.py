@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
@@ -188,3 +189,12 @@ def checked_cost(units: int, most: int = _MOST_UNITS, what: str = "cost") -> int
     if units.__class__ is not int or not 0 <= units <= most:
         raise ConfigurationError(f"{what}: {units!r} given; allowed are whole numbers from 0 to {most}")
     return units
+
+
+def signature_with(*more: inspect.Parameter) -> inspect.Signature:
+    """Return the signature of a limit, with all its options and their defaults, for `help` and editors."""
+    kind = inspect.Parameter.KEYWORD_ONLY
+    of_options = inspect.signature(Options).parameters.values()
+    options = [one.replace(kind=kind, default={} if one.name == "rules" else one.default) for one in of_options]
+    limits = inspect.Parameter("limits", inspect.Parameter.VAR_POSITIONAL, annotation="str | LimitsFor")
+    return inspect.Signature([limits, *more, *options])

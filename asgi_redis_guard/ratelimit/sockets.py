@@ -5,6 +5,7 @@ The handshake is a request like others, for a `RateLimit`; this one lets it pass
 
 from __future__ import annotations
 
+import inspect
 from copy import copy
 from typing import Any, Literal, Unpack
 
@@ -15,7 +16,7 @@ from ..core.steps import PASS, Answer, Ask, Pass, Wait
 from ..errors import ConfigurationError, RedisUnavailable
 from .denials import Denial
 from .guard import RateLimit
-from .options import OnBreach, RateLimitOptions
+from .options import OnBreach, RateLimitOptions, signature_with
 from .plan import Plan
 from .responder import LimitResponder
 from .rules import LimitsFor
@@ -39,6 +40,10 @@ class MessageLimit(RateLimit):
     """
 
     kind = "messages"
+    __signature__ = signature_with(
+        inspect.Parameter("unit", inspect.Parameter.KEYWORD_ONLY, default="messages"),
+        inspect.Parameter("on_breach", inspect.Parameter.KEYWORD_ONLY, default="close"),
+    )
 
     def __init__(
         self,

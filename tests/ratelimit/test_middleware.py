@@ -1,11 +1,12 @@
 """`RateLimitMiddleware`: limits and options or a policy, and the same decisions as the engine's."""
 
 import dataclasses
+import inspect
 from typing import Any, get_type_hints
 
 import pytest
 
-from asgi_redis_guard import ConfigurationError, GuardMiddleware, RateLimit, RateLimitMiddleware
+from asgi_redis_guard import ConfigurationError, GuardMiddleware, MessageLimit, RateLimit, RateLimitMiddleware
 from asgi_redis_guard.ratelimit.options import Options, RateLimitOptions
 from tests.drive import App, get
 from tests.ratelimit.conftest import CountingManager
@@ -75,3 +76,10 @@ def test_faults_are_told_when_it_is_built() -> None:
         RateLimitMiddleware(App())
     with pytest.raises(ConfigurationError, match="sometimes"):
         RateLimitMiddleware(App(), "sometimes")
+
+
+def test_its_signature_shows_every_option_and_its_default() -> None:
+    shown = inspect.signature(RateLimit).parameters
+    assert [name for name in shown if name != "limits"] == [option.name for option in dataclasses.fields(Options)]
+    assert (shown["algorithm"].default, shown["deny_cache"].default) == ("gcra", 1.0)
+    assert inspect.signature(MessageLimit).parameters["on_breach"].default == "close"

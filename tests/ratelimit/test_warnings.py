@@ -5,10 +5,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
 
-from asgi_redis_guard import GuardMiddleware, RateLimit, RateLimitMiddleware
+from asgi_redis_guard import GuardMiddleware, RateLimit, RateLimitMiddleware, RouteGuards, rate_limit
 from asgi_redis_guard.core.warnings import Warnings
-from asgi_redis_guard.middleware import fusion
+from asgi_redis_guard.middleware import fusion, routed
 from asgi_redis_guard.ratelimit import identity
 from tests.drive import App, get
 from tests.ratelimit.conftest import CountingManager
@@ -101,3 +102,27 @@ def test_limits_with_keys_of_their_own_are_no_fault_in_two_stacks(told: Any) -> 
     RateLimitMiddleware(Between(inner), "9/minute", redis="memory://")
     RateLimitMiddleware(Between(inner), "9/hour", name="other", redis="memory://")
     assert told() == []
+
+
+async def test_a_decorator_above_the_frameworks_own_is_told(
+    manager: CountingManager, told: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(routed.DECLARED, "any", False)
+    monkeypatch.setattr(routed, "_warnings", Warnings(routed.logger))
+    app = FastAPI()
+
+    @app.get("/right")
+    @rate_limit("1/hour")
+    async def right() -> None:
+        """Limited."""
+
+    @rate_limit("1/hour")
+    @app.get("/wrong")
+    async def wrong() -> None:
+        """Not limited: what was registered is the bare function."""
+
+    stack = GuardMiddleware(app, [RouteGuards()], redis=manager)
+    assert [(await get(stack, "/right")).status for _ in range(2)] == [200, 429]
+    assert told() == []
+    assert [(await get(stack, "/wrong")).status for _ in range(2)] == [200, 200]
+    assert told() == ["unguarded-route"]
