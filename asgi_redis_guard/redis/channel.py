@@ -34,7 +34,7 @@ _IN_SCRIPT = re.compile(
 
 #: Where a turn issues more, these leave before its end: a write costs about what making two commands does, and without
 #: it client and server wait for each other in turns (64 callers got half as many replies).
-_BATCH = 16
+_BATCH = 32
 
 
 class Channel(Keeper):
