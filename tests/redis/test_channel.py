@@ -33,7 +33,7 @@ async def test_a_few_commands_of_one_turn_of_the_loop_leave_in_one_write_many_in
         await channel.connect()
         assert channel._link is not None
         channel._link.transport = written = Written(channel._link.transport)  # type: ignore[assignment]
-        for asked, sizes in ((15, [15]), (16, [16]), (17, [16, 1]), (40, [16, 16, 8]), (1, [1])):
+        for asked, sizes in ((31, [31]), (32, [32]), (33, [32, 1]), (80, [32, 32, 16]), (1, [1])):
             written.chunks.clear()
             replies = await within(asyncio.gather(*(channel.submit(("ECHO", str(n))) for n in range(asked))))
             assert replies == [b"%d" % n for n in range(asked)]
