@@ -54,7 +54,7 @@ def warn_of_doubles(guards: Sequence[Guard], app: object) -> None:
 
     Within one stack that is a `ConfigurationError`; here it may be meant, of two mounted apps say.
     """
-    for other in _further_in(app):
+    for other in guards_inside(app):
         for guard in guards:
             if guard is other or guard.claims & other.claims:
                 _warnings.tell(
@@ -63,7 +63,7 @@ def warn_of_doubles(guards: Sequence[Guard], app: object) -> None:
                 )
 
 
-def _further_in(app: object) -> list[Guard]:
+def guards_inside(app: object) -> list[Guard]:
     """Return the guards of the stacks inside, as far as middlewares call what they wrap `app`, as is the custom."""
     found: list[Guard] = []
     for _ in range(_DEEPEST):

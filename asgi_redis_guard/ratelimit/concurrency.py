@@ -21,10 +21,9 @@ from ..core.responder import Control, Head, Outcome, Responder
 from ..core.script import Operation, OperationKind, Replies
 from ..core.steps import PASS, Answer, Ask, Asking, Pass
 from ..errors import ConfigurationError, OperationFailed, RedisUnavailable
-from .checks import is_within
+from .checks import choice_faults, is_within, name_faults
 from .headers import concurrency_headers, expose_ours, put
 from .identity import Identity, KeyPart
-from .notation import is_name
 from .options import Cost, checked_cost
 from .refusals import for_group, nobody, too_many
 
@@ -223,10 +222,7 @@ def _check(
         faults.append(f"amount: {amount!r} given; allowed are whole numbers from 1 to {_MOST_AT_ONCE}")
     if not is_within(ttl, _SHORTEST, _LONGEST):
         faults.append(f"ttl: {ttl!r} given; allowed are {_SHORTEST} to {_LONGEST} seconds")
-    if name is not None and not is_name(name):
-        faults.append(f"name: {name!r} given; allowed are 1 to 64 printable ASCII characters")
-    if unidentified not in ("refuse", "allow"):
-        faults.append(f"unidentified: {unidentified!r} given; allowed are 'refuse' and 'allow'")
-    if on_outage not in ("local", "open", "closed"):
-        faults.append(f"on_outage: {on_outage!r} given; allowed are 'local', 'open', 'closed'")
+    faults += name_faults("name", name)
+    faults += choice_faults("unidentified", unidentified, ("refuse", "allow"))
+    faults += choice_faults("on_outage", on_outage, ("local", "open", "closed"))
     ConfigurationError.raise_for(faults)

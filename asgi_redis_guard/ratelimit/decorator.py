@@ -7,12 +7,10 @@ from hashlib import sha256
 from typing import Any, Unpack
 
 from ..middleware.routes import RouteDecorator, guarded
+from .checks import LONGEST_NAME
 from .guard import RateLimit
 from .options import RateLimitOptions
 from .rules import LimitsFor
-
-#: Characters that a name of a limit may have.
-_LONGEST_NAME = 64
 
 
 def rate_limit(*limits: str | LimitsFor, **options: Unpack[RateLimitOptions]) -> RouteDecorator:
@@ -30,7 +28,7 @@ def rate_limit(*limits: str | LimitsFor, **options: Unpack[RateLimitOptions]) ->
         if chosen.get("group") is None:
             chosen["group"] = chosen.get("name") or _name_of(function)
         if chosen.get("name") is None:
-            chosen["name"] = _printable(getattr(function, "__name__", "route"))[:_LONGEST_NAME]
+            chosen["name"] = _printable(getattr(function, "__name__", "route"))[:LONGEST_NAME]
         return guarded(function, [RateLimit(*limits, **chosen)])
 
     return decorate
@@ -40,10 +38,10 @@ def _name_of(function: Callable[..., Any]) -> str:
     """Return a name that is nobody else's: module and function, what is too long with a digest of the whole."""
     full = f"{getattr(function, '__module__', '')}.{getattr(function, '__qualname__', '')}"
     plain = _printable(full)
-    if len(plain) <= _LONGEST_NAME and plain == full:
+    if len(plain) <= LONGEST_NAME and plain == full:
         return plain
     mark = sha256(full.encode("utf-8", "surrogatepass")).hexdigest()[:12]
-    return f"{mark}.{plain[-(_LONGEST_NAME - len(mark) - 1) :]}"
+    return f"{mark}.{plain[-(LONGEST_NAME - len(mark) - 1) :]}"
 
 
 def _printable(name: str) -> str:

@@ -141,7 +141,7 @@ class RateLimit(OneRoundGuard):
 
     def whose(self, exchange: Exchange) -> tuple[Plan, tuple[str | bytes, ...]] | Pass | Answer:
         """Return the limits that are for an exchange and whose requests are counted, or a verdict without that."""
-        plan = self.rules.only or self.rules.find(exchange)
+        plan = self.rules.find(exchange)
         if plan is None:
             return self._free(exchange)
         if self._door is not None and (word := self._door.word(exchange)):
@@ -221,18 +221,18 @@ class RateLimit(OneRoundGuard):
         self, exchange: Exchange, asked: Asked, states: list[LimitState], replies: Replies | None = None
     ) -> Pass | Answer:
         """Refuse what is not within all limits; without replies it was decided in this process."""
-        wait = max([state.retry_after for state in states if not state.allowed], default=0)
-        ban = None
+        violated = [state for state in states if not state.allowed]
+        wait = 0  # of a ban
         if replies is not None and self.ledger.ban is not None:
-            ban = list(replies)[asked.before - 1]
-        if ban is not None and not ban.passed:
-            wait = ban.values[0]
-        elif all(state.allowed for state in states):
+            (wait,) = list(replies)[asked.before - 1].values
+        if not wait and not violated:
             return self._passed(exchange, asked, states, local=replies is None)
         if self.options.shadow:
             return self._free(exchange, LimitResponder(self, exchange, asked, states), "would_be_rate_limited")
-        told = None if ban is not None and not ban.passed else states
-        denial = Denial(exchange.now, 0, asked.cost, wait, told)
+        if wait:
+            denial = Denial(exchange.now, 0, asked.cost, wait, None)
+        else:
+            denial = Denial(exchange.now, 0, asked.cost, max(state.retry_after for state in violated), states)
         if replies is not None:
             self.denials.add(asked.plan, asked.hashed, denial)
         return self.refusal(exchange, asked.plan, denial)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Literal
 
 from ..core.keys import digest, is_short
 from ..core.script import Operation, Replies, place_of
@@ -128,7 +128,7 @@ class RateLimiter:
         try:
             raw = await manager.evaluate(self._program, (ask.batch,))
             if self._place.statuses(raw) == self._place.all_passed:
-                return LimitResult(ask.about, self._states(raw), raw[-1])
+                return LimitResult(ask.about, self._plan.passed_states(raw), raw[-1])
             return _result(ask, replies_of(ask, raw))
         except RedisUnavailable as error:
             return self._away(ask.about, error)
@@ -191,12 +191,6 @@ class RateLimiter:
         hashed, keys = digest(*key), self.redis.keys
         asked = Asked(self._plan, keys, key, hashed, checked_cost(cost), when)
         return Ask(self._plan.operations(keys, hashed, cost, when), about=asked)
-
-    def _states(self, raw: Any) -> list[LimitState]:
-        return [
-            LimitState(limit, True, *raw[4 * place + 1 : 4 * place + 4])
-            for place, limit in enumerate(self._plan.limits)
-        ]
 
     async def _hit_and_tell(self, ask: Ask, owed: list[int]) -> LimitResult:
         """Hit, and tell Redis what was counted here while it was away: once, however many hits come at a time."""

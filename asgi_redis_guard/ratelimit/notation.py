@@ -10,6 +10,7 @@ from limits import RateLimitItem, parse_many
 
 from ..errors import ConfigurationError
 from .calendar import UNITS, zone_of
+from .checks import MOST_UNITS, name_faults
 from .policy import KINDS, Algorithm, Limit
 
 #: Entries of one sorted set; a log of more stalls the server when many are written at once.
@@ -53,10 +54,9 @@ class Style:
         faults = []
         if self.burst is not None and self.algorithm not in _BURSTS:
             faults.append(f"burst: given with algorithm {self.algorithm!r}; allowed with 'gcra' and 'leaky' alone")
-        if self.name is not None and not is_name(self.name):
-            faults.append(f"name: {self.name!r} given; allowed are 1 to 64 printable ASCII characters")
-        if self.space not in (None, self.name) and not is_name(self.space):
-            faults.append(f"group: {self.space!r} given; allowed are 1 to 64 printable ASCII characters")
+        faults += name_faults("name", self.name)
+        if self.space != self.name:
+            faults += name_faults("group", self.space)
         if self.timezone is not None and self.algorithm != "calendar":
             faults.append(f"timezone: given with algorithm {self.algorithm!r}; allowed with 'calendar' alone")
         elif self.timezone is not None:
@@ -110,7 +110,7 @@ def _bounded(item: RateLimitItem, style: Style, faults: list[str]) -> tuple[int,
     """Return amount, period and burst; what is out of bounds is told, and replaced by something to go on with."""
     amount, period, burst = item.amount, item.get_expiry(), style.burst
     said = f"limits (GUARD_LIMITS): {amount} per {period} s given;"
-    if not (0 < amount <= 1_000_000_000 and 0 < period <= 366 * 86_400):
+    if not (0 < amount <= MOST_UNITS and 0 < period <= 366 * 86_400):
         faults.append(f"{said} allowed are 1 to 1,000,000,000 in 1 second to 366 days")
         amount, period = max(1, burst or 1), 1
     elif amount > period * 1_000_000:
@@ -130,8 +130,3 @@ def _span(period: int) -> str:
             count = period // seconds
             return word if count == 1 else f"{count}-{word}s"
     raise AssertionError(period)  # whole seconds always divide by one
-
-
-def is_name(name: object) -> bool:
-    """Tell whether a name may stand in headers and keys."""
-    return isinstance(name, str) and 0 < len(name) <= 64 and name.isascii() and name.isprintable()

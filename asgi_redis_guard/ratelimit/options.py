@@ -15,7 +15,7 @@ from ..core.client_ip import TrustedProxies
 from ..core.exchange import Exchange
 from ..core.guard import OnRefused, refusal_faults
 from ..errors import ConfigurationError
-from .checks import is_within, plain_faults
+from .checks import MOST_UNITS, choice_faults, is_units, is_within, plain_faults
 from .door import Listed
 from .headers import Draft
 from .identity import KeyPart
@@ -23,9 +23,6 @@ from .ledger import Ban
 from .policy import Algorithm
 from .responder import CountIf
 from .rules import Notations
-
-#: Units that a request may take; a request of more than a limit has never fits.
-_MOST_UNITS = 1_000_000_000
 
 #: What becomes of a message that is too many.
 OnBreach = Literal["close", "drop", "delay"]
@@ -116,9 +113,7 @@ class Options:
     def _choices(self) -> list[str]:
         faults = []
         for option, (said, allowed) in _CHOICES.items():
-            given = getattr(self, option)
-            if given not in allowed:
-                faults.append(f"{said}: {given!r} given; allowed are {', '.join(map(repr, allowed))}")
+            faults += choice_faults(said, getattr(self, option), allowed)
         return faults
 
     def _numbers(self) -> list[str]:
@@ -184,9 +179,9 @@ class MessageLimitOptions(RateLimitOptions, total=False):
     on_breach: OnBreach
 
 
-def checked_cost(units: int, most: int = _MOST_UNITS, what: str = "cost") -> int:
+def checked_cost(units: int, most: int = MOST_UNITS, what: str = "cost") -> int:
     """Return a number of units; raises `ConfigurationError`, which says `what` they are."""
-    if units.__class__ is not int or not 0 <= units <= most:
+    if not is_units(units, most):
         raise ConfigurationError(f"{what}: {units!r} given; allowed are whole numbers from 0 to {most}")
     return units
 

@@ -41,8 +41,13 @@ class Plan:
 
     def passed_headers(self, flat: Sequence[int], now: float) -> Headers:
         """Return the same where all passed, from the program's own numbers."""
-        states = [LimitState(limit, True, *flat[4 * n + 1 : 4 * n + 4]) for n, limit in enumerate(self.limits)]
-        return self.headers(states, now)
+        if self.is_fast:
+            return passed_headers(self.policy, self.template, flat)
+        return self.headers(self.passed_states(flat), now)
+
+    def passed_states(self, flat: Sequence[int]) -> list[LimitState]:
+        """Return how the limits stand where all passed, from the program's own numbers."""
+        return [LimitState(limit, True, *flat[4 * n + 1 : 4 * n + 4]) for n, limit in enumerate(self.limits)]
 
     def delay(self, states: Sequence[LimitState], cost: int) -> float:
         """Return the seconds until a request that passed has its turn in the slowest of its leaky buckets."""
@@ -89,7 +94,7 @@ class Asked(NamedTuple):
         plan, flat = self.plan, replies.flat
         if self.width or self.owed:
             flat = flat[self.width : self.width + 4 * len(plan.limits)]
-        return passed_headers(plan.policy, plan.template, flat) if plan.is_fast else plan.passed_headers(flat, now)
+        return plan.passed_headers(flat, now)
 
     def settle(self, taken: int, actual: int) -> list[Operation]:
         """Return what makes `actual` units of those that were counted at `taken` (µs, server's clock)."""

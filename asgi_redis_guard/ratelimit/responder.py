@@ -11,6 +11,7 @@ from ..core.responder import Head, Outcome, Responder
 from ..core.script import Replies
 from ..core.steps import Ask, Asking
 from ..errors import GuardError
+from .checks import MOST_UNITS, is_units
 from .headers import put
 from .local import LocalLimits
 from .plan import Asked
@@ -126,7 +127,7 @@ class Charge:
     def add(self, units: int) -> None:
         """Take some more; the first put what was reserved aside. Raises as `settle` does."""
         _check("units", units)
-        self.settle(min((self.actual if self._said else 0) + units, 1_000_000_000))
+        self.settle(min((self.actual if self._said else 0) + units, MOST_UNITS))
 
     def refund(self) -> None:
         """Take it as if the request had not been counted."""
@@ -142,8 +143,8 @@ class Charge:
 
 
 def _check(what: str, units: int) -> None:
-    if units.__class__ is not int or not 0 <= units <= 1_000_000_000:
-        raise ValueError(f"{what}: {units!r} given; allowed are whole numbers from 0 to 1,000,000,000")
+    if not is_units(units):
+        raise ValueError(f"{what}: {units!r} given; allowed are whole numbers from 0 to {MOST_UNITS:,}")
 
 
 class SettlingResponder(LimitResponder):

@@ -127,6 +127,8 @@ class Rules:
 
     def find(self, exchange: Exchange) -> Plan | None:
         """Return the plan for an exchange, None if no limit is for it. Raises what the app's function does."""
+        if self.only is not None:
+            return self.only
         if self._tables:
             # Some routers do not mind the case of a method, and servers pass it on as it came.
             table = self._tables.get(exchange.method.upper()) or self._tables[""]

@@ -14,6 +14,7 @@ from ..core.exchange import Exchange
 from ..core.responder import Close, Control, Responder
 from ..core.steps import PASS, Answer, Ask, Pass, Wait
 from ..errors import ConfigurationError, RedisUnavailable
+from .checks import choice_faults
 from .denials import Denial
 from .guard import RateLimit
 from .options import OnBreach, RateLimitOptions, signature_with
@@ -52,11 +53,8 @@ class MessageLimit(RateLimit):
         on_breach: OnBreach = "close",
         **options: Unpack[RateLimitOptions],
     ) -> None:
-        faults = []
-        if unit not in ("messages", "bytes"):
-            faults.append(f"unit: {unit!r} given; allowed are 'messages', 'bytes'")
-        if on_breach not in ("close", "drop", "delay"):
-            faults.append(f"on_breach: {on_breach!r} given; allowed are 'close', 'drop', 'delay'")
+        faults = choice_faults("unit", unit, ("messages", "bytes"))
+        faults += choice_faults("on_breach", on_breach, ("close", "drop", "delay"))
         taken = [name for name in ("cost", "settle", "count_if") if name in options]
         faults += [f"{name}: given; a MessageLimit counts messages, or their bytes" for name in taken]
         ConfigurationError.raise_for(faults)
@@ -129,7 +127,7 @@ class MessageResponder(Responder):
         """Ask about one message, as the guard asks about requests."""
         guard, exchange = self._guard, self._at_present()
         # Limits may be changed while the socket is open, for many hours perhaps.
-        plan = (guard.rules.only or guard.rules.find(exchange)) if guard.options.changeable else self._plan
+        plan = guard.rules.find(exchange) if guard.options.changeable else self._plan
         if plan is None:
             return PASS
         step = guard.count(exchange, plan, self._identity, cost)

@@ -10,6 +10,7 @@ from ..core.client_ip import TrustedProxies
 from ..core.guard import OnRefused
 from ..errors import ConfigurationError
 from ..middleware.engine import GuardMiddleware
+from ..middleware.fusion import guards_inside
 from ..middleware.lifespan import faults_told
 from ..observability.events import Hook
 from ..redis.manager import RedisManager
@@ -54,16 +55,8 @@ class CSRFMiddleware(GuardMiddleware):
             if guard is not None:
                 ConfigurationError.refuse_both("guard", options)
             super().__init__(app, (guard or CSRF(**options),), redis=redis, hooks=hooks)
-            if not any(isinstance(other, Sessions) for other in self.guards) and _has_sessions(self.app):
+            inside = [guard for guard in guards_inside(self.app) if isinstance(guard, Sessions)]
+            if inside and not any(isinstance(other, Sessions) for other in self.guards):
                 raise ConfigurationError(
                     "guards: csrf stands outside of sessions; add it before SessionMiddleware, so that it runs after"
                 )
-
-
-def _has_sessions(app: object) -> bool:
-    """Tell whether sessions are made further inside, in a stack of their own."""
-    while app is not None:
-        if isinstance(app, GuardMiddleware) and any(isinstance(guard, Sessions) for guard in app.guards):
-            return True
-        app = getattr(app, "app", None)
-    return False

@@ -28,7 +28,7 @@ from asgi_redis_guard.middleware.routes import RouteGuards, guarded
 from asgi_redis_guard.ratelimit.decorator import rate_limit
 from tests.frameworks.decorated import starlette
 from tests.guards import Does, Lock
-from tests.middleware.calls import Call, TestRedis, http, settled
+from tests.middleware.calls import Call, TestRedis, http, noting
 from tests.middleware.calls import websocket as handshake
 
 
@@ -41,10 +41,8 @@ def decorated_here_alone(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 async def redis() -> AsyncIterator[TestRedis]:
     """An empty store in memory."""
-    redis = TestRedis()
-    yield redis
-    await settled(redis)
-    await redis.aclose()
+    async with noting() as redis:
+        yield redis
 
 
 def stack(app: Any, redis: TestRedis) -> ASGIApp:

@@ -6,7 +6,8 @@ Law: nothing here waits for time; what a test waits for is a message, or the end
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any, Self
 
 from asgi_redis_guard.core.asgi import ASGIApp, Headers, Message, Receive, Scope, Send
@@ -131,6 +132,15 @@ def responding(
             await after()
 
     return app
+
+
+@asynccontextmanager
+async def noting() -> AsyncIterator[TestRedis]:
+    """An empty store in this process that notes its rounds; what runs in the background has ended before it."""
+    redis = TestRedis()
+    yield redis
+    await settled(redis)
+    await redis.aclose()
 
 
 async def settled(redis: RedisManager) -> None:

@@ -5,16 +5,14 @@ from collections.abc import AsyncIterator
 import pytest
 
 from asgi_redis_guard.middleware.routed import DECLARED
-from tests.middleware.calls import TestRedis, settled
+from tests.middleware.calls import TestRedis, noting
 
 
 @pytest.fixture
 async def redis() -> AsyncIterator[TestRedis]:
     """An empty store in memory."""
-    redis = TestRedis()
-    yield redis
-    await settled(redis)
-    await redis.aclose()
+    async with noting() as redis:
+        yield redis
 
 
 @pytest.fixture(autouse=True)

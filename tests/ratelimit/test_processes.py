@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -40,33 +41,41 @@ def start() -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
         yield start
 
 
-@pytest.mark.parametrize("kind", ["valkey9", "redis62"])
-def test_64_tasks_in_two_processes_get_exactly_what_the_limit_allows(
-    start: Callable[..., "subprocess.Popen[str]"], shared_servers: Callable[[str], Server], kind: str
-) -> None:
-    server = shared_servers(kind)
+Told = Callable[..., list[Any]]
+
+
+@pytest.fixture(params=["valkey9", "redis62"])
+def told(
+    request: pytest.FixtureRequest,
+    start: Callable[..., "subprocess.Popen[str]"],
+    shared_servers: Callable[[str], Server],
+) -> Told:
+    """Let two workers run side by side on an empty server; what each of them prints."""
+    server = shared_servers(request.param)
     server.command("FLUSHALL")
-    workers = [start("worker", server.url, own, TASKS, REQUESTS) for own in (0, 1)]
-    told = [json.loads(worker.communicate(timeout=50)[0]) for worker in workers]
+
+    def told(module: str, *args: object) -> list[Any]:
+        workers = [start(module, server.url, own, *args) for own in (0, 1)]
+        return [json.loads(worker.communicate(timeout=50)[0]) for worker in workers]
+
+    return told
+
+
+def test_64_tasks_in_two_processes_get_exactly_what_the_limit_allows(told: Told) -> None:
+    answers_of_both = told("worker", TASKS, REQUESTS)
     for algorithm in ALGORITHMS:
-        statuses = [status for answers in told for status in answers[algorithm]]
+        statuses = [status for answers in answers_of_both for status in answers[algorithm]]
         assert {*statuses} == {200, 429}
         assert (len(statuses), statuses.count(200)) == (2 * TASKS * REQUESTS, 90)
 
 
-@pytest.mark.parametrize("kind", ["valkey9", "redis62"])
-def test_no_period_of_the_servers_clock_has_more_than_is_stated_of_an_algorithm(
-    start: Callable[..., "subprocess.Popen[str]"], shared_servers: Callable[[str], Server], kind: str
-) -> None:
-    server = shared_servers(kind)
-    server.command("FLUSHALL")
-    workers = [start("window_worker", server.url, own, TASKS, 2) for own in (0, 1)]
-    told = [json.loads(worker.communicate(timeout=50)[0]) for worker in workers]
+def test_no_period_of_the_servers_clock_has_more_than_is_stated_of_an_algorithm(told: Told) -> None:
+    answers = told("window_worker", TASKS, 2)
     for algorithm, seconds in PERIODS.items():
-        admitted = sorted((entry for worker in told for entry in worker[algorithm]), key=lambda entry: entry[0])
+        admitted = sorted((entry for worker in answers for entry in worker[algorithm]), key=lambda entry: entry[0])
         worst = most_in_any_window([time for time, _ in admitted], seconds * 1_000_000)
         assert AMOUNT <= worst <= MOST.get(algorithm, 2) * AMOUNT, algorithm
-    for left in fixed_windows([entry for worker in told for entry in worker["fixed"]]):
+    for left in fixed_windows([entry for worker in answers for entry in worker["fixed"]]):
         assert left == [*range(AMOUNT - len(left), AMOUNT)]  # each unit was given once, from the first on
 
 

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from asgi_redis_guard import RedisManager
-from tests.middleware.calls import TestRedis, settled
+from tests.middleware.calls import TestRedis, noting
 from tests.redis.tools import PATIENCE
 from tests.sessions.visits import Site
 
@@ -26,7 +26,5 @@ def site(redis: RedisManager) -> Site:
 @pytest.fixture
 async def memory() -> AsyncIterator[TestRedis]:
     """A store in this process that notes its rounds, and can be away."""
-    redis = TestRedis()
-    yield redis
-    await settled(redis)
-    await redis.aclose()
+    async with noting() as redis:
+        yield redis

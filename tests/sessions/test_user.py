@@ -9,16 +9,14 @@ from asgi_redis_guard import GuardMiddleware, JWTAuth, RateLimit, Sessions
 from asgi_redis_guard.core.asgi import ASGIApp, Receive, Scope, Send
 from asgi_redis_guard.core.guard import Guard
 from tests.jwt.tokens import NOW, SECRET, sign
-from tests.middleware.calls import Call, TestRedis, http, settled
+from tests.middleware.calls import Call, TestRedis, http, noting
 
 
 @pytest.fixture
 async def redis() -> AsyncIterator[TestRedis]:
     """A store in this process that notes its rounds."""
-    redis = TestRedis()
-    yield redis
-    await settled(redis)
-    await redis.aclose()
+    async with noting() as redis:
+        yield redis
 
 
 class App:
