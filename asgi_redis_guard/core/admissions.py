@@ -195,6 +195,8 @@ class Admissions:
                 batches.append(step.batch)
                 if step.facts:
                     exchange.publish(step.facts)
+                if step.last:
+                    break
             elif step.__class__ is not Pass:
                 return self.advance()
             elif not shape:
@@ -222,7 +224,7 @@ class Admissions:
     def _start_more(self) -> None:
         """Start guards as far as they can start now; the one at the cursor always can."""
         steps = self._steps
-        if steps and steps[-1].__class__ is not Ask and steps[-1].__class__ is not Pass:
+        if steps and steps[-1].__class__ is not Pass and (steps[-1].__class__ is not Ask or steps[-1].last):
             return  # nor behind one that has its reply and is still to be heard: it may refuse
         for guard in self._guards[len(steps) :]:
             if guard.needs and len(steps) > self._cursor and self._is_to_come(guard.needs):
@@ -233,6 +235,8 @@ class Admissions:
                 return  # an answer, or something that has to wait for its turn: nothing behind it starts
             if step.facts:
                 self.exchange.publish(step.facts)
+            if step.__class__ is Ask and step.last:
+                return
 
     def _is_to_come(self, needs: frozenset[str]) -> bool:
         """Tell whether a guard that is still undecided may provide what is missing."""

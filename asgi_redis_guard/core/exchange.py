@@ -4,14 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import parse_qsl
 
 from .asgi import Scope
 from .client_ip import TrustedProxies
 from .keys import Keys
 
+if TYPE_CHECKING:
+    from .steps import Ask, Waitable
+
 NO_FACTS: Mapping[str, Any] = MappingProxyType({})
+
+
+class Services(Protocol):
+    """What is done for an exchange beside its rounds: what its guards wait for, and what the app's objects ask."""
+
+    @property
+    def flights(self) -> Any:
+        """What is being worked out in this loop, each by one for all who want it (`redis/flight.py`)."""
+
+    async def perform(self, asks: Sequence[Ask]) -> list[Any]:
+        """Carry out asks together; return for each its replies or the error. Never raises for Redis."""
+
+    def fetch(self, key: bytes) -> Waitable:
+        """Return what waits for the value of a string key, a large one perhaps; None if it cannot be had."""
+
+    def gone(self, topic: str, word: bytes, key: bytes) -> Waitable:
+        """Return what waits until `key` is gone; who deletes it says `word` on `topic`."""
 
 
 class Exchange:
@@ -35,7 +55,7 @@ class Exchange:
         now: float,
         random: Callable[[int], bytes],
         keys: Keys,
-        perform: Callable[[Sequence[Any]], Awaitable[list[Any]]] | None = None,
+        services: Services | None = None,
     ) -> None:
         self.scope = scope
         #: True for a WebSocket handshake, whose method is GET.
@@ -44,8 +64,13 @@ class Exchange:
         self.now = now
         self.random = random
         self.keys = keys
-        #: Carries out asks while the app runs; not for guards, but for objects that they give to the app.
-        self.perform = perform
+        #: None outside of an engine.
+        self.services = services
+
+    @property
+    def perform(self) -> Callable[[Sequence[Any]], Awaitable[list[Any]]] | None:
+        """Carries out asks while the app runs; not for guards, but for objects that they give to the app."""
+        return None if self.services is None else self.services.perform
 
     def publish(self, facts: Mapping[str, Any]) -> None:
         """Add what a guard has established. Its own mapping serves as long as it is the only one, unchanged."""

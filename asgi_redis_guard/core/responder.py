@@ -1,7 +1,7 @@
 """A guard's part in the response: the object that sees it go by, and what it sees and may do.
 
-A responder may have `start`, `body`, `receive`, `withdraw` and `end`; some of these may ask Redis in their turn. Its
-control can cancel the handler and run the app once more in the background.
+A responder may have `start`, `body`, `receive`, `withdraw`, `rescue` and `end`; some of these may ask Redis in their
+turn. Its control can cancel the handler and run the app once more in the background.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Head:
     else None.
     """
 
-    __slots__ = ("content", "editor", "headers", "replaced", "replaced_by", "scope", "status")
+    __slots__ = ("content", "editor", "headers", "replaced", "replaced_by", "scope", "status", "trailers")
 
     def __init__(self, status: int, headers: Headers, content: bytes | None = None, scope: Scope | None = None) -> None:
         self.status = status
@@ -30,6 +30,8 @@ class Head:
         self.content = content
         #: The scope that the app got; it may have put something of its own there.
         self.scope = scope
+        #: True if trailers follow the body.
+        self.trailers = False
         self.replaced: bytes | None = None
         #: Places of the responder at work and of the one that replaced the response last; the engine's business.
         self.editor = -1
@@ -85,6 +87,12 @@ class Control(Protocol):
         goes by now still lives: 0 if it has ended.
         """
 
+    def perform(self, flow: Asking) -> None:
+        """Carry out what `flow` asks, in the background: nobody waits for it, no cancellation ends it."""
+
+    def release(self) -> None:
+        """Tell that this responder, which `outlives`, needs the rest no more: the client's leaving counts again."""
+
     def keep(self, operation: Operation, ttl: float, lost: Callable[[], None]) -> None:
         """Keep a lease of `ttl` seconds, taken by this exchange, until it ends; it is dropped before the `end`s.
 
@@ -96,21 +104,23 @@ class Control(Protocol):
 class Responder:
     """A guard's part in one response. Override what is needed; what is not overridden costs nothing.
 
-    `hold` is how many bytes of body may be kept back until the end of it, so that `start` sees it whole.
+    `hold` is how many bytes of body may be kept back until the end of it, so that `start` sees it whole. One that
+    `outlives` wants the response although its client may leave, or read slowly, until it says `Control.release`.
     """
 
     __slots__ = ()
 
     hold: ClassVar[int] = 0
+    outlives: ClassVar[bool] = False
     hooks: ClassVar[frozenset[str]] = frozenset()
     #: Nothing but heads to edit: nobody needs to watch how the exchange goes on.
     only_start: ClassVar[bool] = True
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        names = ("bind", "start", "body", "receive", "withdraw", "end")
+        names = ("bind", "start", "body", "receive", "withdraw", "rescue", "end")
         cls.hooks = frozenset(name for name in names if getattr(cls, name) is not getattr(Responder, name))
-        cls.only_start = cls.hooks <= {"start", "withdraw"} and not cls.hold
+        cls.only_start = cls.hooks <= {"start", "withdraw"} and not cls.hold and not cls.outlives
 
     def bind(self, control: Control) -> None:
         """Take the handle on the exchange, before the app runs."""
@@ -138,6 +148,13 @@ class Responder:
         All responders in one round trip, inside first, before the refusal is sent; `start` and `end` follow as ever.
         Redis being away is no reason not to refuse.
         """
+
+    def rescue(self, error: Exception) -> Answer | None:
+        """Answer instead of an app that failed before the head was sent; the first answer, inside first, is sent.
+
+        It goes through the responders as an answer of the app would, this one included.
+        """
+        return None
 
     def end(self, outcome: Outcome) -> Asking | None:
         """Clean up after the last byte, an error or a disconnect; all responders in one round trip, never cancelled."""

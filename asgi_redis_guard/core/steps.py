@@ -22,11 +22,12 @@ class Ask:
 
     `facts` are known already and may be used by the guards behind in the same round. `closed` says that a failure of
     one of these operations refuses the request, so that nothing behind it takes effect. `shadow` says that they only
-    try: one that stops is told, and holds back its own guard's group, but stops nobody. `about` is whatever the guard
-    wants to find again in `replies.ask`. Many requests may share one: never change one that you did not make.
+    try: one that stops is told, and holds back its own guard's group, but stops nobody. `last` says that the guard may
+    answer by what comes back: those behind it do not start before it has passed. `about` is whatever the guard wants to
+    find again in `replies.ask`. Many requests may share one: never change one that you did not make.
     """
 
-    __slots__ = ("about", "batch", "facts", "place")
+    __slots__ = ("about", "batch", "facts", "last", "place")
 
     def __init__(
         self,
@@ -35,10 +36,12 @@ class Ask:
         *,
         closed: bool = False,
         shadow: bool = False,
+        last: bool = False,
         about: Any = None,
     ) -> None:
         self.batch = operations if isinstance(operations, Batch) else Batch(operations)
         self.facts = facts
+        self.last = last
         self.about = about
         self.place = place_of(closed, self.batch.kinds, shadow)
 
@@ -82,11 +85,12 @@ class Answer:
     """A response instead of the app's: a refusal, or a stored response.
 
     `reason` is a short, stable word for events (`invalid_token`, `rate_limited`). `background` lets the app run once
-    more after the answer, detached from the client, seen by that responder only. `group` is that of the operations
-    which the guard would have been stopped by, had it asked: those in front of it are held back all the same.
+    more after the answer, detached from the client, seen by that responder only, with `edits` made to its request.
+    `group` is that of the operations which the guard would have been stopped by, had it asked: those in front of it are
+    held back all the same.
     """
 
-    __slots__ = ("background", "body", "group", "headers", "reason", "status")
+    __slots__ = ("background", "body", "edits", "group", "headers", "reason", "status")
 
     def __init__(
         self,
@@ -96,6 +100,7 @@ class Answer:
         *,
         reason: str = "",
         background: Responder | None = None,
+        edits: RequestEdits | None = None,
         group: str | None = None,
     ) -> None:
         self.status = status
@@ -103,6 +108,7 @@ class Answer:
         self.body = body
         self.reason = reason
         self.background = background
+        self.edits = edits
         self.group = group
 
     def __repr__(self) -> str:

@@ -74,7 +74,7 @@ class Decision:
         self._route, self._first, self._run = route, first, run
         self._guards = route.guards[first:]
         self._standing = run.standing()
-        exchange = Exchange(run.scope, run.around.clock(), urandom, run.trips.keys, run.trips.perform)
+        exchange = Exchange(run.scope, run.around.clock(), urandom, run.trips.keys, run.trips)
         if run.facts:
             exchange.publish(run.facts)
         self._admissions = Admissions(self._guards, exchange, route.starts[first:])

@@ -102,6 +102,7 @@ class Delivery:
 
     async def _start(self, message: Message, content: bytes | None) -> None:
         head = Head(message.get("status", 101), list(message.get("headers") or ()), content, self._scope)
+        head.trailers = bool(message.get("trailers", False))
         try:
             await self._edit(head)
         except Exception as error:
@@ -110,7 +111,7 @@ class Delivery:
             await self._send_replacement(message, answer.status, answer.headers, answer.body)
             return
         self.status = head.status
-        self._trailers = bool(message.get("trailers", False))
+        self._trailers = head.trailers
         if head.replaced is not None:
             await self._send_replacement(message, head.status, head.headers, head.replaced)
             self._replaced_by = head.replaced_by

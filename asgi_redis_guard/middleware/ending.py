@@ -35,10 +35,11 @@ def end_all(responders: Sequence[Responder], outcome: Outcome, trips: RoundTrips
             if flow is not None:
                 flows.append(flow)
     if flows:
-        trips.manager.spawn(_end_round(flows, trips))
+        trips.manager.spawn(carry_out(flows, trips))
 
 
-async def _end_round(flows: list[Asking], trips: RoundTrips) -> None:
+async def carry_out(flows: list[Asking], trips: RoundTrips) -> None:
+    """Carry out what responders ask, in one round trip; never raises for what fails."""
     for flow, result in await trips.converse(flows):
         try:
             await trips.finish(flow, result)
@@ -73,7 +74,7 @@ async def withdraw_all(standing: Sequence[Standing]) -> None:
                     continue
                 if flow is not None:
                     found.setdefault(trips.manager, (trips, []))[1].append(flow)
-    tasks = [manager.spawn(_end_round(flows, trips)) for manager, (trips, flows) in found.items()]
+    tasks = [manager.spawn(carry_out(flows, trips)) for manager, (trips, flows) in found.items()]
     if tasks:
         await asyncio.shield(asyncio.gather(*tasks))
 

@@ -15,9 +15,9 @@ from ..core.admissions import Admissions, Starts, starts_of
 from ..core.asgi import ASGIApp, Receive, Scope, Send
 from ..core.exchange import Exchange
 from ..core.guard import Guard
-from ..core.responder import Outcome
+from ..core.responder import Outcome, Responder
 from ..core.rounds import Round
-from ..core.steps import Body, Wait
+from ..core.steps import Answer, Body, Wait
 from ..errors import BodyTooLarge, ConfigurationError, RedisUnavailable, WaitTimeout
 from ..observability.events import Hook
 from ..redis.manager import RedisManager
@@ -30,6 +30,7 @@ from .fusion import check_order, describe, same_handle, warn_of_doubles
 from .handling import run_detached, wait_for
 from .heads import HeadSend
 from .lifespan import faults_told, guard_lifespan
+from .outliving import outlive
 from .routed import DECLARED, handling_of
 from .scopes import edited_scope
 from .trips import RoundTrips
@@ -106,7 +107,7 @@ class GuardMiddleware:
         trips = self._trips or self._start()
         for guard in self._eager:
             trips.follow(guard)
-        exchange = Exchange(scope, self._clock(), urandom, trips.keys, trips.perform)
+        exchange = Exchange(scope, self._clock(), urandom, trips.keys, trips)
         admissions = Admissions(self.guards, exchange, self._starts)
         if self._facts:
             exchange.publish(self._facts)
@@ -163,6 +164,8 @@ class GuardMiddleware:
             if not exchange.is_websocket and False not in [responder.only_start for responder in responders]:
                 return self.app(scope, receive, HeadSend(scope, responders, trips, send))
         handling = handling_of(self.hooks, self._clock, exchange)
+        if True in [responder.outlives for responder in responders]:
+            return outlive(handling, self.app, scope, responders, trips, receive, send)
         delivery = Delivery(scope, responders, trips, send)
         return handling(self.app, scope, responders, trips, receive, delivery).run()
 
@@ -198,12 +201,17 @@ class GuardMiddleware:
         except BaseException as error:
             delivery.end(error)
             raise
+        finally:
+            if answer.background is not None:  # whether the client has its answer or not
+                self._run_behind(admissions, trips, answer, answer.background)
         delivery.end()
-        if answer.background is not None:
-            app = self._behind(admissions)
-            copy = edited_scope(scope, admissions.scope, admissions.edits)
-            handling = handling_of(self.hooks, self._clock, admissions.exchange, detached=True)
-            trips.manager.spawn(run_detached(app, copy, [answer.background], trips, handling))
+
+    def _run_behind(self, admissions: Admissions, trips: RoundTrips, answer: Answer, responder: Responder) -> None:
+        """Run the app in the background, after an answer that asked for it."""
+        edits = admissions.edits if answer.edits is None else (*admissions.edits, answer.edits)
+        scope = edited_scope(admissions.exchange.scope, admissions.scope, edits)
+        handling = handling_of(self.hooks, self._clock, admissions.exchange, detached=True)
+        trips.manager.spawn(run_detached(self._behind(admissions), scope, [responder], trips, handling))
 
     def _behind(self, admissions: Admissions) -> ASGIApp:
         """Return the app with only the guards around it that stand behind the one that answered."""

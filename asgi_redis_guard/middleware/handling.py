@@ -7,18 +7,25 @@ import contextlib
 import inspect
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from ..core.asgi import ASGIApp, Message, Receive, Scope
 from ..core.responder import Close, Responder
 from ..core.script import Operation
-from ..core.steps import Answer, Wait
+from ..core.steps import Answer, Asking, Wait
 from ..errors import RedisUnavailable, ResponseAborted, WaitTimeout
 from ..pubsub.feed import Watch
 from .delivery import Delivery
+from .ending import carry_out
 from .trips import RoundTrips
 
 logger = logging.getLogger("asgi_redis_guard.middleware")
+
+
+class Released(Protocol):
+    """A client whose leaving may be kept from the app."""
+
+    def release(self) -> None: ...
 
 
 class Handling:
@@ -29,6 +36,7 @@ class Handling:
     _cancelling = 0
     _watches: Sequence[Watch] = ()
     _showing: asyncio.Task[Message | Close | None] | None = None
+    client: Released | None = None
 
     def __init__(
         self,
@@ -83,11 +91,27 @@ class Handling:
             if not self._was_ours():
                 raise
             await self._answer_instead()
+        except Exception as error:
+            if not await self._rescue(error):
+                raise
         else:
             if self._answer is not None:
                 await self._absorb()
                 if not self._delivery.started:
                     await self._answer_instead()
+
+    async def _rescue(self, error: Exception) -> bool:
+        """Let a responder answer for an app that failed before the head; true if one did."""
+        delivery = self._delivery
+        if delivery.started or delivery.ended or self._answer is not None:
+            return False
+        for place in delivery.hooks.rescue:
+            answer = self._responders[place].rescue(error)
+            if answer is not None:
+                logger.error("the app failed; a stored response is sent instead", exc_info=error)
+                await delivery.answer(answer)
+                return True
+        return False
 
     def _call_app(self) -> Awaitable[None]:
         receive = self.receive if self._delivery.hooks.watches else self._receive
@@ -148,7 +172,7 @@ class Handling:
     async def _do(self, step: Any) -> Any:
         if isinstance(step, Wait):
             return await wait_for(step)
-        (replies,) = await self._trips.ask([step])
+        (replies,) = await self._trips.perform([step])
         if isinstance(replies, RedisUnavailable):
             raise replies
         return replies
@@ -179,6 +203,15 @@ class Handling:
     def clock(self) -> float:
         """Return the present time by the engine's clock."""
         return self._trips.clock()
+
+    def perform(self, flow: Asking) -> None:
+        """Carry out what a responder asks, in the background."""
+        self._trips.manager.spawn(carry_out([flow], self._trips))
+
+    def release(self) -> None:
+        """Let the client's leaving count again."""
+        if self.client is not None:
+            self.client.release()
 
     def watch(
         self, topic: str, key: bytes, ended: Callable[[], None], lives: Callable[[bytes], Awaitable[float]]

@@ -11,7 +11,7 @@ from ..core.responder import Responder
 class Hooks:
     """The places of the responders that have each method; responders are given outermost first."""
 
-    __slots__ = ("binds", "body", "end", "hold", "receive", "start", "watches")
+    __slots__ = ("binds", "body", "end", "hold", "outlives", "receive", "rescue", "start", "watches")
 
     def __init__(self, types: tuple[type[Responder], ...]) -> None:
         def having(hook: str) -> tuple[int, ...]:
@@ -21,8 +21,10 @@ class Hooks:
         self.body = having("body")
         self.receive = having("receive")
         self.end = having("end")
+        self.rescue = having("rescue")[::-1]
         self.binds = having("bind")
         self.watches = bool(self.receive or self.end)
+        self.outlives = any(kind.outlives for kind in types)
         self.hold = max((kind.hold for kind in types), default=0)
 
 

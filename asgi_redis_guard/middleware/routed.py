@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from ..core.asgi import Message
 from ..core.exchange import NO_FACTS, Exchange
 from ..core.responder import Outcome, Responder
-from ..core.steps import Answer
+from ..core.steps import Answer, RequestEdits
 from ..core.warnings import Warnings
 from ..errors import ResponseAborted
 from ..observability.events import Hook
@@ -27,6 +27,7 @@ from .delivery import HEADS
 from .ending import Standing, end_all, withdraw_all
 from .handling import Handling, run_detached
 from .refusals import Refusal, is_the_refusal
+from .scopes import edited_scope
 from .trips import RoundTrips
 
 logger = logging.getLogger("asgi_redis_guard.middleware")
@@ -137,10 +138,11 @@ class RoutedHandling(Handling):
         """Run the app once more in the background, detached from the client."""
         self._run_again(responder, {})
 
-    def _run_again(self, responder: Responder, begin_at: Mapping[Any, int]) -> None:
+    def _run_again(self, responder: Responder, begin_at: Mapping[Any, int], edits: RequestEdits | None = None) -> None:
+        scope = edited_scope(self._scope, {}, () if edits is None else (edits,))
         around = self.around._replace(outer=None, begin_at=begin_at)
         handling = partial(RoutedHandling, around=around)
-        self._trips.manager.spawn(run_detached(self._app, self._scope, [responder], self._trips, handling))
+        self._trips.manager.spawn(run_detached(self._app, scope, [responder], self._trips, handling))
 
     # For the engine.
 
@@ -202,7 +204,7 @@ class RoutedHandling(Handling):
             await self._answer_first(answer)
             if answer.background is not None:
                 delivery.end()
-                self._run_again(answer.background, refusal.begin_at)
+                self._run_again(answer.background, refusal.begin_at, answer.edits)
         elif self.scope["type"] == "websocket":
             delivery.kind = "refused"
             await delivery.send({"type": "websocket.close", "code": 1008, "reason": ""})

@@ -12,10 +12,12 @@ from ..core.admissions import Admissions
 from ..core.guard import Guard
 from ..core.rounds import Round, read_replies
 from ..core.script import place_of
-from ..core.steps import Ask, Asking
+from ..core.steps import Ask, Asking, Waitable
 from ..errors import GuardProtocolError, OperationFailed, RedisTimeout, RedisUnavailable
+from ..redis.flight import Flights
 from ..redis.manager import RedisManager
 from ..redis.program import program_of
+from .waits import Fetch, Gone
 
 #: How often a responder may ask for one response; a conflict that lasts longer is a fault.
 _MOST_ASKS = 100
@@ -24,13 +26,25 @@ _MOST_ASKS = 100
 class RoundTrips:
     """What the exchanges of one stack ask of Redis. Stateless: what concerns one exchange stands in its admissions."""
 
-    __slots__ = ("clock", "keys", "manager", "perform")
+    __slots__ = ("clock", "keys", "manager")
 
     def __init__(self, manager: RedisManager, clock: Callable[[], float] = time.time) -> None:
         self.clock = clock
         self.manager = manager
         self.keys = manager.keys
-        self.perform = self.ask
+
+    @property
+    def flights(self) -> Flights:
+        """What is being worked out in the running loop."""
+        return self.manager.flights
+
+    def fetch(self, key: bytes) -> Waitable:
+        """Return what waits for the value of a string key, which comes on the second lane."""
+        return Fetch(self.manager, key)
+
+    def gone(self, topic: str, word: bytes, key: bytes) -> Waitable:
+        """Return what waits until `key` is gone."""
+        return Gone(self.manager, topic, word, key)
 
     def admit(self, admissions: Admissions, wanted: Round) -> asyncio.Future[Any]:
         """Send a round of an admission; all of them together last at most the timeout, apart from pauses.
@@ -71,9 +85,9 @@ class RoundTrips:
         """Let a guard hear what is said on its topic, in the running loop, from now on."""
         self.manager.pubsub.feed.follow(guard.topic, guard, lambda: _Follower(guard, self))
 
-    async def ask(self, asks: Sequence[Ask]) -> list[Any]:
+    async def perform(self, asks: Sequence[Ask]) -> list[Any]:
         """Carry out what responders ask, together; return for each its replies or the error. Never raises for Redis."""
-        shape = tuple([place_of(False, ask.batch.kinds) for ask in asks])
+        shape = tuple([ask.place if ask.place.shadow else place_of(False, ask.batch.kinds) for ask in asks])
         try:
             program = program_of(shape)
             future = self.manager.evaluate(program, [ask.batch for ask in asks])
@@ -104,7 +118,7 @@ class RoundTrips:
                 if ask is not None:
                     asking.append(flow)
                     asks.append(ask)
-        results = await self.ask(asks) if asks else []
+        results = await self.perform(asks) if asks else []
         return [*failed, *zip(asking, results, strict=True)]
 
     async def finish(self, flow: Asking, result: Any) -> None:
@@ -116,7 +130,7 @@ class RoundTrips:
                 return
             if ask.__class__ is not Ask:
                 raise GuardProtocolError(f"{flow!r} yielded {ask!r}; a responder may yield an Ask")
-            (result,) = await self.ask([ask])
+            (result,) = await self.perform([ask])
         flow.close()
         raise GuardProtocolError(f"{flow!r} has asked {_MOST_ASKS} times and is not through")
 

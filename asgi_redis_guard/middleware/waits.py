@@ -1,0 +1,51 @@
+"""What guards wait for that is in Redis: a large value, the end of a key. Nothing here raises for Redis being away."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from ..errors import RedisUnavailable
+from ..pubsub.feed import Watch
+from ..redis.manager import RedisManager
+
+
+class Fetch:
+    """Waits for the value of a string key, on the second lane: a large one holds up no round."""
+
+    def __init__(self, manager: RedisManager, key: bytes) -> None:
+        self._manager = manager
+        self._key = key
+
+    async def wait(self) -> Any:
+        """Return the value, None if there is none or it cannot be had."""
+        try:
+            return await self._manager.execute("GET", self._key)
+        except RedisUnavailable:
+            return None
+
+
+class Gone:
+    """Waits until a key is gone: who deletes it says `word` on `topic`, and its time may be up in silence."""
+
+    def __init__(self, manager: RedisManager, topic: str, word: bytes, key: bytes) -> None:
+        self._manager = manager
+        self._topic = topic
+        self._word = word
+        self._key = key
+
+    async def wait(self) -> None:
+        """Return when it is gone, as far as can be told."""
+        ended = asyncio.get_running_loop().create_future()
+        feed = self._manager.pubsub.feed
+        watch = Watch(self._topic, self._word, lambda: ended.done() or ended.set_result(None), self._lives)
+        feed.watch(watch)
+        try:
+            await ended
+        finally:
+            feed.unwatch(watch)
+
+    async def _lives(self, word: bytes) -> float:
+        """Return the seconds that it still lives; asked once words would come, and where some may have been missed."""
+        left = await self._manager.execute("PTTL", self._key)
+        return max(0.0, left / 1000) if left != -1 else float("inf")
