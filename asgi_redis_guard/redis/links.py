@@ -1,5 +1,5 @@
 """All connections of one manager in one event loop: two lanes, the breaker with its probe, the pool, leases,
-background work.
+flights, background work.
 
 Lane 1 is the guards' alone; lane 2 carries what the app sends. Both belong to one node and share its breaker.
 """
@@ -20,6 +20,7 @@ from .backoff import Backoff
 from .breaker import Breaker
 from .channel import Channel
 from .dedicated import make_pool
+from .flight import Flights
 from .lane import Lane
 from .leases import Leases
 from .loop_end import AtLoopEnd
@@ -49,6 +50,7 @@ class Links:
         self.lane1: Lane = self._lane("guards", patient=False, protocol=3)
         self.lane2: Lane = self._lane("app", patient=True, protocol=2)
         self.leases = Leases(loop, lambda program, batches: self.lane1.evaluate(program, batches))
+        self.flights = Flights(loop)
         self._memory_client: Redis | None = None
         self._pool: ConnectionPool | None = None
         self._probe: asyncio.Task[None] | None = None
@@ -114,6 +116,7 @@ class Links:
         if self.at_loop_end is not None:
             self.at_loop_end.cancel()
         self.leases.close()
+        self.flights.close()
         await _cancel([self._probe, self.lane1.close(), self.lane2.close()], self._settings.timeout)
         if self._pool is not None:
             await self._pool.disconnect()
@@ -126,6 +129,7 @@ class Links:
         if self.at_loop_end is not None:
             self.at_loop_end.cancel()
         self.leases.abandon()
+        self.flights.abandon()
         return [self.lane1.abandon(), self.lane2.abandon(), self._pool]
 
     def _start_probe(self) -> None:

@@ -25,6 +25,7 @@ from .address import Address
 from .client import GuardClient
 from .dedicated import make_pool
 from .embedded import EmbeddedServer
+from .flight import Flights
 from .health import Health, examine, tell
 from .leases import Leases
 from .link import Link
@@ -244,6 +245,11 @@ class RedisManager:
     def leases(self) -> Leases:
         """The leases of the running loop, which renews them."""
         return self.links.leases
+
+    @property
+    def flights(self) -> Flights:
+        """The single flights of the running loop."""
+        return self.links.flights
 
     def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """Run `work` apart from the caller's cancellation; `aclose` waits for it."""
