@@ -21,6 +21,12 @@
     <p>e:{<tag>}<digest>       stream   the retention, from the last one a user's security events
     <p>d:{<tag>}<digest>       zset     that of the last of them         a user's trusted devices by when trust ends
     <p>dn:{<tag>}<digest>      hash     that of the last of them         notes on them: times, name
+    <p>r:{<digest>}            string   that of the longest variant      a stored resource: generation, what it varies by
+    <p>r:{<digest>}<digest>    string   until it may not be used at all  one variant of it: a stored response
+    <p>rf:{<digest>}<digest>   string   that of the fill's lease         who fills a variant now
+    <p>g:<digest>              string   the longest life of what has it  a tag's generation: what is older is invalid
+    <p>g:*                     string   the longest life of anything     the generation of everything that is stored
+    <p>cache                   channel  –                                what was invalidated
 
 `<p>` is the prefix, `guard:` by default. A digest is 120 bits of BLAKE2b over length-prefixed parts, so that two
 different inputs never share a key and neither secrets nor personal data stand in one. Keys that one operation touches
@@ -66,14 +72,19 @@ class Keys:
         "_device_notes",
         "_devices",
         "_events",
+        "_fill",
         "_index",
         "_limit",
         "_limit_changes",
         "_limit_statistics",
         "_notes",
+        "_resource",
         "_session",
+        "_tag",
         "_token",
         "_user",
+        "cache_channel",
+        "every_tag",
         "prefix",
         "revoked",
         "session_counts",
@@ -100,6 +111,11 @@ class Keys:
         self._devices = head + b"d:"
         self._device_notes = head + b"dn:"
         self.revoked = head + b"revoked"
+        self._resource = head + b"r:"
+        self._fill = head + b"rf:"
+        self._tag = head + b"g:"
+        self.every_tag = head + b"g:*"
+        self.cache_channel = head + b"cache"
 
     def token(self, issuer: str, token_id: str | bytes) -> bytes:
         """The mark of one revoked token, known by its `jti`, or in bytes by the hash of what was signed."""
@@ -157,3 +173,19 @@ class Keys:
     def device_notes(self, tag: bytes, user: bytes) -> bytes:
         """What is known of one user's trusted devices."""
         return b"%b{%b}%b" % (self._device_notes, tag, user)
+
+    def resource(self, resource: bytes) -> bytes:
+        """The mark of a stored resource, given as the digest of what its request goes by."""
+        return b"%b{%b}" % (self._resource, resource)
+
+    def variant(self, resource: bytes, variant: bytes) -> bytes:
+        """One variant of a stored resource; both are given as digests."""
+        return b"%b{%b}%b" % (self._resource, resource, variant)
+
+    def fill(self, resource: bytes, variant: bytes) -> bytes:
+        """Who fills that variant; both are given as digests."""
+        return b"%b{%b}%b" % (self._fill, resource, variant)
+
+    def tag(self, name: str) -> bytes:
+        """The generation of what has a tag; its last 20 characters, a digest, are what entries know the tag by."""
+        return self._tag + digest(name)

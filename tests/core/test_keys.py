@@ -19,6 +19,7 @@ def table(prefix: str = "guard:") -> list[re.Pattern[bytes]]:
     assert len(shapes) >= 4
     names = {"<p>": re.escape(prefix), "<digest>": "[A-Za-z0-9+/]{20}", "<limit>": ".+", "<guard>": ".+"}
     names |= {"<hour>": "[0-9]+", "<what>": "[a-z]+"}
+    shapes = [shape.replace("*", r"\*") for shape in shapes]
     names |= {"<tag>": "[A-Za-z0-9_-]{8}", "<handle>": "[A-Za-z0-9_-]{20}"}
     return [re.compile(re.sub("<[a-z]+>", lambda name: names[name[0]], shape).encode()) for shape in shapes]
 
@@ -44,6 +45,12 @@ def built(keys: Keys) -> dict[str, bytes]:
         "devices": keys.devices(b"abcd-_09", digest("alice")),
         "device_notes": keys.device_notes(b"abcd-_09", digest("alice")),
         "revoked": keys.revoked,
+        "resource": keys.resource(digest("GET", "/")),
+        "variant": keys.variant(digest("GET", "/"), digest("en")),
+        "fill": keys.fill(digest("GET", "/"), digest("en")),
+        "tag": keys.tag("user:7"),
+        "every_tag": keys.every_tag,
+        "cache_channel": keys.cache_channel,
     }
 
 
@@ -69,6 +76,17 @@ def test_prefixes_keep_deployments_apart() -> None:
 def test_a_limit_has_a_hash_tag_of_its_own() -> None:
     key = Keys().limit(b"x", digest("a"))
     assert key.endswith(b"{" + digest("a") + b"}")
+
+
+def test_a_resource_its_variants_and_their_fills_share_a_hash_tag() -> None:
+    resource, variant = digest("GET", "/"), digest("en")
+    for key in (Keys().resource(resource), Keys().variant(resource, variant), Keys().fill(resource, variant)):
+        assert key.partition(b"{")[2].partition(b"}")[0] == resource
+
+
+def test_the_key_of_a_tag_ends_with_its_digest() -> None:
+    assert Keys().tag("user:7")[-20:] == digest("user:7")
+    assert Keys().tag("*") != Keys().every_tag
 
 
 def test_keys_stay_what_they_were_in_the_last_release() -> None:
