@@ -36,12 +36,12 @@ class Gone:
 
     async def wait(self) -> None:
         """Return when it is gone, as far as can be told."""
-        ended = asyncio.get_running_loop().create_future()
+        ended = asyncio.Event()
         feed = self._manager.pubsub.feed
-        watch = Watch(self._topic, self._word, lambda: ended.done() or ended.set_result(None), self._lives)
+        watch = Watch(self._topic, self._word, ended.set, self._lives)
         feed.watch(watch)
         try:
-            await ended
+            await ended.wait()
         finally:
             feed.unwatch(watch)
 

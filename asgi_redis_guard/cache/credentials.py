@@ -1,0 +1,48 @@
+"""Who a response may be for: what says that a request speaks for somebody. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from ..core.exchange import Exchange
+
+#: Request fields that carry somebody's secret.
+CREDENTIALS = frozenset((b"authorization", b"proxy-authorization", b"x-api-key", b"api-key", b"x-auth-token"))
+
+
+def speaks_for_somebody(exchange: Exchange, scope: Any, credentials: Iterable[bytes]) -> str:
+    """Return what says so in a word, empty if nothing does.
+
+    `scope` is the app's: middlewares further in may have found out who it is. Until the app has answered it cannot be
+    told whether it has read the session.
+    """
+    if any(name in credentials for name, _ in exchange.scope["headers"]):
+        return "a request with credentials"
+    for user in (exchange.fact("user"), scope.get("user") if scope is not None else None):
+        if is_somebody(user):
+            return "a request by a verified user"
+    session = scope.get("session") if scope is not None else None
+    if session is None:
+        session = exchange.fact("session")
+    return "a request whose session was read" if was_read(session) else ""
+
+
+def is_somebody(user: Any) -> bool:
+    """Tell whether a user is a verified one; of a user that cannot be told yet, that it is."""
+    try:
+        return bool(getattr(user, "is_authenticated", user is not None))
+    except Exception:  # a session that was not loaded: whoever asks it is told so
+        return False
+
+
+def was_read(session: Any) -> bool:
+    """Tell whether the app has looked into its session, as far as that can be told; a plain dictionary with something
+    in it counts as read.
+    """
+    if session is None:
+        return False
+    accessed = getattr(session, "accessed", None)
+    if accessed is None:
+        return bool(session)
+    return bool(accessed)

@@ -1,0 +1,36 @@
+"""How a route tells the cache around it what to keep: `@cached` finds the running response here.
+
+The responder of a request that the cache has a part in is in a context variable while the app runs. It is left there
+when the response is through, and takes no more declarations then.
+"""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from typing import Protocol
+
+from .policy import CachePolicy
+
+
+class Declared(Protocol):
+    """Takes what a route declares on its response."""
+
+    @property
+    def over(self) -> bool:
+        """True once nothing can be declared any more."""
+
+    def declare(self, policy: CachePolicy, tags: tuple[str, ...]) -> None:
+        """Say what is to be kept of the response; `tags` are those of the policy with their values, `{user}` left."""
+
+    def invalidate(self, tags: tuple[str, ...]) -> None:
+        """Say what a successful response makes invalid."""
+
+
+#: The response in the making, in this context.
+MAKING: ContextVar[Declared | None] = ContextVar("asgi_redis_guard_making", default=None)
+
+
+def making() -> Declared | None:
+    """Return the response in the making, None where no cache has a part in it."""
+    response = MAKING.get()
+    return None if response is None or response.over else response

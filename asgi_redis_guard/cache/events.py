@@ -1,0 +1,34 @@
+"""What the cache did, as frozen values for the app's hooks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+#: `hit`, `stale` (sent although it was no longer fresh), `miss` (the app was asked), `joined` (another request's fill
+#: was waited for), `stored`, `refused` (the response may not be kept), `bypass` (the cache had no part in it),
+#: `invalidated`.
+CacheOutcome = Literal["hit", "stale", "miss", "joined", "stored", "refused", "bypass", "invalidated"]
+
+
+@dataclass(frozen=True, slots=True)
+class CacheEvent:
+    """One thing that the cache `cache` did about a request.
+
+    `reason` is a short word for why: of a miss that of `Cache-Status` (`uri-miss`, `stale` …), of a refusal what
+    forbids it (`no_store`, `personal` …). `size` is the bytes of the body, `seconds` how long a fill took; 0 where they
+    do not apply. No secret is in here.
+    """
+
+    cache: str
+    outcome: CacheOutcome
+    method: str
+    path: str
+    reason: str = ""
+    status: int | None = None
+    size: int = 0
+    seconds: float = 0.0
+
+
+CacheHook = Callable[[CacheEvent], None]

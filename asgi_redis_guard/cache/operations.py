@@ -1,0 +1,74 @@
+"""What the cache asks of Redis, as operations. Pure.
+
+A resource's mark and its variants share a slot; tags lie anywhere. No operation has keys in two slots.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from ..core.keys import Keys
+from ..core.script import Operation, OperationKind
+
+FIND = OperationKind.load(__package__, "find.lua")
+GENERATION = OperationKind.load(__package__, "generation.lua")
+STORE = OperationKind.load(__package__, "store.lua")
+RELEASE = OperationKind.load(__package__, "release.lua")
+RENEW = OperationKind.load(__package__, "renew.lua")
+INVALIDATE = OperationKind.load(__package__, "invalidate.lua")
+
+ALL = (FIND, GENERATION, STORE, RELEASE, RENEW, INVALIDATE)
+
+#: Bytes of an entry that travel with a round; larger ones are fetched on the second lane.
+INLINE = 8192
+
+#: Seconds that a fill is another's before it must be renewed.
+LEASE = 5.0
+
+#: Milliseconds that marks and tags live at the least, so that a fill finds them when it stores; a longer one does not.
+MOST_FILL = 120_000
+
+#: The topic on which fills are told to have ended, and what was invalidated.
+TOPIC = "cache"
+
+
+class Place(NamedTuple):
+    """Where a variant of a resource stands: the resource's digest, its own, and the three keys."""
+
+    resource: bytes
+    variant: bytes
+    mark: bytes
+    entry: bytes
+    fill: bytes
+
+    @classmethod
+    def of(cls, keys: Keys, resource: bytes, variant: bytes) -> Place:
+        """Return the place of the variant with that digest."""
+        entry, fill = keys.variant(resource, variant), keys.fill(resource, variant)
+        return cls(resource, variant, keys.resource(resource), entry, fill)
+
+    @property
+    def word(self) -> bytes:
+        """What is said when its fill has ended."""
+        return b"f" + self.resource + self.variant
+
+
+def find(place: Place, names: bytes, tags: bytes, token: bytes, fills: bool, spread: int) -> Operation:
+    """Look a variant up, and take its fill where that is needed."""
+    args = (names, tags, token, int(LEASE * 1000), MOST_FILL, int(fills), spread, INLINE)
+    return Operation(FIND, (place.mark, place.entry, place.fill), args)
+
+
+def generation(tag: bytes, expected: bytes, life: int = MOST_FILL) -> Operation:
+    """Read the generation of a tag; `life` in ms."""
+    return Operation(GENERATION, (tag,), (expected, life))
+
+
+def release(keys: Keys, place: Place, token: bytes, idle: bytes = b"") -> Operation:
+    """Give a fill back; `idle` is the generation of a mark that was made for nothing."""
+    return Operation(RELEASE, (place.fill, place.mark), (token, keys.cache_channel, place.word, idle))
+
+
+def renew(place: Place, token: bytes) -> Operation:
+    """Keep a fill."""
+    return Operation(RENEW, (place.fill,), (token, int(LEASE * 1000)))

@@ -1,0 +1,48 @@
+"""What is to be kept of one response, as the rules of a profile decide it at its head. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..core.asgi import Headers
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Keep a response.
+
+    Times are in seconds: `lifetime` from age 0 on, `age` that it had when it came, `swr` and `sie` behind the lifetime,
+    `keep` behind all of them where it can be validated. `names` are what its variants go by, `tags` what it is
+    invalidated by, `headers` what is stored of the head.
+    """
+
+    lifetime: float
+    headers: Headers
+    age: float = 0.0
+    swr: float = 0.0
+    sie: float = 0.0
+    keep: float = 0.0
+    must_validate: bool = False
+    never_stale: bool = False
+    heuristic: bool = False
+    private: bool = False
+    names: frozenset[bytes] = frozenset()
+    tags: tuple[str, ...] = ()
+    max_body: int = 0
+    client_ttl: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Do not keep it. `reason` is a short word for events.
+
+    `idle`: nobody has asked for it to be kept; there is nothing to remember but that. `warn`: the app's author should
+    know, once a route.
+    """
+
+    reason: str
+    idle: bool = False
+    warn: str = ""
+
+
+Word = Plan | Refusal

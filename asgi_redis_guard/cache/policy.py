@@ -1,0 +1,91 @@
+"""What is to be kept of a response, and for how long: declared for a route, or for everything that a guard sees. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from ..core.exchange import Exchange
+from ..errors import ConfigurationError
+
+#: Seconds that an entry lives at most, stale time included; RFC 9111 §4.2.2 lets a cache keep less than it may.
+LONGEST = 31 * 86_400.0
+
+#: Statuses that are kept where nothing else is said: what is there, and what has moved for good.
+STATUSES = frozenset((200, 203, 204, 301, 308))
+
+#: Requests that may be answered from what is kept.
+METHODS = frozenset(("GET", "HEAD"))
+
+#: A part of the key that the app makes: of an exchange, text or bytes, or None for "not to be cached".
+KeyOf = Callable[[Exchange], str | bytes | None]
+
+
+@dataclass(frozen=True, slots=True)
+class CachePolicy:
+    """What `@cached` declares. Times are in seconds.
+
+    `ttl` is how long an answer is fresh; for `swr` seconds more it is sent stale while it is made anew in the
+    background (RFC 5861 §3), for `sie` seconds more where the app fails (§4). `user_aware` keeps one answer for each
+    verified user. `tags` name what it is invalidated by. `vary` names request fields that it depends on. `public` says
+    that it is the same for everybody, whoever asks. `client_ttl` is what browsers and caches further out may keep it
+    for without asking.
+    """
+
+    ttl: float
+    swr: float = 0.0
+    sie: float = 0.0
+    user_aware: bool = False
+    public: bool = False
+    tags: tuple[str, ...] = ()
+    vary: tuple[bytes, ...] = ()
+    methods: frozenset[str] = METHODS
+    statuses: frozenset[int] = STATUSES
+    max_body: int | None = None
+    client_ttl: float = 0.0
+    key: KeyOf | None = None
+
+
+def ttl_faults(option: str, seconds: object, least: float = 0.0) -> list[str]:
+    """What is wrong with a time in seconds."""
+    if isinstance(seconds, int | float) and not isinstance(seconds, bool) and least <= seconds <= LONGEST:
+        return []
+    return [f"{option}: {seconds!r} given; allowed are {least:g} to {LONGEST:.0f} seconds"]
+
+
+def body_faults(option: str, size: object) -> list[str]:
+    """What is wrong with a number of bytes of a body."""
+    if size.__class__ is int and 0 <= size <= _MOST_BODY:  # type: ignore[operator]
+        return []
+    return [f"{option}: {size!r} given; allowed are 0 to {_MOST_BODY} bytes"]
+
+
+def status_faults(statuses: Iterable[object]) -> list[str]:
+    """What is wrong with statuses that may be kept."""
+    return [
+        f"statuses: {status!r} given; allowed are 200 to 599, but 206 and 304"
+        for status in statuses
+        if status.__class__ is not int or not 200 <= status <= 599 or status in (206, 304)  # type: ignore[operator]
+    ]
+
+
+def checked(policy: CachePolicy) -> CachePolicy:
+    """Return `policy`; raises `ConfigurationError` with all that is wrong with it."""
+    faults = ttl_faults("ttl", policy.ttl, 0.001)
+    for option in ("swr", "sie", "client_ttl"):
+        faults += ttl_faults(option, getattr(policy, option))
+    faults += status_faults(policy.statuses)
+    if not policy.methods or not policy.methods <= METHODS:
+        faults.append(f"methods: {sorted(policy.methods)} given; allowed are GET and HEAD")
+    if policy.max_body is not None:
+        faults += body_faults("max_body", policy.max_body)
+    if policy.public and policy.user_aware:
+        faults.append("public: given together with user_aware; an answer is for everybody or for one user")
+    if policy.key is not None and not callable(policy.key):
+        faults.append(f"key: {policy.key!r} given; allowed is a plain function of the exchange")
+    ConfigurationError.raise_for(faults)
+    return policy
+
+
+#: The largest value that Redis keeps under a key is 512 MiB; what is larger than this has no business in memory.
+_MOST_BODY = 64 * 1024 * 1024

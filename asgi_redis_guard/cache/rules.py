@@ -1,0 +1,206 @@
+"""What is kept, and for how long: the rules of the two profiles. Pure.
+
+`http`: the response's own header fields say it, to a shared cache (RFC 9111 §3, §4.2). `app`: the app says it, by
+`@cached`, by a `ttl` for all, or by a targeted field (RFC 9213); what forbids a shared cache to keep something forbids
+it here as well. Neither keeps an answer to somebody in particular for everybody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from ..core.asgi import Headers
+from ..core.exchange import Exchange
+from .credentials import is_somebody, speaks_for_somebody, was_read
+from .directives import CacheControl, request_control
+from .freshness import control_of, freshness, refusal, storable_headers
+from .groups import groups_of
+from .plan import Plan, Refusal, Word
+from .policy import METHODS, CachePolicy
+from .vary import vary_names
+
+
+class Answered(NamedTuple):
+    """A response at its head, and what it answers. Times are seconds since the epoch on this host's clock."""
+
+    exchange: Exchange
+    status: int
+    headers: Headers
+    trailers: bool
+    scope: Any
+    policy: CachePolicy | None
+    tags: tuple[str, ...]
+    asked_at: float
+    received_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What both profiles share. `default` is what counts where nothing is declared."""
+
+    targets: tuple[bytes, ...]
+    credentials: frozenset[bytes]
+    max_body: int
+    default: CachePolicy | None = None
+    store_cookies: bool = False
+    heuristic: bool = True
+    keep: float = 0.0
+    is_http: bool = False
+
+    def judge(self, answered: Answered) -> Word:
+        """Decide on a response."""
+        if answered.trailers or is_stream(answered.headers):
+            return Refusal("stream")
+        control, targeted = control_of(answered.headers, self.targets)
+        policy = answered.policy or (self.default if not targeted else None)
+        if policy is not None and (answered.policy is not None or not self.is_http):
+            return self._by_policy(answered, policy, control)
+        if self.is_http or targeted:
+            return self._by_headers(answered, control, targeted)
+        return Refusal("undeclared", idle=True)
+
+    def _by_headers(self, answered: Answered, control: CacheControl, targeted: bool) -> Word:
+        """RFC 9111 §3, and what belongs to somebody (`speaks_for_somebody`) only where it is said to be public."""
+        exchange, status, headers = answered.exchange, answered.status, answered.headers
+        asked = exchange.scope["headers"]
+        names = vary_names(headers)
+        why = refusal(
+            asked,
+            request_control(asked),
+            status,
+            headers,
+            control,
+            store_cookies=self.store_cookies,
+            credentials=self.credentials,
+        )
+        if why is not None or names is None or status == 206:
+            return Refusal(why or ("vary" if names is None else "status"))
+        if not control.public and self._is_personal(answered):
+            return Refusal("personal", warn=_personal("the response says public"))
+        fresh = freshness(
+            status, headers, control, targeted, asked_at=answered.asked_at, received_at=answered.received_at
+        )
+        if fresh.heuristic and not self.heuristic:
+            return Refusal("no_freshness")
+        return Plan(
+            lifetime=fresh.lifetime,
+            headers=storable_headers(headers, control, store_cookies=self.store_cookies),
+            age=fresh.age,
+            swr=fresh.swr,
+            sie=fresh.sie,
+            keep=self.keep,
+            must_validate=fresh.must_validate,
+            never_stale=fresh.never_stale,
+            heuristic=fresh.heuristic,
+            names=names,
+            tags=(*answered.tags, *groups_of(exchange.scope, headers)),
+            max_body=self.max_body,
+        )
+
+    def _is_personal(self, answered: Answered) -> bool:
+        """Whether somebody is known, Authorization apart: of that one the standard has rules of its own (§3.5)."""
+        exchange, scope = answered.exchange, answered.scope
+        users = (exchange.fact("user"), scope.get("user") if scope is not None else None)
+        session = scope.get("session") if scope is not None else None
+        return any(map(is_somebody, users)) or was_read(exchange.fact("session") if session is None else session)
+
+    def _by_policy(self, answered: Answered, policy: CachePolicy, control: CacheControl) -> Word:
+        """What was declared, as far as the response itself does not forbid it."""
+        headers = answered.headers
+        fields = {name for name, _ in headers}
+        names = vary_names(headers)
+        said = _said(headers)
+        if answered.status not in policy.statuses:
+            return Refusal("status")
+        if answered.exchange.method not in policy.methods & METHODS:
+            return Refusal("method", idle=True)
+        if b"set-cookie" in fields or b"content-range" in fields:
+            return Refusal("set_cookie" if b"set-cookie" in fields else "content_range")
+        if names is None:
+            return Refusal("vary")
+        if control.no_store or control.no_cache or said.no_store or request_control(_asked(answered)).no_store:
+            return Refusal("no_store")
+        if (control.private or said.private) and not policy.user_aware:
+            return Refusal("private")
+        whose = self._whose(answered, policy, control)
+        if whose is not None:
+            return whose
+        return Plan(
+            lifetime=policy.ttl,
+            headers=outside(storable_headers(headers, control), policy),
+            swr=policy.swr,
+            sie=policy.sie,
+            private=policy.user_aware,
+            names=names | {*policy.vary, *_pseudo(policy)},
+            tags=(*answered.tags, *groups_of(answered.exchange.scope, headers)),
+            max_body=self.max_body if policy.max_body is None else policy.max_body,
+            client_ttl=policy.client_ttl if b"cache-control" not in fields else None,
+        )
+
+    def _whose(self, answered: Answered, policy: CachePolicy, control: CacheControl) -> Refusal | None:
+        """Refuse what is for somebody under a policy for everybody, and for a user whom nobody has verified."""
+        if policy.public or control.public:
+            return None
+        exchange, scope = answered.exchange, answered.scope
+        if not policy.user_aware:
+            whose = speaks_for_somebody(exchange, scope, self.credentials)
+            return Refusal("personal", warn=_personal("public=True or user_aware=True", whose)) if whose else None
+        if is_somebody(exchange.fact("user")):
+            return None
+        whose = speaks_for_somebody(exchange, scope, self.credentials)
+        return Refusal("unverified", warn=_UNVERIFIED.format(whose)) if whose else None
+
+
+def is_stream(headers: Headers) -> bool:
+    """Tell whether a response is a stream of events, which never ends."""
+    return any(name == b"content-type" and value.lower().startswith(b"text/event-stream") for name, value in headers)
+
+
+def _asked(answered: Answered) -> Headers:
+    headers: Headers = answered.exchange.scope["headers"]
+    return headers
+
+
+def _said(headers: Headers) -> CacheControl:
+    """Cache-Control itself, which forbids although a targeted field is there: the app profile has no wish to argue."""
+    return control_of(headers, ())[0]
+
+
+def _pseudo(policy: CachePolicy) -> Iterable[bytes]:
+    if policy.user_aware:
+        yield b":user"
+    if policy.key is not None:
+        yield b":key"
+
+
+def outside(headers: Headers, policy: CachePolicy | None) -> Headers:
+    """Return the fields as they are told to the outside: what is one user's is private, whatever the app says."""
+    if policy is None or not policy.user_aware:
+        return headers
+    return [(name, _private(value) if name == b"cache-control" else value) for name, value in headers]
+
+
+def _private(value: bytes) -> bytes:
+    said = value.lower()
+    if b"public" in said or b"s-maxage" in said:
+        return b"private, no-cache"
+    return value if b"private" in said else b"private, " + value
+
+
+_UNVERIFIED = "{}, of whom no guard in front knows a verified user, is not kept: put the cache behind JWTAuth or Sessions"
+
+
+def _personal(way: str, whose: str = "a request by somebody") -> str:
+    return f"the answer to {whose} is served, and not kept: unless {way}, it may be for nobody else"
+
+
+def client_control(entry_age: int, private: bool, client_ttl: float) -> bytes:
+    """Return `Cache-Control` for clients and caches further out, where the app has said none.
+
+    They may keep it for `client_ttl` seconds from now on, else ask each time and mostly get a 304.
+    """
+    head = b"private, " if private else b""
+    return head + (b"max-age=%d" % (entry_age + int(client_ttl)) if client_ttl >= 1 else b"no-cache")
+

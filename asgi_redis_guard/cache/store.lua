@@ -1,0 +1,25 @@
+-- name: cache.store
+-- keys: resource, variant
+-- args: generation (of the resource when it was looked up), names (then), grown (names from now on), began (µs), value, life (ms)
+-- keeps: known
+-- group: cache
+-- repeatable: yes
+-- @check
+local mark = call('GET', resource)
+known = mark and string.sub(mark, 35)
+stop = not mark or string.sub(mark, 1, 33) ~= generation or (known ~= names and known ~= grown)
+if not stop then
+  local other = call('GETRANGE', variant, 1, 16)
+  -- A fill that was looked up later knows better.
+  if other and other ~= '' and string.sub(call('GETRANGE', variant, 43, 75), 1, 33) == generation then
+    stop = tonumber(other) > tonumber(began)
+  end
+end
+-- @commit
+call('SET', variant, value, 'PX', life)
+local left = call('PTTL', resource) or 0
+if known ~= grown then
+  call('SET', resource, generation .. ' ' .. grown, 'PX', math.max(left, tonumber(life)))
+elseif left < tonumber(life) then
+  call('PEXPIRE', resource, life)
+end

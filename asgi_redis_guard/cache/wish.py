@@ -1,0 +1,58 @@
+"""What a request wants of the cache. Pure."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from ..core.exchange import Exchange
+from .conditional import CONDITIONAL_FIELDS, is_preconditioned
+from .directives import NOTHING, CacheControl, request_control
+
+
+class Wish(NamedTuple):
+    """One request as the cache sees it.
+
+    `bypass`: a word for why the cache has no part in it, else empty. `control`: what the client asks for, as far as
+    clients are heard. `conditional`: it carries conditions or ranges, which the cache answers or takes off.
+    """
+
+    bypass: str = ""
+    control: CacheControl = NOTHING
+    conditional: bool = False
+    ranged: bool = False
+
+    @classmethod
+    def of(cls, exchange: Exchange, hears_clients: bool) -> Wish:
+        """Read a GET or HEAD request."""
+        headers = exchange.scope["headers"]
+        conditional = ranged = controlled = False
+        for name, _ in headers:
+            if name in CONDITIONAL_FIELDS:
+                conditional = True
+                ranged = ranged or name == b"range"
+            elif name == b"cache-control" or name == b"pragma":
+                controlled = True
+            elif name == b"upgrade":
+                return cls("upgrade")
+        if is_preconditioned(headers):
+            return cls("precondition")
+        control = request_control(headers) if controlled and hears_clients else NOTHING
+        return cls("", control, conditional, ranged)
+
+    @property
+    def reloads(self) -> bool:
+        """True where nothing stored may be used without asking the app (RFC 9111 §5.2.1.4)."""
+        return self.control.no_cache or self.control.max_age == 0
+
+    def accepts(self, age: float, left: float, may_be_stale: bool) -> bool:
+        """Tell whether the client takes a response of that age, which stays fresh for `left` seconds (RFC 9111 §5.2.1)."""
+        control = self.control
+        if control is NOTHING:
+            return left > 0
+        if control.max_age is not None and age > control.max_age:
+            return False
+        if control.min_fresh is not None and left < control.min_fresh:
+            return False
+        if left > 0:
+            return True
+        return may_be_stale and control.max_stale is not None and -left <= control.max_stale
