@@ -1,13 +1,14 @@
 -- name: cache.generation
 -- keys: tag (a string: a generation, `<hard>.<soft>`, two stamps of 16 digits; whatever follows a space is kept)
 -- args: expected, life (the generation that it must still have, empty for any; ms that it lives at the least from now on)
--- keeps: made
+-- keeps: made, shape
 -- group: cache
 -- repeatable: yes
 -- returns: generation (33 characters; empty if there is none and one was expected)
 -- @check
 local digits = string.rep('%d', 16)
-generation = string.match(call('GET', tag) or '', '^' .. digits .. '%.' .. digits)
+shape = '^' .. digits .. '%.' .. digits
+generation = string.match(call('GET', tag) or '', shape)
 if not generation then
   generation = ''
   if expected == '' then
@@ -18,9 +19,9 @@ if not generation then
 end
 if expected ~= '' and generation ~= expected then stop = true end
 -- @commit
-local left = call('PTTL', tag) or 0
-if made and left == -2 then -- none was made meanwhile in this very round
+-- It may be that an operation before this one has made it, in this very round.
+if made and not string.match(call('GET', tag) or '', shape) then
   call('SET', tag, made .. '.' .. made, 'PX', life)
-elseif left < life + 0 then
+elseif (call('PTTL', tag) or 0) < life + 0 then
   call('PEXPIRE', tag, life)
 end

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Mapping
 from functools import lru_cache
+from itertools import pairwise
 
 from ..errors import ConfigurationError
 
@@ -94,7 +95,7 @@ def template_faults(option: str, templates: Iterable[object], known: Collection[
         if unknown:
             allowed = ", ".join(sorted(known or ())) or "none"
             faults.append(f"{option}: {template!r} wants {', '.join(unknown)}; there are values of {allowed}")
-        elif fault := _fault(option, "".join(part for _, part in _parts(template))):
+        elif fault := _fault(option, "".join(part if is_text else "x" for is_text, part in _parts(template))):
             faults.append(fault)
     return faults
 
@@ -126,7 +127,7 @@ def _text(name: str, values: Mapping[str, object]) -> str:
 
 
 def _shows_its_address(kind: type) -> bool:
-    return kind.__str__ is object.__str__ and kind.__repr__ is object.__repr__
+    return all(vars(one).keys().isdisjoint(("__str__", "__repr__")) for one in kind.__mro__[:-1])
 
 
 # What an entry records of them.
@@ -147,7 +148,7 @@ def read_tags(text: bytes) -> list[tuple[bytes, bytes]]:
     """Return the digests and generations in what an entry has recorded; raises ValueError where that is malformed."""
     pairs: list[tuple[bytes, bytes]] = _RECORD.findall(text)
     digests = [digest for digest, _ in pairs]
-    is_in_order = all(one < next_ for one, next_ in zip(digests, digests[1:], strict=False))
+    is_in_order = all(one < other for one, other in pairwise(digests))
     if len(text) != 55 * len(pairs) or not is_in_order or len(pairs) > MOST_TAGS:
         raise ValueError(f"not what is recorded of at most {MOST_TAGS} tags")
     return pairs

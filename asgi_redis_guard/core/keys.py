@@ -21,7 +21,7 @@
     <p>e:{<tag>}<digest>       stream   the retention, from the last one a user's security events
     <p>d:{<tag>}<digest>       zset     that of the last of them         a user's trusted devices by when trust ends
     <p>dn:{<tag>}<digest>      hash     that of the last of them         notes on them: times, name
-    <p>r:{<digest>}            string   that of the longest variant      a stored resource: generation, what it varies by
+    <p>r:{<digest>}            string   that of the longest variant      a stored resource: generation, what varies it
     <p>r:{<digest>}<digest>    string   until it may not be used at all  one variant of it: a stored response
     <p>rf:{<digest>}<digest>   string   that of the fill's lease         who fills a variant now
     <p>g:<digest>              string   the longest life of what has it  a tag's generation: what is older is invalid
