@@ -58,24 +58,23 @@ class CacheControl:
 #: What no field says, and a field with no directive that is known.
 NOTHING = CacheControl()
 
-_LIFETIMES = {
-    name: name.decode().replace("-", "_")
-    for name in (b"max-age", b"s-maxage", b"stale-while-revalidate", b"stale-if-error")
-}
-_FLAGS = {
-    name: name.decode().replace("-", "_")
-    for name in (b"no-store", b"public", b"must-revalidate", b"proxy-revalidate", b"must-understand", b"only-if-cached")
-    + (b"immutable", b"no-transform")
-}
-_QUALIFIED = {b"no-cache": "no_cache", b"private": "private"}
+
+def _attributes(*directives: str) -> dict[bytes, str]:
+    return {directive.encode(): directive.replace("-", "_") for directive in directives}
+
+
+_LIFETIMES = _attributes("max-age", "s-maxage", "stale-while-revalidate", "stale-if-error")
+_FLAGS = _attributes("no-store", "public", "must-revalidate", "proxy-revalidate", "must-understand")
+_FLAGS |= _attributes("only-if-cached", "immutable", "no-transform")
+_QUALIFIED = _attributes("no-cache", "private")
 #: What is seen in members that are malformed as well.
-_FORBIDDING = _QUALIFIED | {name: _FLAGS[name] for name in (b"no-store", b"must-revalidate", b"proxy-revalidate")}
+_FORBIDDING = _QUALIFIED | _attributes("no-store", "must-revalidate", "proxy-revalidate")
 
 _NAME = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
 _MEMBER = re.compile(
     rb"[ \t,]*+(?:(?P<name>" + _NAME + rb"++)"
     rb"(?:=(?:(?P<token>" + _NAME + rb"++)|\"(?P<text>(?:[^\"\\]++|\\.)*+)\"))?+[ \t]*+(?:,|$)"
-    rb"|(?P<malformed>[^,]++))",
+    rb"|(?P<malformed>[^,]++)|$)",
     re.DOTALL,
 )
 _FIELD_NAME = re.compile(_NAME + rb"++")
@@ -131,10 +130,11 @@ def _control_of(fields: Sequence[bytes]) -> CacheControl:
     found: dict[str, Any] = {}
     for field in fields:  # each by itself: an open quote does not swallow the next line
         for member in _MEMBER.finditer(field):
-            if member["malformed"] is not None:
-                _put_malformed(found, member["malformed"].lower())
-            elif not _put(found, member["name"].lower(), _value_of(member)):
-                _put_words(found, member["name"].lower())
+            name, malformed = member["name"], member["malformed"]
+            if malformed is not None:
+                _put_malformed(found, malformed.lower())
+            elif name is not None and not _put(found, name.lower(), _value_of(member)):
+                _put_words(found, name.lower())
     return CacheControl(**found) if found else NOTHING
 
 
