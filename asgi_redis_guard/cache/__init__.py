@@ -1,1 +1,1 @@
-"""The response cache: a shared HTTP cache (RFC 9111), and caching by route."""
+"""Response caching: the semantics of HTTP's shared caches, and what is built upon them."""
