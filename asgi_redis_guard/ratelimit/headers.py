@@ -11,6 +11,7 @@ from typing import Literal
 
 from ..core.asgi import Headers
 from ..core.responder import Head
+from ..core.structured import quote
 from .policy import Limit, LimitState, most_restrictive, seconds_up
 
 #: RFC 9651 §3.3.1: integers have at most 15 digits.
@@ -36,12 +37,6 @@ class HeaderStyle:
     def is_default(self) -> bool:
         """True for the two fields of the newest draft alone."""
         return self.draft == "11" and not self.legacy
-
-
-def quote(text: str) -> str:
-    """Return `text` as a structured-field string (RFC 9651 §3.3.3); it is printable ASCII."""
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
 
 
 def policy_member(limit: Limit) -> bytes:

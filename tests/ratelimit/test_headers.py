@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from asgi_redis_guard.core.asgi import Headers
 from asgi_redis_guard.core.responder import Head
-from asgi_redis_guard.ratelimit.headers import HeaderStyle, limit_headers, policy_member, put, quote, state_member
+from asgi_redis_guard.core.structured import quote
+from asgi_redis_guard.ratelimit.headers import HeaderStyle, limit_headers, policy_member, put, state_member
 from asgi_redis_guard.ratelimit.notation import Style, make_limits
 from asgi_redis_guard.ratelimit.policy import Limit, LimitState
 from tests.ratelimit.structured import parse_list
