@@ -72,3 +72,13 @@ def release(keys: Keys, place: Place, token: bytes, idle: bytes = b"") -> Operat
 def renew(place: Place, token: bytes) -> Operation:
     """Keep a fill."""
     return Operation(RENEW, (place.fill,), (token, int(LEASE * 1000)))
+
+
+def store(
+    place: Place, stamp: bytes, names: bytes, grown: bytes, began: int, value: bytes, life: int
+) -> Operation:
+    """Store a value for `life` ms, and let the resource's variants go by `grown` from now on.
+
+    Only where the resource still has the generation `stamp`, and goes by `names`.
+    """
+    return Operation(STORE, (place.mark, place.entry), (stamp, names, grown, began, value, life))

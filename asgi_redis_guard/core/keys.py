@@ -189,3 +189,7 @@ class Keys:
     def tag(self, name: str) -> bytes:
         """The generation of what has a tag; its last 20 characters, a digest, are what entries know the tag by."""
         return self._tag + digest(name)
+
+    def tag_of(self, known: bytes) -> bytes:
+        """The same for a tag that is known by that digest."""
+        return self._tag + known
