@@ -49,12 +49,14 @@ def answer_for(
     headers: Headers,
     body: bytes,
     *,
+    now: float,
     received: float | None = None,
     ranges: bool = True,
 ) -> Answered:
     """Return status, fields and content that a request gets from a stored response, whose body is `body`.
 
-    `received`: when the response came to be, in seconds since the epoch; it stands for a missing Date. `ranges`: parts
+    `now` and `received`: the time and when the response came to be, in seconds since the epoch by the clock that HTTP
+    dates go by; the latter stands for a missing Date. `ranges`: parts
     are served, and announced, unless the app says `Accept-Ranges: none`. A HEAD gets no content, but the length of the
     whole. `Age` and `Cache-Status` are the caller's, before or after.
     """
@@ -64,12 +66,12 @@ def answer_for(
     for name, value in request_headers:
         if name in CONDITIONAL_FIELDS:
             asked.setdefault(name, []).append(value)
-    if asked and _is_not_modified(asked, headers, received):
+    if asked and _is_not_modified(asked, headers, now, received):
         return not_modified(headers)
     if not ranges or _refuses_ranges(headers):
         return _whole(method, status, headers, body)
     headers = [*(field for field in headers if field[0] != b"accept-ranges"), (b"accept-ranges", b"bytes")]
-    if method == "GET" and b"range" in asked and is_unchanged(asked.get(b"if-range", []), headers, received):
+    if method == "GET" and b"range" in asked and is_unchanged(asked.get(b"if-range", []), headers, now, received):
         part = wanted(asked[b"range"], len(body))
         if part is not None:
             return part_of(headers, body, part) if part else unsatisfiable(headers, len(body))
@@ -96,25 +98,25 @@ def _describes(name: bytes) -> bool:
     return name in _DESCRIBING
 
 
-def _is_not_modified(asked: dict[bytes, list[bytes]], headers: Headers, received: float | None) -> bool:
+def _is_not_modified(asked: dict[bytes, list[bytes]], headers: Headers, now: float, received: float | None) -> bool:
     """Evaluate If-None-Match, and only where there is none If-Modified-Since (RFC 9110 §13.1.3, RFC 9111 §4.3.2)."""
     tags = asked.get(b"if-none-match")
     if tags is not None:
         return is_named(tags, entity_tag(headers))
     dates = asked.get(b"if-modified-since")
-    since = parse_date(dates[0].strip(OWS)) if dates is not None and len(dates) == 1 else None
+    since = parse_date(dates[0].strip(OWS), now) if dates is not None and len(dates) == 1 else None
     if since is None:
         return False
-    modified = _last_modified(headers, received)
+    modified = _last_modified(headers, now, received)
     return modified is not None and modified <= since
 
 
-def _last_modified(headers: Headers, received: float | None) -> float | None:
+def _last_modified(headers: Headers, now: float, received: float | None) -> float | None:
     """Last-Modified; without one Date, and without that one the time of receipt. None for what is not well-formed."""
     for name in (_MODIFIED, b"date"):
         found = lines(headers, name)
         if found:
-            return parse_date(found[0].strip(OWS)) if len(found) == 1 else None
+            return parse_date(found[0].strip(OWS), now) if len(found) == 1 else None
     return received
 
 
@@ -136,8 +138,8 @@ def validators(headers: Headers) -> Headers:
     tag = entity_tag(headers)
     if tag is not None:
         fields.append((b"if-none-match", tag))
-    modified = _modified(headers)
-    if modified is not None:
+    modified = sole(headers, _MODIFIED)
+    if modified is not None and parse_date(modified, 0.0) is not None:  # which century it is in is the app's to know
         fields.append((b"if-modified-since", modified))
     return fields
 
@@ -156,8 +158,3 @@ def same_representation(stored_headers: Headers, new_headers: Headers) -> bool:
         if said:
             return said == lines(stored_headers, name)
     return True
-
-
-def _modified(headers: Headers) -> bytes | None:
-    value = sole(headers, _MODIFIED)
-    return value if value is not None and parse_date(value) is not None else None

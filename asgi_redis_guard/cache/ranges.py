@@ -58,7 +58,7 @@ def _number(digits: bytes) -> int:
     return int(digits or b"0") if len(digits) <= 18 else _BEYOND
 
 
-def is_unchanged(field: Sequence[bytes], headers: Headers, received: float | None) -> bool:
+def is_unchanged(field: Sequence[bytes], headers: Headers, now: float, received: float | None) -> bool:
     """Tell whether the condition of the lines of If-Range holds for a stored response (RFC 9110 §13.1.5).
 
     A tag has to be the same strongly. A date has to be exactly that of Last-Modified, and that one at least a minute
@@ -72,13 +72,13 @@ def is_unchanged(field: Sequence[bytes], headers: Headers, received: float | Non
         return True
     if is_strong(value) or value != sole(headers, b"last-modified"):
         return False
-    modified, born = parse_date(value), _date(headers, received)
+    modified, born = parse_date(value, now), _date(headers, now, received)
     return modified is not None and born is not None and born - modified >= _STRONG_AFTER
 
 
-def _date(headers: Headers, received: float | None) -> float | None:
+def _date(headers: Headers, now: float, received: float | None) -> float | None:
     date = lines(headers, b"date")
-    return parse_date(date[0].strip(OWS)) if len(date) == 1 else received if not date else None
+    return parse_date(date[0].strip(OWS), now) if len(date) == 1 else received if not date else None
 
 
 def part_of(headers: Headers, body: bytes, part: range) -> tuple[int, Headers, bytes]:

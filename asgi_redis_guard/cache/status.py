@@ -11,15 +11,14 @@ from functools import lru_cache
 from typing import Literal
 
 from ..core.asgi import Headers
+from ..core.structured import quote, token_or_string
 from .fields import OWS
 
 #: Why a request went to the app (§2.2).
 Reason = Literal["bypass", "method", "uri-miss", "vary-miss", "miss", "request", "stale", "partial"]
 
 _FIELD = b"cache-status"
-#: RFC 9651 §3.3.4.
-_TOKEN = re.compile(r"[A-Za-z*][A-Za-z0-9!#$%&'*+\-.^_`|~:/]*")
-_UNPRINTABLE = re.compile(rb"[^ -~]")
+_UNPRINTABLE = re.compile(r"[^ -~]")
 #: RFC 9651 §3.3.1: integers have at most 15 digits.
 _LARGEST = 999_999_999_999_999
 
@@ -85,19 +84,19 @@ def _with(text: bytes, ttl: int | None, detail: str | None, key: str | None) -> 
     if detail is not None:
         text += b"; detail=" + _known(detail)
     if key is not None:
-        text += b"; key=" + _string(key)
+        text += b"; key=" + quote(_printable(key)).encode("ascii")
     return text
 
 
 def _item(text: str) -> bytes:
-    """Return a token if `text` is one, else a string (RFC 9651 §3.3.3, §3.3.4)."""
-    return text.encode("ascii") if _TOKEN.fullmatch(text) else _string(text)
+    return token_or_string(_printable(text)).encode("ascii")
 
 
 _known = lru_cache(maxsize=256)(_item)
 
 
-def _string(text: str) -> bytes:
-    """Return a string; what may not stand in one is percent-encoded as UTF-8."""
-    data = text.encode("utf-8", "surrogatepass").replace(b"\\", b"\\\\").replace(b'"', b'\\"')
-    return b'"%b"' % _UNPRINTABLE.sub(lambda match: b"%%%02X" % ord(match[0]), data)
+def _printable(text: str) -> str:
+    """Return `text` with all that may not stand in a string (RFC 9651 §3.3.3) percent-encoded, as UTF-8."""
+    return _UNPRINTABLE.sub(
+        lambda match: "".join(map("%{:02X}".format, match[0].encode("utf-8", "surrogatepass"))), text
+    )

@@ -15,6 +15,7 @@ from asgi_redis_guard.cache.conditional import (
 from asgi_redis_guard.core.asgi import Headers
 
 BODY = b"0123456789"
+NOW = 1.8e9
 BEFORE = b"Sun, 06 Nov 1994 08:49:36 GMT"
 THEN = b"Sun, 06 Nov 1994 08:49:37 GMT"
 THEN_850 = b"Sunday, 06-Nov-94 08:49:37 GMT"
@@ -32,7 +33,7 @@ OTHER = (b"if-none-match", b'"x"')
 def status_of(
     request: Headers, stored: Headers, method: str = "GET", status: int = 200, received: float | None = None
 ) -> int:
-    answered, headers, content = answer_for(request, method, status, stored, BODY, received=received)
+    answered, headers, content = answer_for(request, method, status, stored, BODY, now=NOW, received=received)
     if answered == 304:
         assert content == b""
         assert b"content-length" not in dict(headers)
@@ -100,7 +101,7 @@ def test_conditions_mean_nothing_where_the_answer_is_no_200(status: int) -> None
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "QUERY"])
 def test_conditions_mean_nothing_for_other_methods(method: str) -> None:
-    answered, _, content = answer_for([NAMED, (b"range", b"bytes=0-1")], method, 200, [ETAG], BODY)
+    answered, _, content = answer_for([NAMED, (b"range", b"bytes=0-1")], method, 200, [ETAG], BODY, now=NOW)
     assert (answered, content) == (200, BODY)
 
 
@@ -126,7 +127,7 @@ def test_conditions_mean_nothing_for_other_methods(method: str) -> None:
 def test_conditions_are_looked_at_in_the_order_of_the_standard(
     request_headers: Headers, answer: tuple[int, bytes]
 ) -> None:
-    status, _, content = answer_for(request_headers, "GET", 200, [ETAG, MODIFIED], BODY)
+    status, _, content = answer_for(request_headers, "GET", 200, [ETAG, MODIFIED], BODY, now=NOW)
     assert (status, content) == answer
 
 
@@ -159,19 +160,19 @@ KEPT = [
 
 
 def test_a_304_keeps_what_guides_caches_and_what_does_not_describe_the_representation() -> None:
-    status, headers, content = answer_for([NAMED], "GET", 200, WHOLE, BODY)
+    status, headers, content = answer_for([NAMED], "GET", 200, WHOLE, BODY, now=NOW)
     assert (status, content) == (304, b"")
     assert [name for name, _ in headers] == KEPT
     assert set(headers) <= set(WHOLE)
 
 
 def test_a_304_has_the_date_of_what_has_no_tag() -> None:
-    status, headers, _ = answer_for([(b"if-modified-since", THEN)], "GET", 200, [MODIFIED, DATED], BODY)
+    status, headers, _ = answer_for([(b"if-modified-since", THEN)], "GET", 200, [MODIFIED, DATED], BODY, now=NOW)
     assert (status, headers) == (304, [MODIFIED, DATED])
 
 
 def test_the_whole_has_all_fields_and_says_that_parts_can_be_had() -> None:
-    status, headers, content = answer_for([(b"accept", b"*/*")], "GET", 200, WHOLE, BODY)
+    status, headers, content = answer_for([(b"accept", b"*/*")], "GET", 200, WHOLE, BODY, now=NOW)
     assert (status, content) == (200, BODY)
     assert sorted(headers) == sorted([*WHOLE, (b"accept-ranges", b"bytes")])
     assert [field for field in headers if field in WHOLE and field[0] != b"content-length"] == [
@@ -186,7 +187,7 @@ def test_the_whole_has_all_fields_and_says_that_parts_can_be_had() -> None:
 )
 def test_parts_are_not_served_where_they_are_not_wanted(stored: Headers, ranges: bool) -> None:
     asked = [(b"range", b"bytes=0-1")]
-    status, headers, content = answer_for(asked, "GET", 200, stored, BODY, ranges=ranges)
+    status, headers, content = answer_for(asked, "GET", 200, stored, BODY, now=NOW, ranges=ranges)
     assert (status, headers, content) == (200, [*stored, (b"content-length", b"10")], BODY)
 
 
@@ -203,8 +204,8 @@ def test_parts_are_not_served_where_they_are_not_wanted(stored: Headers, ranges:
 )
 @pytest.mark.parametrize(("status", "ranges"), [(200, True), (200, False), (404, True)])
 def test_the_length_is_that_of_the_body_and_a_head_tells_it_without(stored: Headers, status: int, ranges: bool) -> None:
-    got = answer_for([], "GET", status, stored, BODY, ranges=ranges)
-    head = answer_for([(b"range", b"bytes=0-1")], "HEAD", status, stored, BODY, ranges=ranges)
+    got = answer_for([], "GET", status, stored, BODY, now=NOW, ranges=ranges)
+    head = answer_for([(b"range", b"bytes=0-1")], "HEAD", status, stored, BODY, now=NOW, ranges=ranges)
     assert got[2] == BODY
     assert head == (got[0], got[1], b"")
     framing = [field for field in got[1] if field[0] in (b"content-length", b"transfer-encoding")]
@@ -213,7 +214,7 @@ def test_the_length_is_that_of_the_body_and_a_head_tells_it_without(stored: Head
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 def test_a_204_has_neither_content_nor_length(method: str) -> None:
-    assert answer_for([], method, 204, [ETAG, (b"content-length", b"0")], b"") == (204, [ETAG], b"")
+    assert answer_for([], method, 204, [ETAG, (b"content-length", b"0")], b"", now=NOW) == (204, [ETAG], b"")
 
 
 @pytest.mark.parametrize(
@@ -224,7 +225,7 @@ def test_a_204_has_neither_content_nor_length(method: str) -> None:
 @pytest.mark.parametrize("status", [200, 404])
 def test_what_is_stored_is_never_changed_by_what_is_done_with_an_answer(asked: Headers, status: int) -> None:
     stored = list(WHOLE)
-    _, headers, _ = answer_for(asked, "GET", status, stored, BODY)
+    _, headers, _ = answer_for(asked, "GET", status, stored, BODY, now=NOW)
     headers.append((b"age", b"8"))
     assert stored == WHOLE
 
@@ -237,7 +238,7 @@ strings = st.sampled_from([b'"abc"', b'W/"abc"', b"*", THEN, BEFORE, b"bytes=0-1
 
 @given(st.lists(st.tuples(names, strings), max_size=6), st.sampled_from(["GET", "HEAD", "POST"]))
 def test_any_request_gets_an_answer_that_is_whole_in_itself(asked: Headers, method: str) -> None:
-    status, headers, content = answer_for(asked, method, 200, WHOLE, BODY)
+    status, headers, content = answer_for(asked, method, 200, WHOLE, BODY, now=NOW)
     assert status in (200, 206, 304, 416)
     lengths = [value for name, value in headers if name == b"content-length"]
     if status == 304:
@@ -310,5 +311,11 @@ def test_a_304_is_about_the_stored_response_by_rfc_9111_4_3_4(stored: Headers, n
 @given(st.binary(max_size=40))
 def test_what_has_a_made_tag_validates_and_is_not_modified(body: bytes) -> None:
     stored = [(b"etag", make_etag(body))]
-    assert answer_for(validators(stored), "GET", 200, stored, body)[0] == 304
+    assert answer_for(validators(stored), "GET", 200, stored, body, now=NOW)[0] == 304
     assert same_representation(stored, stored)
+
+
+@pytest.mark.parametrize(("now", "status"), [(1.8e9, 200), (2.5e9, 304)], ids=["in 2027", "in 2049"])
+def test_the_time_tells_the_century_of_a_date_with_two_digits(now: float, status: int) -> None:
+    asked, stored = [(b"if-modified-since", THEN_850)], [(b"last-modified", AFTER)]
+    assert answer_for(asked, "GET", 200, stored, BODY, now=now)[0] == status

@@ -9,6 +9,7 @@ from asgi_redis_guard.cache.ranges import is_unchanged, wanted
 from asgi_redis_guard.core.asgi import Headers
 
 BODY = b"0123456789"
+NOW = 1.8e9
 OLD = b"Sun, 06 Nov 1994 08:49:37 GMT"
 MINUTE_LATER = b"Sun, 06 Nov 1994 08:50:37 GMT"
 SECONDS_LATER = b"Sun, 06 Nov 1994 08:50:36 GMT"
@@ -28,7 +29,7 @@ STORED: Headers = [
 def get(
     *fields: tuple[bytes, bytes], body: bytes = BODY, stored: Headers = STORED
 ) -> tuple[int, dict[bytes, bytes], bytes]:
-    status, headers, content = answer_for([(b"host", b"x"), *fields], "GET", 200, stored, body)
+    status, headers, content = answer_for([(b"host", b"x"), *fields], "GET", 200, stored, body, now=NOW)
     assert len(dict(headers)) == len(headers)
     return status, dict(headers), content
 
@@ -161,17 +162,17 @@ def test_a_part_has_the_fields_of_the_whole_but_those_of_its_content() -> None:
     ],
 )
 def test_if_range_holds_for_the_very_same_bytes(stored: Headers, field: bytes, holds: bool) -> None:
-    assert is_unchanged([field], stored, None) is holds
-    status, _, content = answer_for([(b"range", b"bytes=1-2"), (b"if-range", field)], "GET", 200, stored, BODY)
+    assert is_unchanged([field], stored, NOW, None) is holds
+    status, _, content = answer_for([(b"range", b"bytes=1-2"), (b"if-range", field)], "GET", 200, stored, BODY, now=NOW)
     assert (status, content) == ((206, b"12") if holds else (200, BODY))
 
 
 def test_without_a_date_the_time_of_receipt_tells_how_strong_a_date_is() -> None:
     stored = [(b"last-modified", OLD)]
     modified = 784111777.0
-    assert not is_unchanged([OLD], stored, None)
-    assert not is_unchanged([OLD], stored, modified + 59)
-    assert is_unchanged([OLD], stored, modified + 60)
+    assert not is_unchanged([OLD], stored, NOW, None)
+    assert not is_unchanged([OLD], stored, NOW, modified + 59)
+    assert is_unchanged([OLD], stored, NOW, modified + 60)
 
 
 def test_if_range_alone_does_nothing_and_twice_is_the_whole() -> None:
@@ -215,4 +216,4 @@ def test_what_is_answered_is_the_whole_or_the_very_part(field: bytes, body: byte
 def test_any_bytes_are_read(field: list[bytes], condition: list[bytes]) -> None:
     found = wanted(field, 10)
     assert found is None or 0 <= found.start <= found.stop <= 10
-    assert is_unchanged(condition, STORED, 0.0) in (True, False)
+    assert is_unchanged(condition, STORED, NOW, 0.0) in (True, False)

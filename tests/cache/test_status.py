@@ -1,40 +1,21 @@
 """`Cache-Status` as RFC 9211 has it, in the syntax of RFC 9651."""
 
-import re
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from asgi_redis_guard.cache.status import append, forward, hit
 from asgi_redis_guard.core.asgi import Headers
-
-_BARE = re.compile(
-    r'(?P<string>"(?:[ !#-\[\]-~]|\\["\\])*")|(?P<int>-?[0-9]{1,15})(?![0-9.])|(?P<bool>\?[01])|[A-Za-z*][^\s;,"]*'
-)
-_KEY = re.compile(r"; *([a-z*][a-z0-9_\-.*]*)(=)?")
+from asgi_redis_guard.core.structured import Item, Parameters, Token, parse_list
 
 
-def parse(member: bytes) -> tuple[str, dict[str, str | int | bool]]:
-    """Parse one Item with parameters, strictly (RFC 9651 §4.2.3)."""
-    text = member.decode("ascii")
-
-    def bare(at: int) -> tuple[str | int | bool, int]:
-        match = _BARE.match(text, at)
-        assert match, text[at:]
-        if match["string"]:
-            return re.sub(r"\\(.)", r"\1", match[0][1:-1]), match.end()
-        return (int(match[0]) if match["int"] else match[0] == "?1" if match["bool"] else match[0]), match.end()
-
-    name, at = bare(0)
-    assert isinstance(name, str)
-    found: dict[str, str | int | bool] = {}
-    while at < len(text):
-        key = _KEY.match(text, at)
-        assert key, text[at:]
-        assert key[1] not in found
-        found[key[1]], at = bare(key.end()) if key[2] else (True, key.end())
-    return name, found
+def parse(member: bytes) -> tuple[Item, Parameters]:
+    """Parse one member of a list, strictly (RFC 9651 §4.2)."""
+    members = parse_list([member])
+    assert members is not None
+    ((item, parameters),) = members
+    assert not isinstance(item, list)
+    return item, parameters
 
 
 @pytest.mark.parametrize(
@@ -94,10 +75,10 @@ def test_any_text_makes_a_well_formed_member(name: str, detail: str, key: str, t
     found, parameters = parse(hit(name, ttl, detail, key))
     assert set(parameters) == {"hit", "ttl", "detail", "key"}
     if name.isascii() and name.isprintable():
-        assert found == name
+        assert found in (name, Token(name))
     if key.isascii() and key.isprintable():
         assert parameters["key"] == key
     _, parameters = parse(forward(name, "miss", fwd_status=200, ttl=ttl, stored=True, detail=detail, key=key))
-    assert parameters["fwd"] == "miss"
+    assert parameters["fwd"] == Token("miss")
     assert parameters["stored"] is True
     assert "hit" not in parameters
