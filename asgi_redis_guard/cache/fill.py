@@ -8,21 +8,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ..core.asgi import Headers
 from ..core.exchange import Exchange
 from ..core.responder import Control, Head, Outcome, Responder
 from ..core.script import Replies
 from ..core.steps import Answer, Ask, Asking
 from ..errors import EntryRefused
-from .conditional import CONDITIONAL_FIELDS, same_representation
+from .conditional import same_representation
 from .declaring import MAKING
 from .entry import Entry, encode_pass
-from .freshening import freshened_entry
-from .operations import LEASE, MOST_FILL, generation, release, renew, store
+from .found import Landed
+from .freshness import freshened
+from .operations import LEASE, generation, release, renew, store
 from .plan import Plan, Refusal
 from .policy import LONGEST, CachePolicy
 from .rules import Answered, client_control, outside
 from .status import Reason, append, forward
 from .tags import tag_text
+from .variants import named_tags
 
 if TYPE_CHECKING:
     from .guard import ResponseCache
@@ -117,7 +120,7 @@ class Passing(Responder):
             return None
         if self._word is None:
             self._received_at = self._now()
-            self._word = self._judge(head)
+            self._word = self._judge(head.status, head.headers, head)
             self._learn(self._word)
             if isinstance(self._word, Refusal):
                 self._refuse(self._word)
@@ -126,16 +129,16 @@ class Passing(Responder):
         self._tell(head)
         return None
 
-    def _judge(self, head: Head) -> Plan | Refusal:
+    def _judge(self, status: int, headers: Headers, head: Head) -> Plan | Refusal:
         user = getattr(self._exchange.fact("user"), "identity", None)
-        tags = self._cache.named(self._tags, user)
+        tags = named_tags(self._tags, user)
         if tags is None:
             return Refusal("tags", warn="its tags have values that make no tags")
         word = self._cache.rules.judge(
             Answered(
                 self._exchange,
-                head.status,
-                head.headers,
+                status,
+                headers,
                 head.trailers,
                 head.scope,
                 self._policy,
@@ -150,7 +153,7 @@ class Passing(Responder):
 
     def _learn(self, word: Plan | Refusal) -> None:
         names = word.names if isinstance(word, Plan) else frozenset()
-        self._cache.learn(self._route, names, self._tags, self._policy, word, self._exchange.now)
+        self._cache.variants.learn(self._route, names, self._tags, self._policy, word, self._exchange.now)
 
     def _tell(self, head: Head) -> None:
         """Edit the head for the client."""
@@ -172,11 +175,20 @@ class Passing(Responder):
             return
         if self._refreshed is None:
             self._received_at = self._now()
-            self._refreshed = freshened_entry(self, entry, head)
+            self._refreshed = self._freshened(entry, head)
         fresh = self._refreshed or entry
         head.replace(
             self._cache.answer(self._exchange, fresh, self._clock(), forwarded=(self._reason, 304), quiet=True)
         )
+
+    def _freshened(self, entry: Entry, head: Head) -> Entry | None:
+        """Return the stored response with what a 304 says anew (RFC 9111 §4.3.4), None if it may be kept no longer."""
+        word = self._word = self._judge(entry.status, freshened(entry.headers, head.headers), head)
+        self._learn(word)
+        if isinstance(word, Refusal):
+            self._refuse(word)
+            return None
+        return self.entry_of(word, entry.status, entry.body)
 
     def rescue(self, error: Exception) -> Answer | None:
         """An app that raises has failed as well (RFC 5861 §4)."""
@@ -234,7 +246,7 @@ class Passing(Responder):
         lengths = {value for name, value in word.headers if name == b"content-length"}
         if lengths and lengths != {b"%d" % len(body)}:
             return None
-        if self._policy is not None and not self._policy.user_aware and self._cache.became_personal(self):
+        if self._policy is not None and not self._policy.user_aware and self._cache.became_personal(self._exchange, self._scope):
             return None
         return self.entry_of(word, self._status, body)
 
@@ -254,7 +266,7 @@ class Passing(Responder):
             stale_until=fresh + round(min(plan.swr, LONGEST) * 1e6),
             error_until=fresh + round(min(plan.sie, LONGEST) * 1e6),
             status=status,
-            headers=self._cache.tagged(plan, body),
+            headers=self._cache.tagged(plan, status, body),
             body=body,
             must_validate=plan.must_validate,
             never_stale=plan.never_stale,
@@ -267,7 +279,7 @@ class Passing(Responder):
         self._released = True
         cache, found, keys = self._cache, self._found, self._exchange.keys
         try:
-            grown, place = cache.grown(self._exchange, found, self._names(), self._route)
+            grown, place = cache.variants.grown(self._exchange, found.place, found.names, self._names(), self._route)
             expected = {keys.tag(name)[-20:]: b"" for name in self._tag_names()}
             if not expected.keys() <= found.tags.keys():
                 # Not known before the handler ran: valid if nothing at all was invalidated since.
@@ -300,8 +312,6 @@ class Passing(Responder):
         self, entry: Entry, place: Any, grown: bytes, tags: dict[bytes, bytes], replies: Replies, place_of_store: int
     ) -> None:
         """Hear whether it was stored; who waits gets it then, and looks again otherwise."""
-        from .seek import Landed
-
         cache, found = self._cache, self._found
         reply = list(replies)[place_of_store]
         if not (reply.passed and reply.committed):
@@ -309,7 +319,7 @@ class Passing(Responder):
             if self._lead is not None:
                 self._lead.hand_over()
             return
-        cache.remember(found.place.resource, place, grown, tags)
+        cache.variants.remember(found.place.resource, place, grown, tags)
         seconds = self._now() - self._asked_at
         cache.tell(self._exchange, "stored", self._reason, status=entry.status, size=len(entry.body), seconds=seconds)
         if self._lead is not None:
@@ -381,9 +391,3 @@ def _nothing() -> None:
 def _can_be_validated(entry: Entry) -> bool:
     return any(name in (b"etag", b"last-modified") for name, _ in entry.headers)
 
-
-#: What a fill takes off its request.
-TAKEN_OFF = CONDITIONAL_FIELDS
-
-#: Milliseconds after which a fill is not stored any more.
-LONGEST_FILL = MOST_FILL

@@ -5,6 +5,7 @@ A resource's mark and its variants share a slot; tags lie anywhere. No operation
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from ..core.keys import Keys
@@ -48,6 +49,11 @@ class Place(NamedTuple):
         return cls(resource, variant, keys.resource(resource), entry, fill)
 
     @property
+    def flight(self) -> tuple[str, bytes]:
+        """What those who wait for its fill in this process go by."""
+        return ("response", self.fill)
+
+    @property
     def word(self) -> bytes:
         """What is said when its fill has ended."""
         return b"f" + self.resource + self.variant
@@ -82,3 +88,22 @@ def store(
     Only where the resource still has the generation `stamp`, and goes by `names`.
     """
     return Operation(STORE, (place.mark, place.entry), (stamp, names, grown, began, value, life))
+
+
+def invalidate_tags(keys: Keys, tags: Iterable[str], soft: bool = False) -> list[Operation]:
+    """Make everything invalid that has one of the tags, or stale with `soft`.
+
+    First that of everything: a fill that reads its tags' generations before that one's knows that they were from before.
+    """
+    named = [keys.tag(tag) for tag in dict.fromkeys(tags)]
+    if not named:
+        return []
+    return [
+        Operation(INVALIDATE, (keys.every_tag,), (0, 0, b"", b"")),
+        *(Operation(INVALIDATE, (key,), (int(soft), 0, keys.cache_channel, b"t" + key[-20:])) for key in named),
+    ]
+
+
+def invalidate_resource(keys: Keys, resource: bytes, soft: bool = False) -> Operation:
+    """Make all variants of a resource invalid, or stale with `soft`."""
+    return Operation(INVALIDATE, (keys.resource(resource),), (int(soft), 0, keys.cache_channel, b"r" + resource))

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from ..core.exchange import Exchange
 from ..core.script import Replies
 from ..core.steps import Ask, Answer, Pass, RequestEdits, Step, Verdict, Wait
 from ..errors import EntryUnreadable, RedisUnavailable, WaitTimeout
 from .conditional import CONDITIONAL_FIELDS, validators
-from .entry import Entry, identity, is_pass, total_length
+from .entry import identity, is_pass, total_length
 from .fill import Fill, Passing, Told
+from .found import Found, Landed
 from .operations import INLINE, LEASE, TOPIC, Place, find, generation
 from .status import Reason
 from .tags import read_tags
@@ -27,40 +28,16 @@ if TYPE_CHECKING:
 #: Looks at one resource for one request; where the ground moves faster than that, the app answers.
 _MOST_LOOKS = 8
 
+#: Invalidations that were not told, and are told in one round.
+_MOST_OWED = 50
+
 _LOOKUP = Generator[Step, Any, Any]
-
-
-class Landed(NamedTuple):
-    """What a fill has brought to those who wait for it in this process: an entry, and the server's time in µs."""
-
-    entry: Entry
-    clock: int
-
-
-class Found(NamedTuple):
-    """What a look at a resource has told.
-
-    `entry` is what stands there and was not invalidated, `soft` that it was purged softly. `claimed`: this request is
-    to fill it. `alone`: requests are not to wait for each other here. `again`: what was asked was not quite right.
-    """
-
-    place: Place
-    names: bytes
-    generation: bytes
-    tags: dict[bytes, bytes]
-    clock: int
-    token: bytes
-    entry: Entry | None = None
-    soft: bool = False
-    claimed: bool = False
-    alone: bool = False
-    again: bool = False
 
 
 class Seek:
     """The way of one request."""
 
-    __slots__ = ("_cache", "_claim", "_exchange", "_fresh_tags", "_lead", "_names", "_resource", "_wish", "route")
+    __slots__ = ("_cache", "_claim", "_exchange", "_fresh_tags", "_known", "_lead", "_names", "_resource", "_wish", "route")
 
     def __init__(self, cache: ResponseCache, exchange: Exchange, resource: bytes, wish: Wish) -> None:
         self._cache = cache
@@ -69,9 +46,9 @@ class Seek:
         self._wish = wish
         self._lead: Any = None
         self._claim: Found | None = None
-        self.route = cache.route_key(exchange)
-        learned = cache.known.paths.get(self.route)
-        self._names = cache.known.names.get(resource) or (learned.names if learned is not None else b"")
+        self.route = cache.variants.route(exchange)
+        self._known = cache.variants.known
+        self._names = self._known.names.get(resource) or cache.variants.learned(self.route).names
         self._fresh_tags = False
 
     def run(self) -> Generator[Step, Any, Verdict]:
@@ -91,11 +68,14 @@ class Seek:
                 self._lead.hand_over()
 
     def _seek(self) -> _LOOKUP:
+        while owed := self._cache.owed[:_MOST_OWED]:
+            yield Ask(owed, last=True)
+            del self._cache.owed[: len(owed)]
         if b":user" in self._names and self._exchange.fact("user") is None:
             yield Wait(None, 0.0)  # guards in front of this one have passed by then
         reason: Reason = "uri-miss"
         for _ in range(_MOST_LOOKS):
-            variant = self._cache.variant(self._exchange, self._names, self.route)
+            variant = self._cache.variants.variant(self._exchange, self._names, self.route)
             if variant is None:
                 return self._forward("bypass", "key")
             found = yield from self._look(Place.of(self._exchange.keys, self._resource, variant))
@@ -133,8 +113,8 @@ class Seek:
     def _look(self, place: Place) -> Generator[Step, Any, Found]:
         """Ask for a variant, its tags and, where it is needed, its fill."""
         cache, exchange = self._cache, self._exchange
-        digests = cache.expected_tags(exchange, place, self.route)
-        known = cache.known.generations
+        digests = cache.variants.expected_tags(exchange, place, self.route)
+        known = self._known.generations
         expected = {tag: b"" if self._fresh_tags else known.get(tag) or b"" for tag in digests}
         everything = exchange.keys.every_tag
         text = b"".join([b"%b=%b;" % (tag, expected[tag]) for tag in sorted(expected)])
@@ -153,7 +133,7 @@ class Seek:
         looked, *stamps = replies
         mark, data, free, need = looked.values
         tags = dict(zip(digests or [b"*"], [stamp.values[0] for stamp in stamps], strict=True))
-        known = self._cache.known
+        known = self._known
         for tag, stamp in tags.items():
             if stamp and tag != b"*":
                 known.generations.put(tag, stamp)
@@ -191,7 +171,7 @@ class Seek:
             recorded = dict(read_tags(entry.tags))
         except (EntryUnreadable, ValueError):
             return found
-        self._cache.known.tags.put(found.place.entry, tuple(recorded))
+        self._known.tags.put(found.place.entry, tuple(recorded))
         if not recorded.keys() <= found.tags.keys():
             return found._replace(again=not found.claimed)
         soft = entry.generation[17:] != found.generation[17:]
@@ -232,6 +212,7 @@ class Seek:
             background, edits = self._fill_of(found, "stale")
         if self._lead is not None and background is None and found.entry is not None:
             self._lead.land(Landed(found.entry, found.clock))
+        assert found.entry is not None  # noqa: S101 - `_use` has looked
         return self._cache.answer(
             self._exchange, found.entry, found.clock, stale=stale, background=background, edits=edits
         )
@@ -243,13 +224,13 @@ class Seek:
         cache, services = self._cache, self._exchange.services
         if services is None:
             return self._fill(found, "miss")
-        flight = services.flights.find(found.place.fill)
+        flight = services.flights.find(found.place.flight)
         try:
             if self._lead is None and flight is not None:
                 landing = yield Wait(flight, cache.wait)
                 return self._landed(found, landing)
             if self._lead is None:
-                self._lead = services.flights.begin(found.place.fill)
+                self._lead = services.flights.begin(found.place.flight)
             yield Wait(services.gone(TOPIC, found.place.word, found.place.fill), min(cache.wait, 4 * LEASE))
         except WaitTimeout:
             if self._lead is not None:
@@ -264,7 +245,7 @@ class Seek:
         if landing.kind == "alone":
             return self._fill(found, "miss")
         if not isinstance(landing.value, Landed):
-            self._names = self._cache.known.names.get(self._resource) or self._names
+            self._names = self._known.names.get(self._resource) or self._names
             return None
         entry, clock = landing.value
         if self._wish.accepts(max(0, clock - entry.born) / 1e6, (entry.fresh_until - clock) / 1e6, False):
@@ -294,9 +275,9 @@ class Seek:
 
     def _take_lead(self, found: Found) -> Any:
         services = self._exchange.services
-        if self._lead is not None or services is None or services.flights.find(found.place.fill) is not None:
+        if self._lead is not None or services is None or services.flights.find(found.place.flight) is not None:
             return self._lead
-        return services.flights.begin(found.place.fill)
+        return services.flights.begin(found.place.flight)
 
     def _forward(self, reason: Reason, detail: str | None = None) -> Pass:
         cache = self._cache

@@ -152,3 +152,25 @@ def read_tags(text: bytes) -> list[tuple[bytes, bytes]]:
     if len(text) != 55 * len(pairs) or not is_in_order or len(pairs) > MOST_TAGS:
         raise ValueError(f"not what is recorded of at most {MOST_TAGS} tags")
     return pairs
+
+
+def partly(templates: Iterable[str], values: Mapping[str, object]) -> tuple[str, ...]:
+    """Put `values` into templates and leave the places of others; what comes of it are templates again.
+
+    Values that make no tag leave their place as it is: whoever puts the rest in finds that.
+    """
+    return tuple(
+        "".join([_quoted(part) if is_text else _or_place(part, values) for is_text, part in _parts(template)])
+        for template in templates
+    )
+
+
+def _or_place(name: str, values: Mapping[str, object]) -> str:
+    try:
+        return _quoted(_text(name, values))
+    except ValueError:
+        return f"{{{name}}}"
+
+
+def _quoted(text: str) -> str:
+    return text.replace("{", "{{").replace("}", "}}")

@@ -1,0 +1,173 @@
+"""`@cached` and `@invalidates` on route functions: they say what is to be kept, and the middleware around does it.
+
+The function runs as it ever does: with its signature, in its thread or task. What is declared goes to the response in
+the making; where there is none, nothing is kept and a warning says so.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, ParamSpec, TypeVar
+
+from ..core.warnings import Warnings
+from ..errors import ConfigurationError
+from .declaring import making
+from .fields import is_token
+from .policy import METHODS, STATUSES, CachePolicy, KeyOf, checked
+from .tags import names_in, partly, template_faults
+
+P = ParamSpec("P")
+R = TypeVar("R")
+Route = Callable[P, R]
+
+_warnings = Warnings(logging.getLogger("asgi_redis_guard.cache"))
+
+
+def cached(
+    ttl: float,
+    *,
+    user_aware: bool = False,
+    public: bool = False,
+    tags: Iterable[str] = (),
+    vary: Iterable[str] = (),
+    swr: float = 0.0,
+    sie: float = 0.0,
+    methods: Iterable[str] = ("GET",),
+    statuses: Iterable[int] = tuple(sorted(STATUSES)),
+    max_body: int | None = None,
+    client_ttl: float = 0.0,
+    key: KeyOf | None = None,
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Keep a route's answers for `ttl` seconds: `@cached(300)`, beneath the framework's own decorator.
+
+    For `swr` seconds more they are sent stale while one request makes them anew behind its answer; for `sie` seconds
+    more they are sent where the app fails. `user_aware` keeps one for each verified user, and tells the outside that it
+    is private. `public`: it is the same for everybody, whoever asks; without either, what was answered to a verified
+    user, to credentials or from a session is not kept. `tags` name what it is invalidated by: `{name}` stands for a
+    parameter of the path or the function, `{user}` for the verified user. `vary` names request fields that it depends
+    on, beside those that the response names. Browsers and caches further out ask each time, and mostly get a 304, or
+    keep it for `client_ttl` seconds. `key` makes a further part of the key of an exchange. Raises `ConfigurationError`.
+    """
+    names = (vary,) if isinstance(vary, str) else tuple(vary)
+    templates = (tags,) if isinstance(tags, str) else tuple(tags)
+    faults = [f"vary: {name!r} given; allowed are names of header fields" for name in names if not is_token(name)]
+    faults += template_faults("tags", templates)
+    ConfigurationError.raise_for(faults)
+    policy = checked(
+        CachePolicy(
+            ttl,
+            swr,
+            sie,
+            user_aware,
+            public,
+            templates,
+            tuple(name.lower().encode() for name in names),
+            frozenset(method.upper() for method in methods) | ({"HEAD"} & METHODS),
+            frozenset(statuses),
+            max_body,
+            client_ttl,
+            key,
+        )
+    )
+
+    def declare(values: Callable[[Any], dict[str, Any]]) -> None:
+        response = making()
+        if response is None:
+            return
+        scope = getattr(response, "scope", None)
+        response.declare(policy, partly(templates, values(scope)))
+
+    return lambda function: _declaring(function, templates, declare, "@cached")
+
+
+def invalidates(*tags: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Invalidate what has these tags when a route has answered with success: `@invalidates("item:{id}")`.
+
+    It is done before the answer is sent, so that whoever has seen it never gets what was stored before. `{name}` stands
+    for a parameter of the path or the function, `{user}` for the verified user. Raises `ConfigurationError`.
+    """
+    ConfigurationError.raise_for(template_faults("tags", tags) or ([] if tags else ["tags: none given"]))
+
+    def declare(values: Callable[[Any], dict[str, Any]]) -> None:
+        response = making()
+        if response is not None:
+            response.invalidate(partly(tags, values(getattr(response, "scope", None))))
+
+    return lambda function: _declaring(function, tags, declare, "@invalidates")
+
+
+def _declaring(
+    function: Callable[..., Any],
+    templates: tuple[str, ...],
+    declare: Callable[[Callable[[Any], dict[str, Any]]], None],
+    what: str,
+) -> Any:
+    """Wrap a route function, of whatever kind, so that it declares before it runs."""
+    if isinstance(function, type | staticmethod) or not callable(function):
+        raise ConfigurationError(
+            f"{what}: {function!r} given; allowed is a function, beneath the framework's own decorator"
+        )
+    named = {name for template in templates for name in names_in(template)} - {"user"}
+    signature = inspect.signature(function) if named else None
+
+    def say(args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if making() is None:
+            _warnings.tell(
+                "uncached-route",
+                f"{function.__module__}.{function.__qualname__} has {what} and no cache around it: "
+                "add ResponseCacheMiddleware",
+            )
+            return
+        declare(lambda scope: _values(named, signature, args, kwargs, scope))
+
+    return functools.wraps(function)(_wrapper(function, say))
+
+
+def _wrapper(function: Callable[..., Any], say: Callable[[tuple[Any, ...], dict[str, Any]], None]) -> Any:
+    def plain(*args: Any, **kwargs: Any) -> Any:
+        say(args, kwargs)
+        return function(*args, **kwargs)
+
+    async def awaiting(*args: Any, **kwargs: Any) -> Any:
+        say(args, kwargs)
+        return await function(*args, **kwargs)
+
+    def streaming(*args: Any, **kwargs: Any) -> Any:
+        say(args, kwargs)
+        yield from function(*args, **kwargs)
+
+    async def async_streaming(*args: Any, **kwargs: Any) -> Any:
+        say(args, kwargs)
+        async for item in function(*args, **kwargs):
+            yield item
+
+    if inspect.isasyncgenfunction(function):
+        return async_streaming
+    if inspect.isgeneratorfunction(function):
+        return streaming
+    return awaiting if inspect.iscoroutinefunction(function) else plain
+
+
+def _values(
+    named: set[str],
+    signature: inspect.Signature | None,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    scope: Any,
+) -> dict[str, Any]:
+    """Return the values of a template's names: the function's own arguments, else the parameters of the path."""
+    if not named:
+        return {}
+    found = dict((scope or {}).get("path_params") or {})
+    if signature is not None:
+        try:
+            found |= signature.bind_partial(*args, **kwargs).arguments
+        except TypeError:
+            found |= kwargs
+    return {name: found[name] for name in named if name in found}
+
+
+Decorated = Callable[..., Awaitable[Any]]

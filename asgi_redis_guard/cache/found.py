@@ -1,0 +1,35 @@
+"""What a look at a resource has told, and what a fill has brought. Pure."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from .entry import Entry
+from .operations import Place
+
+
+class Landed(NamedTuple):
+    """What a fill has brought to those who wait for it in this process: an entry, and the server's time in µs."""
+
+    entry: Entry
+    clock: int
+
+
+class Found(NamedTuple):
+    """What a look at a resource has told.
+
+    `entry` is what stands there and was not invalidated, `soft` that it was purged softly. `claimed`: this request is
+    to fill it. `alone`: requests are not to wait for each other here. `again`: what was asked was not quite right.
+    """
+
+    place: Place
+    names: bytes
+    generation: bytes
+    tags: dict[bytes, bytes]
+    clock: int
+    token: bytes
+    entry: Entry | None = None
+    soft: bool = False
+    claimed: bool = False
+    alone: bool = False
+    again: bool = False

@@ -1,0 +1,227 @@
+"""`ResponseCache`: answers requests from what is stored, and keeps what the app answers. Pure.
+
+It stands behind authentication and limits, in front of the app: a hit has passed them all in the same round trip.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from typing import Any, Unpack
+
+from ..core.exchange import Exchange
+from ..core.guard import Guard
+from ..core.responder import Responder
+from ..core.script import Operation
+from ..core.steps import PASS, Admission, Answer, Pass, RequestEdits
+from ..core.warnings import Warnings
+from ..observability.events import emit
+from .age import put_age
+from .codec import Codec
+from .conditional import answer_for, make_etag
+from .credentials import speaks_for_somebody
+from .entry import Entry
+from .events import CacheEvent, CacheHook, CacheOutcome
+from .fill import Told
+from .found import Found
+from .operations import ALL, TOPIC
+from .options import Options, ResponseCacheOptions
+from .plan import Plan
+from .request_key import RequestKeys
+from .rules import client_control
+from .seek import Seek, spread_of
+from .status import Reason, append, forward, hit
+from .unsafe import Invalidating
+from .variants import Variants
+from .wish import Wish
+
+logger = logging.getLogger("asgi_redis_guard.cache")
+_warnings = Warnings(logger)
+
+#: Seconds that a large body may take on its way from Redis.
+_FETCH = 2.0
+
+#: Invalidations that are remembered while Redis is away.
+_MOST_OWED = 10_000
+
+_READING = frozenset(("GET", "HEAD"))
+_SAFE = frozenset(("GET", "HEAD", "OPTIONS", "TRACE", "QUERY"))
+
+
+class ResponseCache(Guard):
+    """Cache responses: those of routes with `@cached`, or with `profile="http"` those that say so themselves.
+
+    `app` (the default) keeps what is declared: by `@cached`, by `ttl`, `swr` and `sie` for every 200 that nothing
+    forbids, or by a response's `Guard-Cache-Control`. `http` is a shared cache by RFC 9111. Neither keeps for everybody
+    what was the answer to somebody. Raises `ConfigurationError`.
+    """
+
+    kind = "cache"
+    inside = frozenset(("jwt", "sessions", "csrf"))
+    topic = TOPIC
+    operations = ALL
+
+    def __init__(
+        self,
+        *,
+        hosts: Iterable[str] = (),
+        sort_query: bool = False,
+        ignore_query: Iterable[str] = (),
+        integrity_key: str | bytes | None = None,
+        compress_from: int | None = 8192,
+        on_event: Iterable[CacheHook] = (),
+        exempt: Iterable[str] = (),
+        name: str = "cache",
+        **options: Unpack[ResponseCacheOptions],  # type: ignore[misc]
+    ) -> None:
+        self.options = Options(**options)  # type: ignore[arg-type]
+        self.options.check()
+        self.concern(name, exempt)
+        self.rules = self.options.rules()
+        self.requests = RequestKeys(hosts=hosts, sort_query=sort_query, ignore_query=ignore_query)
+        key = integrity_key.encode() if isinstance(integrity_key, str) else integrity_key
+        self.codec = Codec(key, compress_from, max_body=max(self.options.max_body, 16 << 20))
+        self.variants = Variants()
+        self.hooks = tuple(on_event)
+        self.owed: list[Operation] = []
+        self.wait = self.options.wait
+        self.pass_for = self.options.pass_for
+        self.cache_status = self.options.cache_status
+        self.fetch_timeout = _FETCH
+
+    def admit(self, exchange: Exchange) -> Admission:
+        """Answer from what is stored, or let the app answer."""
+        if exchange.is_websocket:
+            return PASS
+        if exchange.method not in _READING:
+            return self._unsafe(exchange)
+        resource = self.requests.target(exchange.scope)
+        wish = Wish.of(exchange, self.options.hears_clients)
+        if resource is None or wish.bypass:
+            self.tell(exchange, "bypass", wish.bypass or "host")
+            return Pass(responder=Told(self, exchange, "bypass", wish.bypass or "host"))
+        if self.variants.learned(self.variants.route(exchange)).idle_until > exchange.now:
+            return PASS
+        return (yield from Seek(self, exchange, resource, wish).run())
+
+    def _unsafe(self, exchange: Exchange) -> Pass:
+        if exchange.method in _SAFE:
+            return PASS
+        return Pass(responder=Invalidating(self, exchange))
+
+    # Answering.
+
+    def answer(
+        self,
+        exchange: Exchange,
+        entry: Entry,
+        clock: int,
+        *,
+        stale: bool = False,
+        joined: bool = False,
+        forwarded: tuple[Reason, int | None] | None = None,
+        quiet: bool = False,
+        background: Responder | None = None,
+        edits: RequestEdits | None = None,
+    ) -> Answer:
+        """Return what is sent of a stored response at `clock`, the server's µs."""
+        age = max(0, (clock - entry.born) // 1_000_000)
+        ttl = (entry.fresh_until - clock) // 1_000_000
+        status, headers, body = answer_for(
+            exchange.scope["headers"],
+            exchange.method,
+            entry.status,
+            entry.headers,
+            entry.body,
+            now=exchange.now,
+            ranges=self.options.ranges,
+        )
+        put_age(headers, age)
+        if self.cache_status is not None:
+            append(headers, self._said(ttl, stale, joined, forwarded))
+        if not quiet:
+            self.tell(
+                exchange,
+                "stale" if stale else "joined" if joined else "hit",
+                status=status,
+                size=len(body),
+            )
+        return Answer(status, headers, body, reason="stale" if stale else "hit", background=background, edits=edits)
+
+    def _said(
+        self, ttl: int, stale: bool, joined: bool, forwarded: tuple[Reason, int | None] | None
+    ) -> bytes:
+        name = self.cache_status or ""
+        if forwarded is not None:
+            reason, status = forwarded
+            return forward(name, reason, fwd_status=status, ttl=ttl, stored=status == 304)
+        if joined:
+            return forward(name, "miss", ttl=ttl, collapsed=True)
+        return hit(name, ttl, "stale" if stale else None)
+
+    def not_cached(self, exchange: Exchange) -> Answer:
+        """Return what a client gets that wants nothing but what is stored (RFC 9111 §5.2.1.7)."""
+        headers = [(b"content-length", b"0"), (b"cache-control", b"no-store")]
+        if self.cache_status is not None:
+            append(headers, hit(self.cache_status).replace(b"; hit", b"") + b"; detail=not-cached")
+        return self.refuse(exchange, Answer(504, headers, reason="not_cached"))
+
+    def tagged(self, plan: Plan, entry_status: int, body: bytes) -> list[tuple[bytes, bytes]]:
+        """Return the fields that are stored: with an entity tag where the app has given none, to answer with 304."""
+        if self.options.is_http or entry_status != 200 or any(name == b"etag" for name, _ in plan.headers):
+            return plan.headers
+        return [*plan.headers, (b"etag", make_etag(body))]
+
+    # What a fill needs.
+
+    def spread(self, chance: bytes) -> int:
+        """Return thousandths of a fill's time by which a refresh is early."""
+        return spread_of(chance, self.options.early) if self.options.early else 0
+
+    def jittered(self, exchange: Exchange) -> float:
+        """Return what a lifetime is multiplied by."""
+        spread = self.options.spread
+        return 1.0 if not spread else 1.0 - spread * int.from_bytes(exchange.random(2), "big") / 65_536
+
+    def takes_off(self, found: Found, route: bytes) -> bool:
+        """Tell whether a fill takes conditions off its request: not on routes that nobody has declared anything for."""
+        if found.alone:
+            return False
+        return self.options.is_http or self.variants.learned(route).policy is not None or bool(self.rules.default)
+
+    def became_personal(self, exchange: Exchange, scope: Any) -> bool:
+        """Tell whether a response turned out to be somebody's after its head."""
+        return bool(speaks_for_somebody(exchange, scope, self.rules.credentials))
+
+    def owe(self, operations: Iterable[Operation]) -> None:
+        """Note invalidations that Redis could not be told: nothing stored is used here before it was."""
+        self.owed += operations
+        if len(self.owed) > _MOST_OWED:
+            logger.error("%r: %d invalidations are lost, Redis was away for too long", self, len(self.owed))
+            self.owed.clear()
+
+    # Telling.
+
+    def tell(
+        self,
+        exchange: Exchange,
+        outcome: CacheOutcome,
+        reason: str = "",
+        *,
+        status: int | None = None,
+        size: int = 0,
+        seconds: float = 0.0,
+    ) -> None:
+        """Give an event to the hooks."""
+        if self.hooks:
+            event = CacheEvent(self.name, outcome, exchange.method, exchange.path, reason, status, size, seconds)
+            emit(self.hooks, event)
+
+    def warn(self, exchange: Exchange, scope: Any, sentence: str) -> None:
+        """Warn once for a route; where the framework does not say which it is, once for all."""
+        endpoint = (scope or {}).get("endpoint")
+        where = f"{endpoint.__module__}.{endpoint.__qualname__}" if hasattr(endpoint, "__qualname__") else repr(self)
+        _warnings.tell("not-cached", f"{where}: {sentence}")
+
+    def __repr__(self) -> str:
+        return f"<ResponseCache {self.name}: {self.options.profile}>"

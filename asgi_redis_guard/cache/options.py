@@ -1,0 +1,142 @@
+"""The options of a `ResponseCache`, checked. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal, TypedDict
+
+from ..errors import ConfigurationError
+from .credentials import CREDENTIALS
+from .events import CacheHook
+from .fields import is_token
+from .policy import STATUSES, CachePolicy, body_faults, checked, ttl_faults
+from .rules import Rules
+
+Profile = Literal["app", "http"]
+
+#: Fields that speak to this cache alone, before those that other caches read as well (RFC 9213).
+TARGETS = ("guard-cache-control", "cdn-cache-control")
+
+
+class ResponseCacheOptions(TypedDict, total=False):
+    """The keywords of `ResponseCache`, for those who pass them on."""
+
+    profile: Profile
+    ttl: float | None
+    swr: float
+    sie: float
+    statuses: Iterable[int]
+    hosts: Iterable[str]
+    sort_query: bool
+    ignore_query: Iterable[str]
+    credentials: Iterable[str]
+    targets: Iterable[str]
+    client_control: bool | None
+    heuristic: bool
+    store_cookies: bool
+    ranges: bool
+    max_body: int
+    compress_from: int | None
+    integrity_key: str | bytes | None
+    wait: float
+    pass_for: float
+    keep: float
+    jitter: float
+    early: float
+    invalidates_unsafe: bool
+    cache_status: str | None
+    on_event: Iterable[CacheHook]
+    exempt: Iterable[str]
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a guard was told, as it uses it. Times are in seconds."""
+
+    profile: Profile = "app"
+    ttl: float | None = None
+    swr: float = 0.0
+    sie: float = 0.0
+    statuses: Iterable[int] = STATUSES
+    credentials: Iterable[str] = tuple(sorted(name.decode() for name in CREDENTIALS))
+    targets: Iterable[str] = TARGETS
+    client_control: bool | None = None
+    heuristic: bool = True
+    store_cookies: bool = False
+    ranges: bool = True
+    max_body: int = 1 << 20
+    wait: float = 10.0
+    pass_for: float = 10.0
+    keep: float = 3600.0
+    jitter: float | None = None
+    early: float = 1.0
+    invalidates_unsafe: bool = True
+    cache_status: str | None = "guard"
+
+    def check(self) -> None:
+        """Raise `ConfigurationError` with all that is wrong."""
+        faults = []
+        if self.profile not in ("app", "http"):
+            faults.append(f"profile: {self.profile!r} given; allowed are 'app' and 'http'")
+        if self.ttl is None and (self.swr or self.sie):
+            faults.append("swr, sie: given without ttl; allowed are both with it, or with @cached")
+        if self.profile == "http" and self.ttl is not None:
+            faults.append("ttl: given with profile 'http', which goes by what responses say; allowed with 'app'")
+        if self.profile == "app" and self.store_cookies:
+            faults.append("store_cookies: given with profile 'app'; allowed with 'http'")
+        faults += body_faults("max_body", self.max_body)
+        for option in ("wait", "pass_for", "keep"):
+            faults += ttl_faults(option, getattr(self, option), 1.0 if option == "pass_for" else 0.0)
+        if not 0 <= (self.jitter or 0.0) <= 0.5:
+            faults.append(f"jitter: {self.jitter!r} given; allowed is a part of the lifetime from 0 to 0.5")
+        if not 0 <= self.early <= 100:
+            faults.append(f"early: {self.early!r} given; allowed are 0 (never) to 100")
+        if self.cache_status is not None and not 0 < len(self.cache_status) <= 64:
+            faults.append(f"cache_status: {self.cache_status!r} given; allowed are 1 to 64 characters, and None")
+        for option in ("credentials", "targets"):
+            faults += [
+                f"{option}: {name!r} given; allowed are names of header fields"
+                for name in getattr(self, option)
+                if not is_token(name)
+            ]
+        ConfigurationError.raise_for(faults)
+
+    @property
+    def is_http(self) -> bool:
+        """True where the responses' own fields decide."""
+        return self.profile == "http"
+
+    def default(self) -> CachePolicy | None:
+        """Return what counts for routes that declare nothing."""
+        if self.ttl is None:
+            return None
+        return checked(CachePolicy(self.ttl, self.swr, self.sie, statuses=frozenset(self.statuses)))
+
+    def rules(self) -> Rules:
+        """Return what decides on responses."""
+        return Rules(
+            targets=_names(self.targets),
+            credentials=frozenset(_names(self.credentials)),
+            max_body=self.max_body,
+            default=self.default(),
+            store_cookies=self.store_cookies,
+            heuristic=self.heuristic,
+            keep=self.keep,
+            is_http=self.is_http,
+        )
+
+    @property
+    def hears_clients(self) -> bool:
+        """Whether clients may ask for what is newer than what is stored: by default of `http` alone, for it is load."""
+        return self.is_http if self.client_control is None else self.client_control
+
+    @property
+    def spread(self) -> float:
+        """The part of a lifetime that is taken off at random, so that what was stored at once does not end at once."""
+        return (0.0 if self.is_http else 0.05) if self.jitter is None else self.jitter
+
+
+def _names(given: Iterable[str]) -> tuple[bytes, ...]:
+    return tuple(name.lower().encode() for name in given)

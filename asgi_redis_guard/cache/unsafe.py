@@ -1,0 +1,99 @@
+"""A request that may change something: what it changes is invalidated before its response is sent. Pure.
+
+So whoever has seen the response to a write never gets what was stored before it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import urljoin, urlsplit
+
+from ..core.asgi import Headers
+from ..core.exchange import Exchange
+from ..core.responder import Control, Head, Outcome, Responder
+from ..core.script import Operation
+from ..core.steps import Ask, Asking
+from ..errors import GuardError
+from .declaring import MAKING
+from .groups import groups_of
+from .operations import invalidate_resource, invalidate_tags
+from .policy import CachePolicy
+from .variants import named_tags
+
+if TYPE_CHECKING:
+    from .guard import ResponseCache
+
+
+class Invalidating(Responder):
+    """Invalidates what a successful write concerns: its own URL (RFC 9111 §4.4), declared tags, groups (RFC 9875)."""
+
+    def __init__(self, cache: ResponseCache, exchange: Exchange) -> None:
+        self._cache = cache
+        self._exchange = exchange
+        self._tags: tuple[str, ...] = ()
+        self.over = False
+
+    def bind(self, control: Control) -> None:
+        """Be found by the route's declaration."""
+        MAKING.set(self)
+
+    def declare(self, policy: CachePolicy, tags: tuple[str, ...]) -> None:
+        """Nothing is kept of the answer to a write."""
+
+    def invalidate(self, tags: tuple[str, ...]) -> None:
+        """Take tags that the route invalidates."""
+        self._tags += tags
+
+    def start(self, head: Head) -> Asking | None:
+        """Invalidate, where the write was not refused."""
+        if not 200 <= head.status < 400:
+            return None
+        operations = self._operations(head.headers)
+        return self._invalidated(operations) if operations else None
+
+    def _invalidated(self, operations: list[Operation]) -> Asking:
+        try:
+            yield Ask(operations)
+        except GuardError:
+            self._cache.owe(operations)
+        else:
+            self._cache.tell(self._exchange, "invalidated", size=len(operations))
+
+    def _operations(self, headers: Headers) -> list[Operation]:
+        cache, exchange = self._cache, self._exchange
+        tags = list(named_tags(self._tags, getattr(exchange.fact("user"), "identity", None)) or ())
+        tags += groups_of(exchange.scope, headers, b"cache-group-invalidation")
+        operations = invalidate_tags(exchange.keys, tags)
+        if cache.options.invalidates_unsafe:
+            found = [cache.requests.target(exchange.scope), *self._named(headers)]
+            operations += [invalidate_resource(exchange.keys, one) for one in dict.fromkeys(found) if one is not None]
+        return operations
+
+    def _named(self, headers: Headers) -> list[bytes | None]:
+        """Return the resources of its own origin that the response names (RFC 9111 §4.4)."""
+        scope = self._exchange.scope
+        host = self._exchange.header(b"host") or b""
+        path = scope.get("raw_path") or scope["path"].encode()
+        own = f"{scope.get('scheme', 'http')}://{host.decode('latin-1')}{path.decode('latin-1')}"
+        found = []
+        for name, value in headers:
+            if name in _NAMING and (url := _same_origin(own, value.decode("latin-1"))) is not None:
+                found.append(self._cache.requests.of_url(url, root_path=scope.get("root_path", "")))
+        return found
+
+    def end(self, outcome: Outcome) -> None:
+        """Take no more declarations."""
+        self.over = True
+
+
+_NAMING = (b"location", b"content-location")
+
+
+def _same_origin(own: str, named: str) -> str | None:
+    """Return what `named` means from `own`, None where that is of another origin, or nothing."""
+    try:
+        url = urljoin(own, named)
+        one, other = urlsplit(own), urlsplit(url)
+    except ValueError:
+        return None
+    return url if (one.scheme, one.netloc.lower()) == (other.scheme, other.netloc.lower()) else None

@@ -1,0 +1,116 @@
+"""What stands for a request among the variants of its resource, and what a process remembers of that. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..core.exchange import Exchange
+from ..core.keys import Keys, digest
+from .known import Known, Learned
+from .operations import Place
+from .plan import Plan, Refusal, Word
+from .policy import CachePolicy
+from .request_key import fields_of, principal_parts
+from .tags import expand
+from .vary import MOST_NAMES, variant_parts
+
+#: Seconds for which a route that declared nothing is not asked about.
+_IDLE = 60.0
+
+
+class Variants:
+    """The variants of a guard's resources, in one deployment."""
+
+    __slots__ = ("known",)
+
+    def __init__(self) -> None:
+        self.known = Known()
+
+    def route(self, exchange: Exchange) -> bytes:
+        """Return what a path goes by, whatever its query and its method."""
+        scope = exchange.scope
+        return digest(scope.get("root_path", ""), scope["path"])
+
+    def learned(self, route: bytes) -> Learned:
+        """Return what is known of a route."""
+        return self.known.paths.get(route) or Learned()
+
+    def variant(self, exchange: Exchange, names: bytes, route: bytes) -> bytes | None:
+        """Return the digest of a request's values of `names`; None if it cannot be told, or the app wants none."""
+        fields = fields_of(exchange.scope)
+        if not names:
+            return digest(b"", *fields)
+        listed = names.split(b",")
+        known: dict[bytes, bytes | None] = {}
+        if b":user" in listed:
+            parts = principal_parts(exchange.fact("user"), exchange.fact("auth"))
+            known[b":user"] = None if parts is None else digest(*parts)
+        if b":key" in listed:
+            policy = self.learned(route).policy
+            own = policy.key(exchange) if policy is not None and policy.key is not None else None
+            if own is None:
+                return None
+            known[b":key"] = digest(own)
+        return digest(names, b"%d" % len(fields), *fields, *variant_parts(listed, exchange.scope["headers"], known))
+
+    def grown(
+        self, exchange: Exchange, place: Place, names: bytes, more: frozenset[bytes], route: bytes
+    ) -> tuple[bytes, Place | None]:
+        """Return what the variants go by from now on, and the request's place among them; None if it has none."""
+        all_names = {name for name in names.split(b",") if name} | more
+        if len(all_names) > MOST_NAMES:
+            return names, None
+        grown = b",".join(sorted(all_names))
+        if grown == names:
+            return names, place
+        variant = self.variant(exchange, grown, route)
+        return grown, None if variant is None else Place.of(exchange.keys, place.resource, variant)
+
+    # Tags.
+
+    def expected_tags(self, exchange: Exchange, place: Place, route: bytes) -> tuple[bytes, ...]:
+        """Return the digests of the tags that an entry probably has."""
+        found = self.known.tags.get(place.entry)
+        if found is not None:
+            return found
+        tags = self.learned(route).tags
+        if not tags:
+            return ()
+        named = named_tags(tags, getattr(exchange.fact("user"), "identity", None))
+        return () if named is None else tuple(sorted({exchange.keys.tag(name)[-20:] for name in named}))
+
+    def remember(self, resource: bytes, place: Place, names: bytes, tags: dict[bytes, bytes]) -> None:
+        """Remember what was stored."""
+        known = self.known
+        known.names.put(resource, names)
+        known.tags.put(place.entry, tuple(tags))
+        for tag, stamp in tags.items():
+            known.generations.put(tag, stamp)
+
+    def learn(
+        self,
+        route: bytes,
+        names: frozenset[bytes],
+        tags: tuple[str, ...],
+        policy: CachePolicy | None,
+        word: Word,
+        now: float,
+    ) -> None:
+        """Remember what a response on a route has said."""
+        idle = now + _IDLE if isinstance(word, Refusal) and word.idle else 0.0
+        listed = b",".join(sorted(names)) if isinstance(word, Plan) else self.learned(route).names
+        self.known.paths.put(route, Learned(listed, tags, policy, idle))
+
+
+def named_tags(tags: tuple[str, ...], user: Any) -> tuple[str, ...] | None:
+    """Put the user into tags that have a place for him; None where that makes no tags."""
+    try:
+        values = {} if user is None else {"user": user}
+        return tuple(expand(tag, values) for tag in tags)
+    except ValueError:
+        return None
+
+
+def keys_of(keys: Keys, tags: tuple[str, ...]) -> list[bytes]:
+    """Return the keys of tags."""
+    return [keys.tag(tag) for tag in tags]
