@@ -96,8 +96,8 @@ def prefix_of(version: bytes, began: int, fresh_until: int, delta: int, generati
 
 
 def is_pass(data: bytes) -> bool:
-    """Tell whether it is hit-for-miss; until when is Lua's to judge."""
-    return data[:1] == b"P" and len(data) >= PREFIX_SIZE
+    """Tell whether it is hit-for-miss, with times that are numbers; whether it still holds is not asked here."""
+    return data[:1] == b"P" and len(data) >= PREFIX_SIZE and data[1:43].isdigit()
 
 
 def total_length(data: bytes) -> int:

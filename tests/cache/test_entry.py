@@ -31,6 +31,7 @@ def test_hit_for_miss_is_a_prefix_with_another_version() -> None:
     assert is_pass(mark)
     assert total_length(mark) == len(mark) == PREFIX_SIZE
     assert not is_pass(mark[:-1])
+    assert not is_pass(mark.replace(b"1790000120000000", b"179000012000000x"))
     assert not is_pass(Codec().encode(KEY, entry()))
 
 
