@@ -6,6 +6,9 @@ GuardError
  ├─ SessionDataError           a session holds what cannot be kept: a type, a size
  ├─ SessionNotLoaded           a lazy session was used before the app has loaded it
  ├─ TooManySessions            a user has as many sessions as are allowed, and one more is denied
+ ├─ EntryUnreadable            what stands in Redis is no cached response that can be relied on: a miss
+ ├─ EntryRefused               a response cannot be written as a cache entry
+ ├─ PrincipalUnknown           a verified user without a name that tells it from others
  ├─ BodyTooLarge               thrown into a guard that asked for the body
  ├─ WaitTimeout                thrown into a guard that waited
  ├─ ResponseAborted            a response ends in the middle on purpose; the server closes the connection
@@ -42,6 +45,18 @@ class SessionNotLoaded(GuardError):
 
 class TooManySessions(GuardError):
     """The user has as many sessions as `max_sessions` allows, and `on_excess` is `deny`."""
+
+
+class EntryUnreadable(GuardError, ValueError):
+    """What stands in Redis is no cached response that can be relied on; it counts as a miss, and is written over."""
+
+
+class EntryRefused(GuardError, ValueError):
+    """A response cannot be written as a cache entry: a field that no server would send, too many tags, a huge body."""
+
+
+class PrincipalUnknown(GuardError, ValueError):
+    """A verified user has no name that tells it from others, so nothing can be kept for it alone."""
 
 
 class BodyTooLarge(GuardError):
