@@ -25,19 +25,20 @@ def load_app(name: str, redis_url: str, limits: Sequence[str] = ("1000000/minute
     return app
 
 
-def scope_of(bearer: str) -> dict[str, Any]:
-    """The scope that a server makes of `GET /items/7` with this token."""
+def scope_of(bearer: str, path: str = "/items/7") -> dict[str, Any]:
+    """The scope that a server makes of a GET with this token, or with none if it is empty."""
+    credentials = [(b"authorization", b"Bearer " + bearer.encode())] if bearer else []
     return {
         "type": "http",
         "asgi": {"version": "3.0", "spec_version": "2.4"},
         "http_version": "1.1",
         "method": "GET",
         "scheme": "http",
-        "path": "/items/7",
-        "raw_path": b"/items/7",
+        "path": path,
+        "raw_path": path.encode(),
         "query_string": b"",
         "root_path": "",
-        "headers": [(b"host", b"127.0.0.1"), (b"authorization", b"Bearer " + bearer.encode())],
+        "headers": [(b"host", b"127.0.0.1"), *credentials],
         "client": ("127.0.0.1", 50000),
         "server": ("127.0.0.1", 80),
         "state": {},
@@ -49,7 +50,7 @@ async def receive() -> Message:
     return {"type": "http.request", "body": b"", "more_body": False}
 
 
-async def request(app: Application, bearer: str) -> int:
+async def request(app: Application, bearer: str, path: str = "/items/7") -> int:
     """One request; its status."""
     status = 0
 
@@ -58,7 +59,7 @@ async def request(app: Application, bearer: str) -> int:
         if message["type"] == "http.response.start":
             status = message["status"]
 
-    await app(scope_of(bearer), receive, send)
+    await app(scope_of(bearer, path), receive, send)
     return status
 
 

@@ -24,10 +24,11 @@ local requests, next_request = {}, 0
 function init(args)
   next_request = tonumber(args[1])
   for line in io.lines("TOKENS") do
-    local token, cookie = line:match("^(%S+) ?(.*)$")
-    local headers = {["Authorization"] = "Bearer " .. token}
+    local token, cookie = line:match("^(%S*) ?(.*)$")
+    local headers = {}
+    if token ~= "" then headers["Authorization"] = "Bearer " .. token end
     if cookie ~= "" then headers["Cookie"] = cookie end
-    requests[#requests + 1] = wrk.format("GET", "PATH", headers)
+    requests[#requests + 1] = wrk.format("GET", (("PATH"):gsub("#", #requests + 1)), headers)
   end
 end
 function request()
@@ -52,7 +53,10 @@ def token(number: int, user: str = "") -> str:
 
 @contextmanager
 def wrk_script(tokens: Sequence[str], path: str = "/items/7") -> Iterator[Path]:
-    """A wrk script that sends these tokens round and round, each with a cookie if one stands behind it."""
+    """A wrk script that sends these tokens round and round, each with a cookie if one stands behind it; "" is nobody's.
+
+    A `#` in the path stands for the number of the token, from 1 on.
+    """
     if not which("wrk"):
         raise SystemExit("this benchmark needs wrk (in the packages of most systems)")
     with tempfile.TemporaryDirectory(prefix="guard-bench-") as folder:

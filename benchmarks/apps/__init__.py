@@ -1,8 +1,9 @@
-"""The same API five times: bare, with our guards, and with its peers, each used as its documentation asks.
+"""The same API many times: bare, with our guards, and with its peers, each used as its documentation asks.
 
 Every guarded app does the same for `GET /items/{id}`: verify an HS256 bearer token (signature, exp, sub, jti), ask
 Redis whether its jti is revoked (401), and charge every limit of `LIMITS` to its user (429). `POST /logout` revokes the
 token that it is called with. Where a peer leaves a choice, the choice that is faster for the peer is taken.
+The `cached_*` apps have no guards (but `cached_ours_stack`) and the routes of `work.py`.
 """
 
 import os
