@@ -9,12 +9,12 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ParamSpec, TypeVar
 
 from ..core.warnings import Warnings
 from ..errors import ConfigurationError
-from .declaring import making
+from .declaring import Declared, making
 from .fields import is_token
 from .policy import METHODS, STATUSES, CachePolicy, KeyOf, checked
 from .tags import names_in, partly, template_faults
@@ -73,12 +73,8 @@ def cached(
         )
     )
 
-    def declare(values: Callable[[Any], dict[str, Any]]) -> None:
-        response = making()
-        if response is None:
-            return
-        scope = getattr(response, "scope", None)
-        response.declare(policy, partly(templates, values(scope)))
+    def declare(response: Declared, values: dict[str, Any]) -> None:
+        response.declare(policy, partly(templates, values))
 
     return lambda function: _declaring(function, templates, declare, "@cached")
 
@@ -91,10 +87,8 @@ def invalidates(*tags: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """
     ConfigurationError.raise_for(template_faults("tags", tags) or ([] if tags else ["tags: none given"]))
 
-    def declare(values: Callable[[Any], dict[str, Any]]) -> None:
-        response = making()
-        if response is not None:
-            response.invalidate(partly(tags, values(getattr(response, "scope", None))))
+    def declare(response: Declared, values: dict[str, Any]) -> None:
+        response.invalidate(partly(tags, values))
 
     return lambda function: _declaring(function, tags, declare, "@invalidates")
 
@@ -102,7 +96,7 @@ def invalidates(*tags: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
 def _declaring(
     function: Callable[..., Any],
     templates: tuple[str, ...],
-    declare: Callable[[Callable[[Any], dict[str, Any]]], None],
+    declare: Callable[[Declared, dict[str, Any]], None],
     what: str,
 ) -> Any:
     """Wrap a route function, of whatever kind, so that it declares before it runs."""
@@ -114,14 +108,15 @@ def _declaring(
     signature = inspect.signature(function) if named else None
 
     def say(args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        if making() is None:
+        response = making()
+        if response is None:
             _warnings.tell(
                 "uncached-route",
                 f"{function.__module__}.{function.__qualname__} has {what} and no cache around it: "
                 "add ResponseCacheMiddleware",
             )
             return
-        declare(lambda scope: _values(named, signature, args, kwargs, scope))
+        declare(response, _values(named, signature, args, kwargs))
 
     return functools.wraps(function)(_wrapper(function, say))
 
@@ -152,22 +147,18 @@ def _wrapper(function: Callable[..., Any], say: Callable[[tuple[Any, ...], dict[
 
 
 def _values(
-    named: set[str],
-    signature: inspect.Signature | None,
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-    scope: Any,
+    named: set[str], signature: inspect.Signature | None, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> dict[str, Any]:
-    """Return the values of a template's names: the function's own arguments, else the parameters of the path."""
-    if not named:
+    """Return the values of a template's names: the function's own arguments, else its request's parameters of the path."""
+    if signature is None:
         return {}
-    found = dict((scope or {}).get("path_params") or {})
-    if signature is not None:
-        try:
-            found |= signature.bind_partial(*args, **kwargs).arguments
-        except TypeError:
-            found |= kwargs
+    found: dict[str, Any] = {}
+    for value in (*args, *kwargs.values()):
+        parameters = getattr(value, "path_params", None)
+        if isinstance(parameters, Mapping):
+            found |= parameters
+    try:
+        found |= signature.bind_partial(*args, **kwargs).arguments
+    except TypeError:
+        found |= kwargs
     return {name: found[name] for name in named if name in found}
-
-
-Decorated = Callable[..., Awaitable[Any]]

@@ -110,7 +110,7 @@ class Passing(Responder):
     def start(self, head: Head) -> None:
         """Decide what is to be kept, or answer from what is stored: where it still holds, and where the app failed."""
         if self._answering:
-            return
+            return None
         entry = self._found.entry
         self._status, self._scope = head.status, head.scope
         if head.status == 304 and self._validated and entry is not None:
@@ -246,7 +246,11 @@ class Passing(Responder):
         lengths = {value for name, value in word.headers if name == b"content-length"}
         if lengths and lengths != {b"%d" % len(body)}:
             return None
-        if self._policy is not None and not self._policy.user_aware and self._cache.became_personal(self._exchange, self._scope):
+        if (
+            self._policy is not None
+            and not self._policy.user_aware
+            and self._cache.became_personal(self._exchange, self._scope)
+        ):
             return None
         return self.entry_of(word, self._status, body)
 
@@ -390,4 +394,3 @@ def _nothing() -> None:
 
 def _can_be_validated(entry: Entry) -> bool:
     return any(name in (b"etag", b"last-modified") for name, _ in entry.headers)
-

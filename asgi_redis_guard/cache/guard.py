@@ -28,7 +28,6 @@ from .operations import ALL, TOPIC
 from .options import Options, ResponseCacheOptions
 from .plan import Plan
 from .request_key import RequestKeys
-from .rules import client_control
 from .seek import Seek, spread_of
 from .status import Reason, append, forward, hit
 from .unsafe import Invalidating
@@ -148,9 +147,7 @@ class ResponseCache(Guard):
             )
         return Answer(status, headers, body, reason="stale" if stale else "hit", background=background, edits=edits)
 
-    def _said(
-        self, ttl: int, stale: bool, joined: bool, forwarded: tuple[Reason, int | None] | None
-    ) -> bytes:
+    def _said(self, ttl: int, stale: bool, joined: bool, forwarded: tuple[Reason, int | None] | None) -> bytes:
         name = self.cache_status or ""
         if forwarded is not None:
             reason, status = forwarded

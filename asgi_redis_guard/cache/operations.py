@@ -80,9 +80,7 @@ def renew(place: Place, token: bytes) -> Operation:
     return Operation(RENEW, (place.fill,), (token, int(LEASE * 1000)))
 
 
-def store(
-    place: Place, stamp: bytes, names: bytes, grown: bytes, began: int, value: bytes, life: int
-) -> Operation:
+def store(place: Place, stamp: bytes, names: bytes, grown: bytes, began: int, value: bytes, life: int) -> Operation:
     """Store a value for `life` ms, and let the resource's variants go by `grown` from now on.
 
     Only where the resource still has the generation `stamp`, and goes by `names`.
@@ -93,7 +91,7 @@ def store(
 def invalidate_tags(keys: Keys, tags: Iterable[str], soft: bool = False) -> list[Operation]:
     """Make everything invalid that has one of the tags, or stale with `soft`.
 
-    First that of everything: a fill that reads its tags' generations before that one's knows that they were from before.
+    First that of everything: who reads the tags' generations before that one's knows that they were from before.
     """
     named = [keys.tag(tag) for tag in dict.fromkeys(tags)]
     if not named:

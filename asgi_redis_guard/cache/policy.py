@@ -1,4 +1,4 @@
-"""What is to be kept of a response, and for how long: declared for a route, or for everything that a guard sees. Pure."""
+"""What is to be kept of a response, and for how long, as it is declared for a route or for all of them. Pure."""
 
 from __future__ import annotations
 

@@ -189,7 +189,9 @@ def _private(value: bytes) -> bytes:
     return value if b"private" in said else b"private, " + value
 
 
-_UNVERIFIED = "{}, of whom no guard in front knows a verified user, is not kept: put the cache behind JWTAuth or Sessions"
+_UNVERIFIED = (
+    "{}, of whom no guard in front knows a verified user, is not kept: put the cache behind JWTAuth or Sessions"
+)
 
 
 def _personal(way: str, whose: str = "a request by somebody") -> str:
@@ -203,4 +205,3 @@ def client_control(entry_age: int, private: bool, client_ttl: float) -> bytes:
     """
     head = b"private, " if private else b""
     return head + (b"max-age=%d" % (entry_age + int(client_ttl)) if client_ttl >= 1 else b"no-cache")
-

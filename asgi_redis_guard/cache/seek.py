@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..core.exchange import Exchange
 from ..core.script import Replies
-from ..core.steps import Ask, Answer, Pass, RequestEdits, Step, Verdict, Wait
+from ..core.steps import Answer, Ask, Pass, RequestEdits, Step, Verdict, Wait
 from ..errors import EntryUnreadable, RedisUnavailable, WaitTimeout
 from .conditional import CONDITIONAL_FIELDS, validators
 from .entry import identity, is_pass, total_length
@@ -37,7 +37,18 @@ _LOOKUP = Generator[Step, Any, Any]
 class Seek:
     """The way of one request."""
 
-    __slots__ = ("_cache", "_claim", "_exchange", "_fresh_tags", "_known", "_lead", "_names", "_resource", "_wish", "route")
+    __slots__ = (
+        "_cache",
+        "_claim",
+        "_exchange",
+        "_fresh_tags",
+        "_known",
+        "_lead",
+        "_names",
+        "_resource",
+        "_wish",
+        "route",
+    )
 
     def __init__(self, cache: ResponseCache, exchange: Exchange, resource: bytes, wish: Wish) -> None:
         self._cache = cache
@@ -127,9 +138,7 @@ class Seek:
         replies = yield Ask(operations, last=True)
         return (yield from self._read(place, list(expected), token, replies))
 
-    def _read(
-        self, place: Place, digests: list[bytes], token: bytes, replies: Replies
-    ) -> Generator[Step, Any, Found]:
+    def _read(self, place: Place, digests: list[bytes], token: bytes, replies: Replies) -> Generator[Step, Any, Found]:
         looked, *stamps = replies
         mark, data, free, need = looked.values
         tags = dict(zip(digests or [b"*"], [stamp.values[0] for stamp in stamps], strict=True))
