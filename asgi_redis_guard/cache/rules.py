@@ -15,10 +15,11 @@ from ..core.asgi import Headers
 from ..core.exchange import Exchange
 from .credentials import is_somebody, speaks_for_somebody, was_read
 from .directives import CacheControl, request_control
-from .freshness import control_of, freshness, refusal, storable_headers
+from .freshness import control_of, freshness
 from .groups import groups_of
 from .plan import Plan, Refusal, Word
 from .policy import METHODS, CachePolicy
+from .storing import refusal, storable_headers
 from .vary import vary_names
 
 
@@ -72,6 +73,7 @@ class Rules:
             status,
             headers,
             control,
+            targeted=targeted,
             store_cookies=self.store_cookies,
             credentials=self.credentials,
         )
@@ -189,7 +191,9 @@ def _private(value: bytes) -> bytes:
     return value if b"private" in said else b"private, " + value
 
 
-_UNVERIFIED = "{}, of whom no guard in front knows a verified user, is not kept: put the cache behind JWTAuth or Sessions"
+_UNVERIFIED = (
+    "{}, of whom no guard in front knows a verified user, is not kept: put the cache behind JWTAuth or Sessions"
+)
 
 
 def _personal(way: str, whose: str = "a request by somebody") -> str:
@@ -203,4 +207,3 @@ def client_control(entry_age: int, private: bool, client_ttl: float) -> bytes:
     """
     head = b"private, " if private else b""
     return head + (b"max-age=%d" % (entry_age + int(client_ttl)) if client_ttl >= 1 else b"no-cache")
-
