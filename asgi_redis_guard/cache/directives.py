@@ -148,15 +148,15 @@ def _value_of(member: re.Match[bytes]) -> bytes | None:
 def _put(found: dict[str, Any], name: bytes, value: bytes | None) -> bool:
     """Note a well-formed member; False where the directive is not known."""
     if name in _LIFETIMES:
-        _least(found, _LIFETIMES[name], _seconds(value) or 0)
+        _least(found, _LIFETIMES[name], delta_seconds(value) or 0)
     elif name in _FLAGS:
         found[_FLAGS[name]] = True
     elif name in _QUALIFIED:
         _put_fields(found, _QUALIFIED[name], value)
     elif name == b"max-stale":
-        _least(found, "max_stale", inf if value is None else _seconds(value) or 0)
+        _least(found, "max_stale", inf if value is None else delta_seconds(value) or 0)
     elif name == b"min-fresh":
-        seconds = _seconds(value)
+        seconds = delta_seconds(value)
         if seconds is not None:
             found["min_fresh"] = max(seconds, found.get("min_fresh", 0))
     else:
@@ -197,7 +197,7 @@ def _least(found: dict[str, Any], name: str, seconds: int | float) -> None:
     found[name] = min(seconds, found.get(name, inf))
 
 
-def _seconds(value: bytes | None) -> int | None:
+def delta_seconds(value: bytes | None) -> int | None:
     """Return delta-seconds (§1.2.2), at most `LONGEST`; None where `value` is none."""
     if not value or not value.isdigit():
         return None

@@ -15,10 +15,11 @@ from ..core.asgi import Headers
 from ..core.exchange import Exchange
 from .credentials import is_somebody, speaks_for_somebody, was_read
 from .directives import CacheControl, request_control
-from .freshness import control_of, freshness, refusal, storable_headers
+from .freshness import control_of, freshness
 from .groups import groups_of
 from .plan import Plan, Refusal, Word
 from .policy import METHODS, CachePolicy
+from .storing import refusal, storable_headers
 from .vary import vary_names
 
 
@@ -72,6 +73,7 @@ class Rules:
             status,
             headers,
             control,
+            targeted=targeted,
             store_cookies=self.store_cookies,
             credentials=self.credentials,
         )

@@ -1,6 +1,6 @@
-"""Cache-Control in all spellings, targeted fields and Pragma. Numbers in brackets are sections of RFC 9111."""
+"""Cache-Control in all spellings, and Pragma. Numbers in brackets are sections of RFC 9111."""
 
-from dataclasses import fields, replace
+from dataclasses import fields
 from math import inf
 from typing import Any
 
@@ -13,9 +13,9 @@ from asgi_redis_guard.cache.directives import (
     NOTHING,
     CacheControl,
     parse_cache_control,
-    parse_targeted,
     request_control,
 )
+from tests.cache.controls import CONTROLS, STRINGS, written
 
 
 def said(*lines: bytes) -> dict[str, Any]:
@@ -165,13 +165,7 @@ def test_what_is_just_within_the_bound_is_read(unit: bytes) -> None:
     assert parse_cache_control([b"private," + line]).private
 
 
-_names = st.sampled_from(["max-age", "s-maxage", "no-cache", "private", "no-store", "public", "max-stale", "x"])
-_values = st.sampled_from(["", "=", "=1", "=-1", '="1"', '="a, b"', '="', "= 1", "='1'", ";", '="\\"', " "])
-_members = st.builds(str.__add__, _names, _values)
-_strings = st.lists(_members, max_size=6).map(", ".join) | st.text('noprivate-stge=,"\\ ;\t1', max_size=40)
-
-
-@given(st.lists(_strings.map(str.encode) | st.binary(max_size=40), max_size=4))
+@given(st.lists(STRINGS.map(str.encode) | st.binary(max_size=40), max_size=4))
 def test_no_lines_raise_and_times_are_in_bounds(lines: list[bytes]) -> None:
     control = parse_cache_control(lines)
     for seconds in (control.max_age, control.s_maxage, control.min_fresh, control.stale_if_error):
@@ -180,7 +174,7 @@ def test_no_lines_raise_and_times_are_in_bounds(lines: list[bytes]) -> None:
 
 
 @given(
-    st.lists(_strings.filter(lambda text: '"' not in text), max_size=4),
+    st.lists(STRINGS.filter(lambda text: '"' not in text), max_size=4),
     st.sampled_from(["no-store", "private", "no-cache"]).flatmap(
         lambda word: st.tuples(*(st.sampled_from([letter, letter.upper()]) for letter in word)).map("".join)
     ),
@@ -198,8 +192,8 @@ def test_a_word_that_forbids_is_seen_in_any_case_spelling_and_place(
 
 @given(
     st.sampled_from(["no-store", "private", "no-cache", "max-age=0"]),
-    st.lists(_strings.map(str.encode), max_size=3),
-    st.lists(_strings.map(str.encode), max_size=3),
+    st.lists(STRINGS.map(str.encode), max_size=3),
+    st.lists(STRINGS.map(str.encode), max_size=3),
 )
 def test_a_line_is_read_whatever_the_others_are(word: str, before: list[bytes], behind: list[bytes]) -> None:
     control = parse_cache_control([*before, word.encode(), *behind])
@@ -208,104 +202,12 @@ def test_a_line_is_read_whatever_the_others_are(word: str, before: list[bytes], 
     )
 
 
-_times = st.none() | st.integers(0, LONGEST)
-_listed = st.frozensets(st.sampled_from([b"a", b"set-cookie", b"x-y"]))
-_controls = st.builds(
-    CacheControl,
-    **dict.fromkeys(("max_age", "s_maxage", "min_fresh", "stale_while_revalidate", "stale_if_error"), _times),
-    max_stale=_times | st.just(inf),
-    **{field.name: st.booleans() for field in fields(CacheControl) if field.type == "bool"},
-    no_cache_fields=_listed,
-    private_fields=_listed,
-)
-
-
-def written(control: CacheControl) -> list[str]:
-    """The members of a Cache-Control field that says `control`."""
-    members = []
-    for field in fields(control):
-        value, name = getattr(control, field.name), field.name.removesuffix("_fields").replace("_", "-")
-        if isinstance(value, frozenset) and value:
-            members.append(f'{name}="{", ".join(one.decode() for one in value)}"')
-        elif value is True or value == inf:
-            members.append(name)
-        elif type(value) is int:
-            members.append(f"{name}={value}")
-    return members
-
-
-@given(_controls, st.data())
+@given(CONTROLS, st.data())
 def test_what_is_written_is_read_back_in_any_order_on_any_line(control: CacheControl, data: st.DataObject) -> None:
     members = data.draw(st.permutations(written(control)))
     cut = data.draw(st.integers(0, len(members)))
     lines = [", ".join(members[:cut]).encode(), " ,".join(members[cut:]).upper().encode()]
     assert parse_cache_control(lines) == control
-
-
-@pytest.mark.parametrize(
-    ("lines", "control"),
-    [
-        # RFC 9213 §2.1 and §2.2
-        ([b"max-age=3600"], CacheControl(max_age=3600)),
-        ([b"max-age=0, no-cache"], CacheControl(max_age=0, no_cache=True)),
-        ([b"foobar, max-age=3600"], CacheControl(max_age=3600)),
-        ([b"max-age=60;x=1, private"], CacheControl(max_age=60, private=True)),
-        ([b"max-age=60", b"no-store"], CacheControl(max_age=60, no_store=True)),
-        ([b"max-age=1, max-age=2"], CacheControl(max_age=2)),
-        ([b"max-age=2147483648"], CacheControl(max_age=LONGEST)),
-        ([b"max-age=99999999999"], CacheControl(max_age=LONGEST)),
-        ([b"max-age=-1"], CacheControl(max_age=0)),
-        ([b"no-store=?0, max-age=1"], CacheControl(max_age=1)),
-        ([b'private="a, B"'], CacheControl(private_fields=frozenset((b"a", b"b")))),
-        ([b"no-cache=Set-Cookie"], CacheControl(no_cache_fields=frozenset((b"set-cookie",)))),
-        ([b'private=""'], CacheControl(private=True)),
-        (
-            [b"s-maxage=5, stale-while-revalidate=6, stale-if-error=7, must-revalidate, proxy-revalidate"],
-            CacheControl(
-                s_maxage=5, stale_while_revalidate=6, stale_if_error=7, must_revalidate=True, proxy_revalidate=True
-            ),
-        ),
-        ([b"foo, bar=(1 2), baz=x"], NOTHING),
-        # what is broken or of a wrong type is as if it was not there
-        ([], None),
-        ([b""], None),
-        ([b" "], None),
-        ([b"max-age=10000, &&&&&"], None),
-        ([b'max-age="10000"'], None),
-        ([b"max-age=10000.0"], None),
-        ([b"max-age=x"], None),
-        ([b"max-age"], None),
-        ([b"max-age=(1)"], None),
-        ([b"max-age =100"], None),
-        ([b"max-age= 100"], None),
-        ([b"MaX-aGe=3600"], None),
-        ([b"no-store=1"], None),
-        ([b'public="x"'], None),
-        ([b"private=1"], None),
-        ([b"private=(a)"], None),
-        ([b'no-cache=%"a"'], None),
-        ([b"no-store,"], None),
-    ],
-)
-def test_a_targeted_field_is_a_dictionary(lines: list[bytes], control: CacheControl | None) -> None:
-    assert parse_targeted(lines) == control
-
-
-@given(st.lists(_strings.map(str.encode) | st.binary(max_size=40), max_size=4))
-def test_no_targeted_lines_raise(lines: list[bytes]) -> None:
-    parse_targeted(lines)
-
-
-@given(_controls)
-def test_a_targeted_field_says_what_cache_control_says(control: CacheControl) -> None:
-    control = replace(control, min_fresh=None, max_stale=None)
-    wanted = replace(
-        control,
-        no_cache_fields=frozenset() if control.no_cache else control.no_cache_fields,  # a key is there once
-        private_fields=frozenset() if control.private else control.private_fields,
-    )
-    lines = [", ".join(written(wanted)).encode()]
-    assert parse_targeted(lines) == (parse_cache_control(lines) if lines[0] else None)
 
 
 @pytest.mark.parametrize(
