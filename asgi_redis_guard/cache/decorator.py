@@ -149,7 +149,7 @@ def _wrapper(function: Callable[..., Any], say: Callable[[tuple[Any, ...], dict[
 def _values(
     named: set[str], signature: inspect.Signature | None, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> dict[str, Any]:
-    """Return the values of a template's names: the function's own arguments, else its request's parameters of the path."""
+    """Return the values of a template's names: the function's own arguments, else what its request has in the path."""
     if signature is None:
         return {}
     found: dict[str, Any] = {}

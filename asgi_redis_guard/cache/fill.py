@@ -18,18 +18,18 @@ from .conditional import same_representation
 from .declaring import MAKING
 from .entry import Entry, encode_pass
 from .found import Landed
-from .freshness import freshened
 from .operations import LEASE, generation, release, renew, store
 from .plan import Plan, Refusal
 from .policy import LONGEST, CachePolicy
 from .rules import Answered, client_control, outside
 from .status import Reason, append, forward
+from .storing import freshened
 from .tags import tag_text
 from .variants import named_tags
 
 if TYPE_CHECKING:
+    from .found import Found
     from .guard import ResponseCache
-    from .seek import Found
 
 #: The app failed, as far as stale-if-error is concerned (RFC 5861 §4).
 FAILURES = frozenset((500, 502, 503, 504))

@@ -17,11 +17,10 @@ from ..core.steps import PASS, Admission, Answer, Pass, RequestEdits
 from ..core.warnings import Warnings
 from ..observability.events import emit
 from .age import put_age
-from .codec import Codec
 from .conditional import answer_for, make_etag
 from .credentials import speaks_for_somebody
 from .entry import Entry
-from .events import CacheEvent, CacheHook, CacheOutcome
+from .events import CacheEvent, CacheOutcome
 from .fill import Told
 from .found import Found
 from .operations import ALL, TOPIC
@@ -60,32 +59,19 @@ class ResponseCache(Guard):
     topic = TOPIC
     operations = ALL
 
-    def __init__(
-        self,
-        *,
-        hosts: Iterable[str] = (),
-        sort_query: bool = False,
-        ignore_query: Iterable[str] = (),
-        integrity_key: str | bytes | None = None,
-        compress_from: int | None = 8192,
-        on_event: Iterable[CacheHook] = (),
-        exempt: Iterable[str] = (),
-        name: str = "cache",
-        **options: Unpack[ResponseCacheOptions],  # type: ignore[misc]
-    ) -> None:
-        self.options = Options(**options)  # type: ignore[arg-type]
-        self.options.check()
-        self.concern(name, exempt)
-        self.rules = self.options.rules()
-        self.requests = RequestKeys(hosts=hosts, sort_query=sort_query, ignore_query=ignore_query)
-        key = integrity_key.encode() if isinstance(integrity_key, str) else integrity_key
-        self.codec = Codec(key, compress_from, max_body=max(self.options.max_body, 16 << 20))
+    def __init__(self, **options: Unpack[ResponseCacheOptions]) -> None:
+        self.options = given = Options(**options)
+        given.check()
+        self.concern(given.name, given.exempt)
+        self.rules = given.rules()
+        self.requests = RequestKeys(hosts=given.hosts, sort_query=given.sort_query, ignore_query=given.ignore_query)
+        self.codec = given.codec()
         self.variants = Variants()
-        self.hooks = tuple(on_event)
+        self.hooks = tuple(given.on_event)
         self.owed: list[Operation] = []
-        self.wait = self.options.wait
-        self.pass_for = self.options.pass_for
-        self.cache_status = self.options.cache_status
+        self.wait = given.wait
+        self.pass_for = given.pass_for
+        self.cache_status = given.cache_status
         self.fetch_timeout = _FETCH
 
     def admit(self, exchange: Exchange) -> Admission:
@@ -217,7 +203,8 @@ class ResponseCache(Guard):
     def warn(self, exchange: Exchange, scope: Any, sentence: str) -> None:
         """Warn once for a route; where the framework does not say which it is, once for all."""
         endpoint = (scope or {}).get("endpoint")
-        where = f"{endpoint.__module__}.{endpoint.__qualname__}" if hasattr(endpoint, "__qualname__") else repr(self)
+        name = getattr(endpoint, "__qualname__", None)
+        where = repr(self) if name is None else f"{getattr(endpoint, '__module__', '')}.{name}"
         _warnings.tell("not-cached", f"{where}: {sentence}")
 
     def __repr__(self) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, TypedDict
 
 from ..errors import ConfigurationError
+from .codec import Codec
 from .credentials import CREDENTIALS
 from .events import CacheHook
 from .fields import is_token
@@ -60,6 +61,9 @@ class Options:
     swr: float = 0.0
     sie: float = 0.0
     statuses: Iterable[int] = STATUSES
+    hosts: Iterable[str] = ()
+    sort_query: bool = False
+    ignore_query: Iterable[str] = ()
     credentials: Iterable[str] = tuple(sorted(name.decode() for name in CREDENTIALS))
     targets: Iterable[str] = TARGETS
     client_control: bool | None = None
@@ -67,6 +71,8 @@ class Options:
     store_cookies: bool = False
     ranges: bool = True
     max_body: int = 1 << 20
+    compress_from: int | None = 8192
+    integrity_key: str | bytes | None = None
     wait: float = 10.0
     pass_for: float = 10.0
     keep: float = 3600.0
@@ -74,6 +80,9 @@ class Options:
     early: float = 1.0
     invalidates_unsafe: bool = True
     cache_status: str | None = "guard"
+    on_event: Iterable[CacheHook] = ()
+    exempt: Iterable[str] = ()
+    name: str = "cache"
 
     def check(self) -> None:
         """Raise `ConfigurationError` with all that is wrong."""
@@ -125,6 +134,13 @@ class Options:
             heuristic=self.heuristic,
             keep=self.keep,
             is_http=self.is_http,
+        )
+
+    def codec(self) -> Codec:
+        """Return what makes bytes of entries."""
+        key = self.integrity_key
+        return Codec(
+            key.encode() if isinstance(key, str) else key, self.compress_from, max_body=max(self.max_body, 1 << 20)
         )
 
     @property

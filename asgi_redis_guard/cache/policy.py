@@ -55,7 +55,7 @@ def ttl_faults(option: str, seconds: object, least: float = 0.0) -> list[str]:
 
 def body_faults(option: str, size: object) -> list[str]:
     """What is wrong with a number of bytes of a body."""
-    if size.__class__ is int and 0 <= size <= _MOST_BODY:  # type: ignore[operator]
+    if size.__class__ is int and 0 <= size <= _MOST_BODY:
         return []
     return [f"{option}: {size!r} given; allowed are 0 to {_MOST_BODY} bytes"]
 
@@ -65,7 +65,7 @@ def status_faults(statuses: Iterable[object]) -> list[str]:
     return [
         f"statuses: {status!r} given; allowed are 200 to 599, but 206 and 304"
         for status in statuses
-        if status.__class__ is not int or not 200 <= status <= 599 or status in (206, 304)  # type: ignore[operator]
+        if status.__class__ is not int or not 200 <= status <= 599 or status in (206, 304)
     ]
 
 

@@ -270,7 +270,7 @@ class Seek:
         responder, edits = self._fill_of(found, reason)
         return Pass(responder=responder, edits=edits)
 
-    def _fill_of(self, found: Found, reason: Reason) -> tuple[Fill, RequestEdits | None]:
+    def _fill_of(self, found: Found, reason: Reason) -> tuple[Passing, RequestEdits | None]:
         fields = []
         if found.entry is not None:
             fields = validators(found.entry.headers)

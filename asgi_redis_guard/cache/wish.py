@@ -45,7 +45,7 @@ class Wish(NamedTuple):
         return self.control.no_cache or self.control.max_age == 0
 
     def accepts(self, age: float, left: float, may_be_stale: bool) -> bool:
-        """Tell whether the client takes a response of that age that stays fresh for `left` seconds (RFC 9111 §5.2.1)."""
+        """Tell whether a client takes a response of that age that stays fresh for `left` seconds (RFC 9111 §5.2.1)."""
         control = self.control
         if control is NOTHING:
             return left > 0

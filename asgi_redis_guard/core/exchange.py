@@ -24,6 +24,10 @@ class Services(Protocol):
     def flights(self) -> Any:
         """What is being worked out in this loop, each by one for all who want it (`redis/flight.py`)."""
 
+    @property
+    def clock(self) -> Callable[[], float]:
+        """Tells the present time, in seconds since the epoch on this host's clock."""
+
     async def perform(self, asks: Sequence[Ask]) -> list[Any]:
         """Carry out asks together; return for each its replies or the error. Never raises for Redis."""
 
