@@ -1,5 +1,9 @@
 """Composable pure-ASGI middlewares over one shared Redis connection manager. These names are the public API."""
 
+from .cache.decorator import cached, invalidates
+from .cache.events import CacheEvent, CacheHook
+from .cache.guard import ResponseCache
+from .cache.middleware import ResponseCacheMiddleware
 from .core.client_ip import TrustedProxies
 from .core.exchange import Exchange
 from .core.guard import Guard, OneRoundGuard, OnRefused
@@ -78,6 +82,8 @@ __all__ = [
     "BodyTooLarge",
     "CSRFMiddleware",
     "CSRFToken",
+    "CacheEvent",
+    "CacheHook",
     "Charge",
     "Close",
     "ConcurrencyLimit",
@@ -132,6 +138,8 @@ __all__ = [
     "RequestEdits",
     "Responder",
     "ResponseAborted",
+    "ResponseCache",
+    "ResponseCacheMiddleware",
     "Revocation",
     "RevocationList",
     "RevocationStats",
@@ -161,7 +169,9 @@ __all__ = [
     "VerifiedUser",
     "Wait",
     "WaitTimeout",
+    "cached",
     "guarded",
+    "invalidates",
     "problem",
     "rate_limit",
     "unavailable",

@@ -26,6 +26,25 @@ class Declared(Protocol):
         """Say what a successful response makes invalid."""
 
 
+class _Caches:
+    """Whether this process has a cache at all."""
+
+    any = False
+
+
+_CACHES = _Caches()
+
+
+def there_is_a_cache() -> None:
+    """Note that there is one: where it has no part in a request, declarations go nowhere, as they should."""
+    _CACHES.any = True
+
+
+def is_without_cache() -> bool:
+    """Tell whether nothing could ever be kept."""
+    return not _CACHES.any
+
+
 #: The response in the making, in this context.
 MAKING: ContextVar[Declared | None] = ContextVar("asgi_redis_guard_making", default=None)
 

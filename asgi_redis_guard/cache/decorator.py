@@ -14,7 +14,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from ..core.warnings import Warnings
 from ..errors import ConfigurationError
-from .declaring import Declared, making
+from .declaring import Declared, is_without_cache, making
 from .fields import is_token
 from .policy import METHODS, STATUSES, CachePolicy, KeyOf, checked
 from .tags import names_in, partly, template_faults
@@ -109,14 +109,14 @@ def _declaring(
 
     def say(args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         response = making()
-        if response is None:
+        if response is not None:
+            declare(response, _values(named, signature, args, kwargs))
+        elif is_without_cache():
             _warnings.tell(
                 "uncached-route",
                 f"{function.__module__}.{function.__qualname__} has {what} and no cache around it: "
                 "add ResponseCacheMiddleware",
             )
-            return
-        declare(response, _values(named, signature, args, kwargs))
 
     return functools.wraps(function)(_wrapper(function, say))
 

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Iterable
 from typing import Any, Unpack
 
+from ..core.asgi import Headers
 from ..core.exchange import Exchange
 from ..core.guard import Guard
 from ..core.responder import Responder
@@ -16,19 +17,22 @@ from ..core.script import Operation
 from ..core.steps import PASS, Admission, Answer, Pass, RequestEdits
 from ..core.warnings import Warnings
 from ..observability.events import emit
+from . import declaring
 from .age import put_age
 from .conditional import answer_for, make_etag
 from .credentials import speaks_for_somebody
 from .entry import Entry
 from .events import CacheEvent, CacheOutcome
-from .fill import Told
 from .found import Found
+from .look import spread_of
 from .operations import ALL, TOPIC
 from .options import Options, ResponseCacheOptions
 from .plan import Plan
 from .request_key import RequestKeys
-from .seek import Seek, spread_of
+from .rules import client_control
+from .seek import Seek
 from .status import Reason, append, forward, hit
+from .told import Told
 from .unsafe import Invalidating
 from .variants import Variants
 from .wish import Wish
@@ -41,6 +45,9 @@ _FETCH = 2.0
 
 #: Invalidations that are remembered while Redis is away.
 _MOST_OWED = 10_000
+
+#: Stands first in what is stored of a response: whether it is private, and the seconds that clients may keep it for.
+CLIENT_TTL = b"guard-client-ttl"
 
 _READING = frozenset(("GET", "HEAD"))
 _SAFE = frozenset(("GET", "HEAD", "OPTIONS", "TRACE", "QUERY"))
@@ -67,6 +74,7 @@ class ResponseCache(Guard):
         self.requests = RequestKeys(hosts=given.hosts, sort_query=given.sort_query, ignore_query=given.ignore_query)
         self.codec = given.codec()
         self.variants = Variants()
+        declaring.there_is_a_cache()
         self.hooks = tuple(given.on_event)
         self.owed: list[Operation] = []
         self.wait = given.wait
@@ -84,7 +92,7 @@ class ResponseCache(Guard):
         wish = Wish.of(exchange, self.options.hears_clients)
         if resource is None or wish.bypass:
             self.tell(exchange, "bypass", wish.bypass or "host")
-            return Pass(responder=Told(self, exchange, "bypass", wish.bypass or "host"))
+            return Pass(responder=Told(self, "bypass", wish.bypass or "host"))
         if self.variants.learned(self.variants.route(exchange)).idle_until > exchange.now:
             return PASS
         return (yield from Seek(self, exchange, resource, wish).run())
@@ -112,11 +120,15 @@ class ResponseCache(Guard):
         """Return what is sent of a stored response at `clock`, the server's µs."""
         age = max(0, (clock - entry.born) // 1_000_000)
         ttl = (entry.fresh_until - clock) // 1_000_000
+        fields = entry.headers
+        if fields and fields[0][0] == CLIENT_TTL:
+            private, seconds = fields[0][1].split()
+            fields = [*fields[1:], (b"cache-control", client_control(age, private == b"1", int(seconds)))]
         status, headers, body = answer_for(
             exchange.scope["headers"],
             exchange.method,
             entry.status,
-            entry.headers,
+            fields,
             entry.body,
             now=exchange.now,
             ranges=self.options.ranges,
@@ -149,11 +161,20 @@ class ResponseCache(Guard):
             append(headers, hit(self.cache_status).replace(b"; hit", b"") + b"; detail=not-cached")
         return self.refuse(exchange, Answer(504, headers, reason="not_cached"))
 
-    def tagged(self, plan: Plan, entry_status: int, body: bytes) -> list[tuple[bytes, bytes]]:
-        """Return the fields that are stored: with an entity tag where the app has given none, to answer with 304."""
-        if self.options.is_http or entry_status != 200 or any(name == b"etag" for name, _ in plan.headers):
-            return plan.headers
-        return [*plan.headers, (b"etag", make_etag(body))]
+    def kept_fields(self, plan: Plan, status: int, body: bytes) -> Headers:
+        """Return the fields that are stored of a response.
+
+        In the `app` profile with an entity tag where the app gives none, so that clients that ask get a 304, and with
+        what clients may do; a time that they may keep it for is put in when it is sent, and stands first.
+        """
+        headers = plan.headers
+        if self.options.is_http or plan.client_ttl is None:
+            return headers
+        if status == 200 and not any(name == b"etag" for name, _ in headers):
+            headers = [*headers, (b"etag", make_etag(body))]
+        if plan.client_ttl >= 1:
+            return [(CLIENT_TTL, b"%d %d" % (plan.private, plan.client_ttl)), *headers]
+        return [*headers, (b"cache-control", client_control(0, plan.private, 0))]
 
     # What a fill needs.
 

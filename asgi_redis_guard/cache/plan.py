@@ -12,7 +12,8 @@ class Plan:
     """Keep a response.
 
     Times are in seconds: `lifetime` from age 0 on, `age` that it had when it came, `swr` and `sie` behind the lifetime,
-    `keep` behind all of them where it can be validated. `names` are what its variants go by, `tags` what it is
+    `keep` behind all of them where it can be validated. `public`: it
+    says itself that it is for everybody. `names` are what its variants go by, `tags` what it is
     invalidated by, `headers` what is stored of the head.
     """
 
@@ -26,6 +27,7 @@ class Plan:
     never_stale: bool = False
     heuristic: bool = False
     private: bool = False
+    public: bool = False
     names: frozenset[bytes] = frozenset()
     tags: tuple[str, ...] = ()
     max_body: int = 0

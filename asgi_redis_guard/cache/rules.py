@@ -96,6 +96,7 @@ class Rules:
             must_validate=fresh.must_validate,
             never_stale=fresh.never_stale,
             heuristic=fresh.heuristic,
+            public=control.public or control.s_maxage is not None or control.must_revalidate,
             names=names,
             tags=(*answered.tags, *groups_of(exchange.scope, headers)),
             max_body=self.max_body,
@@ -135,6 +136,7 @@ class Rules:
             swr=policy.swr,
             sie=policy.sie,
             private=policy.user_aware,
+            public=policy.public or control.public,
             names=names | {*policy.vary, *_pseudo(policy)},
             tags=(*answered.tags, *groups_of(answered.exchange.scope, headers)),
             max_body=self.max_body if policy.max_body is None else policy.max_body,
@@ -178,8 +180,17 @@ def _pseudo(policy: CachePolicy) -> Iterable[bytes]:
 
 
 def outside(headers: Headers, policy: CachePolicy | None) -> Headers:
-    """Return the fields as they are told to the outside: what is one user's is private, whatever the app says."""
-    if policy is None or not policy.user_aware:
+    """Return the fields as they are told to the outside.
+
+    What is one user's is private, whatever the app says; what the route depends on by its declaration stands in `Vary`.
+    """
+    if policy is None:
+        return headers
+    if policy.vary:
+        said = vary_names(headers) or frozenset()
+        missing = [name for name in policy.vary if name not in said]
+        headers = [*headers, (b"vary", b", ".join(missing))] if missing else headers
+    if not policy.user_aware:
         return headers
     return [(name, _private(value) if name == b"cache-control" else value) for name, value in headers]
 

@@ -5,21 +5,19 @@ Whatever ends it (a refusal further out, a client that leaves) while it has take
 
 from __future__ import annotations
 
-import math
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
 from ..core.exchange import Exchange
-from ..core.script import Replies
 from ..core.steps import Answer, Ask, Pass, RequestEdits, Step, Verdict, Wait
-from ..errors import EntryUnreadable, RedisUnavailable, WaitTimeout
+from ..errors import RedisUnavailable, WaitTimeout
 from .conditional import CONDITIONAL_FIELDS, validators
-from .entry import identity, is_pass, total_length
-from .fill import Fill, Passing, Told
+from .fill import Fill, Passing
 from .found import Found, Landed
-from .operations import INLINE, LEASE, TOPIC, Place, find, generation
+from .look import Look
+from .operations import LEASE, TOPIC, Place
 from .status import Reason
-from .tags import read_tags
+from .told import Told
 from .wish import Wish
 
 if TYPE_CHECKING:
@@ -37,18 +35,7 @@ _LOOKUP = Generator[Step, Any, Any]
 class Seek:
     """The way of one request."""
 
-    __slots__ = (
-        "_cache",
-        "_claim",
-        "_exchange",
-        "_fresh_tags",
-        "_known",
-        "_lead",
-        "_names",
-        "_resource",
-        "_wish",
-        "route",
-    )
+    __slots__ = ("_cache", "_claim", "_exchange", "_lead", "_look", "_resource", "_wish", "route")
 
     def __init__(self, cache: ResponseCache, exchange: Exchange, resource: bytes, wish: Wish) -> None:
         self._cache = cache
@@ -58,9 +45,8 @@ class Seek:
         self._lead: Any = None
         self._claim: Found | None = None
         self.route = cache.variants.route(exchange)
-        self._known = cache.variants.known
-        self._names = self._known.names.get(resource) or cache.variants.learned(self.route).names
-        self._fresh_tags = False
+        names = cache.variants.known.names.get(resource) or cache.variants.learned(self.route).names
+        self._look = Look(cache, exchange, resource, self.route, names, self._fills)
 
     def run(self) -> Generator[Step, Any, Verdict]:
         """Go the way; the verdict of one that was cut short gives back what was taken."""
@@ -82,14 +68,14 @@ class Seek:
         while owed := self._cache.owed[:_MOST_OWED]:
             yield Ask(owed, last=True)
             del self._cache.owed[: len(owed)]
-        if b":user" in self._names and self._exchange.fact("user") is None:
+        if b":user" in self._look.names and self._exchange.fact("user") is None:
             yield Wait(None, 0.0)  # guards in front of this one have passed by then
         reason: Reason = "uri-miss"
         for _ in range(_MOST_LOOKS):
-            variant = self._cache.variants.variant(self._exchange, self._names, self.route)
+            variant = self._cache.variants.variant(self._exchange, self._look.names, self.route)
             if variant is None:
                 return self._forward("bypass", "key")
-            found = yield from self._look(Place.of(self._exchange.keys, self._resource, variant))
+            found = yield from self._look.at(Place.of(self._exchange.keys, self._resource, variant))
             if found.again:
                 continue
             if found.claimed:
@@ -118,86 +104,6 @@ class Seek:
         """Whether the request may fill the cache: a whole response to a client that wants no other."""
         wish = self._wish
         return self._exchange.method == "GET" and not wish.ranged and not wish.reloads and not wish.control.no_store
-
-    # Looking.
-
-    def _look(self, place: Place) -> Generator[Step, Any, Found]:
-        """Ask for a variant, its tags and, where it is needed, its fill."""
-        cache, exchange = self._cache, self._exchange
-        digests = cache.variants.expected_tags(exchange, place, self.route)
-        known = self._known.generations
-        expected = {tag: b"" if self._fresh_tags else known.get(tag) or b"" for tag in digests}
-        everything = exchange.keys.every_tag
-        text = b"".join([b"%b=%b;" % (tag, expected[tag]) for tag in sorted(expected)])
-        chance = exchange.random(12)
-        token = self._claim.token if self._claim is not None else chance[:8].hex().encode()
-        operations = [find(place, self._names, text, token, self._fills, cache.spread(chance[8:]))]
-        operations += [generation(exchange.keys.tag_of(tag), expected[tag]) for tag in expected]
-        if not expected:
-            operations.append(generation(everything, b""))
-        replies = yield Ask(operations, last=True)
-        return (yield from self._read(place, list(expected), token, replies))
-
-    def _read(self, place: Place, digests: list[bytes], token: bytes, replies: Replies) -> Generator[Step, Any, Found]:
-        looked, *stamps = replies
-        mark, data, free, need = looked.values
-        tags = dict(zip(digests or [b"*"], [stamp.values[0] for stamp in stamps], strict=True))
-        known = self._known
-        for tag, stamp in tags.items():
-            if stamp and tag != b"*":
-                known.generations.put(tag, stamp)
-        names = mark[34:] if mark else self._names
-        clock = replies.clock
-        stamp = mark[:33] if mark else b"%016d.%016d" % (clock, clock)
-        found = Found(place, names, stamp, tags, clock, token)
-        if b"" in tags.values():  # one that was there when the process last looked is gone
-            self._fresh_tags = True
-            return found._replace(again=True)
-        if names != self._names:
-            known.names.put(self._resource, names)
-            self._names = names
-            return found._replace(again=True)
-        changed = not all(stamp.passed for stamp in stamps)
-        claimed = self._fills and bool(free) and (need == 1 or (need == 0 and changed))
-        found = found._replace(claimed=claimed)
-        if not data:
-            return found
-        if is_pass(data):
-            passing = int(data[17:33]) > clock
-            return found._replace(alone=passing) if passing or claimed else found
-        return (yield from self._examine(found, data, need))
-
-    def _examine(self, found: Found, data: bytes, need: int) -> Generator[Step, Any, Found]:
-        """Read an entry, fetch the rest of a large one, and tell whether its tags are what they were."""
-        try:
-            size = total_length(data)
-            if size > len(data) and len(data) >= INLINE:
-                whole = yield from self._rest(found.place)
-                if whole is None or identity(whole) != identity(data):
-                    return found if whole is None or found.claimed else found._replace(again=True)
-                data = whole
-            entry = self._cache.codec.decode(found.place.entry, data)
-            recorded = dict(read_tags(entry.tags))
-        except (EntryUnreadable, ValueError):
-            return found
-        self._known.tags.put(found.place.entry, tuple(recorded))
-        if not recorded.keys() <= found.tags.keys():
-            return found._replace(again=not found.claimed)
-        soft = entry.generation[17:] != found.generation[17:]
-        for tag, stamp in recorded.items():
-            if found.tags[tag][:16] != stamp[:16]:
-                return found if need != 2 or found.claimed else found._replace(again=self._fills)
-            soft = soft or found.tags[tag] != stamp
-        return found._replace(entry=entry, soft=soft)
-
-    def _rest(self, place: Place) -> Generator[Step, Any, Any]:
-        services = self._exchange.services
-        if services is None:
-            return None
-        try:
-            return (yield Wait(services.fetch(place.entry), self._cache.fetch_timeout))
-        except WaitTimeout:
-            return None
 
     # Using.
 
@@ -254,7 +160,7 @@ class Seek:
         if landing.kind == "alone":
             return self._fill(found, "miss")
         if not isinstance(landing.value, Landed):
-            self._names = self._known.names.get(self._resource) or self._names
+            self._look.names = self._cache.variants.known.names.get(self._resource) or self._look.names
             return None
         entry, clock = landing.value
         if self._wish.accepts(max(0, clock - entry.born) / 1e6, (entry.fresh_until - clock) / 1e6, False):
@@ -291,10 +197,4 @@ class Seek:
     def _forward(self, reason: Reason, detail: str | None = None) -> Pass:
         cache = self._cache
         cache.tell(self._exchange, "bypass" if reason == "bypass" else "miss", detail or reason)
-        return Pass(responder=Told(cache, self._exchange, reason, detail))
-
-
-def spread_of(chance: bytes, beta: float) -> int:
-    """Return thousandths of a fill's time by which it is done early, at random (XFetch: -beta ln(u))."""
-    drawn = (int.from_bytes(chance, "big") + 1) / 2 ** (8 * len(chance))
-    return int(-beta * math.log(drawn) * 1000)
+        return Pass(responder=Told(cache, reason, detail))

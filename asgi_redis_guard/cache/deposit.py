@@ -1,0 +1,186 @@
+"""What becomes of a fill: it is stored, or given back, and who waits for it hears which. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..core.exchange import Exchange
+from ..core.responder import Control
+from ..core.script import Replies
+from ..core.steps import Ask, Asking
+from ..errors import EntryRefused
+from .entry import Entry, encode_pass
+from .found import Found, Landed
+from .operations import LEASE, Place, generation, release, renew, store
+from .plan import Plan, Refusal
+from .policy import LONGEST
+from .status import Reason
+from .tags import tag_text
+
+if TYPE_CHECKING:
+    from .guard import ResponseCache
+
+
+class Deposit:
+    """One request's part in filling a variant. `lead` is that of those who wait in this process, if it has it.
+
+    It ends once: with `store`, `refuse` or `give_up`.
+    """
+
+    def __init__(
+        self, cache: ResponseCache, exchange: Exchange, found: Found, lead: Any, reason: Reason, route: bytes
+    ) -> None:
+        self._cache = cache
+        self._exchange = exchange
+        self._found = found
+        self._lead = lead
+        self._reason: Reason = reason
+        self._route = route
+        self._control: Control | None = None
+        self.asked_at = exchange.now if exchange.services is None else exchange.services.clock()
+        self.over = False
+
+    def bind(self, control: Control) -> None:
+        """Keep the fill, as long as it lasts."""
+        self._control = control
+        if self._found.claimed:
+            control.keep(renew(self._found.place, self._found.token), LEASE, _nothing)
+
+    # Time.
+
+    def now(self) -> float:
+        """Return the present time of this host."""
+        return self.asked_at if self._control is None else self._control.clock()
+
+    def clock(self) -> int:
+        """Return the server's µs, as far as they are known here."""
+        return self._found.clock + round((self.now() - self.asked_at) * 1e6)
+
+    def entry(self, plan: Plan, status: int, body: bytes, received_at: float) -> Entry:
+        """Return an entry, in times of the server's clock."""
+        received = self._found.clock + round((received_at - self.asked_at) * 1e6)
+        born = received - round(plan.age * 1e6)
+        fresh = born + round(min(plan.lifetime, LONGEST) * self._cache.jittered(self._exchange) * 1e6)
+        return Entry(
+            began=self._found.clock,
+            fresh_until=fresh,
+            delta=round((self.now() - self.asked_at) * 1e6),
+            generation=self._found.generation,
+            tags=b"",
+            born=born,
+            stale_until=fresh + round(min(plan.swr, LONGEST) * 1e6),
+            error_until=fresh + round(min(plan.sie, LONGEST) * 1e6),
+            status=status,
+            headers=self._cache.kept_fields(plan, status, body),
+            body=body,
+            must_validate=plan.must_validate,
+            never_stale=plan.never_stale,
+            private=plan.private,
+            heuristic=plan.heuristic,
+        )
+
+    # Storing.
+
+    def store(self, entry: Entry, plan: Plan) -> Asking:
+        """Store an entry unless what it was made of was invalidated meanwhile; give the fill back in any case."""
+        self.over = True
+        try:
+            yield from self._store(entry, plan)
+        except (EntryRefused, ValueError):
+            yield from self._given_back(None)
+        finally:
+            if self._lead is not None:
+                self._lead.scatter()
+
+    def _store(self, entry: Entry, plan: Plan) -> Asking:
+        cache, found, keys = self._cache, self._found, self._exchange.keys
+        grown, place = cache.variants.grown(self._exchange, found.place, found.names, plan.names, self._route)
+        life = self._life(entry, plan)
+        if place is None or life < 1:
+            yield from self._given_back(None)
+            return
+        tags = {keys.tag(name)[-20:]: b"" for name in plan.tags}
+        checks = []
+        if tags.keys() <= found.tags.keys():
+            tags = {tag: found.tags[tag] for tag in tags}
+        else:
+            # Of these nobody knew before the handler ran: they are from before it if nothing was invalidated since.
+            read = yield Ask([generation(keys.tag_of(tag), b"") for tag in tags])
+            tags = {tag: reply.values[0] for tag, reply in zip(tags, read, strict=True)}
+            checks.append(generation(keys.every_tag, found.tags.get(b"*", b"-")))
+        checks += [generation(keys.tag_of(tag), stamp, life) for tag, stamp in tags.items()]
+        entry.tags = tag_text(tags.items())
+        value = cache.codec.encode(place.entry, entry)
+        writes = [store(place, found.generation, found.names, grown, entry.began, value, life)]
+        if found.claimed:
+            writes.append(release(keys, found.place, found.token))
+        replies: Replies = yield Ask([*checks, *writes], shadow=True)
+        reply = list(replies)[len(checks)]
+        if reply.passed and reply.committed:
+            cache.variants.remember(found.place.resource, place, grown, tags)
+            self._stored(entry, place, replies.clock)
+        else:
+            cache.tell(self._exchange, "refused", "invalidated", status=entry.status)
+            if self._lead is not None:
+                self._lead.hand_over()
+
+    def _stored(self, entry: Entry, place: Place, clock: int) -> None:
+        """Let everybody have it who waits; where it has another place than they thought, they look again."""
+        seconds = self.now() - self.asked_at
+        self._cache.tell(
+            self._exchange, "stored", self._reason, status=entry.status, size=len(entry.body), seconds=seconds
+        )
+        if self._lead is not None:
+            self._lead.land(Landed(entry, clock) if place.entry == self._found.place.entry else None)
+
+    def _life(self, entry: Entry, plan: Plan) -> int:
+        """Milliseconds that it is kept; what can be validated some time longer."""
+        keep = plan.keep if any(name in (b"etag", b"last-modified") for name, _ in entry.headers) else 0.0
+        last = max(entry.fresh_until + round(keep * 1e6), entry.stale_until, entry.error_until)
+        return min((last - self.clock()) // 1000, round(LONGEST * 1000))
+
+    # Giving up.
+
+    def refuse(self, refusal: Refusal, status: int) -> None:
+        """Keep nothing: let everybody go who waits, and the client's leaving count again."""
+        if self.over:
+            return
+        self.over = True
+        self._cache.tell(self._exchange, "refused", refusal.reason, status=status or None)
+        if self._lead is not None:
+            self._lead.scatter()
+        if self._control is not None:
+            self._control.release()
+            if self._found.claimed or not refusal.idle:
+                self._control.perform(self._given_back(refusal))
+
+    def give_up(self, *, cancelled: bool) -> Asking | None:
+        """Give the fill back: where it was cancelled, to the next who waits."""
+        self.over = True
+        if self._lead is not None:
+            if cancelled:
+                self._lead.hand_over()
+            else:
+                self._lead.scatter()
+        return self._given_back(None) if self._found.claimed else None
+
+    def _given_back(self, refusal: Refusal | None) -> Asking:
+        """Give the fill back; of what may not be kept, say that nobody is to wait for it."""
+        found, keys = self._found, self._exchange.keys
+        operations = []
+        if refusal is not None and not refusal.idle and refusal.reason != "failed" and not found.alone:
+            pass_for = self._cache.pass_for
+            value = encode_pass(self.clock() + round(pass_for * 1e6), found.clock, found.generation)
+            names = found.names
+            operations.append(
+                store(found.place, found.generation, names, names, found.clock, value, round(pass_for * 1000))
+            )
+        if found.claimed:
+            idle = found.generation if refusal is not None and refusal.idle else b""
+            operations.append(release(keys, found.place, found.token, idle))
+        if operations:
+            yield Ask(operations, shadow=True)
+
+
+def _nothing() -> None:
+    """A fill that was lost is stored all the same, unless another one has been faster."""

@@ -1,0 +1,127 @@
+"""Looking at a resource: its mark, a variant, its tags, and the fill where that is needed, in one round. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any
+
+from ..core.exchange import Exchange
+from ..core.script import Replies
+from ..core.steps import Ask, Step, Wait
+from ..errors import EntryUnreadable, WaitTimeout
+from .entry import identity, is_pass, total_length
+from .found import Found
+from .operations import INLINE, Place, find, generation
+from .tags import read_tags
+
+if TYPE_CHECKING:
+    from .guard import ResponseCache
+
+
+class Look:
+    """How one request looks at its resource. `names` is what its variants go by, as far as is known.
+
+    `fills`: the request would fill it. `again` looks go on where the last one has told that something else is to be
+    asked.
+    """
+
+    __slots__ = ("_cache", "_exchange", "_fresh_tags", "_known", "_resource", "_route", "fills", "names", "token")
+
+    def __init__(
+        self, cache: ResponseCache, exchange: Exchange, resource: bytes, route: bytes, names: bytes, fills: bool
+    ) -> None:
+        self._cache = cache
+        self._exchange = exchange
+        self._known = cache.variants.known
+        self._resource = resource
+        self._route = route
+        self._fresh_tags = False
+        self.names = names
+        self.fills = fills
+        #: By what a fill is this request's; the same for all its looks.
+        self.token = b""
+
+    def at(self, place: Place) -> Generator[Step, Any, Found]:
+        """Ask for a variant, its tags and, where it is needed, its fill."""
+        cache, exchange = self._cache, self._exchange
+        digests = cache.variants.expected_tags(exchange, place, self._route)
+        known = self._known.generations
+        expected = {tag: b"" if self._fresh_tags else known.get(tag) or b"" for tag in digests}
+        everything = exchange.keys.every_tag
+        text = b"".join([b"%b=%b;" % (tag, expected[tag]) for tag in sorted(expected)])
+        chance = exchange.random(12)
+        self.token = self.token or chance[:8].hex().encode()
+        operations = [find(place, self.names, text, self.token, self.fills, cache.spread(chance[8:]))]
+        operations += [generation(exchange.keys.tag_of(tag), expected[tag]) for tag in expected]
+        if not expected:
+            operations.append(generation(everything, b""))
+        replies = yield Ask(operations, last=True)
+        return (yield from self._read(place, list(expected), replies))
+
+    def _read(self, place: Place, digests: list[bytes], replies: Replies) -> Generator[Step, Any, Found]:
+        looked, *stamps = replies
+        mark, data, free, need = looked.values
+        tags = dict(zip(digests or [b"*"], [stamp.values[0] for stamp in stamps], strict=True))
+        known = self._known
+        for tag, stamp in tags.items():
+            if stamp and tag != b"*":
+                known.generations.put(tag, stamp)
+        names = mark[34:] if mark else self.names
+        clock = replies.clock
+        stamp = mark[:33] if mark else b"%016d.%016d" % (clock, clock)
+        found = Found(place, names, stamp, tags, clock, self.token)
+        if b"" in tags.values():  # one that was there when the process last looked is gone
+            self._fresh_tags = True
+            return found._replace(again=True)
+        if names != self.names:
+            known.names.put(self._resource, names)
+            self.names = names
+            return found._replace(again=True)
+        changed = not all(stamp.passed for stamp in stamps)
+        claimed = self.fills and bool(free) and (need == 1 or (need == 0 and changed))
+        found = found._replace(claimed=claimed)
+        if not data:
+            return found
+        if is_pass(data):
+            passing = int(data[17:33]) > clock
+            return found._replace(alone=passing) if passing or claimed else found
+        return (yield from self._examine(found, data, need))
+
+    def _examine(self, found: Found, data: bytes, need: int) -> Generator[Step, Any, Found]:
+        """Read an entry, fetch the rest of a large one, and tell whether its tags are what they were."""
+        try:
+            size = total_length(data)
+            if size > len(data) and len(data) >= INLINE:
+                whole = yield from self._rest(found.place)
+                if whole is None or identity(whole) != identity(data):
+                    return found if whole is None or found.claimed else found._replace(again=True)
+                data = whole
+            entry = self._cache.codec.decode(found.place.entry, data)
+            recorded = dict(read_tags(entry.tags))
+        except (EntryUnreadable, ValueError):
+            return found
+        self._known.tags.put(found.place.entry, tuple(recorded))
+        if not recorded.keys() <= found.tags.keys():
+            return found._replace(again=not found.claimed)
+        soft = entry.generation[17:] != found.generation[17:]
+        for tag, stamp in recorded.items():
+            if found.tags[tag][:16] != stamp[:16]:
+                return found if need != 2 or found.claimed else found._replace(again=self.fills)
+            soft = soft or found.tags[tag] != stamp
+        return found._replace(entry=entry, soft=soft)
+
+    def _rest(self, place: Place) -> Generator[Step, Any, Any]:
+        services = self._exchange.services
+        if services is None:
+            return None
+        try:
+            return (yield Wait(services.fetch(place.entry), self._cache.fetch_timeout))
+        except WaitTimeout:
+            return None
+
+
+def spread_of(chance: bytes, beta: float) -> int:
+    """Return thousandths of a fill's time by which it is done early, at random (XFetch: -beta ln(u))."""
+    drawn = (int.from_bytes(chance, "big") + 1) / 2 ** (8 * len(chance))
+    return int(-beta * math.log(drawn) * 1000)
