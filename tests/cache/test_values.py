@@ -11,9 +11,25 @@ import pytest
 from asgi_redis_guard import Cache, ConfigurationError, RedisManager
 from asgi_redis_guard.testing import RoundTripCounter
 from tests.cache.two import Made, settled, two
-from tests.redis.tools import PATIENCE, eventually
+from tests.redis.tools import PATIENCE
 
-VALUES = [None, False, 0, 1, 1.0, "1", b"1", "\ud800", "", b"", [], (1, [2]), {"a": {1, 2}}, Decimal("1.10"), 2**80]
+VALUES: list[Any] = [
+    None,
+    False,
+    0,
+    1,
+    1.0,
+    "1",
+    b"1",
+    "\ud800",
+    "",
+    b"",
+    [],
+    (1, [2]),
+    {"a": {1, 2}},
+    Decimal("1.10"),
+    2**80,
+]
 VALUES += [float("inf"), datetime(2026, 1, 2, tzinfo=UTC), {"$t": 1}, "x" * 20_000, b"\xff\x00" * 9000]
 
 
@@ -104,7 +120,7 @@ async def test_a_value_ends_with_its_tags_its_key_and_its_namespace(caches: tupl
     ):
         await cache.set("k", number, tags=["a", "b"])
         assert [await one.get("k") for one in caches] == [number, number]
-        await invalidate()
+        await invalidate()  # type: ignore[no-untyped-call]
         assert [await one.get("k") for one in caches] == [None, None]
         again = Made(f"{number} again")
         assert await cache.get_or_set("k", again, tags=["a", "b"]) == f"{number} again"
@@ -182,32 +198,31 @@ async def test_a_value_that_was_signed_is_read_with_the_key_alone(backend: str) 
         await signed.set("k", [1])
         assert [await one.get("k") for one in (signed, other, Cache(redis))] == [[1], None, None]
         (entry,) = [key async for key in redis.client.scan_iter(b"guard:r:{*}?*")]
-        stored = await redis.client.get(entry)
+        stored: Any = await redis.client.get(entry)
         await redis.client.set(entry, stored[:-1] + b"9")
         assert await signed.get("k") is None
 
 
 async def test_one_round_trip_reads_a_key_whose_tags_are_known_and_many_keys(redis_url: str) -> None:
-    async with RoundTripCounter(redis_url.removeprefix("unix://")) as counter:
-        async with two(counter.url) as (cache, other):
-            await cache.set("k", 1, tags=["t"])
-            await cache.set("plain", 2)
-            await cache.get_or_set("k", Made(), tags=["t"])
-            assert (await other.get("plain"), await other.get_or_set("k", Made(), tags=["t"])) == (2, 1)
+    async with RoundTripCounter(redis_url.removeprefix("unix://")) as counter, two(counter.url) as (cache, other):
+        await cache.set("k", 1, tags=["t"])
+        await cache.set("plain", 2)
+        await cache.get_or_set("k", Made(), tags=["t"])
+        assert (await other.get("plain"), await other.get_or_set("k", Made(), tags=["t"])) == (2, 1)
 
-            async def trips(work: Any) -> int:
-                counter.reset()
-                await work
-                return counter.round_trips
+        async def trips(work: Any) -> int:
+            counter.reset()
+            await work
+            return counter.round_trips
 
-            assert await trips(other.get("k")) == 1
-            assert await trips(other.get("plain")) == 1
-            assert await trips(other.get_many(["k", "plain", "none"])) == 1
-            assert await trips(other.get_or_set("k", Made(), tags=["t"])) == 1
-            await cache.get_or_set("warm", Made())
-            await cache.invalidate(keys=["warm"])
-            assert await trips(cache.get_or_set("warm", Made())) == 2
-            assert await trips(cache.delete("k")) == 1
+        assert await trips(other.get("k")) == 1
+        assert await trips(other.get("plain")) == 1
+        assert await trips(other.get_many(["k", "plain", "none"])) == 1
+        assert await trips(other.get_or_set("k", Made(), tags=["t"])) == 1
+        await cache.get_or_set("warm", Made())
+        await cache.invalidate(keys=["warm"])
+        assert await trips(cache.get_or_set("warm", Made())) == 2
+        assert await trips(cache.delete("k")) == 1
 
 
 async def test_events_tell_what_was_done_about_which_key(backend: str) -> None:
@@ -274,4 +289,3 @@ async def test_warming_runs_all_jobs_and_says_how_far_it_is(cache: Cache, caplog
     assert [one.done for one in told] == [1, 2, 3]
     with pytest.raises(ValueError, match="concurrency: 0"):
         await cache.warm([], concurrency=0)
-    await eventually(lambda: True)
