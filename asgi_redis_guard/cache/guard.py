@@ -12,9 +12,10 @@ from typing import Any, Unpack
 from ..core.asgi import Headers
 from ..core.exchange import Exchange
 from ..core.guard import OneRoundGuard
+from ..core.keys import Keys
 from ..core.responder import Responder
 from ..core.script import Operation, Replies
-from ..core.steps import PASS, Admission, Answer, Ask, Pass, RequestEdits
+from ..core.steps import PASS, Admission, Answer, Ask, Asking, Pass, RequestEdits
 from ..core.warnings import Warnings
 from ..errors import RedisUnavailable
 from ..observability.events import emit
@@ -26,7 +27,8 @@ from .entry import Entry, head_of
 from .events import CacheEvent, CacheOutcome
 from .found import Found
 from .hot import Hot, Hots, question
-from .operations import ALL, SAME
+from .level import FirstLevel
+from .operations import ALL, SAME, TOPIC
 from .options import Options, ResponseCacheOptions
 from .plan import Plan
 from .request_key import RequestKeys
@@ -84,6 +86,9 @@ class ResponseCache(OneRoundGuard):
         self.fetch_timeout = _FETCH
         self.beta = round(given.early * 1000)
         self.hots = Hots(given.remembered)
+        self.level = FirstLevel(given.memory_ttl)
+        if given.memory_ttl:
+            self.topic, self.eager = TOPIC, True
 
     def ask(self, exchange: Exchange) -> Ask | Pass | Answer | Admission:
         """Ask about what was answered before to the same request; whatever else is a longer way."""
@@ -92,7 +97,31 @@ class ResponseCache(OneRoundGuard):
         if exchange.is_websocket:
             return PASS
         hot = None if self.owed else self.hots.get(self.hots.key(exchange), exchange)
-        return self._seek(exchange) if hot is None else hot.ask
+        if hot is None:
+            return self._seek(exchange)
+        return hot.ask if not self.level.ttl else self._at_once(exchange, hot) or hot.ask
+
+    def _at_once(self, exchange: Exchange, hot: Hot) -> Answer | None:
+        """Answer from the first level, if that may be."""
+        services = exchange.services
+        if services is None or not services.hears(TOPIC):
+            return None
+        clock = self.level.clock_for(hot, exchange.now)
+        if clock is None:
+            return None
+        if self.hooks:
+            self.tell(exchange, "hit", "memory", status=hot.answered[0], size=len(hot.answered[2]))
+        return hot.answer(clock, self.cache_status)
+
+    def told(self, word: bytes) -> bool:
+        """Take word of an invalidation."""
+        self.level.told(word)
+        return False
+
+    def missed(self, keys: Keys) -> Asking:
+        """Rely on Redis again for everything: words may have been missed."""
+        self.level.start_over()
+        yield from ()
 
     def decide(self, exchange: Exchange, replies: Replies) -> Pass | Answer | Admission:
         """Answer if what is stored is what it was, and fresh."""
@@ -101,6 +130,8 @@ class ResponseCache(OneRoundGuard):
         if replies.passed and flat[2] == SAME and flat[4] == 0:
             if self.hooks:
                 self.tell(exchange, "hit", status=hot.answered[0], size=len(hot.answered[2]))
+            if self.level.ttl:
+                self.level.confirm(hot, replies.clock, exchange.now)
             return hot.answer(replies.clock, self.cache_status)
         self.hots.forget(self.hots.key(exchange), exchange, hot)
         return self._seek(exchange, hot, replies)
@@ -112,13 +143,13 @@ class ResponseCache(OneRoundGuard):
 
     def _seek(self, exchange: Exchange, hot: Hot | None = None, replies: Replies | None = None) -> Pass | Admission:
         """Look for what is stored, or let the app answer."""
+        if self.variants.learned(self.variants.route(exchange)).idle_until > exchange.now:
+            return PASS
         resource = self.requests.target(exchange.scope)
         wish = Wish.of(exchange, self.options.hears_clients)
         if resource is None or wish.bypass:
             self.tell(exchange, "bypass", wish.bypass or "host")
             return Pass(responder=Told(self, "bypass", wish.bypass or "host"))
-        if self.variants.learned(self.variants.route(exchange)).idle_until > exchange.now:
-            return PASS
         return Seek(self, exchange, resource, wish).run(hot, replies)
 
     def _unsafe(self, exchange: Exchange) -> Pass:
