@@ -9,11 +9,13 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
 from ..core.exchange import Exchange
+from ..core.script import Replies
 from ..core.steps import Answer, Ask, Pass, RequestEdits, Step, Verdict, Wait
 from ..errors import RedisUnavailable, WaitTimeout
 from .conditional import CONDITIONAL_FIELDS, validators
 from .fill import Fill, Passing
 from .found import Found, Landed
+from .hot import Hot
 from .look import Look
 from .operations import LEASE, TOPIC, Place
 from .status import Reason
@@ -48,11 +50,14 @@ class Seek:
         names = cache.variants.known.names.get(resource) or cache.variants.learned(self.route).names
         self._look = Look(cache, exchange, resource, self.route, names, self._fills)
 
-    def run(self) -> Generator[Step, Any, Verdict]:
-        """Go the way; the verdict of one that was cut short gives back what was taken."""
+    def run(self, hot: Hot | None = None, replies: Replies | None = None) -> Generator[Step, Any, Verdict]:
+        """Go the way, from what has come back about `hot` if that was asked.
+
+        The verdict of one that was cut short gives back what was taken.
+        """
         try:
-            verdict: Verdict = yield from self._seek()
-            self._lead = self._claim = None  # the responder's from here on
+            verdict: Verdict = yield from self._seek(hot, replies)
+            self._claim = None  # the responder's from here on
             return verdict
         except RedisUnavailable:
             if self._lead is not None:
@@ -64,7 +69,7 @@ class Seek:
             if self._lead is not None:
                 self._lead.hand_over()
 
-    def _seek(self) -> _LOOKUP:
+    def _seek(self, hot: Hot | None, replies: Replies | None) -> _LOOKUP:
         while owed := self._cache.owed[:_MOST_OWED]:
             yield Ask(owed, last=True)
             del self._cache.owed[: len(owed)]
@@ -72,14 +77,19 @@ class Seek:
             yield Wait(None, 0.0)  # guards in front of this one have passed by then
         reason: Reason = "uri-miss"
         for _ in range(_MOST_LOOKS):
-            variant = self._cache.variants.variant(self._exchange, self._look.names, self.route)
-            if variant is None:
-                return self._forward("bypass", "key")
-            found = yield from self._look.at(Place.of(self._exchange.keys, self._resource, variant))
+            if hot is not None and replies is not None:
+                self._look.names = hot.names
+                found = yield from self._look.read(hot.place, hot.digests, replies, hot.entry)
+                hot = None
+            else:
+                variant = self._cache.variants.variant(self._exchange, self._look.names, self.route)
+                if variant is None:
+                    return self._forward("bypass", "key")
+                found = yield from self._look.at(Place.of(self._exchange.keys, self._resource, variant))
             if found.again:
                 continue
             if found.claimed:
-                self._claim = found
+                found = self._claimed(found)
             if found.entry is not None:
                 reason = "stale"
                 if (answer := self._use(found)) is not None:
@@ -95,6 +105,19 @@ class Seek:
                 return landing
         return self._forward("bypass", "contended")
 
+    def _claimed(self, found: Found) -> Found:
+        """Take the fill that Redis has given to this process, unless another request here has it already."""
+        services = self._exchange.services
+        if services is None:
+            self._claim = found
+            return found
+        flight = services.flights.find(found.place.flight)
+        if flight is not None and self._lead is None:
+            return found._replace(claimed=False)
+        self._claim = found
+        self._lead = self._lead or services.flights.begin(found.place.flight)
+        return found
+
     def _coordinates(self, found: Found) -> bool:
         """Whether the request waits for another's fill."""
         return self._fills and not found.alone and self._exchange.services is not None
@@ -103,7 +126,14 @@ class Seek:
     def _fills(self) -> bool:
         """Whether the request may fill the cache: a whole response to a client that wants no other."""
         wish = self._wish
-        return self._exchange.method == "GET" and not wish.ranged and not wish.reloads and not wish.control.no_store
+        control = wish.control
+        return (
+            self._exchange.method == "GET"
+            and not wish.ranged
+            and not wish.reloads
+            and not control.no_store
+            and not control.only_if_cached
+        )
 
     # Using.
 
@@ -125,6 +155,8 @@ class Seek:
         background = edits = None
         if found.claimed:
             background, edits = self._fill_of(found, "stale")
+        elif not stale and self._wish.is_plain:
+            self._cache.warm_up(self._exchange, found, self._look.token)
         if self._lead is not None and background is None and found.entry is not None:
             self._lead.land(Landed(found.entry, found.clock))
         assert found.entry is not None  # noqa: S101 - `_use` has looked
@@ -185,14 +217,8 @@ class Seek:
         kind = Fill if found.claimed else Passing
         lead = None
         if found.claimed:
-            lead, self._lead = self._take_lead(found), None
+            lead, self._lead = self._lead, None
         return kind(self._cache, self._exchange, found, lead, reason, self.route, validated=bool(fields)), edits
-
-    def _take_lead(self, found: Found) -> Any:
-        services = self._exchange.services
-        if self._lead is not None or services is None or services.flights.find(found.place.flight) is not None:
-            return self._lead
-        return services.flights.begin(found.place.flight)
 
     def _forward(self, reason: Reason, detail: str | None = None) -> Pass:
         cache = self._cache

@@ -44,6 +44,11 @@ class Wish(NamedTuple):
         """True where nothing stored may be used without asking the app (RFC 9111 §5.2.1.4)."""
         return self.control.no_cache or self.control.max_age == 0
 
+    @property
+    def is_plain(self) -> bool:
+        """True where the client asks for nothing in particular: any fresh response will do."""
+        return self.control is NOTHING
+
     def accepts(self, age: float, left: float, may_be_stale: bool) -> bool:
         """Tell whether a client takes a response of that age that stays fresh for `left` seconds (RFC 9111 §5.2.1)."""
         control = self.control

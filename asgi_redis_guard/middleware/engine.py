@@ -191,6 +191,11 @@ class GuardMiddleware:
         if guard.topic:
             trips.follow(guard)
         end_all(admissions.orphans, Outcome("refused"), trips)
+        if answer.status < 400 and answer.background is None and not admissions.exchange.is_websocket:
+            plain = False not in [responder.only_start for responder in admissions.responders]
+            if plain:
+                await self._answer_plainly(admissions, trips, answer, send)
+                return
         delivery = Delivery(scope, admissions.responders, trips, send, "refused")
         try:
             if gives_back(guard, answer):
@@ -205,6 +210,15 @@ class GuardMiddleware:
             if answer.background is not None:  # whether the client has its answer or not
                 self._run_behind(admissions, trips, answer, answer.background)
         delivery.end()
+
+    async def _answer_plainly(self, admissions: Admissions, trips: RoundTrips, answer: Answer, send: Send) -> None:
+        """Send an answer to which no responder does more than to edit its head: a stored response, mostly."""
+        scope = admissions.exchange.scope
+        if admissions.responders:
+            send = HeadSend(scope, admissions.responders, trips, send)
+        body = b"" if admissions.exchange.method == "HEAD" else answer.body
+        await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
+        await send({"type": "http.response.body", "body": body})
 
     def _run_behind(self, admissions: Admissions, trips: RoundTrips, answer: Answer, responder: Responder) -> None:
         """Run the app in the background, after an answer that asked for it."""

@@ -34,6 +34,11 @@ class RoundTrips:
         self.keys = manager.keys
 
     @property
+    def identity(self) -> bytes:
+        """What tells the running loop from all others."""
+        return self.manager.links.identity
+
+    @property
     def flights(self) -> Flights:
         """What is being worked out in the running loop."""
         return self.manager.flights
