@@ -29,7 +29,7 @@ from .hot import Hot, Hots, question
 from .operations import ALL, SAME
 from .options import Options, ResponseCacheOptions
 from .plan import Plan
-from .request_key import RequestKeys
+from .request_key import FIELDS, RequestKeys
 from .rules import client_control
 from .seek import Seek
 from .status import Reason, append, forward, hit
@@ -50,6 +50,9 @@ _MOST_OWED = 10_000
 
 #: Stands first in what is stored of a response: whether it is private, and the seconds that clients may keep it for.
 CLIENT_TTL = b"guard-client-ttl"
+
+#: What CORS middlewares answer with, or leave out, often without saying so in `Vary`.
+_CORS = frozenset((b"origin",))
 
 _READING = frozenset(("GET", "HEAD"))
 _SAFE = frozenset(("GET", "HEAD", "OPTIONS", "TRACE", "QUERY"))
@@ -74,7 +77,7 @@ class ResponseCache(OneRoundGuard):
         self.rules = given.rules()
         self.requests = RequestKeys(hosts=given.hosts, sort_query=given.sort_query, ignore_query=given.ignore_query)
         self.codec = given.codec()
-        self.variants = Variants()
+        self.variants = Variants(FIELDS if given.is_http else FIELDS | _CORS)
         declaring.there_is_a_cache()
         self.hooks = tuple(given.on_event)
         self.owed: list[Operation] = []

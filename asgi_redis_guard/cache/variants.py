@@ -10,7 +10,7 @@ from .known import Known, Learned
 from .operations import Place
 from .plan import Plan, Refusal, Word
 from .policy import CachePolicy
-from .request_key import fields_of, principal_parts
+from .request_key import FIELDS, fields_of, principal_parts
 from .tags import expand
 from .vary import MOST_NAMES, variant_parts
 
@@ -19,12 +19,13 @@ _IDLE = 60.0
 
 
 class Variants:
-    """The variants of a guard's resources, in one deployment."""
+    """The variants of a guard's resources, in one deployment. `always` are request fields that count wherever they are."""
 
-    __slots__ = ("known",)
+    __slots__ = ("_always", "known")
 
-    def __init__(self) -> None:
+    def __init__(self, always: frozenset[bytes] = FIELDS) -> None:
         self.known = Known()
+        self._always = always
 
     def route(self, exchange: Exchange) -> bytes:
         """Return what a path goes by, whatever its query and its method."""
@@ -37,7 +38,7 @@ class Variants:
 
     def variant(self, exchange: Exchange, names: bytes, route: bytes) -> bytes | None:
         """Return the digest of a request's values of `names`; None if it cannot be told, or the app wants none."""
-        fields = fields_of(exchange.scope)
+        fields = fields_of(exchange.scope, self._always)
         if not names:
             return digest(b"", *fields)
         listed = names.split(b",")
