@@ -116,7 +116,9 @@ class Passing(Responder):
         word = self._word = self._judge(head, status, headers)
         cache, exchange = self._cache, self._exchange
         names = word.names if isinstance(word, Plan) else frozenset()
-        cache.variants.learn(self._route, names, self._tags, self._policy, word, exchange.now)
+        # What fails, or is sent elsewhere, may never have come to the function that declares.
+        if self._policy is not None or 200 <= status < 300:
+            cache.variants.learn(self._route, names, self._tags, self._policy, word, exchange.now)
         if isinstance(word, Refusal):
             if word.warn:
                 cache.warn(exchange, head.scope, word.warn)
