@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from ..core.asgi import Headers
 from ..core.exchange import Exchange
 from .credentials import is_somebody, speaks_for_somebody, was_read
-from .directives import CacheControl, request_control
+from .directives import NOTHING, CacheControl, request_control
 from .freshness import control_of, freshness
 from .groups import groups_of
 from .plan import Plan, Refusal, Word
@@ -49,6 +49,7 @@ class Rules:
     heuristic: bool = True
     keep: float = 0.0
     is_http: bool = False
+    hears_clients: bool = True
 
     def judge(self, answered: Answered) -> Word:
         """Decide on a response."""
@@ -69,7 +70,7 @@ class Rules:
         names = vary_names(headers)
         why = refusal(
             asked,
-            request_control(asked),
+            self._asked(answered),
             status,
             headers,
             control,
@@ -109,6 +110,10 @@ class Rules:
         session = scope.get("session") if scope is not None else None
         return any(map(is_somebody, users)) or was_read(exchange.fact("session") if session is None else session)
 
+    def _asked(self, answered: Answered) -> CacheControl:
+        """What the client asks for, as far as clients are heard."""
+        return request_control(answered.exchange.scope["headers"]) if self.hears_clients else NOTHING
+
     def _by_policy(self, answered: Answered, policy: CachePolicy, control: CacheControl) -> Word:
         """What was declared, as far as the response itself does not forbid it."""
         headers = answered.headers
@@ -123,7 +128,7 @@ class Rules:
             return Refusal("set_cookie" if b"set-cookie" in fields else "content_range")
         if names is None:
             return Refusal("vary")
-        if control.no_store or control.no_cache or said.no_store or request_control(_asked(answered)).no_store:
+        if control.no_store or control.no_cache or said.no_store or self._asked(answered).no_store:
             return Refusal("no_store")
         if (control.private or said.private) and not policy.user_aware:
             return Refusal("private")
@@ -160,11 +165,6 @@ class Rules:
 def is_stream(headers: Headers) -> bool:
     """Tell whether a response is a stream of events, which never ends."""
     return any(name == b"content-type" and value.lower().startswith(b"text/event-stream") for name, value in headers)
-
-
-def _asked(answered: Answered) -> Headers:
-    headers: Headers = answered.exchange.scope["headers"]
-    return headers
 
 
 def _said(headers: Headers) -> CacheControl:
