@@ -36,6 +36,7 @@ class Delivery:
     _replaced_by = -1
     _dropping = False
     _trailers = False
+    _unseen = False
     _unfinished = False
     started = False
     ended = False
@@ -175,7 +176,7 @@ class Delivery:
                 return
             message = {**message, "body": b"".join(self._kept)}
             await self._release_held(message["body"] if fits else None)
-        if self.hooks.body:
+        if self.hooks.body and not self._unseen:
             self._show(message.get("body", b""), more, range(self._replaced_by + 1, len(self._responders)))
         if not self._dropping and self.failure is None:
             await self._send(message)
@@ -206,6 +207,7 @@ class Delivery:
             await self._release_held(None)
         if not self._dropping:
             await self._send(message)
+        self._unseen = True  # a part that nobody here can see: what follows is not shown as if it were all
         self._unfinished = False  # as far as can be told from here
         last_trailers = kind == "http.response.trailers" and not message.get("more_trailers", False)
         if kind in ("websocket.close", "http.response.pathsend") or last_trailers:

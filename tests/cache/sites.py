@@ -60,7 +60,7 @@ class Site:
     async def app(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer as the page does; every response has a number that tells it from those before."""
         self.made.append(scope["path"])
-        found = self.pages.get(scope["path"], self.pages["*"])
+        found = self.pages.get(scope["path"]) or self.pages["*"]
 
         async def numbered(message: Any) -> None:
             if message["type"] == "http.response.start":

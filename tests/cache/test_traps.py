@@ -6,8 +6,8 @@ import pytest
 
 from asgi_redis_guard import ConfigurationError
 from asgi_redis_guard.core.asgi import Receive, Scope, Send
-from tests.cache.sites import PROFILES, cache, echo, fresh, header, outcomes, page, site
-from tests.drive import call, http_scope
+from tests.cache.sites import PROFILES, cache, declared, echo, fresh, header, outcomes, page, site
+from tests.drive import call, http_scope, websocket_scope
 
 BOTH = pytest.mark.parametrize("profile", PROFILES)
 
@@ -252,8 +252,6 @@ async def test_a_request_that_fails_does_not_switch_the_cache_off_for_the_others
     redis_url: str, profile: str, status: int
 ) -> None:
     """Before the route's function runs nothing is declared: anyone could ask wrongly, and all would miss."""
-    from tests.cache.sites import declared
-
     async with site(redis_url, cache(profile, **({"ttl": None} if profile == "app" else {}))) as shop:
         right = declared(page()) if profile == "app" else page(b"ok", *fresh(profile))
 
@@ -307,8 +305,6 @@ async def test_keeping_cookies_is_for_the_http_profile_alone(redis_url: str) -> 
 
 
 async def test_a_websocket_goes_by(redis_url: str) -> None:
-    from tests.drive import websocket_scope
-
     async def socket(scope: Scope, receive: Receive, send: Send) -> None:
         assert (await receive())["type"] == "websocket.connect"
         await send({"type": "websocket.accept", "headers": []})
@@ -318,3 +314,50 @@ async def test_a_websocket_goes_by(redis_url: str) -> None:
         for _ in range(2):
             assert (await call(shop.stack, websocket_scope("/"))).status == 101
         assert len(shop.made) == 2
+
+
+@BOTH
+async def test_what_a_server_sends_in_part_by_itself_is_not_kept_without_that_part(
+    redis_url: str, profile: str
+) -> None:
+    async with site(redis_url, cache(profile)) as shop:
+
+        async def mixed(scope: Scope, receive: Receive, send: Send) -> None:
+            await send({"type": "http.response.start", "status": 200, "headers": fresh(profile)})
+            await send({"type": "http.response.zerocopysend", "file": 3, "more_body": True})
+            await send({"type": "http.response.body", "body": b"the end"})
+
+        shop.pages["*"] = mixed
+
+        async def drop(message: Any) -> None:
+            pass
+
+        async def receive() -> Any:
+            return {"type": "http.request", "body": b"", "more_body": False}
+
+        await shop.stack(http_scope("/", [(b"host", b"test")]), receive, drop)
+        assert await shop.stored() == []
+
+
+@BOTH
+async def test_a_response_with_trailers_is_not_kept(redis_url: str, profile: str) -> None:
+    async with site(redis_url, cache(profile)) as shop:
+
+        async def trailing(scope: Scope, receive: Receive, send: Send) -> None:
+            await send({"type": "http.response.start", "status": 200, "headers": fresh(profile), "trailers": True})
+            await send({"type": "http.response.body", "body": b"body"})
+            await send({"type": "http.response.trailers", "headers": [(b"x-sum", b"1")]})
+
+        shop.pages["*"] = trailing
+        kinds: list[str] = []
+
+        async def note(message: Any) -> None:
+            kinds.append(message["type"])
+
+        async def receive() -> Any:
+            return {"type": "http.request", "body": b"", "more_body": False}
+
+        for _ in range(2):
+            await shop.stack(http_scope("/", [(b"host", b"test")]), receive, note)
+        assert kinds.count("http.response.trailers") == 2
+        assert await shop.stored() == []
