@@ -150,7 +150,7 @@ def principal_parts(user: Any, auth: Any) -> list[bytes | str] | None:
     Never the token, which changes while the principal does not. Raises `PrincipalUnknown` for a verified user without
     an identity: a display name may be shared, and what is kept for one must not reach another.
     """
-    if not getattr(user, "is_authenticated", False):
+    if not getattr(user, "is_authenticated", user is not None):
         return None
     try:
         identity = user.identity

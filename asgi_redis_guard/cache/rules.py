@@ -80,7 +80,7 @@ class Rules:
         )
         if why is not None or names is None or status == 206:
             return Refusal(why or ("vary" if names is None else "status"))
-        if not control.public and self._is_personal(answered):
+        if not control.public and _is_known(exchange, answered.scope):
             return Refusal("personal", warn=_personal("the response says public"))
         fresh = freshness(
             status, headers, control, targeted, asked_at=answered.asked_at, received_at=answered.received_at
@@ -97,18 +97,17 @@ class Rules:
             must_validate=fresh.must_validate,
             never_stale=fresh.never_stale,
             heuristic=fresh.heuristic,
-            public=control.public or control.s_maxage is not None or control.must_revalidate,
+            public=control.public,
             names=names,
             tags=(*answered.tags, *groups_of(exchange.scope, headers)),
             max_body=self.max_body,
         )
 
-    def _is_personal(self, answered: Answered) -> bool:
-        """Whether somebody is known, Authorization apart: of that one the standard has rules of its own (§3.5)."""
-        exchange, scope = answered.exchange, answered.scope
-        users = (exchange.fact("user"), scope.get("user") if scope is not None else None)
-        session = scope.get("session") if scope is not None else None
-        return any(map(is_somebody, users)) or was_read(exchange.fact("session") if session is None else session)
+    def late(self, plan: Plan, exchange: Exchange, scope: Any) -> Refusal | None:
+        """Refuse at the end what turned out after its head to be somebody's: a session was read while it was sent."""
+        if plan.public or (plan.private and is_somebody(exchange.fact("user"))) or not _is_known(exchange, scope):
+            return None
+        return Refusal("personal", warn=_personal("public=True or user_aware=True", _LATE))
 
     def _asked(self, answered: Answered) -> CacheControl:
         """What the client asks for, as far as clients are heard."""
@@ -162,6 +161,13 @@ class Rules:
         return Refusal("unverified", warn=_UNVERIFIED.format(whose)) if whose else None
 
 
+def _is_known(exchange: Exchange, scope: Any) -> bool:
+    """Whether somebody is known, Authorization apart: of that one the standard has rules of its own (§3.5)."""
+    users = (exchange.fact("user"), scope.get("user") if scope is not None else None)
+    session = scope.get("session") if scope is not None else None
+    return any(map(is_somebody, users)) or was_read(exchange.fact("session") if session is None else session)
+
+
 def is_stream(headers: Headers) -> bool:
     """Tell whether a response is a stream of events, which never ends."""
     return any(name == b"content-type" and value.lower().startswith(b"text/event-stream") for name, value in headers)
@@ -192,7 +198,16 @@ def outside(headers: Headers, policy: CachePolicy | None) -> Headers:
         headers = [*headers, (b"vary", b", ".join(missing))] if missing else headers
     if not policy.user_aware:
         return headers
-    return [(name, _private(value) if name == b"cache-control" else value) for name, value in headers]
+    return [
+        (name, _private(value) if name == b"cache-control" else value)
+        for name, value in headers
+        if not _is_for_caches(name)
+    ]
+
+
+def _is_for_caches(name: bytes) -> bool:
+    """Whether a field speaks to caches further out over the head of Cache-Control (RFC 9213), or their forerunners."""
+    return name.endswith(b"-cache-control") or name == b"surrogate-control"
 
 
 def _private(value: bytes) -> bytes:
@@ -202,6 +217,7 @@ def _private(value: bytes) -> bytes:
     return value if b"private" in said else b"private, " + value
 
 
+_LATE = "a request whose user or session was looked at while the body was sent"
 _UNVERIFIED = (
     "{}, of whom no guard in front knows a verified user, is not kept: put the cache behind JWTAuth or Sessions"
 )

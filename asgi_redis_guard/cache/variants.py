@@ -6,6 +6,7 @@ from typing import Any
 
 from ..core.exchange import Exchange
 from ..core.keys import Keys, digest
+from ..errors import GuardError
 from .known import Known, Learned
 from .operations import Place
 from .plan import Plan, Refusal, Word
@@ -19,12 +20,15 @@ _IDLE = 60.0
 
 
 class Variants:
-    """The variants of a guard's resources, in one deployment. `always` are request fields that count wherever they are."""
+    """The variants of a guard's resources, in one deployment.
+    `credentials` are request fields that say who asks, `always` those that count wherever they are.
+    """
 
-    __slots__ = ("_always", "known")
+    __slots__ = ("_always", "_credentials", "known")
 
-    def __init__(self, always: frozenset[bytes] = FIELDS) -> None:
+    def __init__(self, credentials: frozenset[bytes], always: frozenset[bytes] = FIELDS) -> None:
         self.known = Known()
+        self._credentials = credentials
         self._always = always
 
     def route(self, exchange: Exchange) -> bytes:
@@ -44,7 +48,12 @@ class Variants:
         listed = names.split(b",")
         known: dict[bytes, bytes | None] = {}
         if b":user" in listed:
-            parts = principal_parts(exchange.fact("user"), exchange.fact("auth"))
+            try:
+                parts = principal_parts(exchange.fact("user"), exchange.fact("auth"))
+            except GuardError:  # one of whom it is not known who that is, or not yet
+                return None
+            if parts is None and any(name in self._credentials for name, _ in exchange.scope["headers"]):
+                return None  # somebody, of whom the app may know who that is
             known[b":user"] = None if parts is None else digest(*parts)
         if b":key" in listed:
             policy = self.learned(route).policy
@@ -62,9 +71,11 @@ class Variants:
         if len(all_names) > MOST_NAMES:
             return names, None
         grown = b",".join(sorted(all_names))
-        if grown == names:
+        if grown == names and b":user" not in all_names:
             return names, place
         variant = self.variant(exchange, grown, route)
+        if grown == names and variant != place.variant:
+            return names, None  # it was not known when it was looked up who asks
         return grown, None if variant is None else Place.of(exchange.keys, place.resource, variant)
 
     # Tags.

@@ -85,7 +85,7 @@ class Site:
 
     async def stored(self) -> list[bytes]:
         """What stands in Redis of responses: the values of all entries, without those that say "nothing is kept"."""
-        keys = [key for key in await self.redis.execute("KEYS", "*r:{*}?*")]
+        keys = list(await self.redis.execute("KEYS", "*r:{*}?*"))
         values = [await self.redis.execute("GET", key) for key in keys]
         return [value for value in values if value is not None and value[:1] == b"1"]
 

@@ -1,4 +1,4 @@
-"""What caches are caught out by, beside the leaks: poisoned fields, parts taken for wholes, clients who want to decide."""
+"""What caches are caught out by, beside leaks: poisoned fields, parts taken for wholes, clients who want to decide."""
 
 from typing import Any
 
