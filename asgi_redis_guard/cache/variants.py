@@ -7,6 +7,7 @@ from typing import Any
 from ..core.exchange import Exchange
 from ..core.keys import Keys, digest
 from ..errors import GuardError
+from .credentials import has_something
 from .known import Known, Learned
 from .operations import Place
 from .plan import Plan, Refusal, Word
@@ -52,8 +53,8 @@ class Variants:
                 parts = principal_parts(exchange.fact("user"), exchange.fact("auth"))
             except GuardError:  # one of whom it is not known who that is, or not yet
                 return None
-            if parts is None and any(name in self._credentials for name, _ in exchange.scope["headers"]):
-                return None  # somebody, of whom the app may know who that is
+            if parts is None and self._may_be_somebody(exchange):
+                return None
             known[b":user"] = None if parts is None else digest(*parts)
         if b":key" in listed:
             policy = self.learned(route).policy
@@ -62,6 +63,13 @@ class Variants:
                 return None
             known[b":key"] = digest(own)
         return digest(names, b"%d" % len(fields), *fields, *variant_parts(listed, exchange.scope["headers"], known))
+
+    def _may_be_somebody(self, exchange: Exchange) -> bool:
+        """Whether a request without a verified user may have another answer than all others of that kind."""
+        if any(name in self._credentials for name, _ in exchange.scope["headers"]):
+            return True
+        session = exchange.fact("session")
+        return session is not None and has_something(session) is not False
 
     def grown(
         self, exchange: Exchange, place: Place, names: bytes, more: frozenset[bytes], route: bytes

@@ -55,7 +55,8 @@ class Site:
         self.pages: dict[str, Page] = {}
         self.made: list[str] = []
         self.events: list[CacheEvent] = []
-        self.stack: ASGIApp = GuardMiddleware(wrap(self.app) if wrap else self.app, guards, redis=redis)
+        app: ASGIApp = wrap(self.app) if wrap else self.app
+        self.stack: ASGIApp = GuardMiddleware(app, guards, redis=redis) if guards else app
 
     async def app(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer as the page does; every response has a number that tells it from those before."""
