@@ -106,6 +106,8 @@ class Passing(Responder):
             head.headers[:] = outside(head.headers, self._policy)
         if isinstance(word, Plan) and word.client_ttl is not None:
             head.headers.append((b"cache-control", client_control(0, word.private, word.client_ttl)))
+        elif self._policy is not None and self._policy.user_aware and not _is_controlled(head.headers):
+            head.headers.append((b"cache-control", client_control(0, True, 0)))
         if cache.cache_status is not None:
             detail = word.reason.replace("_", "-") if isinstance(word, Refusal) else None
             stored = isinstance(word, Plan)
@@ -116,10 +118,12 @@ class Passing(Responder):
         word = self._word = self._judge(head, status, headers)
         cache, exchange = self._cache, self._exchange
         names = word.names if isinstance(word, Plan) else frozenset()
-        cache.variants.learn(self._route, names, self._tags, self._policy, word, exchange.now)
+        # What fails, or is sent elsewhere, may never have come to the function that declares.
+        if self._policy is not None or 200 <= status < 300:
+            cache.variants.learn(self._route, names, self._tags, self._policy, word, exchange.now)
         if isinstance(word, Refusal):
             if word.warn:
-                cache.warn(exchange, head.scope, word.warn)
+                cache.warn(exchange, head.scope, word.warn, self._policy)
             self._deposit.refuse(word, status)
         return word
 
@@ -182,6 +186,8 @@ class Passing(Responder):
         self.over = True
         if self._deposit.over:
             return None
+        if self._became_personal():
+            return None
         entry = None
         try:
             entry = self._refreshed or self._entry()
@@ -192,6 +198,16 @@ class Passing(Responder):
                 flow = self._deposit.store(entry, self._word)
         return flow
 
+    def _became_personal(self) -> bool:
+        """Keep nothing that turned out to be somebody's after its head."""
+        if not isinstance(self._word, Plan):
+            return False
+        refusal = self._cache.rules.late(self._word, self._exchange, self._scope)
+        if refusal is not None:
+            self._cache.warn(self._exchange, self._scope, refusal.warn, self._policy)
+            self._deposit.refuse(refusal, self._status)
+        return refusal is not None
+
     def _entry(self) -> Entry | None:
         """Return what is to be stored; None if it is not whole, or not what it said it would be."""
         word = self._word
@@ -201,9 +217,11 @@ class Passing(Responder):
         lengths = {value for name, value in word.headers if name == b"content-length"}
         if lengths and lengths != {b"%d" % len(body)}:
             return None
-        if not word.private and not word.public and self._cache.became_personal(self._exchange, self._scope):
-            return None
         return self._deposit.entry(word, self._status, body, self._received_at)
+
+
+def _is_controlled(headers: Headers) -> bool:
+    return any(name == b"cache-control" for name, _ in headers)
 
 
 class Fill(Passing):

@@ -22,7 +22,6 @@ from ..observability.events import emit
 from . import declaring
 from .age import put_age
 from .conditional import answer_for, make_etag
-from .credentials import speaks_for_somebody
 from .entry import Entry, head_of
 from .events import CacheEvent, CacheOutcome
 from .found import Found
@@ -31,7 +30,8 @@ from .level import FirstLevel
 from .operations import ALL, SAME, TOPIC
 from .options import Options, ResponseCacheOptions
 from .plan import Plan
-from .request_key import RequestKeys
+from .policy import CachePolicy, name_of
+from .request_key import FIELDS, RequestKeys
 from .rules import client_control
 from .seek import Seek
 from .status import Reason, append, forward, hit
@@ -52,6 +52,9 @@ _MOST_OWED = 10_000
 
 #: Stands first in what is stored of a response: whether it is private, and the seconds that clients may keep it for.
 CLIENT_TTL = b"guard-client-ttl"
+
+#: What CORS middlewares answer with, or leave out, often without saying so in `Vary`.
+_CORS = frozenset((b"origin",))
 
 _READING = frozenset(("GET", "HEAD"))
 _SAFE = frozenset(("GET", "HEAD", "OPTIONS", "TRACE", "QUERY"))
@@ -76,7 +79,7 @@ class ResponseCache(OneRoundGuard):
         self.rules = given.rules()
         self.requests = RequestKeys(hosts=given.hosts, sort_query=given.sort_query, ignore_query=given.ignore_query)
         self.codec = given.codec()
-        self.variants = Variants()
+        self.variants = Variants(self.rules.credentials, FIELDS if given.is_http else FIELDS | _CORS)
         declaring.there_is_a_cache()
         self.hooks = tuple(given.on_event)
         self.owed: list[Operation] = []
@@ -244,10 +247,6 @@ class ResponseCache(OneRoundGuard):
             return False
         return self.options.is_http or self.variants.learned(route).policy is not None or bool(self.rules.default)
 
-    def became_personal(self, exchange: Exchange, scope: Any) -> bool:
-        """Tell whether a response turned out to be somebody's after its head."""
-        return bool(speaks_for_somebody(exchange, scope, self.rules.credentials))
-
     def warm_up(self, exchange: Exchange, found: Found, token: bytes) -> None:
         """Remember an answer from what was found."""
         entry = found.entry
@@ -292,11 +291,11 @@ class ResponseCache(OneRoundGuard):
             event = CacheEvent(self.name, outcome, exchange.method, exchange.path, reason, status, size, seconds)
             emit(self.hooks, event)
 
-    def warn(self, exchange: Exchange, scope: Any, sentence: str) -> None:
-        """Warn once for a route; where the framework does not say which it is, once for all."""
+    def warn(self, exchange: Exchange, scope: Any, sentence: str, policy: CachePolicy | None) -> None:
+        """Warn once for a route; where neither a decorator nor the framework says which it is, once for all."""
         endpoint = (scope or {}).get("endpoint")
-        name = getattr(endpoint, "__qualname__", None)
-        where = repr(self) if name is None else f"{getattr(endpoint, '__module__', '')}.{name}"
+        where = policy.where if policy is not None else ""
+        where = where or (repr(self) if endpoint is None else name_of(endpoint))
         _warnings.tell("not-cached", f"{where}: {sentence}")
 
     def __repr__(self) -> str:

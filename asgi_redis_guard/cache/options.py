@@ -141,6 +141,7 @@ class Options:
             heuristic=self.heuristic,
             keep=self.keep,
             is_http=self.is_http,
+            hears_clients=self.hears_clients,
         )
 
     def codec(self) -> Codec:

@@ -13,6 +13,7 @@ from ..core.script import Replies
 from ..core.steps import Answer, Ask, Pass, RequestEdits, Step, Verdict, Wait
 from ..errors import RedisUnavailable, WaitTimeout
 from .conditional import CONDITIONAL_FIELDS, validators
+from .credentials import is_somebody
 from .entry import Entry
 from .fill import Fill, Passing
 from .found import Found, Landed
@@ -20,7 +21,7 @@ from .hot import Hot
 from .look import Look
 from .operations import LEASE, TOPIC, Place
 from .status import Reason
-from .told import Told
+from .told import Learning, Told
 from .wish import Wish
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ class Seek:
         while owed := self._cache.owed[:_MOST_OWED]:
             yield Ask(owed, last=True)
             del self._cache.owed[: len(owed)]
-        if b":user" in self._look.names and self._exchange.fact("user") is None:
+        if b":user" in self._look.names and not is_somebody(self._exchange.fact("user")):
             yield Wait(None, 0.0)  # guards in front of this one have passed by then
         reason: Reason = "uri-miss"
         for _ in range(_MOST_LOOKS):
@@ -85,7 +86,7 @@ class Seek:
             else:
                 variant = self._cache.variants.variant(self._exchange, self._look.names, self.route)
                 if variant is None:
-                    return self._forward("bypass", "key")
+                    return self._keyless()
                 found = yield from self._look.at(Place.of(self._exchange.keys, self._resource, variant))
             if found.again:
                 continue
@@ -217,6 +218,11 @@ class Seek:
         if found.claimed:
             lead, self._lead = self._lead, None
         return kind(self._cache, self._exchange, found, lead, reason, self.route, validated=bool(fields)), edits
+
+    def _keyless(self) -> Pass:
+        """Let the app answer a request of which it cannot be told what is its own; learn what the route declares."""
+        self._cache.tell(self._exchange, "bypass", "key")
+        return Pass(responder=Learning(self._cache, self._exchange, self._look.names, self.route))
 
     def _forward(self, reason: Reason, detail: str | None = None) -> Pass:
         cache = self._cache
