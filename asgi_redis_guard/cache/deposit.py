@@ -9,6 +9,7 @@ from ..core.responder import Control
 from ..core.script import Replies
 from ..core.steps import Ask, Asking
 from ..errors import EntryRefused
+from .conditional import validators
 from .entry import Entry, encode_pass
 from .found import Found, Landed
 from .operations import LEASE, Place, generation, release, renew, store
@@ -135,7 +136,7 @@ class Deposit:
 
     def _life(self, entry: Entry, plan: Plan) -> int:
         """Milliseconds that it is kept; what can be validated some time longer."""
-        keep = plan.keep if any(name in (b"etag", b"last-modified") for name, _ in entry.headers) else 0.0
+        keep = plan.keep if validators(entry.headers) else 0.0
         last = max(entry.fresh_until + round(keep * 1e6), entry.stale_until, entry.error_until)
         return min((last - self.clock()) // 1000, round(LONGEST * 1000))
 

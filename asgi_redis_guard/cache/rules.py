@@ -19,7 +19,7 @@ from .freshness import control_of, freshness
 from .groups import groups_of
 from .plan import Plan, Refusal, Word
 from .policy import METHODS, CachePolicy
-from .storing import refusal, storable_headers
+from .storing import is_of_use, refusal, storable_headers
 from .vary import vary_names
 
 
@@ -84,7 +84,7 @@ class Rules:
         fresh = freshness(
             status, headers, control, targeted, asked_at=answered.asked_at, received_at=answered.received_at
         )
-        if fresh.heuristic and not self.heuristic:
+        if (fresh.heuristic and not self.heuristic) or not is_of_use(headers, fresh):
             return Refusal("no_freshness")
         return Plan(
             lifetime=fresh.lifetime,
