@@ -97,6 +97,8 @@ class Seek:
 
     def _coordinates(self, found: Found) -> bool:
         """Whether the request waits for another's fill."""
+        if found.entry is not None and found.entry.must_validate:
+            return False  # each of them has to ask (RFC 9111 §5.2.2.4)
         return self._fills and not found.alone and self._exchange.services is not None
 
     @property
@@ -163,7 +165,9 @@ class Seek:
             self._look.names = self._cache.variants.known.names.get(self._resource) or self._look.names
             return None
         entry, clock = landing.value
-        if self._wish.accepts(max(0, clock - entry.born) / 1e6, (entry.fresh_until - clock) / 1e6, False):
+        if not entry.must_validate and self._wish.accepts(
+            max(0, clock - entry.born) / 1e6, (entry.fresh_until - clock) / 1e6, False
+        ):
             return self._cache.answer(self._exchange, entry, clock, joined=True)
         return None
 
