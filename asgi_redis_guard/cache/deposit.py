@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..core.exchange import Exchange
@@ -61,7 +62,8 @@ class Deposit:
         """Return an entry, in times of the server's clock."""
         received = self._found.clock + round((received_at - self.asked_at) * 1e6)
         born = received - round(plan.age * 1e6)
-        fresh = born + round(min(plan.lifetime, LONGEST) * self._cache.jittered(self._exchange) * 1e6)
+        left = plan.lifetime * self._cache.jittered(self._exchange) - plan.age
+        fresh = received + round(min(left, LONGEST) * 1e6)
         return Entry(
             began=self._found.clock,
             fresh_until=fresh,
@@ -137,8 +139,9 @@ class Deposit:
     def _life(self, entry: Entry, plan: Plan) -> int:
         """Milliseconds that it is kept; what can be validated some time longer."""
         keep = plan.keep if validators(entry.headers) else 0.0
-        last = max(entry.fresh_until + round(keep * 1e6), entry.stale_until, entry.error_until)
-        return min((last - self.clock()) // 1000, round(LONGEST * 1000))
+        now = self.clock()
+        last = max(entry.fresh_until, now) + round(keep * 1e6)
+        return min((max(last, entry.stale_until, entry.error_until) - now) // 1000, round(LONGEST * 1000))
 
     # Giving up.
 
@@ -152,6 +155,8 @@ class Deposit:
             self._lead.scatter()
         if self._control is not None:
             self._control.release()
+            if status >= 500 and self._found.entry is not None:
+                refusal = replace(refusal, reason="failed")  # it may be over soon: what can be validated stays
             if self._found.claimed or not refusal.idle:
                 self._control.perform(self._given_back(refusal))
 

@@ -139,14 +139,16 @@ class Passing(Responder):
         cache, deposit = self._cache, self._deposit
         if not same_representation(entry.headers, head.headers):
             deposit.refuse(Refusal("validator"), head.status)
-            return cache.answer(self._exchange, entry, deposit.clock(), stale=True)
+            return cache.answer(self._exchange, entry, deposit.clock(), forwarded=(self._reason, 304), stored=False)
         if self._word is None:
             self._received_at = deposit.now()
             word = self._decide(head, entry.status, freshened(entry.headers, head.headers))
             if isinstance(word, Plan):
                 self._refreshed = deposit.entry(word, entry.status, entry.body, self._received_at)
-        fresh = self._refreshed or entry
-        return cache.answer(self._exchange, fresh, deposit.clock(), forwarded=(self._reason, 304), quiet=True)
+        fresh, stored = self._refreshed or entry, isinstance(self._word, Plan)
+        return cache.answer(
+            self._exchange, fresh, deposit.clock(), forwarded=(self._reason, 304), stored=stored, quiet=True
+        )
 
     def rescue(self, error: Exception) -> Answer | None:
         """An app that raises has failed as well (RFC 5861 §4)."""

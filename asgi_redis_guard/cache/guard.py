@@ -99,7 +99,7 @@ class ResponseCache(Guard):
 
     def _unsafe(self, exchange: Exchange) -> Pass:
         if exchange.method in _SAFE:
-            return PASS
+            return Pass(responder=Told(self, "method", None))
         return Pass(responder=Invalidating(self, exchange))
 
     # Answering.
@@ -113,6 +113,7 @@ class ResponseCache(Guard):
         stale: bool = False,
         joined: bool = False,
         forwarded: tuple[Reason, int | None] | None = None,
+        stored: bool = False,
         quiet: bool = False,
         background: Responder | None = None,
         edits: RequestEdits | None = None,
@@ -135,7 +136,7 @@ class ResponseCache(Guard):
         )
         put_age(headers, age)
         if self.cache_status is not None:
-            append(headers, self._said(ttl, stale, joined, forwarded))
+            append(headers, self._said(ttl, stale, joined, forwarded, stored))
         if not quiet:
             self.tell(
                 exchange,
@@ -145,11 +146,13 @@ class ResponseCache(Guard):
             )
         return Answer(status, headers, body, reason="stale" if stale else "hit", background=background, edits=edits)
 
-    def _said(self, ttl: int, stale: bool, joined: bool, forwarded: tuple[Reason, int | None] | None) -> bytes:
+    def _said(
+        self, ttl: int, stale: bool, joined: bool, forwarded: tuple[Reason, int | None] | None, stored: bool
+    ) -> bytes:
         name = self.cache_status or ""
         if forwarded is not None:
             reason, status = forwarded
-            return forward(name, reason, fwd_status=status, ttl=ttl, stored=status == 304)
+            return forward(name, reason, fwd_status=status, ttl=ttl, stored=stored)
         if joined:
             return forward(name, "miss", ttl=ttl, collapsed=True)
         return hit(name, ttl, "stale" if stale else None)
