@@ -1,6 +1,6 @@
 """Conditions of clients, answered from what is stored (RFC 9111 §4.3.2, RFC 9110 §13)."""
 
-from tests.cache.origin import Case, Reply, Step, case, play, table
+from tests.cache.cases import Case, Reply, Step, case, play, table
 
 FRESH = "cache-control: max-age=3600"
 STRONG = FRESH + ' | etag: "abc"'

@@ -1,6 +1,6 @@
 """How long responses are reused: Cache-Control, Expires, Age, heuristics (RFC 9111 §4.2, §5.1–5.3)."""
 
-from tests.cache.origin import Case, Reply, Step, case, play, reuse, table
+from tests.cache.cases import Case, Reply, Step, case, play, reuse, table
 
 OLD = "last-modified: {-86400} | date: {0}"
 

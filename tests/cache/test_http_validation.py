@@ -1,6 +1,6 @@
 """Validation by the app, and what a 304 renews of what is stored (RFC 9111 §4.3.3, §4.3.4, §3.2)."""
 
-from tests.cache.origin import Case, Reply, Step, case, play, table
+from tests.cache.cases import Case, Reply, Step, case, play, table
 
 FRESH = "cache-control: max-age=3600"
 SHORT = 'cache-control: max-age=5 | etag: "abc" | last-modified: {-1000} | test: one | other: stays'

@@ -1,6 +1,6 @@
 """Variants side by side: Vary (RFC 9111 §4.1, RFC 9110 §12.5.5)."""
 
-from tests.cache.origin import Case, Reply, Step, case, play, reuse, table
+from tests.cache.cases import Case, Reply, Step, case, play, reuse, table
 
 FOO = "cache-control: max-age=3600 | vary: Foo"
 
