@@ -155,10 +155,16 @@ class Deposit:
             self._lead.scatter()
         if self._control is not None:
             self._control.release()
-            if status >= 500 and self._found.entry is not None:
-                refusal = replace(refusal, reason="failed")  # it may be over soon: what can be validated stays
+            if self._leaves_old(refusal, status):
+                refusal = replace(refusal, reason="failed")
             if self._found.claimed or not refusal.idle:
                 self._control.perform(self._given_back(refusal))
+
+    def _leaves_old(self, refusal: Refusal, status: int) -> bool:
+        """Whether what is stored stays: failures may be over soon, and what is fresh was not asked about."""
+        if refusal.reason == "validator" or self._found.entry is None:
+            return False
+        return status >= 500 or self._found.is_fresh
 
     def give_up(self, *, cancelled: bool) -> Asking | None:
         """Give the fill back: where it was cancelled, to the next who waits."""

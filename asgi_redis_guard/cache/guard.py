@@ -179,6 +179,13 @@ class ResponseCache(Guard):
             return [(CLIENT_TTL, b"%d %d" % (plan.private, plan.client_ttl)), *headers]
         return [*headers, (b"cache-control", client_control(0, plan.private, 0))]
 
+    def given_fields(self, entry: Entry) -> Headers:
+        """Return the fields of a stored response without what `kept_fields` has added for clients."""
+        if self.options.is_http:
+            return entry.headers
+        ours = (b"cache-control", client_control(0, entry.private, 0))
+        return [field for field in entry.headers if field[0] != CLIENT_TTL and field != ours]
+
     # What a fill needs.
 
     def spread(self, chance: bytes) -> int:

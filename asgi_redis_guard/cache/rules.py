@@ -15,6 +15,7 @@ from ..core.asgi import Headers
 from ..core.exchange import Exchange
 from .credentials import is_somebody, speaks_for_somebody, was_read
 from .directives import CacheControl, request_control
+from .entry import Entry
 from .freshness import control_of, freshness
 from .groups import groups_of
 from .plan import Plan, Refusal, Word
@@ -101,6 +102,11 @@ class Rules:
             tags=(*answered.tags, *groups_of(exchange.scope, headers)),
             max_body=self.max_body,
         )
+
+    def is_max_stale_allowed(self, entry: Entry) -> bool:
+        """Tell whether clients that ask for it may get a stored response stale (RFC 9111 §4.2.4, §5.2.2.10)."""
+        control, _ = control_of(entry.headers, self.targets)
+        return not entry.never_stale and control.s_maxage is None
 
     def _is_personal(self, answered: Answered) -> bool:
         """Whether somebody is known, Authorization apart: of that one the standard has rules of its own (§3.5)."""

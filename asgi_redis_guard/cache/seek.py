@@ -14,6 +14,7 @@ from ..errors import RedisUnavailable, WaitTimeout
 from .conditional import CONDITIONAL_FIELDS, validators
 from .fill import Fill, Passing
 from .found import Found, Landed
+from .heading import Heading
 from .look import Look
 from .operations import LEASE, TOPIC, Place
 from .status import Reason
@@ -81,7 +82,7 @@ class Seek:
             if found.claimed:
                 self._claim = found
             if found.entry is not None:
-                reason = "stale"
+                reason = "request" if found.is_fresh else "stale"
                 if (answer := self._use(found)) is not None:
                     return answer
             elif found.names:
@@ -89,7 +90,7 @@ class Seek:
             if self._wish.control.only_if_cached:
                 return self._cache.not_cached(self._exchange)
             if found.claimed or not self._coordinates(found):
-                return self._fill(found, "request" if self._wish.reloads else reason)
+                return self._fill(found, reason)
             landing = yield from self._wait(found)
             if landing is not None:
                 return landing
@@ -97,26 +98,33 @@ class Seek:
 
     def _coordinates(self, found: Found) -> bool:
         """Whether the request waits for another's fill."""
-        if found.entry is not None and found.entry.must_validate:
-            return False  # each of them has to ask (RFC 9111 §5.2.2.4)
-        return self._fills and not found.alone and self._exchange.services is not None
+        if found.entry is not None and (found.entry.must_validate or found.is_fresh):
+            return False  # each of them has to ask (RFC 9111 §5.2.2.4), or this one alone wants what is newer
+        if found.alone or self._wish.reloads:
+            return False
+        return self._fills and self._exchange.services is not None
 
     @property
     def _fills(self) -> bool:
         """Whether the request may fill the cache: a whole response to a client that wants no other."""
         wish = self._wish
-        return self._exchange.method == "GET" and not wish.ranged and not wish.reloads and not wish.control.no_store
+        if self._exchange.method != "GET" or wish.ranged:
+            return False
+        return not wish.control.no_store and not wish.control.only_if_cached
 
     # Using.
 
     def _use(self, found: Found) -> Answer | None:
         """Answer from what was found if that may be; None if the app has to be asked."""
         entry, clock, wish = found.entry, found.clock, self._wish
-        if entry is None or wish.reloads or entry.must_validate:
+        if entry is None or entry.must_validate:
             return None
+        if wish.reloads:
+            needless = found.is_fresh and wish.reloads_needlessly(entry.headers)
+            return self._hit(found, stale=False) if needless else None
         left = -1.0 if found.soft else (entry.fresh_until - clock) / 1e6
         age = max(0, clock - entry.born) / 1e6
-        if wish.accepts(age, left, not entry.never_stale and not found.soft):
+        if wish.accepts(age, left, not found.soft and self._cache.rules.is_max_stale_allowed(entry)):
             return self._hit(found, stale=left <= 0)
         if clock < entry.stale_until > entry.fresh_until and not entry.never_stale:
             return self._hit(found, stale=True) if wish.control.max_age is None else None
@@ -175,8 +183,12 @@ class Seek:
 
     def _fill(self, found: Found | None, reason: Reason) -> Pass:
         """Let the app answer, and keep what it says if it may be kept."""
-        if found is None or self._exchange.method != "GET" or self._wish.ranged:
+        if found is None or self._wish.ranged or (self._exchange.method != "GET" and found.entry is None):
             return self._forward(reason)
+        if self._exchange.method != "GET":
+            return Pass(
+                responder=Heading(self._cache, self._exchange, found, None, reason, self.route, validated=False)
+            )
         responder, edits = self._fill_of(found, reason)
         return Pass(responder=responder, edits=edits)
 
