@@ -123,3 +123,9 @@ def identity(data: bytes) -> bytes:
     if len(data) < PREFIX_SIZE:
         raise EntryUnreadable("a cache entry that is cut short")
     return data[:PREFIX_SIZE]
+
+
+def head_of(entry: Entry) -> bytes:
+    """Return the part of a stored entry that Lua reads, with its tags: what tells it from every other one."""
+    version = b"1"
+    return prefix_of(version, entry.began, entry.fresh_until, entry.delta, entry.generation, entry.tags)

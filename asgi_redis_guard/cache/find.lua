@@ -1,8 +1,8 @@
 -- name: cache.find
 -- keys: resource, variant, fill
--- args: names (that the variant goes by), tags (text that its entry should have), token, lease (ms), life (ms, of the resource's mark), fills (1: claim what is needed), spread (thousandths of the fill's time, for early refreshes), inline (bytes)
+-- args: names (that the variant goes by), tags (text that its entry should have), token, lease (ms), life (ms, of the resource's mark), fills (1: claim what is needed), beta (of early refreshes, in thousandths), inline (bytes), seen (the beginning of the entry that the caller has)
 -- keeps: claims
--- returns: mark (text), entry (as much of it as may stand here), free (1: the fill is nobody else's), need (1: to be filled, 2: to be asked about anew)
+-- returns: mark (text), entry (as much of it as may stand here; `=` if it is the one that was seen), free (1: the fill is nobody else's), need (1: to be filled, 2: to be asked about anew)
 -- repeatable: yes (a claim knows its own token)
 -- holds: yes
 -- @check
@@ -15,15 +15,23 @@ if mark ~= '' then
   if string.sub(mark, 35) ~= names then
     need = 2
   else
-    entry = call('GETRANGE', variant, 0, inline - 1) or ''
+    local head = seen
+    if seen ~= '' and call('GETRANGE', variant, 0, #seen - 1) == seen then
+      entry = '='
+    else
+      entry = call('GETRANGE', variant, 0, inline - 1) or ''
+      head = entry
+    end
     if entry ~= '' then
-      if string.sub(entry, 44, 59) ~= string.sub(mark, 1, 16) then
+      if string.sub(head, 44, 59) ~= string.sub(mark, 1, 16) then
         entry = '' -- what was invalidated is of no use, not even stale
-      elseif string.sub(entry, 81, 80 + tonumber(string.sub(entry, 77, 80))) ~= tags then
+      elseif string.sub(head, 81, 80 + tonumber(string.sub(head, 77, 80))) ~= tags then
         need = 2
-      elseif string.sub(entry, 61, 76) == string.sub(mark, 18, 33) then
-        local early = floor(string.sub(entry, 34, 43) * spread / 1000)
-        if now + early < tonumber(string.sub(entry, 18, 33)) then need = 0 end
+      elseif string.sub(head, 61, 76) == string.sub(mark, 18, 33) then
+        -- XFetch: the nearer the end and the longer the fill, the likelier it is made anew before. The µs of the clock
+        -- are chance enough.
+        local early = string.sub(head, 34, 43) * beta / 1000 * -math.log((now % 1000003 + 1) / 1000004)
+        if now + early < tonumber(string.sub(head, 18, 33)) then need = 0 end
       end
     end
   end

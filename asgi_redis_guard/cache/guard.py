@@ -11,27 +11,29 @@ from typing import Any, Unpack
 
 from ..core.asgi import Headers
 from ..core.exchange import Exchange
-from ..core.guard import Guard
+from ..core.guard import OneRoundGuard
 from ..core.responder import Responder
-from ..core.script import Operation
-from ..core.steps import PASS, Admission, Answer, Pass, RequestEdits
+from ..core.script import Operation, Replies
+from ..core.steps import PASS, Admission, Answer, Ask, Pass, RequestEdits
 from ..core.warnings import Warnings
+from ..errors import RedisUnavailable
 from ..observability.events import emit
 from . import declaring
 from .age import put_age
 from .conditional import answer_for, make_etag
 from .credentials import speaks_for_somebody
-from .entry import Entry
+from .entry import Entry, head_of
 from .events import CacheEvent, CacheOutcome
 from .found import Found
-from .look import spread_of
-from .operations import ALL, TOPIC
+from .hot import Hot, Hots, question
+from .operations import ALL, SAME
 from .options import Options, ResponseCacheOptions
 from .plan import Plan
 from .request_key import RequestKeys
 from .rules import client_control
 from .seek import Seek
 from .status import Reason, append, forward, hit
+from .tags import read_tags
 from .told import Told
 from .unsafe import Invalidating
 from .variants import Variants
@@ -53,7 +55,7 @@ _READING = frozenset(("GET", "HEAD"))
 _SAFE = frozenset(("GET", "HEAD", "OPTIONS", "TRACE", "QUERY"))
 
 
-class ResponseCache(Guard):
+class ResponseCache(OneRoundGuard):
     """Cache responses: those of routes with `@cached`, or with `profile="http"` those that say so themselves.
 
     `app` (the default) keeps what is declared: by `@cached`, by `ttl`, `swr` and `sie` for every 200 that nothing
@@ -63,7 +65,6 @@ class ResponseCache(Guard):
 
     kind = "cache"
     inside = frozenset(("jwt", "sessions", "csrf"))
-    topic = TOPIC
     operations = ALL
 
     def __init__(self, **options: Unpack[ResponseCacheOptions]) -> None:
@@ -81,13 +82,36 @@ class ResponseCache(Guard):
         self.pass_for = given.pass_for
         self.cache_status = given.cache_status
         self.fetch_timeout = _FETCH
+        self.beta = round(given.early * 1000)
+        self.hots = Hots(given.remembered)
 
-    def admit(self, exchange: Exchange) -> Admission:
-        """Answer from what is stored, or let the app answer."""
+    def ask(self, exchange: Exchange) -> Ask | Pass | Answer | Admission:
+        """Ask about what was answered before to the same request; whatever else is a longer way."""
+        if exchange.method != "GET" and exchange.method not in _READING:
+            return self._unsafe(exchange)
         if exchange.is_websocket:
             return PASS
-        if exchange.method not in _READING:
-            return self._unsafe(exchange)
+        hot = None if self.owed else self.hots.get(self.hots.key(exchange), exchange)
+        return self._seek(exchange) if hot is None else hot.ask
+
+    def decide(self, exchange: Exchange, replies: Replies) -> Pass | Answer | Admission:
+        """Answer if what is stored is what it was, and fresh."""
+        hot: Hot = replies.ask.about
+        flat = replies.flat
+        if replies.passed and flat[2] == SAME and flat[4] == 0:
+            if self.hooks:
+                self.tell(exchange, "hit", status=hot.answered[0], size=len(hot.answered[2]))
+            return hot.answer(replies.clock, self.cache_status)
+        self.hots.forget(self.hots.key(exchange), exchange, hot)
+        return self._seek(exchange, hot, replies)
+
+    def without_redis(self, exchange: Exchange, ask: Ask, error: RedisUnavailable) -> Pass:
+        """Let the app answer."""
+        self.tell(exchange, "bypass", "unavailable")
+        return Pass(responder=Told(self, "bypass", "unavailable"))
+
+    def _seek(self, exchange: Exchange, hot: Hot | None = None, replies: Replies | None = None) -> Pass | Admission:
+        """Look for what is stored, or let the app answer."""
         resource = self.requests.target(exchange.scope)
         wish = Wish.of(exchange, self.options.hears_clients)
         if resource is None or wish.bypass:
@@ -95,7 +119,7 @@ class ResponseCache(Guard):
             return Pass(responder=Told(self, "bypass", wish.bypass or "host"))
         if self.variants.learned(self.variants.route(exchange)).idle_until > exchange.now:
             return PASS
-        return (yield from Seek(self, exchange, resource, wish).run())
+        return Seek(self, exchange, resource, wish).run(hot, replies)
 
     def _unsafe(self, exchange: Exchange) -> Pass:
         if exchange.method in _SAFE:
@@ -188,10 +212,6 @@ class ResponseCache(Guard):
 
     # What a fill needs.
 
-    def spread(self, chance: bytes) -> int:
-        """Return thousandths of a fill's time by which a refresh is early."""
-        return spread_of(chance, self.options.early) if self.options.early else 0
-
     def jittered(self, exchange: Exchange) -> float:
         """Return what a lifetime is multiplied by."""
         spread = self.options.spread
@@ -206,6 +226,26 @@ class ResponseCache(Guard):
     def became_personal(self, exchange: Exchange, scope: Any) -> bool:
         """Tell whether a response turned out to be somebody's after its head."""
         return bool(speaks_for_somebody(exchange, scope, self.rules.credentials))
+
+    def warm_up(self, exchange: Exchange, found: Found, token: bytes) -> None:
+        """Remember an answer from what was found."""
+        entry = found.entry
+        if entry is None or any(name in (b"cache-status", CLIENT_TTL) for name, _ in entry.headers):
+            return
+        answered = answer_for(
+            exchange.scope["headers"],
+            exchange.method,
+            entry.status,
+            entry.headers,
+            entry.body,
+            now=exchange.now,
+            ranges=self.options.ranges,
+        )
+        tags = dict(read_tags(entry.tags))
+        keys = [exchange.keys.tag_of(tag) for tag in tags]
+        ask = question(found.place, found.names, tags, keys, token, self.beta, head_of(entry))
+        hot = Hot(found.place, found.names, ask, tuple(tags), entry, answered)
+        self.hots.put(self.hots.key(exchange), exchange, hot)
 
     def owe(self, operations: Iterable[Operation]) -> None:
         """Note invalidations that Redis could not be told: nothing stored is used here before it was."""

@@ -18,7 +18,7 @@ class Heading(Passing):
         """Compare the head with what is stored. Its own body, which is none, is never stored."""
         entry, cache = self._found.entry, self._cache
         if entry is not None and head.status == 200 and self._word is None:
-            self._received_at = self._deposit.now()
+            self._received_at = self._deposit.host_time()
             if self._agrees(head, entry):
                 self._freshen(head, entry)
             else:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..core.exchange import Exchange
 from ..core.script import Replies
 from ..core.steps import Ask, Step, Wait
 from ..errors import EntryUnreadable, WaitTimeout
-from .entry import identity, is_pass, total_length
+from .entry import Entry, identity, is_pass, total_length
 from .found import Found
-from .operations import INLINE, Place, find, generation
+from .operations import INLINE, SAME, Place, find, generation
 from .tags import read_tags
 
 if TYPE_CHECKING:
@@ -40,7 +39,7 @@ class Look:
         self.names = names
         self.fills = fills
         #: By what a fill is this request's; the same for all its looks.
-        self.token = b""
+        self.token = exchange.random(8).hex().encode() if exchange.services is None else exchange.services.identity
 
     def at(self, place: Place) -> Generator[Step, Any, Found]:
         """Ask for a variant, its tags and, where it is needed, its fill."""
@@ -50,19 +49,20 @@ class Look:
         expected = {tag: b"" if self._fresh_tags else known.get(tag) or b"" for tag in digests}
         everything = exchange.keys.every_tag
         text = b"".join([b"%b=%b;" % (tag, expected[tag]) for tag in sorted(expected)])
-        chance = exchange.random(12)
-        self.token = self.token or chance[:8].hex().encode()
-        operations = [find(place, self.names, text, self.token, self.fills, cache.spread(chance[8:]))]
+        operations = [find(place, self.names, text, self.token, self.fills, cache.beta)]
         operations += [generation(exchange.keys.tag_of(tag), expected[tag]) for tag in expected]
         if not expected:
             operations.append(generation(everything, b""))
         replies = yield Ask(operations, last=True)
-        return (yield from self._read(place, list(expected), replies))
+        return (yield from self.read(place, list(expected), replies))
 
-    def _read(self, place: Place, digests: list[bytes], replies: Replies) -> Generator[Step, Any, Found]:
+    def read(
+        self, place: Place, digests: Sequence[bytes], replies: Replies, seen: Entry | None = None
+    ) -> Generator[Step, Any, Found]:
+        """Read what was asked about a variant and the tags with these digests; `seen` is the entry that was named."""
         looked, *stamps = replies
         mark, data, free, need = looked.values
-        tags = dict(zip(digests or [b"*"], [stamp.values[0] for stamp in stamps], strict=True))
+        tags = dict(zip(digests or [b"*"], [stamp.values[0] for stamp in stamps], strict=False))
         known = self._known
         for tag, stamp in tags.items():
             if stamp and tag != b"*":
@@ -86,10 +86,8 @@ class Look:
         if is_pass(data):
             passing = int(data[17:33]) > clock
             return found._replace(alone=passing) if passing or claimed else found
-        return (yield from self._examine(found, data, need))
-
-    def _examine(self, found: Found, data: bytes, need: int) -> Generator[Step, Any, Found]:
-        """Read an entry, fetch the rest of a large one, and tell whether its tags are what they were."""
+        if data == SAME and seen is not None:
+            return self._examine(found, seen, need)
         try:
             size = total_length(data)
             if size > len(data) and len(data) >= INLINE:
@@ -97,10 +95,13 @@ class Look:
                 if whole is None or identity(whole) != identity(data):
                     return found if whole is None or found.claimed else found._replace(again=True)
                 data = whole
-            entry = self._cache.codec.decode(found.place.entry, data)
-            recorded = dict(read_tags(entry.tags))
+            return self._examine(found, self._cache.codec.decode(found.place.entry, data), need)
         except (EntryUnreadable, ValueError):
             return found
+
+    def _examine(self, found: Found, entry: Entry, need: int) -> Found:
+        """Tell whether an entry's tags are what they were. Raises ValueError."""
+        recorded = dict(read_tags(entry.tags))
         self._known.tags.put(found.place.entry, tuple(recorded))
         if not recorded.keys() <= found.tags.keys():
             return found._replace(again=not found.claimed)
@@ -119,9 +120,3 @@ class Look:
             return (yield Wait(services.fetch(place.entry), self._cache.fetch_timeout))
         except WaitTimeout:
             return None
-
-
-def spread_of(chance: bytes, beta: float) -> int:
-    """Return thousandths of a fill's time by which it is done early, at random (XFetch: -beta ln(u))."""
-    drawn = (int.from_bytes(chance, "big") + 1) / 2 ** (8 * len(chance))
-    return int(-beta * math.log(drawn) * 1000)

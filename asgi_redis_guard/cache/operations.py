@@ -23,6 +23,9 @@ ALL = (FIND, GENERATION, STORE, RELEASE, RENEW, INVALIDATE)
 #: Bytes of an entry that travel with a round; larger ones are fetched on the second lane.
 INLINE = 8192
 
+#: What stands for an entry that the caller has.
+SAME = b"="
+
 #: Seconds that a fill is another's before it must be renewed.
 LEASE = 5.0
 
@@ -59,9 +62,9 @@ class Place(NamedTuple):
         return b"f" + self.resource + self.variant
 
 
-def find(place: Place, names: bytes, tags: bytes, token: bytes, fills: bool, spread: int) -> Operation:
-    """Look a variant up, and take its fill where that is needed."""
-    args = (names, tags, token, int(LEASE * 1000), MOST_FILL, int(fills), spread, INLINE)
+def find(place: Place, names: bytes, tags: bytes, token: bytes, fills: bool, beta: int, seen: bytes = b"") -> Operation:
+    """Look a variant up, and take its fill where that is needed; `seen` is what the caller has of the entry's head."""
+    args = (names, tags, token, int(LEASE * 1000), MOST_FILL, int(fills), beta, INLINE, seen)
     return Operation(FIND, (place.mark, place.entry, place.fill), args)
 
 

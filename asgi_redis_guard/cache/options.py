@@ -45,6 +45,7 @@ class ResponseCacheOptions(TypedDict, total=False):
     keep: float
     jitter: float
     early: float
+    remembered: int
     invalidates_unsafe: bool
     cache_status: str | None
     on_event: Iterable[CacheHook]
@@ -78,6 +79,7 @@ class Options:
     keep: float = 3600.0
     jitter: float | None = None
     early: float = 1.0
+    remembered: int = 8 << 20
     invalidates_unsafe: bool = True
     cache_status: str | None = "guard"
     on_event: Iterable[CacheHook] = ()
@@ -102,6 +104,7 @@ class Options:
             faults.append(f"jitter: {self.jitter!r} given; allowed is a part of the lifetime from 0 to 0.5")
         if not 0 <= self.early <= 100:
             faults.append(f"early: {self.early!r} given; allowed are 0 (never) to 100")
+        faults += body_faults("remembered", self.remembered)
         if self.cache_status is not None and not 0 < len(self.cache_status) <= 64:
             faults.append(f"cache_status: {self.cache_status!r} given; allowed are 1 to 64 characters, and None")
         for option in ("credentials", "targets"):

@@ -9,12 +9,15 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
 from ..core.exchange import Exchange
+from ..core.script import Replies
 from ..core.steps import Answer, Ask, Pass, RequestEdits, Step, Verdict, Wait
 from ..errors import RedisUnavailable, WaitTimeout
 from .conditional import CONDITIONAL_FIELDS, validators
+from .entry import Entry
 from .fill import Fill, Passing
 from .found import Found, Landed
 from .heading import Heading
+from .hot import Hot
 from .look import Look
 from .operations import LEASE, TOPIC, Place
 from .status import Reason
@@ -49,11 +52,14 @@ class Seek:
         names = cache.variants.known.names.get(resource) or cache.variants.learned(self.route).names
         self._look = Look(cache, exchange, resource, self.route, names, self._fills)
 
-    def run(self) -> Generator[Step, Any, Verdict]:
-        """Go the way; the verdict of one that was cut short gives back what was taken."""
+    def run(self, hot: Hot | None = None, replies: Replies | None = None) -> Generator[Step, Any, Verdict]:
+        """Go the way, from what has come back about `hot` if that was asked.
+
+        The verdict of one that was cut short gives back what was taken.
+        """
         try:
-            verdict: Verdict = yield from self._seek()
-            self._lead = self._claim = None  # the responder's from here on
+            verdict: Verdict = yield from self._seek(hot, replies)
+            self._claim = None  # the responder's from here on
             return verdict
         except RedisUnavailable:
             if self._lead is not None:
@@ -65,7 +71,7 @@ class Seek:
             if self._lead is not None:
                 self._lead.hand_over()
 
-    def _seek(self) -> _LOOKUP:
+    def _seek(self, hot: Hot | None, replies: Replies | None) -> _LOOKUP:
         while owed := self._cache.owed[:_MOST_OWED]:
             yield Ask(owed, last=True)
             del self._cache.owed[: len(owed)]
@@ -73,14 +79,19 @@ class Seek:
             yield Wait(None, 0.0)  # guards in front of this one have passed by then
         reason: Reason = "uri-miss"
         for _ in range(_MOST_LOOKS):
-            variant = self._cache.variants.variant(self._exchange, self._look.names, self.route)
-            if variant is None:
-                return self._forward("bypass", "key")
-            found = yield from self._look.at(Place.of(self._exchange.keys, self._resource, variant))
+            if hot is not None and replies is not None:
+                self._look.names = hot.names
+                found = yield from self._look.read(hot.place, hot.digests, replies, hot.entry)
+                hot = None
+            else:
+                variant = self._cache.variants.variant(self._exchange, self._look.names, self.route)
+                if variant is None:
+                    return self._forward("bypass", "key")
+                found = yield from self._look.at(Place.of(self._exchange.keys, self._resource, variant))
             if found.again:
                 continue
             if found.claimed:
-                self._claim = found
+                found = self._claimed(found)
             if found.entry is not None:
                 reason = "request" if found.is_fresh else "stale"
                 if (answer := self._use(found)) is not None:
@@ -95,6 +106,19 @@ class Seek:
             if landing is not None:
                 return landing
         return self._forward("bypass", "contended")
+
+    def _claimed(self, found: Found) -> Found:
+        """Take the fill that Redis has given to this process, unless another request here has it already."""
+        services = self._exchange.services
+        if services is None:
+            self._claim = found
+            return found
+        flight = services.flights.find(found.place.flight)
+        if flight is not None and self._lead is None:
+            return found._replace(claimed=False)
+        self._claim = found
+        self._lead = self._lead or services.flights.begin(found.place.flight)
+        return found
 
     def _coordinates(self, found: Found) -> bool:
         """Whether the request waits for another's fill."""
@@ -121,26 +145,25 @@ class Seek:
             return None
         if wish.reloads:
             needless = found.is_fresh and wish.reloads_needlessly(entry.headers)
-            return self._hit(found, stale=False) if needless else None
+            return self._hit(found, entry, stale=False) if needless else None
         left = -1.0 if found.soft else (entry.fresh_until - clock) / 1e6
         age = max(0, clock - entry.born) / 1e6
         if wish.accepts(age, left, not found.soft and self._cache.rules.is_max_stale_allowed(entry)):
-            return self._hit(found, stale=left <= 0)
+            return self._hit(found, entry, stale=left <= 0)
         if clock < entry.stale_until > entry.fresh_until and not entry.never_stale:
-            return self._hit(found, stale=True) if wish.control.max_age is None else None
+            return self._hit(found, entry, stale=True) if wish.control.max_age is None else None
         return None
 
-    def _hit(self, found: Found, stale: bool) -> Answer:
+    def _hit(self, found: Found, entry: Entry, stale: bool) -> Answer:
         """Answer; where this request has the fill, it is done behind the answer."""
         background = edits = None
         if found.claimed:
             background, edits = self._fill_of(found, "stale")
-        if self._lead is not None and background is None and found.entry is not None:
-            self._lead.land(Landed(found.entry, found.clock))
-        assert found.entry is not None  # noqa: S101 - `_use` has looked
-        return self._cache.answer(
-            self._exchange, found.entry, found.clock, stale=stale, background=background, edits=edits
-        )
+        elif not stale and self._wish.is_plain:
+            self._cache.warm_up(self._exchange, found, self._look.token)
+        if self._lead is not None and background is None:
+            self._lead.land(Landed(entry, found.clock))
+        return self._cache.answer(self._exchange, entry, found.clock, stale=stale, background=background, edits=edits)
 
     # Waiting.
 
@@ -201,14 +224,8 @@ class Seek:
         kind = Fill if found.claimed else Passing
         lead = None
         if found.claimed:
-            lead, self._lead = self._take_lead(found), None
+            lead, self._lead = self._lead, None
         return kind(self._cache, self._exchange, found, lead, reason, self.route, validated=bool(fields)), edits
-
-    def _take_lead(self, found: Found) -> Any:
-        services = self._exchange.services
-        if self._lead is not None or services is None or services.flights.find(found.place.flight) is not None:
-            return self._lead
-        return services.flights.begin(found.place.flight)
 
     def _forward(self, reason: Reason, detail: str | None = None) -> Pass:
         cache = self._cache

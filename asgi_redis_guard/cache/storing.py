@@ -156,8 +156,9 @@ def freshened(stored: Headers, new: Headers) -> Headers:
     """Return the fields of a stored response that a 304 confirmed (§3.2, §4.3.4).
 
     `new` are the storable fields of the 304: all lines of a name that it has replace all that were stored, except what
-    describes the body. What it does not have stays.
+    describes the body. What it does not have stays, but for Date: a 304 without one is dated by its receipt
+    (RFC 9110 §6.6.1), else what it confirms would be as old as before.
     """
     renewed = [(name, value) for name, value in new if name not in _OF_THE_BODY]
-    names = {name for name, _ in renewed}
-    return [(name, value) for name, value in stored if name not in names] + renewed
+    replaced = {b"date"} | {name for name, _ in renewed}
+    return [(name, value) for name, value in stored if name not in replaced] + renewed

@@ -55,6 +55,11 @@ class Wish(NamedTuple):
             return False
         return parse_cache_control(lines(headers, b"cache-control")).immutable
 
+    @property
+    def is_plain(self) -> bool:
+        """True where the client asks for nothing in particular: any fresh response will do."""
+        return self.control is NOTHING
+
     def accepts(self, age: float, left: float, may_be_stale: bool) -> bool:
         """Tell whether a client takes a response of that age that stays fresh for `left` seconds (RFC 9111 §5.2.1)."""
         control = self.control

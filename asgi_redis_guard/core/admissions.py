@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
+from types import GeneratorType, MappingProxyType
 from typing import Any, NamedTuple
 
 from ..errors import RedisUnavailable
@@ -149,9 +149,9 @@ class Admissions:
         try:
             if given.__class__ is not Replies:
                 return self._pass_on(index, guard, given)
-            if guard.one_round:
+            if guard.one_round and (self._flows is None or not self._flows.has(index)):
                 verdict = guard.decide(exchange, given)  # type: ignore[attr-defined]
-                return verdict if verdict.__class__ is Pass else checked_verdict(guard, verdict)
+                return verdict if verdict.__class__ is Pass else self._own_way(index, verdict)
             return self._published(self._generators().resume(index, given))
         except RedisUnavailable:
             return guard.refuse(exchange, unavailable(AWAY))
@@ -160,7 +160,7 @@ class Admissions:
         """Give a guard what is not replies."""
         if isinstance(given.value, RedisUnavailable):
             self.degraded = [*self.degraded, index]
-            if guard.one_round:
+            if guard.one_round and (self._flows is None or not self._flows.has(index)):
                 verdict = guard.without_redis(self.exchange, given.step, given.value)  # type: ignore[attr-defined]
                 return checked_verdict(guard, verdict)
         return self._published(self._generators().resume(index, given.value))
@@ -188,7 +188,7 @@ class Admissions:
             else:
                 step = start(exchange)
                 if step.__class__ is not Ask:
-                    checked_verdict(guard, step)
+                    step = self._own_way(len(steps), step)
             steps.append(step)
             if step.__class__ is Ask:
                 shape.append(step.place)
@@ -257,8 +257,14 @@ class Admissions:
             return checked_verdict(guard, guard.exempted(exchange))
         if guard.one_round:
             step: Any = guard.ask(exchange)  # type: ignore[attr-defined]
-            return step if step.__class__ is Ask else checked_verdict(guard, step)
+            return step if step.__class__ is Ask else self._own_way(len(self._steps), step)
         return self._generators().start(len(self._steps), exchange)
+
+    def _own_way(self, index: int, step: Any) -> Any:
+        """Return a verdict, or the first step of a guard that goes on by itself after all."""
+        if step.__class__ is GeneratorType:
+            return self._published(self._generators().adopt(index, step))
+        return checked_verdict(self._guards[index], step)
 
     def _accept(self, verdict: Pass) -> None:
         exchange = self.exchange

@@ -25,6 +25,10 @@ class Services(Protocol):
         """What is being worked out in this loop, each by one for all who want it (`redis/flight.py`)."""
 
     @property
+    def identity(self) -> bytes:
+        """What tells this event loop from all others, of all processes: 16 unpredictable characters."""
+
+    @property
     def clock(self) -> Callable[[], float]:
         """Tells the present time, in seconds since the epoch on this host's clock."""
 

@@ -25,8 +25,15 @@ class Flows:
 
     def start(self, index: int, exchange: Exchange) -> Any:
         """Start the guard at `index`; return its first step, or its verdict."""
+        return self.adopt(index, self._guards[index].admit(exchange))
+
+    def has(self, index: int) -> bool:
+        """Tell whether the guard at `index` has a generator that is not through."""
+        return index in self._running
+
+    def adopt(self, index: int, flow: Admission) -> Any:
+        """Start a generator of the guard at `index`; return its first step, or its verdict."""
         guard = self._guards[index]
-        flow = guard.admit(exchange)
         try:
             step = next(flow)
         except StopIteration as stop:

@@ -122,18 +122,19 @@ class Guard:
 class OneRoundGuard(Guard):
     """A guard that asks Redis once at most: `ask` says what, `decide` what comes of it.
 
-    The same as an `admit` with one `yield`, for less: nothing of it is alive while the reply is awaited.
+    The same as an `admit` with one `yield`, for less: nothing of it is alive while the reply is awaited. Where once is
+    not enough after all, either may return a generator, which goes on as an `admit` would.
     """
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         cls.one_round = cls.admit is OneRoundGuard.admit
 
-    def ask(self, exchange: Exchange) -> Ask | Pass | Answer:
+    def ask(self, exchange: Exchange) -> Ask | Pass | Answer | Admission:
         """Return what to ask, or a verdict that needs no Redis. Must not raise: that is a 500."""
         raise NotImplementedError
 
-    def decide(self, exchange: Exchange, replies: Replies) -> Pass | Answer:
+    def decide(self, exchange: Exchange, replies: Replies) -> Pass | Answer | Admission:
         """Return the verdict; `replies.ask` is what was asked."""
         raise NotImplementedError
 
@@ -144,10 +145,12 @@ class OneRoundGuard(Guard):
     def admit(self, exchange: Exchange) -> Admission:
         """Ask and decide, for drivers that take every guard alike."""
         step = self.ask(exchange)
-        if not isinstance(step, Ask):
+        if isinstance(step, Ask):
+            try:
+                replies = yield step
+            except RedisUnavailable as error:
+                return self.without_redis(exchange, step, error)
+            step = self.decide(exchange, replies)
+        if isinstance(step, Pass | Answer):
             return step
-        try:
-            replies = yield step
-        except RedisUnavailable as error:
-            return self.without_redis(exchange, step, error)
-        return self.decide(exchange, replies)
+        return (yield from step)

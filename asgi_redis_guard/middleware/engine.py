@@ -154,7 +154,9 @@ class GuardMiddleware:
 
     def _proceed(self, admissions: Admissions, trips: RoundTrips, receive: Receive, send: Send) -> Awaitable[None]:
         """Send the answer, or run the app with what the guards have found; what comes back is to be awaited."""
-        if admissions.answer is not None:
+        if (answer := admissions.answer) is not None:
+            if self._is_plain(answer, admissions):
+                return self._answer_plainly(admissions, trips, answer, send)
             return self._answer(admissions, trips, receive, send)
         responders, exchange = admissions.responders, admissions.exchange
         scope = edited_scope(exchange.scope, admissions.scope, admissions.edits)
@@ -205,6 +207,26 @@ class GuardMiddleware:
             if answer.background is not None:  # whether the client has its answer or not
                 self._run_behind(admissions, trips, answer, answer.background)
         delivery.end()
+
+    def _is_plain(self, answer: Answer, admissions: Admissions) -> bool:
+        """Tell whether an answer is nothing but to be sent, as a stored response mostly is."""
+        return (
+            answer.status < 400
+            and answer.background is None
+            and not admissions.orphans
+            and not admissions.exchange.is_websocket
+            and not self.guards[admissions.answered_by].topic
+            and False not in [responder.only_start for responder in admissions.responders]
+        )
+
+    async def _answer_plainly(self, admissions: Admissions, trips: RoundTrips, answer: Answer, send: Send) -> None:
+        """Send an answer to which no responder does more than to edit its head."""
+        scope = admissions.exchange.scope
+        if admissions.responders:
+            send = HeadSend(scope, admissions.responders, trips, send)
+        body = b"" if admissions.exchange.method == "HEAD" else answer.body
+        await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
+        await send({"type": "http.response.body", "body": body})
 
     def _run_behind(self, admissions: Admissions, trips: RoundTrips, answer: Answer, responder: Responder) -> None:
         """Run the app in the background, after an answer that asked for it."""

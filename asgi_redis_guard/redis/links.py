@@ -42,6 +42,8 @@ class Links:
         self, loop: asyncio.AbstractEventLoop, address: Address, settings: Settings, memory: Any = None
     ) -> None:
         self.loop = loop
+        #: What this loop's claims in Redis are known by.
+        self.identity = os.urandom(8).hex().encode()
         self.address = address
         self.breaker = Breaker(str(address), on_open=self._start_probe)
         self._settings = settings

@@ -158,6 +158,13 @@ def test_a_flood_is_neither_read_nor_stored(line: bytes) -> None:
     assert said(b"max-age=60", line) == {"no_store": True, "private": True, "no_cache": True}
 
 
+def test_the_bound_counts_all_lines() -> None:
+    line = b"max-age=60," + b"x" * 2_000
+    assert said(line, b"y" * (4_096 - len(line) - 2)) == {"max_age": 60}
+    assert said(line, b"y" * (4_096 - len(line) - 1)).get("no_store")
+    assert said(*[b""] * 4_097).get("no_store")
+
+
 @pytest.mark.parametrize("unit", [b",", b'"', b'a="', b"a,", b'a="\\', b"a ", b'a="b', b" ", b"\xff,"])
 def test_what_is_just_within_the_bound_is_read(unit: bytes) -> None:
     line = unit * (4_000 // len(unit))

@@ -41,8 +41,16 @@ def said(name: str, stored: str, control: str, *then: Step, after: float = 10, *
     said("min-fresh that it has just", FRESH, "cache-control: min-fresh=90", Step("hit")),
     said("min-fresh that it has not", FRESH, "cache-control: min-fresh=91", Step("miss", told="fwd=request")),
     said("max-stale while fresh", FRESH, "cache-control: max-stale=5", Step("hit")),
-    said("max-stale, stale", TAGGED, "cache-control: max-stale=1000", Step("stale", body=1, has="age: 110", behind=1), after=110),
-    said("max-stale of the staleness", TAGGED, "cache-control: max-stale=10", Step("stale", body=1, behind=1), after=110),
+    said(
+        "max-stale, stale",
+        TAGGED,
+        "cache-control: max-stale=1000",
+        Step("stale", body=1, has="age: 110", behind=1),
+        after=110,
+    ),
+    said(
+        "max-stale of the staleness", TAGGED, "cache-control: max-stale=10", Step("stale", body=1, behind=1), after=110
+    ),
     said("max-stale below it", TAGGED, "cache-control: max-stale=9", Step("valid", says=CONFIRMED), after=110),
     said("max-stale without a time", TAGGED, "cache-control: max-stale", Step("stale", behind=1), after=1000),
     said(

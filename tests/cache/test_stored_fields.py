@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asgi_redis_guard.cache.directives import NOTHING
-from asgi_redis_guard.cache.freshness import control_of
+from asgi_redis_guard.cache.freshness import control_of, freshness
 from asgi_redis_guard.cache.storing import freshened, storable_headers
 
 Lines = list[tuple[bytes, bytes]]
@@ -94,6 +94,15 @@ def test_a_304_replaces_the_fields_that_it_has(name: bytes) -> None:  # [3.2], [
 def test_a_304_does_not_change_what_describes_the_body(name: bytes) -> None:
     assert freshened([(name, b"1")], [(name, b"2"), (b"x-new", b"1")]) == [(name, b"1"), (b"x-new", b"1")]
     assert freshened([], [(name, b"2")]) == []
+
+
+def test_what_a_304_without_a_date_confirms_is_not_as_old_as_before() -> None:  # RFC 9110 §6.6.1
+    day = (b"date", b"Sun, 06 Nov 1994 08:49:37 GMT")
+    now = 784_111_777.0 + 3600
+    renewed = freshened([cc(b"max-age=60"), day], [(b"etag", b'"x"')])
+    control, targeted = control_of(renewed, [])
+    assert freshness(200, renewed, control, targeted, asked_at=now, received_at=now).is_fresh
+    assert freshened([day], [(b"date", b"x")]) == [(b"date", b"x")]
 
 
 def test_a_304_replaces_all_lines_by_all_lines() -> None:
