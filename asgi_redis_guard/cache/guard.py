@@ -227,8 +227,8 @@ class ResponseCache(OneRoundGuard):
         """Tell whether a response turned out to be somebody's after its head."""
         return bool(speaks_for_somebody(exchange, scope, self.rules.credentials))
 
-    def warm_up(self, exchange: Exchange, found: Found, token: bytes) -> None:
-        """Remember an answer from what was found."""
+    def warm_up(self, exchange: Exchange, found: Found, token: bytes, fills: bool) -> None:
+        """Remember an answer from what was found by a request that would fill it, or would not."""
         entry = found.entry
         if entry is None or any(name in (b"cache-status", CLIENT_TTL) for name, _ in entry.headers):
             return
@@ -243,7 +243,7 @@ class ResponseCache(OneRoundGuard):
         )
         tags = dict(read_tags(entry.tags))
         keys = [exchange.keys.tag_of(tag) for tag in tags]
-        ask = question(found.place, found.names, tags, keys, token, self.beta, head_of(entry))
+        ask = question(found.place, found.names, tags, keys, token, fills, self.beta, head_of(entry))
         hot = Hot(found.place, found.names, ask, tuple(tags), entry, answered)
         self.hots.put(self.hots.key(exchange), exchange, hot)
 

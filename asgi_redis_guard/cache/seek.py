@@ -160,7 +160,7 @@ class Seek:
         if found.claimed:
             background, edits = self._fill_of(found, "stale")
         elif not stale and self._wish.is_plain:
-            self._cache.warm_up(self._exchange, found, self._look.token)
+            self._cache.warm_up(self._exchange, found, self._look.token, self._look.fills)
         if self._lead is not None and background is None:
             self._lead.land(Landed(entry, found.clock))
         return self._cache.answer(self._exchange, entry, found.clock, stale=stale, background=background, edits=edits)

@@ -102,6 +102,7 @@ class Stage(Lab):
         self._compare(step, response.headers, step.has, step.lacks)
         if step.app or step.spares:
             self._compare(step, self.app.scopes[-1]["headers"], step.app, step.spares)
+        assert not [key async for key in self.redis.client.scan_iter("*rf:*")], f"{step}: a fill was not given back"
         for part in step.told.split():
             assert part in told.split("; "), f"{step}: {told}"
         return response

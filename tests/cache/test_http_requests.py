@@ -217,6 +217,17 @@ BOTH = "cache-control: max-age=100 | content-length: 16"
     ),
     *[
         case(
+            f"{name} of what was answered before and is stale takes no fill",
+            Step("miss", says=TAGGED),
+            Step("hit", fields, method=method),
+            Step("hit", fields, method=method),
+            Step("miss", fields, 101, method),
+            Step("valid", says=CONFIRMED),
+        )
+        for name, method, fields in (("HEAD", "HEAD", ""), ("Range", "GET", "range: bytes=0-1"))
+    ],
+    *[
+        case(
             f"{method} is not answered from the cache",
             Step("miss", says=FRESH),
             Step("unstored", method=method, told="fwd=method"),
