@@ -157,7 +157,7 @@ class ResponseCache(OneRoundGuard):
 
     def _unsafe(self, exchange: Exchange) -> Pass:
         if exchange.method in _SAFE:
-            return PASS
+            return Pass(responder=Told(self, "method", None))
         return Pass(responder=Invalidating(self, exchange))
 
     # Answering.
@@ -171,6 +171,7 @@ class ResponseCache(OneRoundGuard):
         stale: bool = False,
         joined: bool = False,
         forwarded: tuple[Reason, int | None] | None = None,
+        stored: bool = False,
         quiet: bool = False,
         background: Responder | None = None,
         edits: RequestEdits | None = None,
@@ -193,7 +194,7 @@ class ResponseCache(OneRoundGuard):
         )
         put_age(headers, age)
         if self.cache_status is not None:
-            append(headers, self._said(ttl, stale, joined, forwarded))
+            append(headers, self._said(ttl, stale, joined, forwarded, stored))
         if not quiet:
             self.tell(
                 exchange,
@@ -203,11 +204,13 @@ class ResponseCache(OneRoundGuard):
             )
         return Answer(status, headers, body, reason="stale" if stale else "hit", background=background, edits=edits)
 
-    def _said(self, ttl: int, stale: bool, joined: bool, forwarded: tuple[Reason, int | None] | None) -> bytes:
+    def _said(
+        self, ttl: int, stale: bool, joined: bool, forwarded: tuple[Reason, int | None] | None, stored: bool
+    ) -> bytes:
         name = self.cache_status or ""
         if forwarded is not None:
             reason, status = forwarded
-            return forward(name, reason, fwd_status=status, ttl=ttl, stored=status == 304)
+            return forward(name, reason, fwd_status=status, ttl=ttl, stored=stored)
         if joined:
             return forward(name, "miss", ttl=ttl, collapsed=True)
         return hit(name, ttl, "stale" if stale else None)
@@ -234,6 +237,13 @@ class ResponseCache(OneRoundGuard):
             return [(CLIENT_TTL, b"%d %d" % (plan.private, plan.client_ttl)), *headers]
         return [*headers, (b"cache-control", client_control(0, plan.private, 0))]
 
+    def given_fields(self, entry: Entry) -> Headers:
+        """Return the fields of a stored response without what `kept_fields` has added for clients."""
+        if self.options.is_http:
+            return entry.headers
+        ours = (b"cache-control", client_control(0, entry.private, 0))
+        return [field for field in entry.headers if field[0] != CLIENT_TTL and field != ours]
+
     # What a fill needs.
 
     def jittered(self, exchange: Exchange) -> float:
@@ -247,8 +257,8 @@ class ResponseCache(OneRoundGuard):
             return False
         return self.options.is_http or self.variants.learned(route).policy is not None or bool(self.rules.default)
 
-    def warm_up(self, exchange: Exchange, found: Found, token: bytes) -> None:
-        """Remember an answer from what was found."""
+    def warm_up(self, exchange: Exchange, found: Found, token: bytes, fills: bool) -> None:
+        """Remember an answer from what was found by a request that would fill it, or would not."""
         entry = found.entry
         if entry is None or any(name in (b"cache-status", CLIENT_TTL) for name, _ in entry.headers):
             return
@@ -263,7 +273,7 @@ class ResponseCache(OneRoundGuard):
         )
         tags = dict(read_tags(entry.tags))
         keys = [exchange.keys.tag_of(tag) for tag in tags]
-        ask = question(found.place, found.names, tags, keys, token, self.beta, head_of(entry))
+        ask = question(found.place, found.names, tags, keys, token, fills, self.beta, head_of(entry))
         hot = Hot(found.place, found.names, ask, tuple(tags), entry, answered)
         self.hots.put(self.hots.key(exchange), exchange, hot)
 

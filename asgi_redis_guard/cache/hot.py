@@ -168,12 +168,16 @@ def question(
     tags: dict[bytes, bytes],
     tag_keys: Iterable[bytes],
     token: bytes,
+    fills: bool,
     beta: int,
     seen: bytes,
 ) -> Ask:
-    """Return what to ask about a variant of which `seen` was there last, with its tags' generations."""
+    """Return what to ask about a variant of which `seen` was there last, with its tags' generations.
+
+    `fills`: where it is not fresh any more, the request takes its fill.
+    """
     text = b"".join([b"%b=%b;" % tag for tag in sorted(tags.items())])
-    operations = [find(place, names, text, token, True, beta, seen)]
+    operations = [find(place, names, text, token, fills, beta, seen)]
     operations += [generation(key, stamp) for key, stamp in zip(tag_keys, tags.values(), strict=True)]
     return Ask(operations, last=True)
 
