@@ -6,6 +6,7 @@
 -- @commit
 local digits = string.rep('%d', 16)
 local found = call('GET', tag)
+-- @include typed.lua
 if not failure then
   local hard, mild, rest = string.match(found or '', '^(' .. digits .. ')%.(' .. digits .. ')(.*)$')
   local left = call('PTTL', tag) or 0
