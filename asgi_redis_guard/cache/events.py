@@ -33,6 +33,7 @@ class CacheEvent:
     seconds: float = 0.0
 
 
+#: Gets each event of a cache, in the event loop; it must not block.
 CacheHook = Callable[[CacheEvent], None]
 
 

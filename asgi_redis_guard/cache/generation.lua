@@ -9,6 +9,7 @@
 local digits = string.rep('%d', 16)
 shape = '^' .. digits .. '%.' .. digits
 generation = string.match(call('GET', tag) or '', shape)
+-- @include typed.lua
 if not generation then
   generation = ''
   if expected == '' then
@@ -20,7 +21,9 @@ end
 if expected ~= '' and generation ~= expected then stop = true end
 -- @commit
 -- It may be that an operation before this one has made it, in this very round.
-if made and not string.match(call('GET', tag) or '', shape) then
+local there = string.match(call('GET', tag) or '', shape)
+-- @include typed.lua
+if made and not there then
   call('SET', tag, made .. '.' .. made, 'PX', life)
 elseif (call('PTTL', tag) or 0) < life + 0 then
   call('PEXPIRE', tag, life)

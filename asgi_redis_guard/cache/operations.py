@@ -63,7 +63,7 @@ class Place(NamedTuple):
         return b"f" + self.resource + self.variant
 
 
-def find(place: Place, names: bytes, tags: bytes, token: bytes, fills: bool, beta: int, seen: bytes = b"") -> Operation:
+def find(place: Place, names: bytes, tags: bytes, token: bytes, fills: int, beta: int, seen: bytes = b"") -> Operation:
     """Look a variant up, and take its fill where that is needed; `seen` is what the caller has of the entry's head."""
     args = (names, tags, token, int(LEASE * 1000), MOST_FILL, int(fills), beta, INLINE, seen)
     return Operation(FIND, (place.mark, place.entry, place.fill), args)
