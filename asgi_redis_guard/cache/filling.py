@@ -9,7 +9,6 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable, Coroutine, Sequence
-from functools import partial
 from inspect import isawaitable, iscoroutinefunction
 from typing import Any, NamedTuple
 
@@ -119,8 +118,6 @@ class Filling:
 async def called(make: Make) -> Any:
     """Call a function: a plain one in a thread, for it may block."""
     if iscoroutinefunction(make) or iscoroutinefunction(getattr(make, "__call__", None)):  # noqa: B004 - of an object
-        return await make()
-    if isinstance(make, partial) and iscoroutinefunction(make.func):
         return await make()
     value = await asyncio.to_thread(make)
     return await value if isawaitable(value) else value

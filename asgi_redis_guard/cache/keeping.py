@@ -130,7 +130,8 @@ class Keeping:
             self._owe(drop(spot.place))
             logger.warning("%s is not kept, and what there was will be forgotten: %s", spot.label, error)
         except BaseException:
-            self._owe(drop(spot.place))  # it cannot be kept, and what there was is old
+            self._owe(drop(spot.place))  # it cannot be kept, or nobody waits for it, and what there was is old
+            self.redis.spawn(self._settle(raises=False))
             raise
         return value
 
@@ -162,7 +163,8 @@ class Keeping:
                 if raises:
                     raise
                 return
-            del self._owed[: len(some)]
+            told = set(map(id, some))  # others may have told the same, and owe something new by now
+            self._owed = [one for one in self._owed if id(one) not in told]
 
 
 def halves(items: Sequence[T]) -> Iterator[Sequence[T]]:

@@ -16,7 +16,7 @@ from .codec import Codec
 from .entry import Entry, total_length
 from .found import Found
 from .known import Recent
-from .operations import INLINE, MOST_FILL, Place, find, generation, release, store
+from .operations import INLINE, Place, begin, find, generation, release, store
 from .serializing import Serializing
 from .tags import read_tags, tag_text
 
@@ -71,7 +71,7 @@ class Recall:
         text = self._texts.get(place.entry) or b"".join([b"%b=;" % tag for tag in spot.tags])
         recorded = {pair[:20]: pair[21:] for pair in text.split(b";") if pair}
         expected = {tag: recorded.get(tag, b"") for tag in sorted({*recorded, *spot.tags})}
-        operations = [find(place, b"", text, token, True, beta)]
+        operations = [find(place, b"", text, token, 1, beta)]
         operations += [generation(self.keys.tag_of(tag), stamp) for tag, stamp in expected.items()]
         return list(expected), operations
 
@@ -89,7 +89,7 @@ class Recall:
             tags,
             clock,
             token,
-            claimed=bool(free) and (need == 1 or (need == 0 and changed)),
+            claimed=bool(free) and (need == 1 or need == (0 if changed else 3)),
         )
         if b"" in tags.values():  # one of the tags is gone, and with it all that it was recorded for
             self._texts.drop(spot.place.entry)
@@ -190,7 +190,7 @@ class Recall:
 
     def beginnings(self, spot: Spot) -> list[Operation]:
         """Return what tells, and begins where there are none, the generations that a value is set under."""
-        return [generation(key, b"", MOST_FILL) for key in (spot.place.mark, *map(self.keys.tag_of, spot.tags))]
+        return [begin(spot.place), *(generation(self.keys.tag_of(tag), b"") for tag in spot.tags)]
 
     def begun(self, spot: Spot, replies: Replies) -> Found:
         """Return them as what was found."""
