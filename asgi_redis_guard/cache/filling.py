@@ -71,14 +71,13 @@ class Filling:
         """Look for a value, and take its fill where it is to be made. Raises `RedisUnavailable`."""
         redis, recall = self.redis, self.recall
         token = redis.links.identity
-        asked, operations = recall.questions(spot, token, self._beta)
         try:
-            replies = await carry_out(redis, Ask(operations))
+            replies = await carry_out(redis, recall.questions(spot, token, self._beta))
         except asyncio.CancelledError:
             if redis.flights.find(spot.place.flight) is None:
                 self.give_back(spot, token)  # it may have been taken all the same
             raise
-        found, data = recall.found(spot, asked, token, replies)
+        found, data = recall.found(spot, token, replies)
         if data and not found.again:
             try:
                 if recall.is_cut(data):
