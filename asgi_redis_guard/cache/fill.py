@@ -201,7 +201,7 @@ class Passing(Responder):
             if entry is None or not isinstance(self._word, Plan):
                 flow = self._deposit.give_up(cancelled=outcome.kind == "cancelled")
             else:
-                flow = self._deposit.store(entry, self._word)
+                flow = self._deposit.store(entry, self._word, self._tags)
         return flow
 
     def _became_personal(self) -> bool:
