@@ -275,6 +275,8 @@ class ResponseCache(OneRoundGuard):
         keys = [exchange.keys.tag_of(tag) for tag in tags]
         ask = question(found.place, found.names, tags, keys, token, fills, self.beta, head_of(entry))
         hot = Hot(found.place, found.names, ask, tuple(tags), entry, answered)
+        if self.level.ttl:
+            self.level.confirm(hot, found.clock, exchange.now)
         self.hots.put(self.hots.key(exchange), exchange, hot)
 
     def owe(self, operations: Iterable[Operation]) -> None:
