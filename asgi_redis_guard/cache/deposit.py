@@ -48,13 +48,13 @@ class Deposit:
 
     # Time.
 
-    def now(self) -> float:
+    def host_time(self) -> float:
         """Return the present time of this host."""
         return self.asked_at if self._control is None else self._control.clock()
 
     def clock(self) -> int:
         """Return the server's µs, as far as they are known here."""
-        return self._found.clock + round((self.now() - self.asked_at) * 1e6)
+        return self._found.clock + round((self.host_time() - self.asked_at) * 1e6)
 
     def entry(self, plan: Plan, status: int, body: bytes, received_at: float) -> Entry:
         """Return an entry, in times of the server's clock."""
@@ -64,7 +64,7 @@ class Deposit:
         return Entry(
             began=self._found.clock,
             fresh_until=fresh,
-            delta=round((self.now() - self.asked_at) * 1e6),
+            delta=round((self.host_time() - self.asked_at) * 1e6),
             generation=self._found.generation,
             tags=b"",
             born=born,
@@ -126,7 +126,7 @@ class Deposit:
 
     def _stored(self, entry: Entry, place: Place, clock: int) -> None:
         """Let everybody have it who waits; where it has another place than they thought, they look again."""
-        seconds = self.now() - self.asked_at
+        seconds = self.host_time() - self.asked_at
         self._cache.tell(
             self._exchange, "stored", self._reason, status=entry.status, size=len(entry.body), seconds=seconds
         )

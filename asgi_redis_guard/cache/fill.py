@@ -99,7 +99,7 @@ class Passing(Responder):
     def _take(self, head: Head) -> None:
         """Decide, once, and tell the client."""
         if self._word is None:
-            self._received_at = self._deposit.now()
+            self._received_at = self._deposit.host_time()
             self._decide(head, head.status, head.headers)
         word, cache = self._word, self._cache
         if self._policy is not None:
@@ -145,7 +145,7 @@ class Passing(Responder):
             deposit.refuse(Refusal("validator"), head.status)
             return cache.answer(self._exchange, entry, deposit.clock(), stale=True)
         if self._word is None:
-            self._received_at = deposit.now()
+            self._received_at = deposit.host_time()
             word = self._decide(head, entry.status, freshened(entry.headers, head.headers))
             if isinstance(word, Plan):
                 self._refreshed = deposit.entry(word, entry.status, entry.body, self._received_at)

@@ -14,6 +14,7 @@ from ..core.steps import Answer, Ask, Pass, RequestEdits, Step, Verdict, Wait
 from ..errors import RedisUnavailable, WaitTimeout
 from .conditional import CONDITIONAL_FIELDS, validators
 from .credentials import is_somebody
+from .entry import Entry
 from .fill import Fill, Passing
 from .found import Found, Landed
 from .hot import Hot
@@ -146,24 +147,21 @@ class Seek:
         left = -1.0 if found.soft else (entry.fresh_until - clock) / 1e6
         age = max(0, clock - entry.born) / 1e6
         if wish.accepts(age, left, not entry.never_stale and not found.soft):
-            return self._hit(found, stale=left <= 0)
+            return self._hit(found, entry, stale=left <= 0)
         if clock < entry.stale_until > entry.fresh_until and not entry.never_stale:
-            return self._hit(found, stale=True) if wish.control.max_age is None else None
+            return self._hit(found, entry, stale=True) if wish.control.max_age is None else None
         return None
 
-    def _hit(self, found: Found, stale: bool) -> Answer:
+    def _hit(self, found: Found, entry: Entry, stale: bool) -> Answer:
         """Answer; where this request has the fill, it is done behind the answer."""
         background = edits = None
         if found.claimed:
             background, edits = self._fill_of(found, "stale")
         elif not stale and self._wish.is_plain:
             self._cache.warm_up(self._exchange, found, self._look.token)
-        if self._lead is not None and background is None and found.entry is not None:
-            self._lead.land(Landed(found.entry, found.clock))
-        assert found.entry is not None  # noqa: S101 - `_use` has looked
-        return self._cache.answer(
-            self._exchange, found.entry, found.clock, stale=stale, background=background, edits=edits
-        )
+        if self._lead is not None and background is None:
+            self._lead.land(Landed(entry, found.clock))
+        return self._cache.answer(self._exchange, entry, found.clock, stale=stale, background=background, edits=edits)
 
     # Waiting.
 

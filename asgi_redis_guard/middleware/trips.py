@@ -15,6 +15,7 @@ from ..core.script import place_of
 from ..core.steps import Ask, Asking, Waitable
 from ..errors import GuardProtocolError, OperationFailed, RedisTimeout, RedisUnavailable
 from ..redis.flight import Flights
+from ..redis.kept import KeptFuture
 from ..redis.manager import RedisManager
 from ..redis.program import program_of
 from .waits import Fetch, Gone
@@ -61,6 +62,9 @@ class RoundTrips:
         program = program_of(wanted.shape)
         future = self.manager.evaluate(program, wanted.batches, self.left(admissions))
         if not program.holds:
+            return future
+        if isinstance(future, KeptFuture):
+            admissions.late = future.kept
             return future
         admissions.late = future
         return asyncio.shield(future)
