@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..core.exchange import Exchange
@@ -9,13 +10,14 @@ from ..core.responder import Control
 from ..core.script import Replies
 from ..core.steps import Ask, Asking
 from ..errors import EntryRefused
+from .conditional import validators
 from .entry import Entry, encode_pass
 from .found import Found, Landed
 from .operations import LEASE, Place, generation, release, renew, store
 from .plan import Plan, Refusal
 from .policy import LONGEST
 from .status import Reason
-from .tags import tag_text
+from .tags import hints_of, tag_text
 
 if TYPE_CHECKING:
     from .guard import ResponseCache
@@ -60,7 +62,8 @@ class Deposit:
         """Return an entry, in times of the server's clock."""
         received = self._found.clock + round((received_at - self.asked_at) * 1e6)
         born = received - round(plan.age * 1e6)
-        fresh = born + round(min(plan.lifetime, LONGEST) * self._cache.jittered(self._exchange) * 1e6)
+        left = plan.lifetime * self._cache.jittered(self._exchange) - plan.age
+        fresh = received + round(min(left, LONGEST) * 1e6)
         return Entry(
             began=self._found.clock,
             fresh_until=fresh,
@@ -81,18 +84,18 @@ class Deposit:
 
     # Storing.
 
-    def store(self, entry: Entry, plan: Plan) -> Asking:
+    def store(self, entry: Entry, plan: Plan, templates: tuple[str, ...] = ()) -> Asking:
         """Store an entry unless what it was made of was invalidated meanwhile; give the fill back in any case."""
         self.over = True
         try:
-            yield from self._store(entry, plan)
+            yield from self._store(entry, plan, hints_of(templates))
         except (EntryRefused, ValueError):
             yield from self._given_back(None)
         finally:
             if self._lead is not None:
                 self._lead.scatter()
 
-    def _store(self, entry: Entry, plan: Plan) -> Asking:
+    def _store(self, entry: Entry, plan: Plan, hints: bytes) -> Asking:
         cache, found, keys = self._cache, self._found, self._exchange.keys
         grown, place = cache.variants.grown(self._exchange, found.place, found.names, plan.names, self._route)
         life = self._life(entry, plan)
@@ -111,7 +114,7 @@ class Deposit:
         checks += [generation(keys.tag_of(tag), stamp, life) for tag, stamp in tags.items()]
         entry.tags = tag_text(tags.items())
         value = cache.codec.encode(place.entry, entry)
-        writes = [store(place, found.generation, found.names, grown, entry.began, value, life)]
+        writes = [store(place, found.generation, found.names, grown, entry.began, value, life, hints)]
         if found.claimed:
             writes.append(release(keys, found.place, found.token))
         replies: Replies = yield Ask([*checks, *writes], shadow=True)
@@ -135,9 +138,10 @@ class Deposit:
 
     def _life(self, entry: Entry, plan: Plan) -> int:
         """Milliseconds that it is kept; what can be validated some time longer."""
-        keep = plan.keep if any(name in (b"etag", b"last-modified") for name, _ in entry.headers) else 0.0
-        last = max(entry.fresh_until + round(keep * 1e6), entry.stale_until, entry.error_until)
-        return min((last - self.clock()) // 1000, round(LONGEST * 1000))
+        keep = plan.keep if validators(entry.headers) else 0.0
+        now = self.clock()
+        last = max(entry.fresh_until, now) + round(keep * 1e6)
+        return min((max(last, entry.stale_until, entry.error_until) - now) // 1000, round(LONGEST * 1000))
 
     # Giving up.
 
@@ -151,8 +155,16 @@ class Deposit:
             self._lead.scatter()
         if self._control is not None:
             self._control.release()
+            if self._leaves_old(refusal, status):
+                refusal = replace(refusal, reason="failed")
             if self._found.claimed or not refusal.idle:
                 self._control.perform(self._given_back(refusal))
+
+    def _leaves_old(self, refusal: Refusal, status: int) -> bool:
+        """Whether what is stored stays: failures may be over soon, and what is fresh was not asked about."""
+        if refusal.reason == "validator" or self._found.entry is None:
+            return False
+        return status >= 500 or self._found.is_fresh
 
     def give_up(self, *, cancelled: bool) -> Asking | None:
         """Give the fill back: where it was cancelled, to the next who waits."""

@@ -143,14 +143,20 @@ class Passing(Responder):
         cache, deposit = self._cache, self._deposit
         if not same_representation(entry.headers, head.headers):
             deposit.refuse(Refusal("validator"), head.status)
-            return cache.answer(self._exchange, entry, deposit.clock(), stale=True)
+            return cache.answer(self._exchange, entry, deposit.clock(), forwarded=(self._reason, 304), stored=False)
         if self._word is None:
             self._received_at = deposit.host_time()
-            word = self._decide(head, entry.status, freshened(entry.headers, head.headers))
-            if isinstance(word, Plan):
-                self._refreshed = deposit.entry(word, entry.status, entry.body, self._received_at)
-        fresh = self._refreshed or entry
-        return cache.answer(self._exchange, fresh, deposit.clock(), forwarded=(self._reason, 304), quiet=True)
+            self._freshen(head, entry)
+        fresh, stored = self._refreshed or entry, isinstance(self._word, Plan)
+        return cache.answer(
+            self._exchange, fresh, deposit.clock(), forwarded=(self._reason, 304), stored=stored, quiet=True
+        )
+
+    def _freshen(self, head: Head, entry: Entry) -> None:
+        """Let what is stored have the fields of this head."""
+        word = self._decide(head, entry.status, freshened(self._cache.given_fields(entry), head.headers))
+        if isinstance(word, Plan):
+            self._refreshed = self._deposit.entry(word, entry.status, entry.body, self._received_at)
 
     def rescue(self, error: Exception) -> Answer | None:
         """An app that raises has failed as well (RFC 5861 §4)."""
@@ -195,7 +201,7 @@ class Passing(Responder):
             if entry is None or not isinstance(self._word, Plan):
                 flow = self._deposit.give_up(cancelled=outcome.kind == "cancelled")
             else:
-                flow = self._deposit.store(entry, self._word)
+                flow = self._deposit.store(entry, self._word, self._tags)
         return flow
 
     def _became_personal(self) -> bool:

@@ -36,7 +36,7 @@ BY_USER = object()
 class Hot:
     """One request and its answer: what to ask, the entry that was there, and what was made of it."""
 
-    __slots__ = ("answered", "ask", "digests", "entry", "names", "place", "size")
+    __slots__ = ("answered", "ask", "confirmed", "digests", "entry", "names", "place", "size")
 
     def __init__(
         self, place: Place, names: bytes, ask: Ask, digests: tuple[bytes, ...], entry: Entry, answered: Any
@@ -48,6 +48,8 @@ class Hot:
         self.entry = entry
         #: Status, fields and body of the answer without what changes with the time.
         self.answered: tuple[int, Headers, bytes] = answered
+        #: For the first level: when Redis said last that it is right.
+        self.confirmed: tuple[int, int, float] | None = None
         self.size = len(entry.body) + _OVERHEAD
         ask.about = self
 
@@ -166,12 +168,16 @@ def question(
     tags: dict[bytes, bytes],
     tag_keys: Iterable[bytes],
     token: bytes,
+    fills: bool,
     beta: int,
     seen: bytes,
 ) -> Ask:
-    """Return what to ask about a variant of which `seen` was there last, with its tags' generations."""
+    """Return what to ask about a variant of which `seen` was there last, with its tags' generations.
+
+    `fills`: where it is not fresh any more, the request takes its fill.
+    """
     text = b"".join([b"%b=%b;" % tag for tag in sorted(tags.items())])
-    operations = [find(place, names, text, token, True, beta, seen)]
+    operations = [find(place, names, text, token, fills, beta, seen)]
     operations += [generation(key, stamp) for key, stamp in zip(tag_keys, tags.values(), strict=True)]
     return Ask(operations, last=True)
 

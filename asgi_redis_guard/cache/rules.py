@@ -15,11 +15,12 @@ from ..core.asgi import Headers
 from ..core.exchange import Exchange
 from .credentials import is_somebody, speaks_for_somebody, was_read
 from .directives import NOTHING, CacheControl, request_control
+from .entry import Entry
 from .freshness import control_of, freshness
 from .groups import groups_of
 from .plan import Plan, Refusal, Word
 from .policy import METHODS, CachePolicy
-from .storing import refusal, storable_headers
+from .storing import is_of_use, refusal, storable_headers
 from .vary import vary_names
 
 
@@ -85,7 +86,7 @@ class Rules:
         fresh = freshness(
             status, headers, control, targeted, asked_at=answered.asked_at, received_at=answered.received_at
         )
-        if fresh.heuristic and not self.heuristic:
+        if (fresh.heuristic and not self.heuristic) or not is_of_use(headers, fresh):
             return Refusal("no_freshness")
         return Plan(
             lifetime=fresh.lifetime,
@@ -112,6 +113,11 @@ class Rules:
     def _asked(self, answered: Answered) -> CacheControl:
         """What the client asks for, as far as clients are heard."""
         return request_control(answered.exchange.scope["headers"]) if self.hears_clients else NOTHING
+
+    def is_max_stale_allowed(self, entry: Entry) -> bool:
+        """Tell whether clients that ask for it may get a stored response stale (RFC 9111 §4.2.4, §5.2.2.10)."""
+        control, _ = control_of(entry.headers, self.targets)
+        return not entry.never_stale and control.s_maxage is None
 
     def _by_policy(self, answered: Answered, policy: CachePolicy, control: CacheControl) -> Word:
         """What was declared, as far as the response itself does not forbid it."""

@@ -17,6 +17,7 @@ from .credentials import is_somebody
 from .entry import Entry
 from .fill import Fill, Passing
 from .found import Found, Landed
+from .heading import Heading
 from .hot import Hot
 from .look import Look
 from .operations import LEASE, TOPIC, Place
@@ -93,7 +94,7 @@ class Seek:
             if found.claimed:
                 found = self._claimed(found)
             if found.entry is not None:
-                reason = "stale"
+                reason = "request" if found.is_fresh else "stale"
                 if (answer := self._use(found)) is not None:
                     return answer
             elif found.names:
@@ -101,7 +102,7 @@ class Seek:
             if self._wish.control.only_if_cached:
                 return self._cache.not_cached(self._exchange)
             if found.claimed or not self._coordinates(found):
-                return self._fill(found, "request" if self._wish.reloads else reason)
+                return self._fill(found, reason)
             landing = yield from self._wait(found)
             if landing is not None:
                 return landing
@@ -122,31 +123,33 @@ class Seek:
 
     def _coordinates(self, found: Found) -> bool:
         """Whether the request waits for another's fill."""
-        return self._fills and not found.alone and self._exchange.services is not None
+        if found.entry is not None and (found.entry.must_validate or found.is_fresh):
+            return False  # each of them has to ask (RFC 9111 §5.2.2.4), or this one alone wants what is newer
+        if found.alone or self._wish.reloads:
+            return False
+        return self._fills and self._exchange.services is not None
 
     @property
     def _fills(self) -> bool:
         """Whether the request may fill the cache: a whole response to a client that wants no other."""
         wish = self._wish
-        control = wish.control
-        return (
-            self._exchange.method == "GET"
-            and not wish.ranged
-            and not wish.reloads
-            and not control.no_store
-            and not control.only_if_cached
-        )
+        if self._exchange.method != "GET" or wish.ranged:
+            return False
+        return not wish.control.no_store and not wish.control.only_if_cached
 
     # Using.
 
     def _use(self, found: Found) -> Answer | None:
         """Answer from what was found if that may be; None if the app has to be asked."""
         entry, clock, wish = found.entry, found.clock, self._wish
-        if entry is None or wish.reloads or entry.must_validate:
+        if entry is None or entry.must_validate:
             return None
+        if wish.reloads:
+            needless = found.is_fresh and wish.reloads_needlessly(entry.headers)
+            return self._hit(found, entry, stale=False) if needless else None
         left = -1.0 if found.soft else (entry.fresh_until - clock) / 1e6
         age = max(0, clock - entry.born) / 1e6
-        if wish.accepts(age, left, not entry.never_stale and not found.soft):
+        if wish.accepts(age, left, not found.soft and self._cache.rules.is_max_stale_allowed(entry)):
             return self._hit(found, entry, stale=left <= 0)
         if clock < entry.stale_until > entry.fresh_until and not entry.never_stale:
             return self._hit(found, entry, stale=True) if wish.control.max_age is None else None
@@ -158,7 +161,7 @@ class Seek:
         if found.claimed:
             background, edits = self._fill_of(found, "stale")
         elif not stale and self._wish.is_plain:
-            self._cache.warm_up(self._exchange, found, self._look.token)
+            self._cache.warm_up(self._exchange, found, self._look.token, self._look.fills)
         if self._lead is not None and background is None:
             self._lead.land(Landed(entry, found.clock))
         return self._cache.answer(self._exchange, entry, found.clock, stale=stale, background=background, edits=edits)
@@ -194,7 +197,9 @@ class Seek:
             self._look.names = self._cache.variants.known.names.get(self._resource) or self._look.names
             return None
         entry, clock = landing.value
-        if self._wish.accepts(max(0, clock - entry.born) / 1e6, (entry.fresh_until - clock) / 1e6, False):
+        if not entry.must_validate and self._wish.accepts(
+            max(0, clock - entry.born) / 1e6, (entry.fresh_until - clock) / 1e6, False
+        ):
             return self._cache.answer(self._exchange, entry, clock, joined=True)
         return None
 
@@ -202,8 +207,12 @@ class Seek:
 
     def _fill(self, found: Found | None, reason: Reason) -> Pass:
         """Let the app answer, and keep what it says if it may be kept."""
-        if found is None or self._exchange.method != "GET" or self._wish.ranged:
+        if found is None or self._wish.ranged or (self._exchange.method != "GET" and found.entry is None):
             return self._forward(reason)
+        if self._exchange.method != "GET":
+            return Pass(
+                responder=Heading(self._cache, self._exchange, found, None, reason, self.route, validated=False)
+            )
         responder, edits = self._fill_of(found, reason)
         return Pass(responder=responder, edits=edits)
 

@@ -1,0 +1,2 @@
+-- What is of another type is none of this cache's: as good as absent, and written over.
+if failure and string.find(tostring(failure), 'WRONGTYPE', 1, true) then failure = nil end
