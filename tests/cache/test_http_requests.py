@@ -1,5 +1,7 @@
 """What clients ask of the cache (RFC 9111 §5.2.1, §5.4, RFC 8246)."""
 
+import pytest
+
 from tests.cache.cases import Case, Reply, Step, case, play, table
 
 FRESH = "cache-control: max-age=100"
@@ -154,3 +156,14 @@ async def test_what_a_client_asks_of_what_is_stored(given: Case) -> None:
 )
 async def test_what_a_client_asks_with_nothing_stored(given: Case) -> None:
     await play(given)
+
+
+@pytest.mark.parametrize("control", ["no-cache", "max-age=0", "max-age=1", "min-fresh=99", "only-if-cached, no-cache"])
+async def test_clients_are_not_heard_by_default_where_the_app_declares_what_is_kept(control: str) -> None:
+    steps = Step("miss", says=""), Step("hit", f"cache-control: {control}", 10), Step("hit", "pragma: no-cache")
+    await play(case("", *steps, profile="app", ttl=100))
+
+
+async def test_clients_are_heard_where_the_app_declares_what_is_kept_and_wants_it() -> None:
+    steps = Step("miss", says=""), Step("miss", "cache-control: no-cache", 10), Step("hit", body=2)
+    await play(case("", *steps, profile="app", ttl=100, client_control=True))
