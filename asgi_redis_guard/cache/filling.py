@@ -1,7 +1,6 @@
-"""Values that are made when they are missing: once in the process, once among all of them.
+"""What making a value needs of Redis: looking for it, taking and giving back its fill, storing what was made.
 
-Law: a maker runs in its caller's task, a background refresh in one of its own. Whoever has taken a fill gives it back,
-whatever happens. Redis being away never keeps a value from being made.
+Law: a lookup that is cancelled leaves no fill taken. Who makes a value, and who waits, is the business of `making.py`.
 """
 
 from __future__ import annotations
@@ -29,9 +28,6 @@ logger = logging.getLogger("asgi_redis_guard.cache")
 
 #: Makes a value: a coroutine function runs here, a plain one in a thread.
 Make = Callable[[], Any]
-
-#: Looks at one value for one caller; where the ground moves faster than that, it makes its own.
-_MOST_LOOKS = 8
 
 
 class Terms(NamedTuple):

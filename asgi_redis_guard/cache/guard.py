@@ -28,7 +28,7 @@ from .found import Found
 from .hot import Hot, Hots, question
 from .level import FirstLevel
 from .operations import ALL, SAME, TOPIC
-from .options import Options, ResponseCacheOptions
+from .options import Options, ResponseCacheOptions, signature
 from .plan import Plan
 from .policy import CachePolicy, name_of
 from .request_key import FIELDS, RequestKeys
@@ -70,10 +70,12 @@ class ResponseCache(OneRoundGuard):
 
     kind = "cache"
     inside = frozenset(("jwt", "sessions", "csrf"))
+    unique = True
     operations = ALL
+    __signature__ = signature()
 
     def __init__(self, **options: Unpack[ResponseCacheOptions]) -> None:
-        self.options = given = Options(**options)
+        self.options = given = Options.of(options)
         given.check()
         self.concern(given.name, given.exempt)
         self.rules = given.rules()
