@@ -25,7 +25,18 @@ class Look:
     asked.
     """
 
-    __slots__ = ("_cache", "_exchange", "_fresh_tags", "_known", "_spoiled", "_resource", "_route", "fills", "names", "token")
+    __slots__ = (
+        "_cache",
+        "_exchange",
+        "_fresh_tags",
+        "_known",
+        "_resource",
+        "_route",
+        "_spoiled",
+        "fills",
+        "names",
+        "token",
+    )
 
     def __init__(
         self, cache: ResponseCache, exchange: Exchange, resource: bytes, route: bytes, names: bytes, fills: bool
