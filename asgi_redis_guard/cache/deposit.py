@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..core.exchange import Exchange
@@ -9,6 +10,7 @@ from ..core.responder import Control
 from ..core.script import Replies
 from ..core.steps import Ask, Asking
 from ..errors import EntryRefused
+from .conditional import validators
 from .entry import Entry, encode_pass
 from .found import Found, Landed
 from .operations import LEASE, Place, generation, release, renew, store
@@ -48,23 +50,24 @@ class Deposit:
 
     # Time.
 
-    def now(self) -> float:
+    def host_time(self) -> float:
         """Return the present time of this host."""
         return self.asked_at if self._control is None else self._control.clock()
 
     def clock(self) -> int:
         """Return the server's µs, as far as they are known here."""
-        return self._found.clock + round((self.now() - self.asked_at) * 1e6)
+        return self._found.clock + round((self.host_time() - self.asked_at) * 1e6)
 
     def entry(self, plan: Plan, status: int, body: bytes, received_at: float) -> Entry:
         """Return an entry, in times of the server's clock."""
         received = self._found.clock + round((received_at - self.asked_at) * 1e6)
         born = received - round(plan.age * 1e6)
-        fresh = born + round(min(plan.lifetime, LONGEST) * self._cache.jittered(self._exchange) * 1e6)
+        left = plan.lifetime * self._cache.jittered(self._exchange) - plan.age
+        fresh = received + round(min(left, LONGEST) * 1e6)
         return Entry(
             began=self._found.clock,
             fresh_until=fresh,
-            delta=round((self.now() - self.asked_at) * 1e6),
+            delta=round((self.host_time() - self.asked_at) * 1e6),
             generation=self._found.generation,
             tags=b"",
             born=born,
@@ -126,7 +129,7 @@ class Deposit:
 
     def _stored(self, entry: Entry, place: Place, clock: int) -> None:
         """Let everybody have it who waits; where it has another place than they thought, they look again."""
-        seconds = self.now() - self.asked_at
+        seconds = self.host_time() - self.asked_at
         self._cache.tell(
             self._exchange, "stored", self._reason, status=entry.status, size=len(entry.body), seconds=seconds
         )
@@ -135,9 +138,10 @@ class Deposit:
 
     def _life(self, entry: Entry, plan: Plan) -> int:
         """Milliseconds that it is kept; what can be validated some time longer."""
-        keep = plan.keep if any(name in (b"etag", b"last-modified") for name, _ in entry.headers) else 0.0
-        last = max(entry.fresh_until + round(keep * 1e6), entry.stale_until, entry.error_until)
-        return min((last - self.clock()) // 1000, round(LONGEST * 1000))
+        keep = plan.keep if validators(entry.headers) else 0.0
+        now = self.clock()
+        last = max(entry.fresh_until, now) + round(keep * 1e6)
+        return min((max(last, entry.stale_until, entry.error_until) - now) // 1000, round(LONGEST * 1000))
 
     # Giving up.
 
@@ -151,8 +155,16 @@ class Deposit:
             self._lead.scatter()
         if self._control is not None:
             self._control.release()
+            if self._leaves_old(refusal, status):
+                refusal = replace(refusal, reason="failed")
             if self._found.claimed or not refusal.idle:
                 self._control.perform(self._given_back(refusal))
+
+    def _leaves_old(self, refusal: Refusal, status: int) -> bool:
+        """Whether what is stored stays: failures may be over soon, and what is fresh was not asked about."""
+        if refusal.reason == "validator" or self._found.entry is None:
+            return False
+        return status >= 500 or self._found.is_fresh
 
     def give_up(self, *, cancelled: bool) -> Asking | None:
         """Give the fill back: where it was cancelled, to the next who waits."""

@@ -99,13 +99,15 @@ class Passing(Responder):
     def _take(self, head: Head) -> None:
         """Decide, once, and tell the client."""
         if self._word is None:
-            self._received_at = self._deposit.now()
+            self._received_at = self._deposit.host_time()
             self._decide(head, head.status, head.headers)
         word, cache = self._word, self._cache
         if self._policy is not None:
             head.headers[:] = outside(head.headers, self._policy)
         if isinstance(word, Plan) and word.client_ttl is not None:
             head.headers.append((b"cache-control", client_control(0, word.private, word.client_ttl)))
+        elif self._policy is not None and self._policy.user_aware and not _is_controlled(head.headers):
+            head.headers.append((b"cache-control", client_control(0, True, 0)))
         if cache.cache_status is not None:
             detail = word.reason.replace("_", "-") if isinstance(word, Refusal) else None
             stored = isinstance(word, Plan)
@@ -116,10 +118,12 @@ class Passing(Responder):
         word = self._word = self._judge(head, status, headers)
         cache, exchange = self._cache, self._exchange
         names = word.names if isinstance(word, Plan) else frozenset()
-        cache.variants.learn(self._route, names, self._tags, self._policy, word, exchange.now)
+        # What fails, or is sent elsewhere, may never have come to the function that declares.
+        if self._policy is not None or 200 <= status < 300:
+            cache.variants.learn(self._route, names, self._tags, self._policy, word, exchange.now)
         if isinstance(word, Refusal):
             if word.warn:
-                cache.warn(exchange, head.scope, word.warn)
+                cache.warn(exchange, head.scope, word.warn, self._policy)
             self._deposit.refuse(word, status)
         return word
 
@@ -139,14 +143,20 @@ class Passing(Responder):
         cache, deposit = self._cache, self._deposit
         if not same_representation(entry.headers, head.headers):
             deposit.refuse(Refusal("validator"), head.status)
-            return cache.answer(self._exchange, entry, deposit.clock(), stale=True)
+            return cache.answer(self._exchange, entry, deposit.clock(), forwarded=(self._reason, 304), stored=False)
         if self._word is None:
-            self._received_at = deposit.now()
-            word = self._decide(head, entry.status, freshened(entry.headers, head.headers))
-            if isinstance(word, Plan):
-                self._refreshed = deposit.entry(word, entry.status, entry.body, self._received_at)
-        fresh = self._refreshed or entry
-        return cache.answer(self._exchange, fresh, deposit.clock(), forwarded=(self._reason, 304), quiet=True)
+            self._received_at = deposit.host_time()
+            self._freshen(head, entry)
+        fresh, stored = self._refreshed or entry, isinstance(self._word, Plan)
+        return cache.answer(
+            self._exchange, fresh, deposit.clock(), forwarded=(self._reason, 304), stored=stored, quiet=True
+        )
+
+    def _freshen(self, head: Head, entry: Entry) -> None:
+        """Let what is stored have the fields of this head."""
+        word = self._decide(head, entry.status, freshened(self._cache.given_fields(entry), head.headers))
+        if isinstance(word, Plan):
+            self._refreshed = self._deposit.entry(word, entry.status, entry.body, self._received_at)
 
     def rescue(self, error: Exception) -> Answer | None:
         """An app that raises has failed as well (RFC 5861 §4)."""
@@ -182,6 +192,8 @@ class Passing(Responder):
         self.over = True
         if self._deposit.over:
             return None
+        if self._became_personal():
+            return None
         entry = None
         try:
             entry = self._refreshed or self._entry()
@@ -192,6 +204,16 @@ class Passing(Responder):
                 flow = self._deposit.store(entry, self._word)
         return flow
 
+    def _became_personal(self) -> bool:
+        """Keep nothing that turned out to be somebody's after its head."""
+        if not isinstance(self._word, Plan):
+            return False
+        refusal = self._cache.rules.late(self._word, self._exchange, self._scope)
+        if refusal is not None:
+            self._cache.warn(self._exchange, self._scope, refusal.warn, self._policy)
+            self._deposit.refuse(refusal, self._status)
+        return refusal is not None
+
     def _entry(self) -> Entry | None:
         """Return what is to be stored; None if it is not whole, or not what it said it would be."""
         word = self._word
@@ -201,9 +223,11 @@ class Passing(Responder):
         lengths = {value for name, value in word.headers if name == b"content-length"}
         if lengths and lengths != {b"%d" % len(body)}:
             return None
-        if not word.private and not word.public and self._cache.became_personal(self._exchange, self._scope):
-            return None
         return self._deposit.entry(word, self._status, body, self._received_at)
+
+
+def _is_controlled(headers: Headers) -> bool:
+    return any(name == b"cache-control" for name, _ in headers)
 
 
 class Fill(Passing):

@@ -33,3 +33,9 @@ class Found(NamedTuple):
     claimed: bool = False
     alone: bool = False
     again: bool = False
+
+    @property
+    def is_fresh(self) -> bool:
+        """True where whoever wants nothing special can have it."""
+        entry = self.entry
+        return entry is not None and not (self.soft or entry.must_validate) and self.clock < entry.fresh_until

@@ -17,6 +17,7 @@ STORE = OperationKind.load(__package__, "store.lua")
 RELEASE = OperationKind.load(__package__, "release.lua")
 RENEW = OperationKind.load(__package__, "renew.lua")
 INVALIDATE = OperationKind.load(__package__, "invalidate.lua")
+DROP = OperationKind.load(__package__, "drop.lua")
 
 ALL = (FIND, GENERATION, STORE, RELEASE, RENEW, INVALIDATE)
 
@@ -108,3 +109,8 @@ def invalidate_tags(keys: Keys, tags: Iterable[str], soft: bool = False) -> list
 def invalidate_resource(keys: Keys, resource: bytes, soft: bool = False) -> Operation:
     """Make all variants of a resource invalid, or stale with `soft`."""
     return Operation(INVALIDATE, (keys.resource(resource),), (int(soft), 0, keys.cache_channel, b"r" + resource))
+
+
+def drop(place: Place) -> list[Operation]:
+    """Make a resource invalid of which there is one variant, fills under way included, and free its memory."""
+    return [Operation(INVALIDATE, (place.mark,), (0, 0, b"", b"")), Operation(DROP, (place.entry,), ())]

@@ -46,6 +46,7 @@ class ResponseCacheOptions(TypedDict, total=False):
     jitter: float
     early: float
     remembered: int
+    memory_ttl: float
     invalidates_unsafe: bool
     cache_status: str | None
     on_event: Iterable[CacheHook]
@@ -80,6 +81,7 @@ class Options:
     jitter: float | None = None
     early: float = 1.0
     remembered: int = 8 << 20
+    memory_ttl: float = 0.0
     invalidates_unsafe: bool = True
     cache_status: str | None = "guard"
     on_event: Iterable[CacheHook] = ()
@@ -105,6 +107,8 @@ class Options:
         if not 0 <= self.early <= 100:
             faults.append(f"early: {self.early!r} given; allowed are 0 (never) to 100")
         faults += body_faults("remembered", self.remembered)
+        if not 0 <= self.memory_ttl <= 60:
+            faults.append(f"memory_ttl: {self.memory_ttl!r} given; allowed are 0 (always ask) to 60 seconds")
         if self.cache_status is not None and not 0 < len(self.cache_status) <= 64:
             faults.append(f"cache_status: {self.cache_status!r} given; allowed are 1 to 64 characters, and None")
         for option in ("credentials", "targets"):
@@ -137,6 +141,7 @@ class Options:
             heuristic=self.heuristic,
             keep=self.keep,
             is_http=self.is_http,
+            hears_clients=self.hears_clients,
         )
 
     def codec(self) -> Codec:

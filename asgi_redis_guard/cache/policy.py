@@ -29,7 +29,7 @@ class CachePolicy:
     background (RFC 5861 §3), for `sie` seconds more where the app fails (§4). `user_aware` keeps one answer for each
     verified user. `tags` name what it is invalidated by. `vary` names request fields that it depends on. `public` says
     that it is the same for everybody, whoever asks. `client_ttl` is what browsers and caches further out may keep it
-    for without asking.
+    for without asking. `where` is the function that it was declared for, for warnings.
     """
 
     ttl: float
@@ -44,6 +44,13 @@ class CachePolicy:
     max_body: int | None = None
     client_ttl: float = 0.0
     key: KeyOf | None = None
+    where: str = ""
+
+
+def name_of(function: object) -> str:
+    """Return what a route function goes by in warnings."""
+    name = getattr(function, "__qualname__", None) or repr(function)
+    return f"{getattr(function, '__module__', '')}.{name}"
 
 
 def ttl_faults(option: str, seconds: object, least: float = 0.0) -> list[str]:

@@ -14,12 +14,13 @@ from typing import Any, NamedTuple
 from ..core.asgi import Headers
 from ..core.exchange import Exchange
 from .credentials import is_somebody, speaks_for_somebody, was_read
-from .directives import CacheControl, request_control
+from .directives import NOTHING, CacheControl, request_control
+from .entry import Entry
 from .freshness import control_of, freshness
 from .groups import groups_of
 from .plan import Plan, Refusal, Word
 from .policy import METHODS, CachePolicy
-from .storing import refusal, storable_headers
+from .storing import is_of_use, refusal, storable_headers
 from .vary import vary_names
 
 
@@ -49,6 +50,7 @@ class Rules:
     heuristic: bool = True
     keep: float = 0.0
     is_http: bool = False
+    hears_clients: bool = True
 
     def judge(self, answered: Answered) -> Word:
         """Decide on a response."""
@@ -69,7 +71,7 @@ class Rules:
         names = vary_names(headers)
         why = refusal(
             asked,
-            request_control(asked),
+            self._asked(answered),
             status,
             headers,
             control,
@@ -79,12 +81,12 @@ class Rules:
         )
         if why is not None or names is None or status == 206:
             return Refusal(why or ("vary" if names is None else "status"))
-        if not control.public and self._is_personal(answered):
+        if not control.public and _is_known(exchange, answered.scope):
             return Refusal("personal", warn=_personal("the response says public"))
         fresh = freshness(
             status, headers, control, targeted, asked_at=answered.asked_at, received_at=answered.received_at
         )
-        if fresh.heuristic and not self.heuristic:
+        if (fresh.heuristic and not self.heuristic) or not is_of_use(headers, fresh):
             return Refusal("no_freshness")
         return Plan(
             lifetime=fresh.lifetime,
@@ -96,18 +98,26 @@ class Rules:
             must_validate=fresh.must_validate,
             never_stale=fresh.never_stale,
             heuristic=fresh.heuristic,
-            public=control.public or control.s_maxage is not None or control.must_revalidate,
+            public=control.public,
             names=names,
             tags=(*answered.tags, *groups_of(exchange.scope, headers)),
             max_body=self.max_body,
         )
 
-    def _is_personal(self, answered: Answered) -> bool:
-        """Whether somebody is known, Authorization apart: of that one the standard has rules of its own (§3.5)."""
-        exchange, scope = answered.exchange, answered.scope
-        users = (exchange.fact("user"), scope.get("user") if scope is not None else None)
-        session = scope.get("session") if scope is not None else None
-        return any(map(is_somebody, users)) or was_read(exchange.fact("session") if session is None else session)
+    def late(self, plan: Plan, exchange: Exchange, scope: Any) -> Refusal | None:
+        """Refuse at the end what turned out after its head to be somebody's: a session was read while it was sent."""
+        if plan.public or (plan.private and is_somebody(exchange.fact("user"))) or not _is_known(exchange, scope):
+            return None
+        return Refusal("personal", warn=_personal("public=True or user_aware=True", _LATE))
+
+    def _asked(self, answered: Answered) -> CacheControl:
+        """What the client asks for, as far as clients are heard."""
+        return request_control(answered.exchange.scope["headers"]) if self.hears_clients else NOTHING
+
+    def is_max_stale_allowed(self, entry: Entry) -> bool:
+        """Tell whether clients that ask for it may get a stored response stale (RFC 9111 §4.2.4, §5.2.2.10)."""
+        control, _ = control_of(entry.headers, self.targets)
+        return not entry.never_stale and control.s_maxage is None
 
     def _by_policy(self, answered: Answered, policy: CachePolicy, control: CacheControl) -> Word:
         """What was declared, as far as the response itself does not forbid it."""
@@ -123,7 +133,7 @@ class Rules:
             return Refusal("set_cookie" if b"set-cookie" in fields else "content_range")
         if names is None:
             return Refusal("vary")
-        if control.no_store or control.no_cache or said.no_store or request_control(_asked(answered)).no_store:
+        if control.no_store or control.no_cache or said.no_store or self._asked(answered).no_store:
             return Refusal("no_store")
         if (control.private or said.private) and not policy.user_aware:
             return Refusal("private")
@@ -157,14 +167,16 @@ class Rules:
         return Refusal("unverified", warn=_UNVERIFIED.format(whose)) if whose else None
 
 
+def _is_known(exchange: Exchange, scope: Any) -> bool:
+    """Whether somebody is known, Authorization apart: of that one the standard has rules of its own (§3.5)."""
+    users = (exchange.fact("user"), scope.get("user") if scope is not None else None)
+    session = scope.get("session") if scope is not None else None
+    return any(map(is_somebody, users)) or was_read(exchange.fact("session") if session is None else session)
+
+
 def is_stream(headers: Headers) -> bool:
     """Tell whether a response is a stream of events, which never ends."""
     return any(name == b"content-type" and value.lower().startswith(b"text/event-stream") for name, value in headers)
-
-
-def _asked(answered: Answered) -> Headers:
-    headers: Headers = answered.exchange.scope["headers"]
-    return headers
 
 
 def _said(headers: Headers) -> CacheControl:
@@ -192,7 +204,16 @@ def outside(headers: Headers, policy: CachePolicy | None) -> Headers:
         headers = [*headers, (b"vary", b", ".join(missing))] if missing else headers
     if not policy.user_aware:
         return headers
-    return [(name, _private(value) if name == b"cache-control" else value) for name, value in headers]
+    return [
+        (name, _private(value) if name == b"cache-control" else value)
+        for name, value in headers
+        if not _is_for_caches(name)
+    ]
+
+
+def _is_for_caches(name: bytes) -> bool:
+    """Whether a field speaks to caches further out over the head of Cache-Control (RFC 9213), or their forerunners."""
+    return name.endswith(b"-cache-control") or name == b"surrogate-control"
 
 
 def _private(value: bytes) -> bytes:
@@ -202,6 +223,7 @@ def _private(value: bytes) -> bytes:
     return value if b"private" in said else b"private, " + value
 
 
+_LATE = "a request whose user or session was looked at while the body was sent"
 _UNVERIFIED = (
     "{}, of whom no guard in front knows a verified user, is not kept: put the cache behind JWTAuth or Sessions"
 )

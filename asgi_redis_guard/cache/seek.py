@@ -13,13 +13,16 @@ from ..core.script import Replies
 from ..core.steps import Answer, Ask, Pass, RequestEdits, Step, Verdict, Wait
 from ..errors import RedisUnavailable, WaitTimeout
 from .conditional import CONDITIONAL_FIELDS, validators
+from .credentials import is_somebody
+from .entry import Entry
 from .fill import Fill, Passing
 from .found import Found, Landed
+from .heading import Heading
 from .hot import Hot
 from .look import Look
 from .operations import LEASE, TOPIC, Place
 from .status import Reason
-from .told import Told
+from .told import Learning, Told
 from .wish import Wish
 
 if TYPE_CHECKING:
@@ -73,7 +76,7 @@ class Seek:
         while owed := self._cache.owed[:_MOST_OWED]:
             yield Ask(owed, last=True)
             del self._cache.owed[: len(owed)]
-        if b":user" in self._look.names and self._exchange.fact("user") is None:
+        if b":user" in self._look.names and not is_somebody(self._exchange.fact("user")):
             yield Wait(None, 0.0)  # guards in front of this one have passed by then
         reason: Reason = "uri-miss"
         for _ in range(_MOST_LOOKS):
@@ -84,14 +87,14 @@ class Seek:
             else:
                 variant = self._cache.variants.variant(self._exchange, self._look.names, self.route)
                 if variant is None:
-                    return self._forward("bypass", "key")
+                    return self._keyless()
                 found = yield from self._look.at(Place.of(self._exchange.keys, self._resource, variant))
             if found.again:
                 continue
             if found.claimed:
                 found = self._claimed(found)
             if found.entry is not None:
-                reason = "stale"
+                reason = "request" if found.is_fresh else "stale"
                 if (answer := self._use(found)) is not None:
                     return answer
             elif found.names:
@@ -99,7 +102,7 @@ class Seek:
             if self._wish.control.only_if_cached:
                 return self._cache.not_cached(self._exchange)
             if found.claimed or not self._coordinates(found):
-                return self._fill(found, "request" if self._wish.reloads else reason)
+                return self._fill(found, reason)
             landing = yield from self._wait(found)
             if landing is not None:
                 return landing
@@ -120,49 +123,48 @@ class Seek:
 
     def _coordinates(self, found: Found) -> bool:
         """Whether the request waits for another's fill."""
-        return self._fills and not found.alone and self._exchange.services is not None
+        if found.entry is not None and (found.entry.must_validate or found.is_fresh):
+            return False  # each of them has to ask (RFC 9111 §5.2.2.4), or this one alone wants what is newer
+        if found.alone or self._wish.reloads:
+            return False
+        return self._fills and self._exchange.services is not None
 
     @property
     def _fills(self) -> bool:
         """Whether the request may fill the cache: a whole response to a client that wants no other."""
         wish = self._wish
-        control = wish.control
-        return (
-            self._exchange.method == "GET"
-            and not wish.ranged
-            and not wish.reloads
-            and not control.no_store
-            and not control.only_if_cached
-        )
+        if self._exchange.method != "GET" or wish.ranged:
+            return False
+        return not wish.control.no_store and not wish.control.only_if_cached
 
     # Using.
 
     def _use(self, found: Found) -> Answer | None:
         """Answer from what was found if that may be; None if the app has to be asked."""
         entry, clock, wish = found.entry, found.clock, self._wish
-        if entry is None or wish.reloads or entry.must_validate:
+        if entry is None or entry.must_validate:
             return None
+        if wish.reloads:
+            needless = found.is_fresh and wish.reloads_needlessly(entry.headers)
+            return self._hit(found, entry, stale=False) if needless else None
         left = -1.0 if found.soft else (entry.fresh_until - clock) / 1e6
         age = max(0, clock - entry.born) / 1e6
-        if wish.accepts(age, left, not entry.never_stale and not found.soft):
-            return self._hit(found, stale=left <= 0)
+        if wish.accepts(age, left, not found.soft and self._cache.rules.is_max_stale_allowed(entry)):
+            return self._hit(found, entry, stale=left <= 0)
         if clock < entry.stale_until > entry.fresh_until and not entry.never_stale:
-            return self._hit(found, stale=True) if wish.control.max_age is None else None
+            return self._hit(found, entry, stale=True) if wish.control.max_age is None else None
         return None
 
-    def _hit(self, found: Found, stale: bool) -> Answer:
+    def _hit(self, found: Found, entry: Entry, stale: bool) -> Answer:
         """Answer; where this request has the fill, it is done behind the answer."""
         background = edits = None
         if found.claimed:
             background, edits = self._fill_of(found, "stale")
         elif not stale and self._wish.is_plain:
-            self._cache.warm_up(self._exchange, found, self._look.token)
-        if self._lead is not None and background is None and found.entry is not None:
-            self._lead.land(Landed(found.entry, found.clock))
-        assert found.entry is not None  # noqa: S101 - `_use` has looked
-        return self._cache.answer(
-            self._exchange, found.entry, found.clock, stale=stale, background=background, edits=edits
-        )
+            self._cache.warm_up(self._exchange, found, self._look.token, self._look.fills)
+        if self._lead is not None and background is None:
+            self._lead.land(Landed(entry, found.clock))
+        return self._cache.answer(self._exchange, entry, found.clock, stale=stale, background=background, edits=edits)
 
     # Waiting.
 
@@ -195,7 +197,9 @@ class Seek:
             self._look.names = self._cache.variants.known.names.get(self._resource) or self._look.names
             return None
         entry, clock = landing.value
-        if self._wish.accepts(max(0, clock - entry.born) / 1e6, (entry.fresh_until - clock) / 1e6, False):
+        if not entry.must_validate and self._wish.accepts(
+            max(0, clock - entry.born) / 1e6, (entry.fresh_until - clock) / 1e6, False
+        ):
             return self._cache.answer(self._exchange, entry, clock, joined=True)
         return None
 
@@ -203,8 +207,12 @@ class Seek:
 
     def _fill(self, found: Found | None, reason: Reason) -> Pass:
         """Let the app answer, and keep what it says if it may be kept."""
-        if found is None or self._exchange.method != "GET" or self._wish.ranged:
+        if found is None or self._wish.ranged or (self._exchange.method != "GET" and found.entry is None):
             return self._forward(reason)
+        if self._exchange.method != "GET":
+            return Pass(
+                responder=Heading(self._cache, self._exchange, found, None, reason, self.route, validated=False)
+            )
         responder, edits = self._fill_of(found, reason)
         return Pass(responder=responder, edits=edits)
 
@@ -219,6 +227,11 @@ class Seek:
         if found.claimed:
             lead, self._lead = self._lead, None
         return kind(self._cache, self._exchange, found, lead, reason, self.route, validated=bool(fields)), edits
+
+    def _keyless(self) -> Pass:
+        """Let the app answer a request of which it cannot be told what is its own; learn what the route declares."""
+        self._cache.tell(self._exchange, "bypass", "key")
+        return Pass(responder=Learning(self._cache, self._exchange, self._look.names, self.route))
 
     def _forward(self, reason: Reason, detail: str | None = None) -> Pass:
         cache = self._cache

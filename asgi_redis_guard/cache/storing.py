@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Literal
 
 from ..core.asgi import Headers
+from .conditional import validators
 from .directives import CacheControl
 from .fields import OWS, lines
 from .freshness import Freshness, is_heuristic_status
@@ -137,9 +138,9 @@ def _has_freshness(status: int, headers: Headers, control: CacheControl, targete
 
 def is_of_use(headers: Headers, found: Freshness) -> bool:
     """Return whether a stored response could ever serve: fresh for a while, to be validated, or stale for a while."""
-    if found.is_fresh or found.swr or found.sie:
+    if not found.must_validate and found.lifetime + max(found.swr, found.sie) > found.age:
         return True
-    return any(name in (b"etag", b"last-modified") for name, _ in headers)
+    return bool(validators(headers))
 
 
 def storable_headers(headers: Headers, control: CacheControl, *, store_cookies: bool = False) -> Headers:

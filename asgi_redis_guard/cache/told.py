@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..core.responder import Head, Responder
+from ..core.exchange import Exchange
+from ..core.responder import Control, Head, Outcome, Responder
+from .declaring import MAKING
+from .known import Learned
+from .policy import CachePolicy
 from .status import Reason, append, forward
 
 if TYPE_CHECKING:
@@ -25,3 +29,31 @@ class Told(Responder):
         """Add the field."""
         if self._cache.cache_status is not None:
             append(head.headers, forward(self._cache.cache_status, self._reason, detail=self._detail))
+
+
+class Learning(Told):
+    """Remembers what the route declares as well, for only that says what the requests after this one go by."""
+
+    __slots__ = ("_exchange", "_names", "_route", "over")
+
+    def __init__(self, cache: ResponseCache, exchange: Exchange, names: bytes, route: bytes) -> None:
+        super().__init__(cache, "bypass", "key")
+        self._exchange = exchange
+        self._names = names
+        self._route = route
+        self.over = False
+
+    def bind(self, control: Control) -> None:
+        """Be found by the route's declaration."""
+        MAKING.set(self)
+
+    def declare(self, policy: CachePolicy, tags: tuple[str, ...]) -> None:
+        """Take what is declared; nothing is kept this time."""
+        self._cache.variants.known.paths.put(self._route, Learned(self._names, tags, policy))
+
+    def invalidate(self, tags: tuple[str, ...]) -> None:
+        """A request that only reads invalidates nothing."""
+
+    def end(self, outcome: Outcome) -> None:
+        """Take no more declarations."""
+        self.over = True

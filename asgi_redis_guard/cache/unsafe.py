@@ -18,6 +18,7 @@ from .declaring import MAKING
 from .groups import groups_of
 from .operations import invalidate_resource, invalidate_tags
 from .policy import CachePolicy
+from .status import append, forward
 from .variants import named_tags
 
 if TYPE_CHECKING:
@@ -46,6 +47,8 @@ class Invalidating(Responder):
 
     def start(self, head: Head) -> Asking | None:
         """Invalidate, where the write was not refused."""
+        if self._cache.cache_status is not None:
+            append(head.headers, forward(self._cache.cache_status, "method"))
         if not 200 <= head.status < 400:
             return None
         operations = self._operations(head.headers)

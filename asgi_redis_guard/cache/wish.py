@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from ..core.asgi import Headers
 from ..core.exchange import Exchange
 from .conditional import CONDITIONAL_FIELDS, is_preconditioned
-from .directives import NOTHING, CacheControl, request_control
+from .directives import NOTHING, CacheControl, parse_cache_control, request_control
+from .fields import lines
 
 
 class Wish(NamedTuple):
@@ -43,6 +45,15 @@ class Wish(NamedTuple):
     def reloads(self) -> bool:
         """True where nothing stored may be used without asking the app (RFC 9111 §5.2.1.4)."""
         return self.control.no_cache or self.control.max_age == 0
+
+    def reloads_needlessly(self, headers: Headers) -> bool:
+        """Tell whether a client only makes sure of a response that says it never changes while fresh (RFC 8246).
+
+        So do browsers with `max-age=0`; `no-cache` is what they say where their user has insisted.
+        """
+        if self.control.max_age != 0 or self.control.no_cache:
+            return False
+        return parse_cache_control(lines(headers, b"cache-control")).immutable
 
     @property
     def is_plain(self) -> bool:

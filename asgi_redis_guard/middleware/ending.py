@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
+from typing import Any
 
 from ..core.admissions import Admissions
 from ..core.guard import Guard
@@ -98,9 +99,7 @@ def _outcome_of(error: BaseException) -> Outcome:
     return Outcome("cancelled" if isinstance(error, asyncio.CancelledError) else "error", error=error)
 
 
-async def _give_up_late(
-    admissions: Admissions, trips: RoundTrips, outcome: Outcome, late: asyncio.Future[list[list[object]]]
-) -> None:
+async def _give_up_late(admissions: Admissions, trips: RoundTrips, outcome: Outcome, late: Awaitable[Any]) -> None:
     try:
         admissions.replied(await late)
     except RedisUnavailable as error:

@@ -154,7 +154,9 @@ class GuardMiddleware:
 
     def _proceed(self, admissions: Admissions, trips: RoundTrips, receive: Receive, send: Send) -> Awaitable[None]:
         """Send the answer, or run the app with what the guards have found; what comes back is to be awaited."""
-        if admissions.answer is not None:
+        if (answer := admissions.answer) is not None:
+            if self._is_plain(answer, admissions):
+                return self._answer_plainly(admissions, trips, answer, send)
             return self._answer(admissions, trips, receive, send)
         responders, exchange = admissions.responders, admissions.exchange
         scope = edited_scope(exchange.scope, admissions.scope, admissions.edits)
@@ -188,14 +190,9 @@ class GuardMiddleware:
         if answer is None:
             return
         guard = self.guards[admissions.answered_by]
-        if guard.topic:
+        if guard.topic and not guard.eager:
             trips.follow(guard)
         end_all(admissions.orphans, Outcome("refused"), trips)
-        if answer.status < 400 and answer.background is None and not admissions.exchange.is_websocket:
-            plain = False not in [responder.only_start for responder in admissions.responders]
-            if plain:
-                await self._answer_plainly(admissions, trips, answer, send)
-                return
         delivery = Delivery(scope, admissions.responders, trips, send, "refused")
         try:
             if gives_back(guard, answer):
@@ -211,8 +208,19 @@ class GuardMiddleware:
                 self._run_behind(admissions, trips, answer, answer.background)
         delivery.end()
 
+    def _is_plain(self, answer: Answer, admissions: Admissions) -> bool:
+        """Tell whether an answer is nothing but to be sent, as a stored response mostly is."""
+        return (
+            answer.status < 400
+            and answer.background is None
+            and not admissions.orphans
+            and not admissions.exchange.is_websocket
+            and (not (guard := self.guards[admissions.answered_by]).topic or guard.eager)
+            and False not in [responder.only_start for responder in admissions.responders]
+        )
+
     async def _answer_plainly(self, admissions: Admissions, trips: RoundTrips, answer: Answer, send: Send) -> None:
-        """Send an answer to which no responder does more than to edit its head: a stored response, mostly."""
+        """Send an answer to which no responder does more than to edit its head."""
         scope = admissions.exchange.scope
         if admissions.responders:
             send = HeadSend(scope, admissions.responders, trips, send)

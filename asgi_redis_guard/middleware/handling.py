@@ -115,9 +115,10 @@ class Handling:
 
     def _call_app(self) -> Awaitable[None]:
         receive = self.receive if self._delivery.hooks.watches else self._receive
-        # Routers write into the scope they get; a background run must not find their traces.
-        scope = dict(self._scope) if self._delivery.hooks.binds else self._scope
-        return self._app(scope, receive, self._delivery.send)
+        # Routers write into the scope they get: a background run must not find their traces, and responders must.
+        if self._delivery.hooks.binds:
+            self._delivery.scope = dict(self._scope)
+        return self._app(self._delivery.scope, receive, self._delivery.send)
 
     async def receive(self) -> Message:
         """The `receive` that the app gets: disconnects are noted, WebSocket messages shown to responders.

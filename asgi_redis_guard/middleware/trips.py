@@ -15,6 +15,7 @@ from ..core.script import place_of
 from ..core.steps import Ask, Asking, Waitable
 from ..errors import GuardProtocolError, OperationFailed, RedisTimeout, RedisUnavailable
 from ..redis.flight import Flights
+from ..redis.kept import KeptFuture
 from ..redis.manager import RedisManager
 from ..redis.program import program_of
 from .waits import Fetch, Gone
@@ -47,6 +48,10 @@ class RoundTrips:
         """Return what waits for the value of a string key, which comes on the second lane."""
         return Fetch(self.manager, key)
 
+    def hears(self, topic: str) -> bool:
+        """Tell whether words on a topic that is followed are heard now."""
+        return self.manager.pubsub.feed.hears(topic)
+
     def gone(self, topic: str, word: bytes, key: bytes) -> Waitable:
         """Return what waits until `key` is gone."""
         return Gone(self.manager, topic, word, key)
@@ -61,6 +66,9 @@ class RoundTrips:
         program = program_of(wanted.shape)
         future = self.manager.evaluate(program, wanted.batches, self.left(admissions))
         if not program.holds:
+            return future
+        if isinstance(future, KeptFuture):
+            admissions.late = future.kept
             return future
         admissions.late = future
         return asyncio.shield(future)

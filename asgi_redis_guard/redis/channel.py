@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import hiredis
 
@@ -23,9 +23,12 @@ from ..core.script import Batch
 from ..errors import OperationFailed, RedisTimeout, RedisUnavailable
 from .breaker import SERVER_DOWN
 from .keeper import Keeper
+from .kept import Kept, KeptFuture
 from .link import NOTHING, Link, Push
-from .pipeline import Loadable, Slot
+from .pipeline import Loadable, Slot, Waiter
 from .program import Program
+
+W = TypeVar("W", bound=Waiter)
 
 #: What Redis 6.2 puts before the error of a command inside of a script; later servers give the error itself.
 _IN_SCRIPT = re.compile(
@@ -54,17 +57,33 @@ class Channel(Keeper):
         is in seconds. `repeatable` commands are sent once more after a link that broke while they were in flight.
         Raises `RedisUnavailable` at once while the breaker is open, `RedisOverloaded` past the bound.
         """
-        return self._send(hiredis.pack_command(args), repeatable, self._timeout if timeout is None else timeout, script)
+        timeout = self._timeout if timeout is None else timeout
+        return self._send(hiredis.pack_command(args), repeatable, timeout, script, self._loop.create_future())
 
     def evaluate(self, program: Program, batches: Sequence[Batch], timeout: float | None = None) -> asyncio.Future[Any]:
-        """Queue one round, as `submit` does; the future is the program's raw reply."""
-        return self._send(program.payload(batches), program.repeatable, timeout or self._timeout, program)
+        """Queue one round, as `submit` does; the future is the program's raw reply.
 
-    def _send(self, payload: bytes, repeatable: bool, timeout: float, script: Loadable | None) -> asyncio.Future[Any]:
+        Where the program takes something that must be given back, that is a `KeptFuture`.
+        """
+        timeout = timeout or self._timeout
+        payload = program.payload(batches)
+        if not program.holds:
+            return self._send(payload, program.repeatable, timeout, program, self._loop.create_future())
+        future = KeptFuture(loop=self._loop)
+        self._send(payload, program.repeatable, timeout, program, Kept(future))
+        return future
+
+    def _send(
+        self,
+        payload: bytes,
+        repeatable: bool,
+        timeout: float,
+        script: Loadable | None,
+        future: W,
+    ) -> W:
         if self._breaker.is_open or self._closed:
             raise RedisUnavailable("closed" if self._closed else self._breaker.reason)
         loop = self._loop
-        future: asyncio.Future[Any] = loop.create_future()
         self._pipeline.submit(Slot(payload, future, timeout, loop.time() + timeout, repeatable, script))
         if self._link is None:
             self._reconnect()
