@@ -63,10 +63,10 @@ class Look:
         text = b"".join([b"%b=%b;" % (tag, expected[tag]) for tag in sorted(expected)])
         operations = [find(place, self.names, text, self.token, self.fills + self._spoiled, cache.beta)]
         operations += [generation(exchange.keys.tag_of(tag), expected[tag]) for tag in expected]
-        if not expected:
-            operations.append(generation(everything, b""))
+        # By that of all tags a fill tells whether any was invalidated that nobody knew it would have.
+        operations.append(generation(everything, b""))
         replies = yield Ask(operations, last=True)
-        return (yield from self.read(place, list(expected), replies))
+        return (yield from self.read(place, [*expected, b"*"], replies))
 
     def read(
         self, place: Place, digests: Sequence[bytes], replies: Replies, seen: Entry | None = None
