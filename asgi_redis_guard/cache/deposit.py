@@ -18,7 +18,7 @@ from .operations import LEASE, Place, generation, release, renew, store
 from .plan import Plan, Refusal
 from .policy import LONGEST
 from .status import Reason
-from .tags import tag_text
+from .tags import hints_of, tag_text
 
 if TYPE_CHECKING:
     from .guard import ResponseCache
@@ -89,11 +89,11 @@ class Deposit:
 
     # Storing.
 
-    def store(self, entry: Entry, plan: Plan) -> Asking:
+    def store(self, entry: Entry, plan: Plan, templates: tuple[str, ...] = ()) -> Asking:
         """Store an entry unless what it was made of was invalidated meanwhile; give the fill back in any case."""
         self.over = True
         try:
-            yield from self._store(entry, plan)
+            yield from self._store(entry, plan, hints_of(templates))
         except (EntryRefused, ValueError) as error:
             logger.debug("a response cannot be kept: %s", error)
             yield from self._unfit(entry, "entry")
@@ -114,7 +114,7 @@ class Deposit:
         self._cache.tell(self._exchange, "refused", reason, status=entry.status)
         yield from self._given_back(Refusal(reason))
 
-    def _store(self, entry: Entry, plan: Plan) -> Asking:
+    def _store(self, entry: Entry, plan: Plan, hints: bytes) -> Asking:
         cache, found, keys = self._cache, self._found, self._exchange.keys
         grown, place = cache.variants.grown(self._exchange, found.place, found.names, plan.names, self._route)
         life = self._life(entry, plan)
@@ -133,7 +133,7 @@ class Deposit:
         checks += [generation(keys.tag_of(tag), stamp, life) for tag, stamp in tags.items()]
         entry.tags = tag_text(tags.items())
         value = cache.codec.encode(place.entry, entry)
-        writes = [store(place, found.generation, found.names, grown, entry.began, value, life)]
+        writes = [store(place, found.generation, found.names, grown, entry.began, value, life, hints)]
         if found.claimed:
             writes.append(release(keys, found.place, found.token))
         replies: Replies = yield Ask([*checks, *writes], shadow=True)

@@ -205,7 +205,7 @@ class Passing(Responder):
             logger.exception("a response could not be kept")
         if entry is None or not isinstance(self._word, Plan):
             return deposit.give_up(cancelled=outcome.kind == "cancelled")
-        return deposit.store(entry, self._word)
+        return deposit.store(entry, self._word, self._tags)
 
     def _became_personal(self) -> bool:
         """Keep nothing that turned out to be somebody's after its head."""
