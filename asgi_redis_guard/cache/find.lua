@@ -16,7 +16,7 @@ if absent then mark = '' end
 entry = ''
 need = 1
 if not absent then
-  if string.sub(mark, 35) ~= names then
+  if string.match(mark, '^[^ ]*', 35) ~= names then
     need = 2
   elseif fills ~= '2' then
     local head = seen

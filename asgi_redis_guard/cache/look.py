@@ -12,7 +12,7 @@ from ..errors import EntryUnreadable, WaitTimeout
 from .entry import Entry, identity, is_pass, total_length
 from .found import Found
 from .operations import INLINE, SAME, Place, find, generation
-from .tags import read_tags
+from .tags import read_hints, read_tags
 
 if TYPE_CHECKING:
     from .guard import ResponseCache
@@ -29,6 +29,7 @@ class Look:
         "_cache",
         "_exchange",
         "_fresh_tags",
+        "_hints",
         "_known",
         "_resource",
         "_route",
@@ -47,6 +48,7 @@ class Look:
         self._resource = resource
         self._route = route
         self._fresh_tags = False
+        self._hints: tuple[str, ...] = ()
         self._spoiled = False
         self.names = names
         self.fills = fills
@@ -56,17 +58,17 @@ class Look:
     def at(self, place: Place) -> Generator[Step, Any, Found]:
         """Ask for a variant, its tags and, where it is needed, its fill."""
         cache, exchange = self._cache, self._exchange
-        digests = cache.variants.expected_tags(exchange, place, self._route)
+        digests = cache.variants.expected_tags(exchange, place, self._route, self._hints)
         known = self._known.generations
         expected = {tag: b"" if self._fresh_tags else known.get(tag) or b"" for tag in digests}
         everything = exchange.keys.every_tag
         text = b"".join([b"%b=%b;" % (tag, expected[tag]) for tag in sorted(expected)])
         operations = [find(place, self.names, text, self.token, self.fills + self._spoiled, cache.beta)]
         operations += [generation(exchange.keys.tag_of(tag), expected[tag]) for tag in expected]
-        if not expected:
-            operations.append(generation(everything, b""))
+        # Behind the tags: what it brings may have others than are expected, which nobody has read by then.
+        operations.append(generation(everything, b""))
         replies = yield Ask(operations, last=True)
-        return (yield from self.read(place, list(expected), replies))
+        return (yield from self.read(place, [*expected, b"*"], replies))
 
     def read(
         self, place: Place, digests: Sequence[bytes], replies: Replies, seen: Entry | None = None
@@ -74,12 +76,12 @@ class Look:
         """Read what was asked about a variant and the tags with these digests; `seen` is the entry that was named."""
         looked, *stamps = replies
         mark, data, free, need = looked.values
-        tags = dict(zip(digests or [b"*"], [stamp.values[0] for stamp in stamps], strict=False))
+        tags = dict(zip(digests, [stamp.values[0] for stamp in stamps], strict=True))
         known = self._known
         for tag, stamp in tags.items():
             if stamp and tag != b"*":
                 known.generations.put(tag, stamp)
-        names = mark[34:] if mark else self.names
+        names, _, hints = mark[34:].partition(b" ") if mark else (self.names, b"", b"")
         clock = replies.clock
         stamp = mark[:33] if mark else b"%016d.%016d" % (clock, clock)
         found = Found(place, names, stamp, tags, clock, self.token)
@@ -90,6 +92,7 @@ class Look:
         if names != self.names:
             known.names.put(self._resource, names)
             self.names = names
+            self._hints = read_hints(hints)
             return found._replace(again=True)
         changed = not all(stamp.passed for stamp in stamps)
         claimed = self.fills and bool(free) and (need == 1 or (need == 3 and not changed) or (need == 0 and changed))

@@ -85,12 +85,15 @@ def renew(place: Place, token: bytes) -> Operation:
     return Operation(RENEW, (place.fill,), (token, int(LEASE * 1000)))
 
 
-def store(place: Place, stamp: bytes, names: bytes, grown: bytes, began: int, value: bytes, life: int) -> Operation:
+def store(
+    place: Place, stamp: bytes, names: bytes, grown: bytes, began: int, value: bytes, life: int, hints: bytes = b""
+) -> Operation:
     """Store a value for `life` ms, and let the resource's variants go by `grown` from now on.
 
-    Only where the resource still has the generation `stamp`, and goes by `names`.
+    Only where the resource still has the generation `stamp`, and goes by `names`. `hints` are the templates of its
+    tags, for processes that do not know it.
     """
-    return Operation(STORE, (place.mark, place.entry), (stamp, names, grown, began, value, life))
+    return Operation(STORE, (place.mark, place.entry), (stamp, names, grown, hints, began, value, life))
 
 
 def invalidate_tags(keys: Keys, tags: Iterable[str], soft: bool = False) -> list[Operation]:

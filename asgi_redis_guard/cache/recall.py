@@ -97,7 +97,7 @@ class Recall:
             tags,
             clock,
             token,
-            claimed=bool(free) and (need == 1 or need == (0 if changed else 3)),
+            claimed=bool(free) and (need == 1 or (need == 3 and not changed) or (need == 0 and changed)),
         )
         if b"" in tags.values():  # one of the tags is gone, and with it all that it was recorded for
             self._texts.drop(spot.place.entry)

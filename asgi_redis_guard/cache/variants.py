@@ -6,7 +6,7 @@ from typing import Any
 
 from ..core.exchange import Exchange
 from ..core.keys import Keys, digest
-from ..errors import GuardError
+from ..errors import ConfigurationError, GuardError
 from .credentials import has_something
 from .known import Known, Learned
 from .operations import Place
@@ -88,12 +88,14 @@ class Variants:
 
     # Tags.
 
-    def expected_tags(self, exchange: Exchange, place: Place, route: bytes) -> tuple[bytes, ...]:
-        """Return the digests of the tags that an entry probably has."""
+    def expected_tags(
+        self, exchange: Exchange, place: Place, route: bytes, hints: tuple[str, ...]
+    ) -> tuple[bytes, ...]:
+        """Return the digests of the tags that an entry probably has; `hints` are those of the resource's mark."""
         found = self.known.tags.get(place.entry)
         if found is not None:
             return found
-        tags = self.learned(route).tags
+        tags = self.learned(route).tags or hints
         if not tags:
             return ()
         named = named_tags(tags, getattr(exchange.fact("user"), "identity", None))
@@ -127,7 +129,7 @@ def named_tags(tags: tuple[str, ...], user: Any) -> tuple[str, ...] | None:
     try:
         values = {} if user is None else {"user": user}
         return tuple(expand(tag, values) for tag in tags)
-    except ValueError:
+    except (ValueError, ConfigurationError):  # as well of what stands in Redis
         return None
 
 

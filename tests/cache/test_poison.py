@@ -42,7 +42,8 @@ async def spoil(site: Site, pattern: str, value: bytes | Callable[[bytes], bytes
 async def test_garbage_is_written_over_by_the_next_fill(backend: str, keys: str, remembered: int) -> None:
     page = Page(tags=("a", "b"))
     async with site(routes(page=page, w=writing("a")), backend, remembered=remembered) as here:
-        for value in [*GARBAGE, None, *([] if remembered else [spoilt_end])]:
+        # What ends a mark is no more than a hint.
+        for value in [*GARBAGE, None, *([] if remembered or keys.endswith("}") else [spoilt_end])]:
             await here.get("/page")
             assert await spoil(here, keys, value)
             runs = page.runs
