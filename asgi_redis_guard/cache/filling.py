@@ -47,14 +47,30 @@ class Filling:
         self.terms = terms
         self._beta = round(terms.early * 1000)
 
+    async def begin(self, spot: Spot) -> Found:
+        """Return the generations that a value is set under. Raises `RedisUnavailable`."""
+        return self.recall.begun(spot, await carry_out(self.redis, Ask(self.recall.beginnings(spot))))
+
     async def renew(self, spot: Spot, value: Any, kept: Kept) -> bool:
         """Keep a value in place of what there is; false where it was invalidated meanwhile, or a later one is there.
 
         Raises `RedisUnavailable`, and TypeError or ValueError for what cannot be kept.
         """
-        found = self.recall.begun(spot, await carry_out(self.redis, Ask(self.recall.beginnings(spot))))
+        found = await self.begin(spot)
         entry = self.recall.entry(found, value, kept, self.factor, 0.0)
         return await self.store(spot, found, entry) is not None
+
+    async def replace(self, spot: Spot, before: Found, value: Any, kept: Kept) -> None:
+        """Keep what a write has returned, and nothing where another write may have come between `before` and now.
+
+        Fills that are under way, which may have read what was there before, are not kept. Raises as `renew`.
+        """
+        replies = await carry_out(self.redis, Ask(self.recall.replacing(spot, before)))
+        found = self.recall.replaced(before, replies)
+        if found is None:
+            self.tell(spot, "refused", "invalidated")
+        else:
+            await self.store(spot, found, self.recall.entry(found, value, kept, self.factor, 0.0))
 
     # What a fill needs.
 
