@@ -12,12 +12,11 @@ import time
 from typing import Any
 
 from ..errors import EntryRefused, EntryUnreadable, RedisUnavailable
-from ..middleware.waits import Gone
 from ..redis.flight import Lead
 from .entry import Entry
 from .filling import Filling, Make, called
 from .found import Found, Landed
-from .operations import LEASE, TOPIC, renew
+from .operations import LEASE, renew
 from .recall import Kept, Spot
 
 logger = logging.getLogger("asgi_redis_guard.cache")
@@ -64,6 +63,8 @@ class Making:
             if (found.claimed or found.alone or self._unreadable) and self._leads():
                 home.tell(spot, "miss", "stale" if found.entry is not None else "")
                 return await self._fill(found)
+            if found.claimed:
+                home.wake(spot)
             landed = await self._wait()
             if landed == "alone":
                 home.tell(spot, "miss", "alone")
@@ -130,7 +131,7 @@ class Making:
                     self._lead = landing.lead
                     return landing.value if landing.kind == "landed" else "alone" if landing.kind == "alone" else None
                 self._lead = self._lead or redis.flights.begin(place.flight)
-                await Gone(redis, TOPIC, place.word, place.fill).wait()
+                await self._home.gone(self._spot)
         except TimeoutError:
             if self._lead is not None:
                 self._lead.scatter()
