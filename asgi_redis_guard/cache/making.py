@@ -104,6 +104,8 @@ class Making:
             behind._lead, self._lead = self._lead, None
             behind._stale = self._stale
             self._redis.spawn(behind._refresh(found))
+        elif found.claimed:
+            home.wake(self._spot)  # the leader of this process may be waiting for just that fill
         elif self._lead is not None:
             self._lead.land(Landed(entry, clock))
         home.tell(self._spot, "hit" if fresh else "stale", size=len(entry.body))
