@@ -34,13 +34,15 @@ class Told(Responder):
 class Learning(Told):
     """Remembers what the route declares as well, for only that says what the requests after this one go by."""
 
-    __slots__ = ("_exchange", "_names", "_route", "over")
+    __slots__ = ("_exchange", "_names", "_policy", "_route", "_tags", "over")
 
     def __init__(self, cache: ResponseCache, exchange: Exchange, names: bytes, route: bytes) -> None:
         super().__init__(cache, "bypass", "key")
         self._exchange = exchange
         self._names = names
         self._route = route
+        self._policy: CachePolicy | None = None
+        self._tags: tuple[str, ...] = ()
         self.over = False
 
     def bind(self, control: Control) -> None:
@@ -49,7 +51,9 @@ class Learning(Told):
 
     def declare(self, policy: CachePolicy, tags: tuple[str, ...]) -> None:
         """Take what is declared; nothing is kept this time."""
-        self._cache.variants.known.paths.put(self._route, Learned(self._names, tags, policy))
+        self._policy = policy if self._policy is None else self._policy.joined(policy)
+        self._tags = (*self._tags, *tags)
+        self._cache.variants.known.paths.put(self._route, Learned(self._names, self._tags, self._policy))
 
     def invalidate(self, tags: tuple[str, ...]) -> None:
         """A request that only reads invalidates nothing."""

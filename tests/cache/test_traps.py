@@ -6,7 +6,7 @@ import pytest
 
 from asgi_redis_guard import ConfigurationError
 from asgi_redis_guard.core.asgi import Receive, Scope, Send
-from tests.cache.sites import PROFILES, cache, declared, echo, fresh, header, outcomes, page, site
+from tests.cache.shops import PROFILES, cache, declared, echo, fresh, header, outcomes, page, shop_at
 from tests.drive import call, http_scope, websocket_scope
 
 BOTH = pytest.mark.parametrize("profile", PROFILES)
@@ -17,7 +17,7 @@ BOTH = pytest.mark.parametrize("profile", PROFILES)
 
 async def test_what_answers_another_origin_answers_no_other_and_none_without(backend: str) -> None:
     """CORS middlewares often answer with the origin asked for, or with nothing where there is none, without Vary."""
-    async with site(backend, cache("app")) as shop:
+    async with shop_at(backend, cache("app")) as shop:
         shop.pages["*"] = echo(lambda scope: header(scope, b"origin"))
         asked: list[dict[str, str]] = [{}, {"origin": "https://a.example"}, {"origin": "https://b.example"}]
         for _ in range(2):
@@ -30,7 +30,7 @@ async def test_what_answers_another_origin_answers_no_other_and_none_without(bac
 
 
 async def test_in_the_http_profile_the_origin_counts_where_the_response_says_so(redis_url: str) -> None:
-    async with site(redis_url, cache("http")) as shop:
+    async with shop_at(redis_url, cache("http")) as shop:
         for vary, made in ((b"accept", 1), (b"Origin", 2)):
             shop.pages["*"] = page(b"ok", *fresh("http", (b"vary", vary)))
             await shop.get(f"/{vary.decode()}")
@@ -39,7 +39,7 @@ async def test_in_the_http_profile_the_origin_counts_where_the_response_says_so(
 
 
 async def test_a_write_invalidates_what_was_kept_for_every_origin(redis_url: str) -> None:
-    async with site(redis_url, cache("app")) as shop:
+    async with shop_at(redis_url, cache("app")) as shop:
         shop.pages["*"] = page()
         for given in ({}, {"origin": "https://a.example"}):
             await shop.get("/", given)
@@ -56,7 +56,7 @@ async def test_a_write_invalidates_what_was_kept_for_every_origin(redis_url: str
 async def test_a_field_that_apps_build_links_from_poisons_nobody_s_answer(
     redis_url: str, profile: str, name: str
 ) -> None:
-    async with site(redis_url, cache(profile)) as shop:
+    async with shop_at(redis_url, cache(profile)) as shop:
         shop.pages["*"] = echo(lambda scope: header(scope, name.encode()), *fresh(profile))
         for _ in range(2):
             assert (await shop.get("/", {name: "evil.example"})).body == b"evil.example"
@@ -66,7 +66,7 @@ async def test_a_field_that_apps_build_links_from_poisons_nobody_s_answer(
 
 @BOTH
 async def test_a_host_that_is_none_of_the_app_s_is_neither_looked_up_nor_kept(redis_url: str, profile: str) -> None:
-    async with site(redis_url, cache(profile, hosts=["shop.example"])) as shop:
+    async with shop_at(redis_url, cache(profile, hosts=["shop.example"])) as shop:
         shop.pages["*"] = echo(lambda scope: header(scope, b"host"), *fresh(profile))
         for host in ("evil.example", "shop.example@evil.example", "shop.example/evil"):
             responses = [await shop.get("/", {"host": host}) for _ in range(2)]
@@ -77,7 +77,7 @@ async def test_a_host_that_is_none_of_the_app_s_is_neither_looked_up_nor_kept(re
 
 @BOTH
 async def test_a_path_counts_as_it_was_sent(redis_url: str, profile: str) -> None:
-    async with site(redis_url, cache(profile)) as shop:
+    async with shop_at(redis_url, cache(profile)) as shop:
         shop.pages["*"] = echo(lambda scope: scope["raw_path"], *fresh(profile))
         for _ in range(2):
             for raw in (b"/a%2Fb", b"/a%2fb", b"/a/b", b"/%61/b"):
@@ -87,7 +87,7 @@ async def test_a_path_counts_as_it_was_sent(redis_url: str, profile: str) -> Non
 
 
 async def test_sorting_a_query_keeps_the_order_of_what_is_repeated(redis_url: str) -> None:
-    async with site(redis_url, cache("app", sort_query=True)) as shop:
+    async with shop_at(redis_url, cache("app", sort_query=True)) as shop:
         shop.pages["*"] = echo(lambda scope: scope["query_string"])
         assert (await shop.get("/?b=1&a=2"))["x-made"] == (await shop.get("/?a=2&b=1"))["x-made"]
         assert (await shop.get("/?a=1&a=2")).body != (await shop.get("/?a=2&a=1")).body
@@ -98,7 +98,7 @@ async def test_sorting_a_query_keeps_the_order_of_what_is_repeated(redis_url: st
 
 @BOTH
 async def test_a_head_request_gets_the_length_of_the_get_and_no_body(backend: str, profile: str) -> None:
-    async with site(backend, cache(profile)) as shop:
+    async with shop_at(backend, cache(profile)) as shop:
         shop.pages["*"] = page(b"x" * 100, *fresh(profile))
         await shop.get()
         head = await shop.get(method="HEAD")
@@ -109,7 +109,7 @@ async def test_a_head_request_gets_the_length_of_the_get_and_no_body(backend: st
 
 @BOTH
 async def test_the_answer_to_a_head_request_is_never_that_to_a_get(backend: str, profile: str) -> None:
-    async with site(backend, cache(profile)) as shop:
+    async with shop_at(backend, cache(profile)) as shop:
 
         async def answer(scope: Scope, receive: Receive, send: Send) -> None:
             body = b"" if scope["method"] == "HEAD" else b"body"
@@ -123,7 +123,7 @@ async def test_the_answer_to_a_head_request_is_never_that_to_a_get(backend: str,
 
 @BOTH
 async def test_a_part_is_never_kept_as_the_whole(backend: str, profile: str) -> None:
-    async with site(backend, cache(profile)) as shop:
+    async with shop_at(backend, cache(profile)) as shop:
 
         async def ranged(scope: Scope, receive: Receive, send: Send) -> None:
             if header(scope, b"range") == "-":
@@ -142,7 +142,7 @@ async def test_a_part_is_never_kept_as_the_whole(backend: str, profile: str) -> 
 
 @BOTH
 async def test_a_200_that_says_it_is_a_part_is_not_kept(redis_url: str, profile: str) -> None:
-    async with site(redis_url, cache(profile)) as shop:
+    async with shop_at(redis_url, cache(profile)) as shop:
         shop.pages["*"] = page(b"0123", *fresh(profile, (b"content-range", b"bytes 0-3/10")))
         assert [(await shop.get())["x-made"] for _ in range(2)] == ["1", "2"]
 
@@ -152,7 +152,7 @@ async def test_a_200_that_says_it_is_a_part_is_not_kept(redis_url: str, profile:
 async def test_a_file_that_the_server_sends_by_itself_is_not_kept_as_an_empty_body(
     redis_url: str, profile: str, extension: str
 ) -> None:
-    async with site(redis_url, cache(profile)) as shop:
+    async with shop_at(redis_url, cache(profile)) as shop:
 
         async def file(scope: Scope, receive: Receive, send: Send) -> None:
             await send({"type": "http.response.start", "status": 200, "headers": fresh(profile)})
@@ -183,7 +183,7 @@ async def test_a_file_that_the_server_sends_by_itself_is_not_kept_as_an_empty_bo
 
 @BOTH
 async def test_a_body_that_is_shorter_than_it_said_is_not_kept(redis_url: str, profile: str) -> None:
-    async with site(redis_url, cache(profile)) as shop:
+    async with shop_at(redis_url, cache(profile)) as shop:
         shop.pages["*"] = page(b"short", (b"content-length", b"50"), *fresh(profile))
         for _ in range(2):
             with pytest.raises(AssertionError):
@@ -194,7 +194,7 @@ async def test_a_body_that_is_shorter_than_it_said_is_not_kept(redis_url: str, p
 
 @BOTH
 async def test_trailers_and_streams_of_events_are_not_kept(redis_url: str, profile: str) -> None:
-    async with site(redis_url, cache(profile)) as shop:
+    async with shop_at(redis_url, cache(profile)) as shop:
         shop.pages["*"] = page(b"data: 1\n\n", (b"content-type", b"Text/Event-Stream; charset=utf-8"), *fresh(profile))
         assert [(await shop.get())["x-made"] for _ in range(2)] == ["1", "2"]
         assert await shop.stored() == []
@@ -204,7 +204,7 @@ async def test_trailers_and_streams_of_events_are_not_kept(redis_url: str, profi
 
 
 async def test_no_field_of_a_client_goes_past_the_cache_or_takes_anything_from_it(redis_url: str) -> None:
-    async with site(redis_url, cache("app")) as shop:
+    async with shop_at(redis_url, cache("app")) as shop:
         shop.pages["*"] = page(b"ok", (b"etag", b'"1"'))
         await shop.get()
         tries: list[dict[str, str]] = [
@@ -227,7 +227,7 @@ async def test_no_field_of_a_client_goes_past_the_cache_or_takes_anything_from_i
 
 
 async def test_a_client_that_asks_first_with_no_store_keeps_nobody_from_an_answer(redis_url: str) -> None:
-    async with site(redis_url, cache("app")) as shop:
+    async with shop_at(redis_url, cache("app")) as shop:
         shop.pages["*"] = page()
         await shop.get("/", {"cache-control": "no-store"})
         assert outcomes([await shop.get()]) == ["hit"]
@@ -238,7 +238,7 @@ async def test_a_client_that_asks_first_with_no_store_keeps_nobody_from_an_answe
 async def test_a_method_that_the_app_refuses_takes_nothing_from_the_cache(
     redis_url: str, profile: str, method: str
 ) -> None:
-    async with site(redis_url, cache(profile)) as shop:
+    async with shop_at(redis_url, cache(profile)) as shop:
         shop.pages["*"] = page(b"ok", *fresh(profile))
         await shop.get()
         shop.pages["*"] = page(b"no such method", status=405)
@@ -252,7 +252,7 @@ async def test_a_request_that_fails_does_not_switch_the_cache_off_for_the_others
     redis_url: str, profile: str, status: int
 ) -> None:
     """Before the route's function runs nothing is declared: anyone could ask wrongly, and all would miss."""
-    async with site(redis_url, cache(profile, **({"ttl": None} if profile == "app" else {}))) as shop:
+    async with shop_at(redis_url, cache(profile, **({"ttl": None} if profile == "app" else {}))) as shop:
         right = declared(page()) if profile == "app" else page(b"ok", *fresh(profile))
 
         async def answer(scope: Scope, receive: Receive, send: Send) -> None:
@@ -267,7 +267,7 @@ async def test_a_request_that_fails_does_not_switch_the_cache_off_for_the_others
 @BOTH
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
 async def test_a_write_is_never_answered_with_304(backend: str, profile: str, method: str) -> None:
-    async with site(backend, cache(profile)) as shop:
+    async with shop_at(backend, cache(profile)) as shop:
         shop.pages["*"] = page(b"ok", (b"etag", b'"1"'), *fresh(profile))
         await shop.get()
         assert (await shop.get("/", {"if-none-match": '"1"'})).status == 304
@@ -279,7 +279,7 @@ async def test_a_write_is_never_answered_with_304(backend: str, profile: str, me
 
 @BOTH
 async def test_an_etag_of_one_page_is_no_304_on_another(redis_url: str, profile: str) -> None:
-    async with site(redis_url, cache(profile)) as shop:
+    async with shop_at(redis_url, cache(profile)) as shop:
         shop.pages["/a"] = page(b"a", (b"etag", b'"a"'), *fresh(profile))
         shop.pages["/b"] = page(b"b", (b"etag", b'"b"'), *fresh(profile))
         await shop.get("/a")
@@ -289,7 +289,7 @@ async def test_an_etag_of_one_page_is_no_304_on_another(redis_url: str, profile:
 
 @BOTH
 async def test_cookies_for_csrf_are_never_kept(redis_url: str, profile: str) -> None:
-    async with site(redis_url, cache(profile)) as shop:
+    async with shop_at(redis_url, cache(profile)) as shop:
         shop.pages["*"] = page(b"<form>", (b"set-cookie", b"csrftoken=abc"), (b"vary", b"Cookie"), *fresh(profile))
         assert [(await shop.get())["x-made"] for _ in range(2)] == ["1", "2"]
         assert not any(b"abc" in value for value in await shop.stored())
@@ -298,7 +298,7 @@ async def test_cookies_for_csrf_are_never_kept(redis_url: str, profile: str) -> 
 async def test_keeping_cookies_is_for_the_http_profile_alone(redis_url: str) -> None:
     with pytest.raises(ConfigurationError, match="store_cookies"):
         cache("app", store_cookies=True)
-    async with site(redis_url, cache("http", store_cookies=True)) as shop:
+    async with shop_at(redis_url, cache("http", store_cookies=True)) as shop:
         shop.pages["*"] = page(b"ok", (b"set-cookie", b"theme=dark"), *fresh("http"))
         assert [(await shop.get()).all("set-cookie") for _ in range(2)] == [["theme=dark"]] * 2
         assert len(shop.made) == 1
@@ -309,7 +309,7 @@ async def test_a_websocket_goes_by(redis_url: str) -> None:
         assert (await receive())["type"] == "websocket.connect"
         await send({"type": "websocket.accept", "headers": []})
 
-    async with site(redis_url, cache("app")) as shop:
+    async with shop_at(redis_url, cache("app")) as shop:
         shop.pages["*"] = socket
         for _ in range(2):
             assert (await call(shop.stack, websocket_scope("/"))).status == 101
@@ -320,7 +320,7 @@ async def test_a_websocket_goes_by(redis_url: str) -> None:
 async def test_what_a_server_sends_in_part_by_itself_is_not_kept_without_that_part(
     redis_url: str, profile: str
 ) -> None:
-    async with site(redis_url, cache(profile)) as shop:
+    async with shop_at(redis_url, cache(profile)) as shop:
 
         async def mixed(scope: Scope, receive: Receive, send: Send) -> None:
             await send({"type": "http.response.start", "status": 200, "headers": fresh(profile)})
@@ -341,7 +341,7 @@ async def test_what_a_server_sends_in_part_by_itself_is_not_kept_without_that_pa
 
 @BOTH
 async def test_a_response_with_trailers_is_not_kept(redis_url: str, profile: str) -> None:
-    async with site(redis_url, cache(profile)) as shop:
+    async with shop_at(redis_url, cache(profile)) as shop:
 
         async def trailing(scope: Scope, receive: Receive, send: Send) -> None:
             await send({"type": "http.response.start", "status": 200, "headers": fresh(profile), "trailers": True})
