@@ -9,7 +9,6 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable, Coroutine, Sequence
-from functools import partial
 from inspect import isawaitable, iscoroutinefunction
 from typing import Any, NamedTuple
 
@@ -72,14 +71,13 @@ class Filling:
         """Look for a value, and take its fill where it is to be made. Raises `RedisUnavailable`."""
         redis, recall = self.redis, self.recall
         token = redis.links.identity
-        asked, operations = recall.questions(spot, token, self._beta)
         try:
-            replies = await carry_out(redis, Ask(operations))
+            replies = await carry_out(redis, recall.questions(spot, token, self._beta))
         except asyncio.CancelledError:
             if redis.flights.find(spot.place.flight) is None:
                 self.give_back(spot, token)  # it may have been taken all the same
             raise
-        found, data = recall.found(spot, asked, token, replies)
+        found, data = recall.found(spot, token, replies)
         if data and not found.again:
             try:
                 if recall.is_cut(data):
@@ -119,8 +117,6 @@ class Filling:
 async def called(make: Make) -> Any:
     """Call a function: a plain one in a thread, for it may block."""
     if iscoroutinefunction(make) or iscoroutinefunction(getattr(make, "__call__", None)):  # noqa: B004 - of an object
-        return await make()
-    if isinstance(make, partial) and iscoroutinefunction(make.func):
         return await make()
     value = await asyncio.to_thread(make)
     return await value if isawaitable(value) else value

@@ -1,6 +1,7 @@
 """`Cache` on every kind of server: what is kept comes back as it was, until it ends or is invalidated."""
 
 import asyncio
+import random
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -13,24 +14,9 @@ from asgi_redis_guard.testing import RoundTripCounter
 from tests.cache.two import Made, settled, two
 from tests.redis.tools import PATIENCE
 
-VALUES: list[Any] = [
-    None,
-    False,
-    0,
-    1,
-    1.0,
-    "1",
-    b"1",
-    "\ud800",
-    "",
-    b"",
-    [],
-    (1, [2]),
-    {"a": {1, 2}},
-    Decimal("1.10"),
-    2**80,
-]
-VALUES += [float("inf"), datetime(2026, 1, 2, tzinfo=UTC), {"$t": 1}, "x" * 20_000, b"\xff\x00" * 9000]
+VALUES: list[Any] = [None, False, 0, 1, 1.0, "1", b"1", "\ud800", "", b"", [], (1, [2]), {"a": {1, 2}}, 2**80]
+VALUES += [float("inf"), Decimal("1.10"), datetime(2026, 1, 2, tzinfo=UTC), {"$t": 1}]
+VALUES += ["x" * 20_000, random.Random(1).randbytes(20_000), b"\xff\x00" * 9000]
 
 
 @pytest.fixture
@@ -268,6 +254,15 @@ async def test_wrong_arguments_are_told(cache: Cache) -> None:
         await cache.invalidate(url="/a")
     with pytest.raises(ValueError, match="allowed are whole ones up to"):
         await Cache(cache.redis, max_size=10).set("k", "more than ten")
+
+
+async def test_what_is_too_large_is_returned_and_not_kept(backend: str, caplog: pytest.LogCaptureFixture) -> None:
+    async with two(backend, max_size=100, compress_from=None) as (cache, other):
+        made = Made("x" * 101)
+        for one in (cache, other, cache):
+            assert await one.get_or_set("k", made) == "x" * 101
+        assert made.runs == 3
+        assert "k is not kept" in caplog.text
 
 
 async def test_warming_runs_all_jobs_and_says_how_far_it_is(cache: Cache, caplog: pytest.LogCaptureFixture) -> None:
