@@ -5,6 +5,7 @@ Nothing is held back: what is to be kept is copied as it goes by, and stored whe
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 from ..core.asgi import Headers
@@ -25,6 +26,8 @@ from .variants import named_tags
 
 if TYPE_CHECKING:
     from .guard import ResponseCache
+
+logger = logging.getLogger("asgi_redis_guard.cache")
 
 #: The app failed, as far as stale-if-error is concerned (RFC 5861 §4).
 FAILURES = frozenset((500, 502, 503, 504))
@@ -191,19 +194,19 @@ class Passing(Responder):
     def end(self, outcome: Outcome) -> Asking | None:
         """Store it if it was whole; tell who waits."""
         self.over = True
-        if self._deposit.over:
-            return None
-        if self._became_personal():
-            return None
+        deposit = self._deposit
+        if deposit.over:
+            return deposit.rest
         entry = None
         try:
+            if self._became_personal():
+                return deposit.rest
             entry = self._refreshed or self._entry()
-        finally:  # whatever happens, nobody waits for ever
-            if entry is None or not isinstance(self._word, Plan):
-                flow = self._deposit.give_up(cancelled=outcome.kind == "cancelled")
-            else:
-                flow = self._deposit.store(entry, self._word, self._tags)
-        return flow
+        except Exception:  # whatever happens, nobody waits for ever
+            logger.exception("a response could not be kept")
+        if entry is None or not isinstance(self._word, Plan):
+            return deposit.give_up(cancelled=outcome.kind == "cancelled")
+        return deposit.store(entry, self._word, self._tags)
 
     def _became_personal(self) -> bool:
         """Keep nothing that turned out to be somebody's after its head."""

@@ -28,7 +28,8 @@ from .found import Found
 from .hot import Hot, Hots, question
 from .level import FirstLevel
 from .operations import ALL, SAME, TOPIC
-from .options import Options, ResponseCacheOptions
+from .options import Options, ResponseCacheOptions, signature
+from .owed import Owed
 from .plan import Plan
 from .policy import CachePolicy, name_of
 from .request_key import FIELDS, RequestKeys
@@ -46,9 +47,6 @@ _warnings = Warnings(logger)
 
 #: Seconds that a large body may take on its way from Redis.
 _FETCH = 2.0
-
-#: Invalidations that are remembered while Redis is away.
-_MOST_OWED = 10_000
 
 #: Stands first in what is stored of a response: whether it is private, and the seconds that clients may keep it for.
 CLIENT_TTL = b"guard-client-ttl"
@@ -70,10 +68,12 @@ class ResponseCache(OneRoundGuard):
 
     kind = "cache"
     inside = frozenset(("jwt", "sessions", "csrf"))
+    unique = True
     operations = ALL
+    __signature__ = signature()
 
     def __init__(self, **options: Unpack[ResponseCacheOptions]) -> None:
-        self.options = given = Options(**options)
+        self.options = given = Options.of(options)
         given.check()
         self.concern(given.name, given.exempt)
         self.rules = given.rules()
@@ -82,7 +82,7 @@ class ResponseCache(OneRoundGuard):
         self.variants = Variants(self.rules.credentials, FIELDS if given.is_http else FIELDS | _CORS)
         declaring.there_is_a_cache()
         self.hooks = tuple(given.on_event)
-        self.owed: list[Operation] = []
+        self.owed = Owed()
         self.wait = given.wait
         self.pass_for = given.pass_for
         self.cache_status = given.cache_status
@@ -275,14 +275,13 @@ class ResponseCache(OneRoundGuard):
         keys = [exchange.keys.tag_of(tag) for tag in tags]
         ask = question(found.place, found.names, tags, keys, token, fills, self.beta, head_of(entry))
         hot = Hot(found.place, found.names, ask, tuple(tags), entry, answered)
+        if self.level.ttl:
+            self.level.confirm(hot, found.clock, exchange.now)
         self.hots.put(self.hots.key(exchange), exchange, hot)
 
     def owe(self, operations: Iterable[Operation]) -> None:
         """Note invalidations that Redis could not be told: nothing stored is used here before it was."""
-        self.owed += operations
-        if len(self.owed) > _MOST_OWED:
-            logger.error("%r: %d invalidations are lost, Redis was away for too long", self, len(self.owed))
-            self.owed.clear()
+        self.owed.add(operations)
 
     # Telling.
 

@@ -17,6 +17,7 @@ from .entry import Entry
 from .filling import Filling, Make, Terms, called, side_by_side
 from .making import Making
 from .operations import drop
+from .owed import Owed
 from .recall import Kept, Recall, Spot
 from .serializing import Serializing
 from .value_options import ValueOptions
@@ -34,9 +35,6 @@ _MOST_READ = 200
 #: Times that a value is set anew where it was invalidated while it was: that is as good as afterwards then.
 _MOST_SETS = 3
 
-#: Writes that are owed while Redis is away.
-_MOST_OWED = 10_000
-
 T = TypeVar("T")
 
 
@@ -48,7 +46,7 @@ class Keeping:
         self._recall = Recall(redis.keys, options.codec(), Serializing(options.serializer))
         self._filling = Filling(redis, self._recall, Terms(options.jitter, options.early, options.wait, options.hooks))
         #: What Redis could not be told: it is told before anything else is asked.
-        self._owed: list[Operation] = []
+        self._owed = Owed()
 
     def spot(self, namespace: str, parts: Sequence[str | bytes], tags: Iterable[str], label: str) -> Spot:
         """Return where a value stands that goes by `parts`, and what its tags are."""
@@ -127,10 +125,11 @@ class Keeping:
         try:
             await self.write([spot], [value], kept)
         except RedisUnavailable as error:
-            self._owe(drop(spot.place))
+            self._owed.add(drop(spot.place))
             logger.warning("%s is not kept, and what there was will be forgotten: %s", spot.label, error)
         except BaseException:
-            self._owe(drop(spot.place))  # it cannot be kept, and what there was is old
+            self._owed.add(drop(spot.place))  # it cannot be kept, or nobody waits for it, and what there was is old
+            self.redis.spawn(self._settle(raises=False))
             raise
         return value
 
@@ -146,23 +145,17 @@ class Keeping:
 
     # What is owed.
 
-    def _owe(self, operations: Iterable[Operation]) -> None:
-        self._owed += operations
-        if len(self._owed) > _MOST_OWED:
-            logger.error("%d writes to the cache are lost, Redis was away for too long", len(self._owed))
-            self._owed.clear()
-
     async def _settle(self, *, raises: bool) -> None:
         """Tell Redis what it could not be told before."""
         while self._owed:
-            some = self._owed[:32]
+            some = self._owed.some()
             try:
-                await carry_out(self.redis, Ask(some))
+                await carry_out(self.redis, Ask([operation for operation, _ in some]))
             except RedisUnavailable:
                 if raises:
                     raise
                 return
-            del self._owed[: len(some)]
+            self._owed.paid(some)
 
 
 def halves(items: Sequence[T]) -> Iterator[Sequence[T]]:

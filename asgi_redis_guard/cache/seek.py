@@ -31,16 +31,13 @@ if TYPE_CHECKING:
 #: Looks at one resource for one request; where the ground moves faster than that, the app answers.
 _MOST_LOOKS = 8
 
-#: Invalidations that were not told, and are told in one round.
-_MOST_OWED = 50
-
 _LOOKUP = Generator[Step, Any, Any]
 
 
 class Seek:
     """The way of one request."""
 
-    __slots__ = ("_cache", "_claim", "_exchange", "_lead", "_look", "_resource", "_wish", "route")
+    __slots__ = ("_cache", "_claim", "_exchange", "_lead", "_lead_at", "_look", "_resource", "_wish", "route")
 
     def __init__(self, cache: ResponseCache, exchange: Exchange, resource: bytes, wish: Wish) -> None:
         self._cache = cache
@@ -48,6 +45,7 @@ class Seek:
         self._resource = resource
         self._wish = wish
         self._lead: Any = None
+        self._lead_at: Any = None
         self._claim: Found | None = None
         self.route = cache.variants.route(exchange)
         names = cache.variants.known.names.get(resource) or cache.variants.learned(self.route).names
@@ -73,9 +71,9 @@ class Seek:
                 self._lead.hand_over()
 
     def _seek(self, hot: Hot | None, replies: Replies | None) -> _LOOKUP:
-        while owed := self._cache.owed[:_MOST_OWED]:
-            yield Ask(owed, last=True)
-            del self._cache.owed[: len(owed)]
+        while owed := self._cache.owed.some():
+            yield Ask([operation for operation, _ in owed], last=True)
+            self._cache.owed.paid(owed)
         if b":user" in self._look.names and not is_somebody(self._exchange.fact("user")):
             yield Wait(None, 0.0)  # guards in front of this one have passed by then
         reason: Reason = "uri-miss"
@@ -91,6 +89,7 @@ class Seek:
                 found = yield from self._look.at(Place.of(self._exchange.keys, self._resource, variant))
             if found.again:
                 continue
+            self._part(found.place)
             if found.claimed:
                 found = self._claimed(found)
             if found.entry is not None:
@@ -118,8 +117,18 @@ class Seek:
         if flight is not None and self._lead is None:
             return found._replace(claimed=False)
         self._claim = found
-        self._lead = self._lead or services.flights.begin(found.place.flight)
+        if self._lead is None:
+            self._lead_over(found.place, services.flights.begin(found.place.flight))
         return found
+
+    def _lead_over(self, place: Place, lead: Any) -> None:
+        self._lead, self._lead_at = lead, place.flight
+
+    def _part(self, place: Place) -> None:
+        """Let those look again who wait for this request, where it wants another variant than they do after all."""
+        if self._lead is not None and self._lead_at != place.flight:
+            self._lead.land(None)
+            self._lead = None
 
     def _coordinates(self, found: Found) -> bool:
         """Whether the request waits for another's fill."""
@@ -179,7 +188,7 @@ class Seek:
                 landing = yield Wait(flight, cache.wait)
                 return self._landed(found, landing)
             if self._lead is None:
-                self._lead = services.flights.begin(found.place.flight)
+                self._lead_over(found.place, services.flights.begin(found.place.flight))
             yield Wait(services.gone(TOPIC, found.place.word, found.place.fill), min(cache.wait, 4 * LEASE))
         except WaitTimeout:
             if self._lead is not None:
@@ -189,7 +198,7 @@ class Seek:
 
     def _landed(self, found: Found, landing: Any) -> Verdict | None:
         if landing.kind == "lead":
-            self._lead = landing.lead
+            self._lead_over(found.place, landing.lead)
             return None
         if landing.kind == "alone":
             return self._fill(found, "miss")
@@ -197,6 +206,8 @@ class Seek:
             self._look.names = self._cache.variants.known.names.get(self._resource) or self._look.names
             return None
         entry, clock = landing.value
+        if clock < found.clock:
+            return None  # from before this one looked: who knows what was invalidated in between
         if not entry.must_validate and self._wish.accepts(
             max(0, clock - entry.born) / 1e6, (entry.fresh_until - clock) / 1e6, False
         ):

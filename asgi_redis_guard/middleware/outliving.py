@@ -74,6 +74,8 @@ class Client:
         if not self.wanted:
             self._sent = self._sent or self._loop.create_future()
             await asyncio.shield(self._sent)
+            if self._failure is not None:
+                raise self._failure
 
     async def serve(self, task: asyncio.Task[None]) -> None:
         """Send what the app sends until its `task` has ended; raises what it raises."""
@@ -82,12 +84,7 @@ class Client:
         try:
             await self._pump(task)
         except asyncio.CancelledError:
-            self._leave()
-            self._cancelled = True
-            task.add_done_callback(_heard)
-            if not self.wanted:
-                task.cancel()
-                await asyncio.wait((task,))
+            await self._cancel(task)
             raise
         except Exception as error:
             self._failure = error
@@ -95,9 +92,22 @@ class Client:
             if self.wanted:
                 task.add_done_callback(_heard)
                 return
-            await asyncio.wait((task,))
+            try:
+                await asyncio.wait((task,))
+            except asyncio.CancelledError:
+                await self._cancel(task)
+                raise
         if not task.cancelled() and (raised := task.exception()) is not None:
             raise raised
+
+    async def _cancel(self, task: asyncio.Task[None]) -> None:
+        """Let the server's cancellation reach the app: at once, or when the rest is wanted no more."""
+        self._leave()
+        self._cancelled = True
+        task.add_done_callback(_heard)
+        if not self.wanted:
+            task.cancel()
+            await asyncio.wait((task,))
 
     async def _pump(self, task: asyncio.Task[None]) -> None:
         while True:
