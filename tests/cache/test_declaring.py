@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from asgi_redis_guard import RateLimit, RevocationList, cached, invalidates
+from asgi_redis_guard import RateLimit, RedisManager, RevocationList, cached, invalidates
 from asgi_redis_guard.cache import declaring, decorator
 from asgi_redis_guard.core.asgi import Receive, Scope, Send
 from asgi_redis_guard.core.warnings import Warnings
@@ -45,6 +45,19 @@ async def test_what_several_declarations_allow_varies_by_all_they_name(redis_url
                 given = {"x-a": str(number & 1), "x-b": str(number & 2), "x-c": "c"}
                 assert (await shop.get("/", given)).body == str(tuple(given.values())).encode()
         assert len(shop.made) == 4
+
+
+async def test_a_key_of_the_app_s_own_works_in_every_process(redis_url: str) -> None:
+    async with RedisManager(redis_url) as redis:
+        keyed = declared(echo(lambda scope: scope["headers"]), key=lambda exchange: exchange.header(b"x-tenant"))
+        sites = [Shop(redis, cache(ttl=None)) for _ in range(2)]
+        for shop in sites:
+            shop.pages["*"] = keyed
+            for _ in range(3):
+                for tenant in ("one", "two"):
+                    assert tenant.encode() in (await shop.get("/", {"x-tenant": tenant})).body
+            assert outcomes([await shop.get("/", {"x-tenant": "one"})]) == ["hit"]
+        assert outcomes([await sites[0].get("/") for _ in range(2)]) == ["fwd=bypass"] * 2
 
 
 async def test_a_page_that_is_asked_for_while_another_is_made_declares_for_itself(redis_url: str) -> None:

@@ -246,19 +246,6 @@ async def test_a_route_that_says_public_itself_is_not_taken_at_its_word_where_it
             assert "public" not in response["cache-control"]
 
 
-async def test_a_key_of_the_app_s_own_works_in_every_process(redis_url: str) -> None:
-    async with RedisManager(redis_url) as redis:
-        keyed = declared(echo(lambda scope: scope["headers"]), key=lambda exchange: exchange.header(b"x-tenant"))
-        sites = [Shop(redis, cache(ttl=None)) for _ in range(2)]
-        for shop in sites:
-            shop.pages["*"] = keyed
-            for _ in range(3):
-                for tenant in ("one", "two"):
-                    assert tenant.encode() in (await shop.get("/", {"x-tenant": tenant})).body
-            assert outcomes([await shop.get("/", {"x-tenant": "one"})]) == ["hit"]
-        assert outcomes([await sites[0].get("/") for _ in range(2)]) == ["fwd=bypass"] * 2
-
-
 async def _login(scope: Scope, receive: Receive, send: Send) -> None:
     await scope["session"].load()
     scope["session"]["user_id"] = scope["query_string"].decode()
