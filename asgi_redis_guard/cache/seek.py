@@ -161,7 +161,8 @@ class Seek:
         if wish.accepts(age, left, not found.soft and self._cache.rules.is_max_stale_allowed(entry)):
             return self._hit(found, entry, stale=left <= 0)
         if clock < entry.stale_until > entry.fresh_until and not entry.never_stale:
-            return self._hit(found, entry, stale=True) if wish.control.max_age is None else None
+            wants_fresh = wish.control.max_age is not None or wish.control.min_fresh is not None
+            return None if wants_fresh else self._hit(found, entry, stale=True)
         return None
 
     def _hit(self, found: Found, entry: Entry, stale: bool) -> Answer:
