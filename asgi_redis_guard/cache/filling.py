@@ -1,7 +1,6 @@
-"""Values that are made when they are missing: once in the process, once among all of them.
+"""What making a value needs of Redis: looking for it, taking and giving back its fill, storing what was made.
 
-Law: a maker runs in its caller's task, a background refresh in one of its own. Whoever has taken a fill gives it back,
-whatever happens. Redis being away never keeps a value from being made.
+Law: a lookup that is cancelled leaves no fill taken. Who makes a value, and who waits, is the business of `making.py`.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable, Coroutine, Sequence
-from functools import partial
 from inspect import isawaitable, iscoroutinefunction
 from typing import Any, NamedTuple
 
@@ -29,9 +27,6 @@ logger = logging.getLogger("asgi_redis_guard.cache")
 
 #: Makes a value: a coroutine function runs here, a plain one in a thread.
 Make = Callable[[], Any]
-
-#: Looks at one value for one caller; where the ground moves faster than that, it makes its own.
-_MOST_LOOKS = 8
 
 
 class Terms(NamedTuple):
@@ -76,14 +71,13 @@ class Filling:
         """Look for a value, and take its fill where it is to be made. Raises `RedisUnavailable`."""
         redis, recall = self.redis, self.recall
         token = redis.links.identity
-        asked, operations = recall.questions(spot, token, self._beta)
         try:
-            replies = await carry_out(redis, Ask(operations))
+            replies = await carry_out(redis, recall.questions(spot, token, self._beta))
         except asyncio.CancelledError:
             if redis.flights.find(spot.place.flight) is None:
                 self.give_back(spot, token)  # it may have been taken all the same
             raise
-        found, data = recall.found(spot, asked, token, replies)
+        found, data = recall.found(spot, token, replies)
         if data and not found.again:
             try:
                 if recall.is_cut(data):
@@ -123,8 +117,6 @@ class Filling:
 async def called(make: Make) -> Any:
     """Call a function: a plain one in a thread, for it may block."""
     if iscoroutinefunction(make) or iscoroutinefunction(getattr(make, "__call__", None)):  # noqa: B004 - of an object
-        return await make()
-    if isinstance(make, partial) and iscoroutinefunction(make.func):
         return await make()
     value = await asyncio.to_thread(make)
     return await value if isawaitable(value) else value

@@ -6,9 +6,9 @@
 -- repeatable: yes
 -- holds: yes
 -- @check
--- A claim knows its own token. Nothing here stops a round: the guard asks with `last`, so that nothing stands behind. Where entries are invalid by
--- their tags, `cache.generation` behind this one stops, and the commit sees it as `refused`.
--- Whatever has not the shape that this cache gives it is as good as absent, and is written over.
+-- Nothing here stops a round: the guard asks with `last`, so that nothing stands behind. Where entries are invalid by
+-- their tags, `cache.generation` behind this one stops, and the commit sees it as `refused`. A claim knows its own
+-- token. Whatever has not the shape that this cache gives it is as good as absent, and is written over.
 mark = call('GET', resource) or ''
 local _, shaped = string.find(mark, '^%d+%.%d+ ')
 absent = shaped ~= 34 or string.sub(mark, 17, 17) ~= '.'

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, Self, TypeVar, overload
 
 from ..errors import ConfigurationError
 from .arguments import bound, call_key, name_of
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .keeping import Keeping
 
 P = ParamSpec("P")
+Q = ParamSpec("Q")
 R = TypeVar("R", covariant=True)
 T = TypeVar("T")
 
@@ -28,6 +29,17 @@ class CachedFunction(Protocol[P, R]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
         """Return the result for these arguments: the one that is kept, or a new one."""
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> Self: ...
+
+    @overload
+    def __get__(
+        self: CachedFunction[Concatenate[Any, Q], R], instance: object, owner: type
+    ) -> Callable[Q, Coroutine[Any, Any, R]]: ...
+
+    def __get__(self, instance: Any, owner: type) -> Any:
+        """Bind it, as a method with a `key` of its own."""
 
     def invalidate(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, None]:
         """Forget the result for these arguments. Raises `RedisUnavailable`."""

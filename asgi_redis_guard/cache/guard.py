@@ -28,7 +28,7 @@ from .found import Found
 from .hot import Hot, Hots, question
 from .level import FirstLevel
 from .operations import ALL, SAME, TOPIC, Place
-from .options import Options, ResponseCacheOptions
+from .options import Options, ResponseCacheOptions, signature
 from .owed import Owed
 from .plan import Plan
 from .policy import CachePolicy, name_of
@@ -68,10 +68,12 @@ class ResponseCache(OneRoundGuard):
 
     kind = "cache"
     inside = frozenset(("jwt", "sessions", "csrf"))
+    unique = True
     operations = ALL
+    __signature__ = signature()
 
     def __init__(self, **options: Unpack[ResponseCacheOptions]) -> None:
-        self.options = given = Options(**options)
+        self.options = given = Options.of(options)
         given.check()
         self.concern(given.name, given.exempt)
         self.rules = given.rules()
@@ -279,6 +281,8 @@ class ResponseCache(OneRoundGuard):
         keys = [exchange.keys.tag_of(tag) for tag in tags]
         ask = question(found.place, found.names, tags, keys, token, fills, self.beta, head_of(entry))
         hot = Hot(found.place, found.names, ask, tuple(tags), entry, answered)
+        if self.level.ttl:
+            self.level.confirm(hot, found.clock, exchange.now)
         self.hots.put(self.hots.key(exchange), exchange, hot)
 
     def owe(self, operations: Iterable[Operation]) -> None:

@@ -128,7 +128,8 @@ class Keeping:
             self._owed.add(drop(spot.place))
             logger.warning("%s is not kept, and what there was will be forgotten: %s", spot.label, error)
         except BaseException:
-            self._owed.add(drop(spot.place))  # it cannot be kept, and what there was is old
+            self._owed.add(drop(spot.place))  # it cannot be kept, or nobody waits for it, and what there was is old
+            self.redis.spawn(self._settle(raises=False))
             raise
         return value
 

@@ -65,7 +65,7 @@ class Look:
         text = b"".join([b"%b=%b;" % (tag, expected[tag]) for tag in sorted(expected)])
         operations = [find(place, self.names, text, self.token, self.fills + self._spoiled, cache.beta)]
         operations += [generation(exchange.keys.tag_of(tag), expected[tag]) for tag in expected]
-        # By that of all tags a fill tells whether any was invalidated that nobody knew it would have.
+        # Behind the tags: what it brings may have others than are expected, which nobody has read by then.
         operations.append(generation(everything, b""))
         replies = yield Ask(operations, last=True)
         return (yield from self.read(place, [*expected, b"*"], replies))
@@ -76,7 +76,7 @@ class Look:
         """Read what was asked about a variant and the tags with these digests; `seen` is the entry that was named."""
         looked, *stamps = replies
         mark, data, free, need = looked.values
-        tags = dict(zip(digests or [b"*"], [stamp.values[0] for stamp in stamps], strict=False))
+        tags = dict(zip(digests, [stamp.values[0] for stamp in stamps], strict=True))
         known = self._known
         for tag, stamp in tags.items():
             if stamp and tag != b"*":

@@ -18,6 +18,7 @@ RELEASE = OperationKind.load(__package__, "release.lua")
 RENEW = OperationKind.load(__package__, "renew.lua")
 INVALIDATE = OperationKind.load(__package__, "invalidate.lua")
 DROP = OperationKind.load(__package__, "drop.lua")
+BEGIN = OperationKind.load(__package__, "begin.lua")
 
 ALL = (FIND, GENERATION, STORE, RELEASE, RENEW, INVALIDATE)
 
@@ -117,3 +118,8 @@ def invalidate_resource(keys: Keys, resource: bytes, soft: bool = False) -> Oper
 def drop(place: Place) -> list[Operation]:
     """Make a resource invalid of which there is one variant, fills under way included, and free its memory."""
     return [Operation(INVALIDATE, (place.mark,), (0, 0, b"", b"")), Operation(DROP, (place.entry,), ())]
+
+
+def begin(place: Place) -> Operation:
+    """Read the generation of a resource of which there is one variant, and make it where there is none."""
+    return Operation(BEGIN, (place.mark,), (MOST_FILL,))

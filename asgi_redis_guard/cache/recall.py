@@ -11,12 +11,13 @@ from typing import Any, NamedTuple
 
 from ..core.keys import Keys, digest
 from ..core.script import Operation, Replies
+from ..core.steps import Ask
 from ..errors import EntryUnreadable
 from .codec import Codec
 from .entry import Entry, total_length
 from .found import Found
 from .known import Recent
-from .operations import INLINE, MOST_FILL, Place, find, generation, release, store
+from .operations import INLINE, Place, begin, find, generation, release, store
 from .serializing import Serializing
 from .tags import read_tags, tag_text
 
@@ -48,7 +49,7 @@ def namespace_tag(namespace: str) -> str:
 class Recall:
     """What one `Cache` asks about values, and what its process remembers of them."""
 
-    __slots__ = ("_texts", "codec", "keys", "serializing")
+    __slots__ = ("_asks", "_texts", "codec", "keys", "serializing")
 
     def __init__(self, keys: Keys, codec: Codec, serializing: Serializing, most: int = 8192) -> None:
         self.keys = keys
@@ -56,6 +57,8 @@ class Recall:
         self.serializing = serializing
         #: The tags' text of an entry, by its key.
         self._texts: Recent[bytes, bytes] = Recent(most)
+        #: What was asked last about an entry, and by what.
+        self._asks: Recent[bytes, tuple[tuple[bytes, tuple[bytes, ...], bytes], Ask]] = Recent(most)
 
     def spot(self, namespace: str, parts: Sequence[str | bytes], tags: Iterable[str], label: str) -> Spot:
         """Return where a value stands that goes by `parts`."""
@@ -65,22 +68,27 @@ class Recall:
 
     # Looking.
 
-    def questions(self, spot: Spot, token: bytes, beta: int) -> tuple[list[bytes], list[Operation]]:
-        """Return what finds a value, and takes its fill where it is to be made; and the tags that are asked about."""
+    def questions(self, spot: Spot, token: bytes, beta: int) -> Ask:
+        """Return what finds a value, and takes its fill where it is to be made; about the tags that it asks for."""
         place = spot.place
         text = self._texts.get(place.entry) or b"".join([b"%b=;" % tag for tag in spot.tags])
+        made = self._asks.get(place.entry)
+        if made is not None and made[0] == (text, spot.tags, token):  # of a hit, the same as before
+            return made[1]
         recorded = {pair[:20]: pair[21:] for pair in text.split(b";") if pair}
         expected = {tag: recorded.get(tag, b"") for tag in sorted({*recorded, *spot.tags})}
-        operations = [find(place, b"", text, token, True, beta)]
+        operations = [find(place, b"", text, token, 1, beta)]
         operations += [generation(self.keys.tag_of(tag), stamp) for tag, stamp in expected.items()]
-        return list(expected), operations
+        ask = Ask(operations, about=list(expected))
+        self._asks.put(place.entry, ((text, spot.tags, token), ask))
+        return ask
 
-    def found(self, spot: Spot, asked: Sequence[bytes], token: bytes, replies: Replies) -> tuple[Found, bytes]:
+    def found(self, spot: Spot, token: bytes, replies: Replies) -> tuple[Found, bytes]:
         """Return what `questions` has told, without the entry, and as much of that as has come."""
         looked, *stamps = replies
         mark, data, free, need = looked.values
         clock = replies.clock
-        tags = {tag: stamp.values[0] for tag, stamp in zip(asked, stamps, strict=True)}
+        tags = {tag: stamp.values[0] for tag, stamp in zip(replies.ask.about, stamps, strict=True)}
         changed = not all(stamp.passed for stamp in stamps)
         found = Found(
             spot.place,
@@ -190,7 +198,7 @@ class Recall:
 
     def beginnings(self, spot: Spot) -> list[Operation]:
         """Return what tells, and begins where there are none, the generations that a value is set under."""
-        return [generation(key, b"", MOST_FILL) for key in (spot.place.mark, *map(self.keys.tag_of, spot.tags))]
+        return [begin(spot.place), *(generation(self.keys.tag_of(tag), b"") for tag in spot.tags)]
 
     def begun(self, spot: Spot, replies: Replies) -> Found:
         """Return them as what was found."""

@@ -158,12 +158,11 @@ class Rules:
         if policy.public or control.public:
             return None
         exchange, scope = answered.exchange, answered.scope
+        whose = speaks_for_somebody(exchange, scope, self.credentials) or _by_cookie(answered, policy)
         if not policy.user_aware:
-            whose = speaks_for_somebody(exchange, scope, self.credentials)
             return Refusal("personal", warn=_personal("public=True or user_aware=True", whose)) if whose else None
         if is_somebody(exchange.fact("user")):
             return None
-        whose = speaks_for_somebody(exchange, scope, self.credentials)
         return Refusal("unverified", warn=_UNVERIFIED.format(whose)) if whose else None
 
 
@@ -221,6 +220,16 @@ def _private(value: bytes) -> bytes:
     if b"public" in said or b"s-maxage" in said:
         return b"private, no-cache"
     return value if b"private" in said else b"private, " + value
+
+
+def _by_cookie(answered: Answered, policy: CachePolicy) -> str:
+    """Return what says that a response was made for somebody's cookies: it varies by them, and nobody has declared so.
+
+    Sessions further in say nothing else that could be seen from here.
+    """
+    if b"cookie" in policy.vary or b"cookie" not in (vary_names(answered.headers) or ()):
+        return ""
+    return "a request with cookies, by which it varies," if answered.exchange.header(b"cookie") is not None else ""
 
 
 _LATE = "a request whose user or session was looked at while the body was sent"

@@ -7,7 +7,7 @@ Law: reading never raises for Redis being away, writing does. What is done with 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 from ..errors import ConfigurationError
 from ..redis.manager import RedisManager
@@ -99,16 +99,40 @@ class Cache:
         """Return the fresh values of those keys that have one: one round trip for 200, two where tags are not known."""
         return await self._kept_in.read([self._spot(key) for key in dict.fromkeys(keys)])
 
+    @overload
     async def get_or_set(
         self,
         key: str,
-        make: Callable[[], Awaitable[R] | R],
+        make: Callable[[], Awaitable[R]],
         *,
         ttl: float | None = None,
         tags: Iterable[str] = (),
         swr: float = 0.0,
         sie: float = 0.0,
-    ) -> R:
+    ) -> R: ...
+
+    @overload
+    async def get_or_set(
+        self,
+        key: str,
+        make: Callable[[], R],
+        *,
+        ttl: float | None = None,
+        tags: Iterable[str] = (),
+        swr: float = 0.0,
+        sie: float = 0.0,
+    ) -> R: ...
+
+    async def get_or_set(
+        self,
+        key: str,
+        make: Callable[[], Any],
+        *,
+        ttl: float | None = None,
+        tags: Iterable[str] = (),
+        swr: float = 0.0,
+        sie: float = 0.0,
+    ) -> Any:
         """Return the value of a key; where there is none, `make` it, once in all processes, and keep it.
 
         A plain function runs in a thread. For `swr` seconds after its end a value is returned stale while it is made
@@ -116,8 +140,7 @@ class Cache:
         for; the others who wait try themselves, one after the other. A cancelled caller's place is taken by the next.
         """
         spot, kept = self._spot(key, tags), self._options.kept(ttl, swr, sie)
-        found: R = await self._kept_in.obtain(spot, make, kept)
-        return found
+        return await self._kept_in.obtain(spot, make, kept)
 
     # Writing.
 
@@ -151,24 +174,47 @@ class Cache:
         spots = [self._spot(key, named) for key in values]
         await self._kept_in.write(spots, values.values(), self._options.kept(ttl, swr, sie))
 
+    @overload
     async def put(
         self,
         key: str,
-        make: Callable[[], Awaitable[R] | R],
+        make: Callable[[], Awaitable[R]],
         *,
         ttl: float | None = None,
         tags: Iterable[str] = (),
         swr: float = 0.0,
         sie: float = 0.0,
-    ) -> R:
+    ) -> R: ...
+
+    @overload
+    async def put(
+        self,
+        key: str,
+        make: Callable[[], R],
+        *,
+        ttl: float | None = None,
+        tags: Iterable[str] = (),
+        swr: float = 0.0,
+        sie: float = 0.0,
+    ) -> R: ...
+
+    async def put(
+        self,
+        key: str,
+        make: Callable[[], Any],
+        *,
+        ttl: float | None = None,
+        tags: Iterable[str] = (),
+        swr: float = 0.0,
+        sie: float = 0.0,
+    ) -> Any:
         """Run a function that writes, keep what it returns under a key, and return it: write-through.
 
         Redis being away is no error here, for the function has run: what was kept before is forgotten as soon as it is
         back, and not read here until then.
         """
         spot, kept = self._spot(key, tags), self._options.kept(ttl, swr, sie)
-        done: R = await self._kept_in.replace(spot, make, kept)
-        return done
+        return await self._kept_in.replace(spot, make, kept)
 
     async def delete(self, *keys: str) -> None:
         """Forget values; what is being made for them now is not kept. Raises `RedisUnavailable`."""

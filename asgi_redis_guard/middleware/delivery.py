@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 from ..core.asgi import Headers, Message, Scope, Send
@@ -46,6 +46,8 @@ class Delivery:
     status: int | None = None
     failure: Exception | None = None
     _leases: Sequence[Lease] = ()
+    #: Called once, when the response is through.
+    on_end: Callable[[], None] | None = None
 
     def __init__(
         self,
@@ -231,6 +233,8 @@ class Delivery:
             lease.drop()
         if self.hooks.end:
             end_all(self._responders, self._outcome(error), self._trips)
+        if self.on_end is not None:
+            self.on_end()
 
     def _outcome(self, error: BaseException | None) -> Outcome:
         if isinstance(error, asyncio.CancelledError):

@@ -135,7 +135,7 @@ def _always(response: Response, method: str, bodies: list[bytes]) -> str:
     Cache-Status is a list whose last member is ours, a hit or forwarded; Age is a number, there on each hit; a body is
     one that the app has sent, or the part of it that Content-Range tells.
     """
-    (field_,) = response.all("cache-status")
+    field_ = ", ".join(response.all("cache-status"))
     members = parse_list([field_.encode()])
     assert members, field_
     name, said = members[-1]

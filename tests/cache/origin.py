@@ -5,7 +5,7 @@ as one text, `cache-control: max-age=60 | expires: {+60}`, in which `{+60}` is t
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -67,16 +67,17 @@ class Reply(NamedTuple):
 
 
 class App:
-    """The app: gives `reply`, keeps the scopes and the bodies of its answers."""
+    """The app: gives `reply`, or what `choose` makes of a scope; keeps the scopes and the bodies of its answers."""
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
         self.reply = Reply()
+        self.choose: Callable[[Scope], Reply] | None = None
         self.scopes: list[Scope] = []
         self.bodies: list[bytes] = []
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        reply = self.reply
+        reply = self.reply if self.choose is None else self.choose(scope)
         self.scopes.append(scope)
         self.clock.now += reply.takes
         if reply.error is not None:

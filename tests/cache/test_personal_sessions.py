@@ -162,3 +162,15 @@ async def test_a_session_that_is_there_and_not_asked_for_takes_hits(redis_url: s
         people = await browsers(shop)
         responses = [await shop.get("/prices", [("cookie", "a=b")]) for _ in people]
         assert outcomes(responses) == ["fwd=uri-miss", "hit", "hit"]
+
+
+async def test_a_response_that_varies_by_cookie_is_kept_for_clients_without_and_where_that_was_declared(
+    redis_url: str,
+) -> None:
+    async with site(redis_url, cache(ttl=None)) as shop:
+        varying = page(b"ok", (b"vary", b"Cookie"))
+        shop.pages["/said"], shop.pages["/declared"] = declared(varying), declared(varying, vary=["Cookie"])
+        for path, expected in (("/said", ["fwd=vary-miss"] * 2), ("/declared", ["fwd=vary-miss", "hit"])):
+            assert outcomes([await shop.get(path) for _ in range(2)]) == ["fwd=uri-miss", "hit"]
+            responses = [await shop.get(path, {"cookie": "theme=dark"}) for _ in range(2)]
+            assert outcomes(responses) == expected
