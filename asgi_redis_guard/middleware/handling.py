@@ -275,21 +275,24 @@ async def run_detached(
     What goes wrong is logged: nobody awaits it.
     """
     asked = False
-    never: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+    through: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def receive() -> Message:
         nonlocal asked
         if not asked:
             asked = True
             return {"type": "http.request", "body": b"", "more_body": False}
-        return await never
+        await asyncio.shield(through)  # some apps wait until the client has left
+        return {"type": "http.disconnect"}
 
     async def send(message: Message) -> None:
         """Nobody listens."""
 
     scope = dict(scope)
     try:
-        await handling(app, scope, responders, trips, receive, Delivery(scope, responders, trips, send)).run()
+        delivery = Delivery(scope, responders, trips, send)
+        delivery.on_end = lambda: through.set_result(None)
+        await handling(app, scope, responders, trips, receive, delivery).run()
     except ResponseAborted as error:
         logger.debug("a background run was given up: %s", error)
     except Exception:
