@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 from ..core.exchange import Exchange
 from ..core.responder import Control, Head, Outcome, Responder
+from ..core.steps import Ask, Asking
 from .declaring import MAKING
 from .known import Learned
+from .operations import Place, release
 from .policy import CachePolicy
 from .status import Reason, append, forward
 
@@ -29,6 +31,26 @@ class Told(Responder):
         """Add the field."""
         if self._cache.cache_status is not None:
             append(head.headers, forward(self._cache.cache_status, self._reason, detail=self._detail))
+
+
+class Unsure(Told):
+    """The same where Redis may have carried out what it did not answer: gives back the fill that may be taken."""
+
+    __slots__ = ("_exchange", "_place")
+
+    def __init__(self, cache: ResponseCache, exchange: Exchange, place: Place) -> None:
+        super().__init__(cache, "bypass", "unavailable")
+        self._exchange = exchange
+        self._place = place
+
+    def bind(self, control: Control) -> None:
+        """Give it back, unless another request of this process makes use of it."""
+        services = self._exchange.services
+        if services is not None and services.flights.find(self._place.flight) is None:
+            control.perform(self._given_back(services.identity))
+
+    def _given_back(self, token: bytes) -> Asking:
+        yield Ask([release(self._exchange.keys, self._place, token)])
 
 
 class Learning(Told):
