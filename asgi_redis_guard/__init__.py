@@ -4,6 +4,7 @@ from .cache.decorator import cached, invalidates
 from .cache.events import CacheEvent, CacheHook
 from .cache.guard import ResponseCache
 from .cache.middleware import ResponseCacheMiddleware
+from .cache.values import Cache
 from .core.client_ip import TrustedProxies
 from .core.exchange import Exchange
 from .core.guard import Guard, OneRoundGuard, OnRefused
@@ -82,6 +83,7 @@ __all__ = [
     "BodyTooLarge",
     "CSRFMiddleware",
     "CSRFToken",
+    "Cache",
     "CacheEvent",
     "CacheHook",
     "Charge",

@@ -24,8 +24,10 @@ LegacyHeaders = bool | Literal["seconds", "epoch"]
 LimitOutagePolicy = Literal["local", "open", "closed"]
 SessionOutagePolicy = Literal["closed", "anonymous"]
 SessionExcess = Literal["evict_oldest", "evict_lru", "deny"]
+CacheProfile = Literal["app", "http"]
 SameSite = Literal["lax", "strict", "none"]
 Words = Annotated[tuple[str, ...], NoDecode]
+Numbers = Annotated[tuple[int, ...], NoDecode]
 
 
 def _from_json(value: Any) -> Any:
@@ -141,6 +143,34 @@ class Settings(BaseSettings):
     concurrency_amount: int | None = Field(None, validation_alias=_env("GUARD_CONCURRENCY"))
     concurrency_key: Words = Field(("address",), validation_alias=_env("GUARD_CONCURRENCY_KEY"))
     concurrency_ttl: float = Field(30.0, validation_alias=_env("GUARD_CONCURRENCY_TTL"))
+
+    cache_profile: CacheProfile = Field("app", validation_alias=_env("GUARD_CACHE_PROFILE"))
+    cache_ttl: float | None = Field(None, validation_alias=_env("GUARD_CACHE_TTL"))
+    cache_swr: float = Field(0.0, validation_alias=_env("GUARD_CACHE_SWR"))
+    cache_sie: float = Field(0.0, validation_alias=_env("GUARD_CACHE_SIE"))
+    cache_statuses: Numbers = Field((), validation_alias=_env("GUARD_CACHE_STATUSES"))
+    cache_hosts: Words = Field((), validation_alias=_env("GUARD_CACHE_HOSTS"))
+    cache_sort_query: bool = Field(False, validation_alias=_env("GUARD_CACHE_SORT_QUERY"))
+    cache_ignore_query: Words = Field((), validation_alias=_env("GUARD_CACHE_IGNORE_QUERY"))
+    cache_credentials: Words = Field((), validation_alias=_env("GUARD_CACHE_CREDENTIALS"))
+    cache_targets: Words = Field((), validation_alias=_env("GUARD_CACHE_TARGETS"))
+    cache_client_control: bool | None = Field(None, validation_alias=_env("GUARD_CACHE_CLIENT_CONTROL"))
+    cache_heuristic: bool = Field(True, validation_alias=_env("GUARD_CACHE_HEURISTIC"))
+    cache_store_cookies: bool = Field(False, validation_alias=_env("GUARD_CACHE_STORE_COOKIES"))
+    cache_ranges: bool = Field(True, validation_alias=_env("GUARD_CACHE_RANGES"))
+    cache_max_body: int = Field(1 << 20, validation_alias=_env("GUARD_CACHE_MAX_BODY"))
+    cache_compress_from: int | Literal["never"] = Field(8192, validation_alias=_env("GUARD_CACHE_COMPRESS_FROM"))
+    cache_integrity_key: SecretStr | None = Field(None, validation_alias=_env("GUARD_CACHE_INTEGRITY_KEY"))
+    cache_wait: float = Field(10.0, validation_alias=_env("GUARD_CACHE_WAIT"))
+    cache_pass_for: float = Field(10.0, validation_alias=_env("GUARD_CACHE_PASS_FOR"))
+    cache_keep: float = Field(3600.0, validation_alias=_env("GUARD_CACHE_KEEP"))
+    cache_jitter: float | None = Field(None, validation_alias=_env("GUARD_CACHE_JITTER"))
+    cache_early: float = Field(1.0, validation_alias=_env("GUARD_CACHE_EARLY"))
+    cache_remembered: int = Field(8 << 20, validation_alias=_env("GUARD_CACHE_REMEMBERED"))
+    cache_memory_ttl: float = Field(0.0, validation_alias=_env("GUARD_CACHE_MEMORY_TTL"))
+    cache_invalidates_unsafe: bool = Field(True, validation_alias=_env("GUARD_CACHE_INVALIDATES_UNSAFE"))
+    cache_status: str = Field("guard", validation_alias=_env("GUARD_CACHE_STATUS"))
+    cache_exempt: Words = Field((), validation_alias=_env("GUARD_CACHE_EXEMPT"))
 
     def __init__(self, **options: Any) -> None:
         faults = [f"{name}: no such option" for name in options if name not in _NAMES and not name.startswith("_")]

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from .cache.guard import ResponseCache
+from .cache.options import ResponseCacheOptions
 from .core.guard import Guard
 from .errors import ConfigurationError
 from .jwt.guard import JWTAuth
@@ -164,6 +166,43 @@ def _csrf(settings: Settings, events: SecurityEvents | None) -> Guard:
     )
 
 
+def _cache(settings: Settings, events: SecurityEvents | None) -> Guard:
+    packed = settings.cache_compress_from
+    options: ResponseCacheOptions = {
+        "profile": settings.cache_profile,
+        "ttl": settings.cache_ttl,
+        "swr": settings.cache_swr,
+        "sie": settings.cache_sie,
+        "hosts": settings.cache_hosts,
+        "sort_query": settings.cache_sort_query,
+        "ignore_query": settings.cache_ignore_query,
+        "client_control": settings.cache_client_control,
+        "heuristic": settings.cache_heuristic,
+        "store_cookies": settings.cache_store_cookies,
+        "ranges": settings.cache_ranges,
+        "max_body": settings.cache_max_body,
+        "compress_from": None if packed == "never" else packed,
+        "integrity_key": settings.cache_integrity_key.get_secret_value() if settings.cache_integrity_key else None,
+        "wait": settings.cache_wait,
+        "pass_for": settings.cache_pass_for,
+        "keep": settings.cache_keep,
+        "jitter": settings.cache_jitter,
+        "early": settings.cache_early,
+        "remembered": settings.cache_remembered,
+        "memory_ttl": settings.cache_memory_ttl,
+        "invalidates_unsafe": settings.cache_invalidates_unsafe,
+        "cache_status": None if settings.cache_status == "none" else settings.cache_status,
+        "exempt": settings.cache_exempt,
+    }
+    if settings.cache_statuses:  # empty is the guard's own default, of these three
+        options["statuses"] = settings.cache_statuses
+    if settings.cache_credentials:
+        options["credentials"] = settings.cache_credentials
+    if settings.cache_targets:
+        options["targets"] = settings.cache_targets
+    return ResponseCache(**options)
+
+
 #: What the names of each guard's own settings begin with.
 _PREFIXES = {
     "jwt": "jwt_",
@@ -171,6 +210,7 @@ _PREFIXES = {
     "concurrency": "concurrency_",
     "sessions": "session_",
     "csrf": "csrf_",
+    "cache": "cache_",
 }
 
 _BUILDERS: dict[str, Callable[[Settings, SecurityEvents | None], Guard]] = {
@@ -179,4 +219,5 @@ _BUILDERS: dict[str, Callable[[Settings, SecurityEvents | None], Guard]] = {
     "concurrency": _concurrency,
     "sessions": _sessions,
     "csrf": _csrf,
+    "cache": _cache,
 }

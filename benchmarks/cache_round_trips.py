@@ -62,6 +62,7 @@ async def rows_of(name: str, path: str, server: Valkey, counter: RoundTripCounte
     bearer, costs = token(1) if name == STACK else "", {}
     other = "/large" if path == "/small" else "/small"
     with server.client() as client:
+        client.flushdb()
         async with running(load_app(name, counter.url)) as app:
             await request(app, bearer, path)
             await settle(counter)

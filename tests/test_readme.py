@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,8 @@ import jwt
 import pytest
 
 import asgi_redis_guard
-from asgi_redis_guard import GuardMiddleware, RedisManager
+from asgi_redis_guard import GuardMiddleware, RedisManager, cached
+from asgi_redis_guard.cache.options import ResponseCacheOptions
 from asgi_redis_guard.ratelimit.concurrency_middleware import ConcurrencyLimitOptions
 from asgi_redis_guard.ratelimit.options import RateLimitOptions
 from tests.drive import websocket_scope
@@ -55,7 +58,7 @@ def test_every_block_of_python_in_the_readme_is_run():
         {"sessions", "store", "sockets", "csrf", "both"},
         {"limits", "tiers", "logins", "tokens", "router", "limiter", "messages", "refusals", "admin"},
     )
-    assert set(BLOCKS) == quick_starts | sessions | limits
+    assert set(BLOCKS) == quick_starts | sessions | limits | {"cached"}
     assert README.read_text("utf-8").count("```python") == len(BLOCKS)
 
 
@@ -70,6 +73,12 @@ def test_everything_public_about_limits_is_in_the_readme_or_an_example():
 def test_every_option_of_a_limit_is_in_the_readme():
     told = README.read_text("utf-8")
     options = {*RateLimitOptions.__annotations__, *ConcurrencyLimitOptions.__annotations__}
+    assert [name for name in options if f"{name}=" not in told and f"`{name}`" not in told] == []
+
+
+def test_every_option_of_a_cache_is_in_the_readme():
+    told = README.read_text("utf-8")
+    options = {*ResponseCacheOptions.__annotations__, *inspect.signature(cached).parameters} - {"exempt", "name"}
     assert [name for name in options if f"{name}=" not in told and f"`{name}`" not in told] == []
 
 
@@ -291,3 +300,29 @@ async def test_an_admin_looks_at_a_limit_resets_and_changes_it(client: httpx.Asy
     faulty = await client.post("/limit", params={"limits": "many"})
     assert faulty.status_code == 422
     assert "'many'" in faulty.json()["detail"][0]
+
+
+@pytest.mark.parametrize("client", ["cached"], indirect=True)
+async def test_what_is_cached_is_a_hit_until_a_write_and_a_user_has_his_own(client: httpx.AsyncClient):
+    async def said(path: str, **options: Any) -> str:
+        response = await client.get(path, **options)
+        assert response.status_code == 200
+        return response.headers["cache-status"]
+
+    assert await said("/items/1") == "guard; fwd=uri-miss; stored"
+    await eventually(lambda: said("/items/1"), "; hit")
+    assert (await client.put("/items/1")).status_code == 200
+    assert "; stored" in await said("/items/1")
+    await eventually(lambda: said("/items/1"), "; hit")
+    assert (await client.post("/import")).status_code == 200
+    assert "; stored" in await said("/items/1")
+    assert (await client.get("/mine", headers=token())).json() == {"user": "ann"}
+    await eventually(lambda: said("/mine", headers=token()), "; hit")
+    bob = await client.get("/mine", headers=token(sub="bob"))
+    assert (bob.json(), bob.headers["cache-control"]) == ({"user": "bob"}, "private, no-cache")
+
+
+async def eventually(asked: Callable[[], Awaitable[str]], word: str) -> None:
+    """Ask until it is stored, which is done behind a response."""
+    while word not in await asked():
+        pass

@@ -29,20 +29,27 @@ def speaks_for_somebody(exchange: Exchange, scope: Any, credentials: Iterable[by
 
 
 def is_somebody(user: Any) -> bool:
-    """Tell whether a user is a verified one; of a user that cannot be told yet, that it is."""
+    """Tell whether a user is a verified one; that of a session that was not loaded is nobody, for nobody has asked."""
     try:
         return bool(getattr(user, "is_authenticated", user is not None))
-    except Exception:  # a session that was not loaded: whoever asks it is told so
+    except Exception:  # whoever asks a session that was not loaded is told so
         return False
 
 
 def was_read(session: Any) -> bool:
-    """Tell whether the app has looked into its session, as far as that can be told; a plain dictionary with something
-    in it counts as read.
+    """Tell whether the app may have looked into its session: it says so itself, or there is something in it.
+
+    Starlette's `request.session` notes that it was read, `scope["session"]` does not. That nothing is in it is the same
+    for everybody.
     """
     if session is None:
         return False
-    accessed = getattr(session, "accessed", None)
-    if accessed is None:
+    return bool(getattr(session, "accessed", False)) or has_something(session) is True
+
+
+def has_something(session: Any) -> bool | None:
+    """Tell whether there is something in a session; None where it was not loaded yet."""
+    try:
         return bool(session)
-    return bool(accessed)
+    except Exception:  # whoever asks a session that was not loaded is told so
+        return None

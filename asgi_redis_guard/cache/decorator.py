@@ -10,13 +10,14 @@ import functools
 import inspect
 import logging
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any, ParamSpec, TypeVar
 
 from ..core.warnings import Warnings
 from ..errors import ConfigurationError
 from .declaring import Declared, is_without_cache, making
 from .fields import is_token
-from .policy import METHODS, STATUSES, CachePolicy, KeyOf, checked
+from .policy import METHODS, STATUSES, CachePolicy, KeyOf, checked, name_of
 from .tags import names_in, partly, template_faults
 
 P = ParamSpec("P")
@@ -73,10 +74,16 @@ def cached(
         )
     )
 
-    def declare(response: Declared, values: dict[str, Any]) -> None:
-        response.declare(policy, partly(templates, values))
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        here = replace(policy, where=name_of(function))
 
-    return lambda function: _declaring(function, templates, declare, "@cached")
+        def declare(response: Declared, values: dict[str, Any]) -> None:
+            response.declare(here, partly(templates, values))
+
+        decorated: Callable[P, R] = _declaring(function, templates, declare, "@cached")
+        return decorated
+
+    return decorate
 
 
 def invalidates(*tags: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
@@ -114,8 +121,7 @@ def _declaring(
         elif is_without_cache():
             _warnings.tell(
                 "uncached-route",
-                f"{function.__module__}.{function.__qualname__} has {what} and no cache around it: "
-                "add ResponseCacheMiddleware",
+                f"{name_of(function)} has {what} and no cache around it: add ResponseCacheMiddleware",
             )
 
     return functools.wraps(function)(_wrapper(function, say))
@@ -130,19 +136,7 @@ def _wrapper(function: Callable[..., Any], say: Callable[[tuple[Any, ...], dict[
         say(args, kwargs)
         return await function(*args, **kwargs)
 
-    def streaming(*args: Any, **kwargs: Any) -> Any:
-        say(args, kwargs)
-        yield from function(*args, **kwargs)
-
-    async def async_streaming(*args: Any, **kwargs: Any) -> Any:
-        say(args, kwargs)
-        async for item in function(*args, **kwargs):
-            yield item
-
-    if inspect.isasyncgenfunction(function):
-        return async_streaming
-    if inspect.isgeneratorfunction(function):
-        return streaming
+    # What yields is called at once and runs later, when the head may have been sent: it is for the plain one as well.
     return awaiting if inspect.iscoroutinefunction(function) else plain
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,7 @@ from ..core.exchange import Exchange
 from ..core.responder import Control
 from ..core.script import Replies
 from ..core.steps import Ask, Asking
-from ..errors import EntryRefused
+from ..errors import EntryRefused, OperationFailed, RedisUnavailable
 from .conditional import validators
 from .entry import Entry, encode_pass
 from .found import Found, Landed
@@ -17,10 +18,12 @@ from .operations import LEASE, Place, generation, release, renew, store
 from .plan import Plan, Refusal
 from .policy import LONGEST
 from .status import Reason
-from .tags import tag_text
+from .tags import hints_of, tag_text
 
 if TYPE_CHECKING:
     from .guard import ResponseCache
+
+logger = logging.getLogger("asgi_redis_guard.cache")
 
 
 class Deposit:
@@ -41,6 +44,8 @@ class Deposit:
         self._control: Control | None = None
         self.asked_at = exchange.now if exchange.services is None else exchange.services.clock()
         self.over = False
+        #: What is left to be done at the end, where nobody could do it before.
+        self.rest: Asking | None = None
 
     def bind(self, control: Control) -> None:
         """Keep the fill, as long as it lasts."""
@@ -84,23 +89,37 @@ class Deposit:
 
     # Storing.
 
-    def store(self, entry: Entry, plan: Plan) -> Asking:
+    def store(self, entry: Entry, plan: Plan, templates: tuple[str, ...] = ()) -> Asking:
         """Store an entry unless what it was made of was invalidated meanwhile; give the fill back in any case."""
         self.over = True
         try:
-            yield from self._store(entry, plan)
-        except (EntryRefused, ValueError):
+            yield from self._store(entry, plan, hints_of(templates))
+        except (EntryRefused, ValueError) as error:
+            logger.debug("a response cannot be kept: %s", error)
+            yield from self._unfit(entry, "entry")
+        except OperationFailed as error:
+            logger.warning("a response could not be stored: %s", error)
             yield from self._given_back(None)
+        except RedisUnavailable:
+            raise
+        except Exception:
+            yield from self._given_back(None)
+            raise
         finally:
             if self._lead is not None:
                 self._lead.scatter()
 
-    def _store(self, entry: Entry, plan: Plan) -> Asking:
+    def _unfit(self, entry: Entry, reason: str) -> Asking:
+        """Give the fill back of what cannot be kept, this time or the next."""
+        self._cache.tell(self._exchange, "refused", reason, status=entry.status)
+        yield from self._given_back(Refusal(reason))
+
+    def _store(self, entry: Entry, plan: Plan, hints: bytes) -> Asking:
         cache, found, keys = self._cache, self._found, self._exchange.keys
         grown, place = cache.variants.grown(self._exchange, found.place, found.names, plan.names, self._route)
         life = self._life(entry, plan)
         if place is None or life < 1:
-            yield from self._given_back(None)
+            yield from self._unfit(entry, "variants" if place is None else "stale")
             return
         tags = {keys.tag(name)[-20:]: b"" for name in plan.tags}
         checks = []
@@ -114,7 +133,7 @@ class Deposit:
         checks += [generation(keys.tag_of(tag), stamp, life) for tag, stamp in tags.items()]
         entry.tags = tag_text(tags.items())
         value = cache.codec.encode(place.entry, entry)
-        writes = [store(place, found.generation, found.names, grown, entry.began, value, life)]
+        writes = [store(place, found.generation, found.names, grown, entry.began, value, life, hints)]
         if found.claimed:
             writes.append(release(keys, found.place, found.token))
         replies: Replies = yield Ask([*checks, *writes], shadow=True)
@@ -153,12 +172,15 @@ class Deposit:
         self._cache.tell(self._exchange, "refused", refusal.reason, status=status or None)
         if self._lead is not None:
             self._lead.scatter()
-        if self._control is not None:
-            self._control.release()
-            if self._leaves_old(refusal, status):
-                refusal = replace(refusal, reason="failed")
-            if self._found.claimed or not refusal.idle:
-                self._control.perform(self._given_back(refusal))
+        if self._leaves_old(refusal, status):
+            refusal = replace(refusal, reason="failed")
+        flow = self._given_back(refusal) if self._found.claimed or not refusal.idle else None
+        if self._control is None:  # the answer of a guard behind this one: no app runs
+            self.rest = flow
+            return
+        self._control.release()
+        if flow is not None:
+            self._control.perform(flow)
 
     def _leaves_old(self, refusal: Refusal, status: int) -> bool:
         """Whether what is stored stays: failures may be over soon, and what is fresh was not asked about."""
@@ -169,12 +191,24 @@ class Deposit:
     def give_up(self, *, cancelled: bool) -> Asking | None:
         """Give the fill back: where it was cancelled, to the next who waits."""
         self.over = True
+        if self._found.claimed:
+            return self._gave_up(cancelled)
+        self._let_go(cancelled)
+        return None
+
+    def _gave_up(self, cancelled: bool) -> Asking:
+        """Give it back first: whoever in this process is the next takes it under the same token."""
+        try:
+            yield from self._given_back(None)
+        finally:
+            self._let_go(cancelled)
+
+    def _let_go(self, cancelled: bool) -> None:
         if self._lead is not None:
             if cancelled:
                 self._lead.hand_over()
             else:
                 self._lead.scatter()
-        return self._given_back(None) if self._found.claimed else None
 
     def _given_back(self, refusal: Refusal | None) -> Asking:
         """Give the fill back; of what may not be kept, say that nobody is to wait for it."""

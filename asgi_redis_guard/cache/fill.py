@@ -5,6 +5,7 @@ Nothing is held back: what is to be kept is copied as it goes by, and stored whe
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 from ..core.asgi import Headers
@@ -25,6 +26,8 @@ from .variants import named_tags
 
 if TYPE_CHECKING:
     from .guard import ResponseCache
+
+logger = logging.getLogger("asgi_redis_guard.cache")
 
 #: The app failed, as far as stale-if-error is concerned (RFC 5861 §4).
 FAILURES = frozenset((500, 502, 503, 504))
@@ -70,8 +73,9 @@ class Passing(Responder):
     # What the route declares.
 
     def declare(self, policy: CachePolicy, tags: tuple[str, ...]) -> None:
-        """Take what is to be kept."""
-        self._policy, self._tags = policy, tags
+        """Take what is to be kept; of several declarations, what all of them allow."""
+        self._policy = policy if self._policy is None else self._policy.joined(policy)
+        self._tags = (*self._tags, *tags)
 
     def invalidate(self, tags: tuple[str, ...]) -> None:
         """A request that only reads invalidates nothing."""
@@ -106,6 +110,8 @@ class Passing(Responder):
             head.headers[:] = outside(head.headers, self._policy)
         if isinstance(word, Plan) and word.client_ttl is not None:
             head.headers.append((b"cache-control", client_control(0, word.private, word.client_ttl)))
+        elif self._policy is not None and self._policy.user_aware and not _is_controlled(head.headers):
+            head.headers.append((b"cache-control", client_control(0, True, 0)))
         if cache.cache_status is not None:
             detail = word.reason.replace("_", "-") if isinstance(word, Refusal) else None
             stored = isinstance(word, Plan)
@@ -116,10 +122,12 @@ class Passing(Responder):
         word = self._word = self._judge(head, status, headers)
         cache, exchange = self._cache, self._exchange
         names = word.names if isinstance(word, Plan) else frozenset()
-        cache.variants.learn(self._route, names, self._tags, self._policy, word, exchange.now)
+        # What fails, or is sent elsewhere, may never have come to the function that declares.
+        if self._policy is not None or 200 <= status < 300:
+            cache.variants.learn(self._route, names, self._tags, self._policy, word, exchange.now)
         if isinstance(word, Refusal):
             if word.warn:
-                cache.warn(exchange, head.scope, word.warn)
+                cache.warn(exchange, head.scope, word.warn, self._policy)
             self._deposit.refuse(word, status)
         return word
 
@@ -186,17 +194,29 @@ class Passing(Responder):
     def end(self, outcome: Outcome) -> Asking | None:
         """Store it if it was whole; tell who waits."""
         self.over = True
-        if self._deposit.over:
-            return None
+        deposit = self._deposit
+        if deposit.over:
+            return deposit.rest
         entry = None
         try:
+            if self._became_personal():
+                return deposit.rest
             entry = self._refreshed or self._entry()
-        finally:  # whatever happens, nobody waits for ever
-            if entry is None or not isinstance(self._word, Plan):
-                flow = self._deposit.give_up(cancelled=outcome.kind == "cancelled")
-            else:
-                flow = self._deposit.store(entry, self._word)
-        return flow
+        except Exception:  # whatever happens, nobody waits for ever
+            logger.exception("a response could not be kept")
+        if entry is None or not isinstance(self._word, Plan):
+            return deposit.give_up(cancelled=outcome.kind == "cancelled")
+        return deposit.store(entry, self._word, self._tags)
+
+    def _became_personal(self) -> bool:
+        """Keep nothing that turned out to be somebody's after its head."""
+        if not isinstance(self._word, Plan):
+            return False
+        refusal = self._cache.rules.late(self._word, self._exchange, self._scope)
+        if refusal is not None:
+            self._cache.warn(self._exchange, self._scope, refusal.warn, self._policy)
+            self._deposit.refuse(refusal, self._status)
+        return refusal is not None
 
     def _entry(self) -> Entry | None:
         """Return what is to be stored; None if it is not whole, or not what it said it would be."""
@@ -207,9 +227,11 @@ class Passing(Responder):
         lengths = {value for name, value in word.headers if name == b"content-length"}
         if lengths and lengths != {b"%d" % len(body)}:
             return None
-        if not word.private and not word.public and self._cache.became_personal(self._exchange, self._scope):
-            return None
         return self._deposit.entry(word, self._status, body, self._received_at)
+
+
+def _is_controlled(headers: Headers) -> bool:
+    return any(name == b"cache-control" for name, _ in headers)
 
 
 class Fill(Passing):

@@ -1,32 +1,40 @@
 -- name: cache.find
 -- keys: resource, variant, fill
--- args: names (that the variant goes by), tags (text that its entry should have), token, lease (ms), life (ms, of the resource's mark), fills (1: claim what is needed), beta (of early refreshes, in thousandths), inline (bytes), seen (the beginning of the entry that the caller has)
--- keeps: claims
--- returns: mark (text), entry (as much of it as may stand here; `=` if it is the one that was seen), free (1: the fill is nobody else's), need (1: to be filled, 2: to be asked about anew)
--- repeatable: yes (a claim knows its own token)
+-- args: names (that the variant goes by), tags (text that its entry should have), token, lease (ms), life (ms, of the resource's mark), fills (1: claim what is needed, 2: whatever is there is unreadable), beta (of early refreshes, in thousandths), inline (bytes), seen (the beginning of the entry that the caller has)
+-- keeps: claims, absent, holder
+-- returns: mark (text), entry (as much of it as may stand here; `=` if it is the one that was seen), free (1: the fill is nobody else's), need (1: to be filled, 2: to be asked about anew, 3: to be filled if the tags are as expected)
+-- repeatable: yes
 -- holds: yes
 -- @check
 -- Nothing here stops a round: the guard asks with `last`, so that nothing stands behind. Where entries are invalid by
--- their tags, `cache.generation` behind this one stops, and the commit sees it as `refused`.
+-- their tags, `cache.generation` behind this one stops, and the commit sees it as `refused`. A claim knows its own
+-- token. Whatever has not the shape that this cache gives it is as good as absent, and is written over.
 mark = call('GET', resource) or ''
+local _, shaped = string.find(mark, '^%d+%.%d+ ')
+absent = shaped ~= 34 or string.sub(mark, 17, 17) ~= '.'
+if absent then mark = '' end
 entry = ''
 need = 1
-if mark ~= '' then
-  if string.sub(mark, 35) ~= names then
+if not absent then
+  if string.match(mark, '^[^ ]*', 35) ~= names then
     need = 2
-  else
+  elseif fills ~= '2' then
     local head = seen
     if seen ~= '' and call('GETRANGE', variant, 0, #seen - 1) == seen then
       entry = '='
     else
       entry = call('GETRANGE', variant, 0, inline - 1) or ''
       head = entry
+      _, shaped = string.find(head, '^[1P]%d+%.%d+')
+      if not shaped or shaped < 80 or string.sub(head, 60, 60) ~= '.' then entry = '' end
     end
     if entry ~= '' then
+      local text = string.sub(head, 81, 80 + string.sub(head, 77, 80))
       if string.sub(head, 44, 59) ~= string.sub(mark, 1, 16) then
         entry = '' -- what was invalidated is of no use, not even stale
-      elseif string.sub(head, 81, 80 + tonumber(string.sub(head, 77, 80))) ~= tags then
+      elseif text ~= tags and string.sub(head, 1, 1) ~= 'P' then
         need = 2
+        if string.gsub(text, '=[%d.]+;', '') == string.gsub(tags, '=[%d.]+;', '') then need = 3 end
       elseif string.sub(head, 61, 76) == string.sub(mark, 18, 33) then
         -- XFetch: the nearer the end and the longer the fill, the likelier it is made anew before. The µs of the clock
         -- are chance enough.
@@ -37,23 +45,24 @@ if mark ~= '' then
   end
 end
 free = 0
-if need == 1 or (need == 0 and tags ~= '') then
-  local holder = call('GET', fill)
-  if not holder or string.sub(holder, 1, #token) == token then free = 1 end
+holder = ''
+if need ~= 2 and (need ~= 0 or tags ~= '') then
+  holder = call('GET', fill) or ''
+  if #(string.match(holder, '^(%x+)w*$') or '') ~= #token then holder = '' end
+  if holder == '' or string.sub(holder, 1, #token) == token then free = 1 end
 end
-claims = fills == '1' and need
+claims = fills ~= '0' and need
+-- @include typed.lua
 -- @commit
-if claims and (claims == 1 or (claims == 0 and refused)) then
-  if not call('SET', fill, token, 'NX', 'PX', lease) then
-    local holder = call('GET', fill)
-    if holder and string.sub(holder, 1, #token) == token then
-      call('PEXPIRE', fill, lease)
-    elseif holder then
-      call('APPEND', fill, 'w') -- somebody waits: who fills it is to tell
-    end
+if claims and (claims == 1 or (claims == 0 and refused) or (claims == 3 and not refused)) then
+  if holder == '' then
+    call('SET', fill, token, 'PX', lease)
+  elseif string.sub(holder, 1, #token) == token then
+    call('PEXPIRE', fill, lease)
+  elseif string.sub(holder, -1) ~= 'w' then
+    call('APPEND', fill, 'w') -- somebody waits: who fills it is to tell
   end
-  local known = call('GET', resource)
-  if not known then
+  if absent then
     call('SET', resource, string.format('%016.0f.%016.0f %s', now, now, names), 'PX', life)
   elseif call('PTTL', resource) < tonumber(life) then
     call('PEXPIRE', resource, life)

@@ -12,29 +12,32 @@ from typing import Any, Unpack
 from ..core.asgi import Headers
 from ..core.exchange import Exchange
 from ..core.guard import OneRoundGuard
+from ..core.keys import Keys
 from ..core.responder import Responder
 from ..core.script import Operation, Replies
-from ..core.steps import PASS, Admission, Answer, Ask, Pass, RequestEdits
+from ..core.steps import PASS, Admission, Answer, Ask, Asking, Pass, RequestEdits
 from ..core.warnings import Warnings
-from ..errors import RedisUnavailable
+from ..errors import OperationFailed, RedisUnavailable
 from ..observability.events import emit
 from . import declaring
 from .age import put_age
 from .conditional import answer_for, make_etag
-from .credentials import speaks_for_somebody
 from .entry import Entry, head_of
 from .events import CacheEvent, CacheOutcome
 from .found import Found
 from .hot import Hot, Hots, question
-from .operations import ALL, SAME
-from .options import Options, ResponseCacheOptions
+from .level import FirstLevel
+from .operations import ALL, SAME, TOPIC, Place
+from .options import Options, ResponseCacheOptions, signature
+from .owed import Owed
 from .plan import Plan
-from .request_key import RequestKeys
+from .policy import CachePolicy, name_of
+from .request_key import FIELDS, RequestKeys
 from .rules import client_control
 from .seek import Seek
 from .status import Reason, append, forward, hit
 from .tags import read_tags
-from .told import Told
+from .told import Told, Unsure
 from .unsafe import Invalidating
 from .variants import Variants
 from .wish import Wish
@@ -45,11 +48,11 @@ _warnings = Warnings(logger)
 #: Seconds that a large body may take on its way from Redis.
 _FETCH = 2.0
 
-#: Invalidations that are remembered while Redis is away.
-_MOST_OWED = 10_000
-
 #: Stands first in what is stored of a response: whether it is private, and the seconds that clients may keep it for.
 CLIENT_TTL = b"guard-client-ttl"
+
+#: What CORS middlewares answer with, or leave out, often without saying so in `Vary`.
+_CORS = frozenset((b"origin",))
 
 _READING = frozenset(("GET", "HEAD"))
 _SAFE = frozenset(("GET", "HEAD", "OPTIONS", "TRACE", "QUERY"))
@@ -65,25 +68,30 @@ class ResponseCache(OneRoundGuard):
 
     kind = "cache"
     inside = frozenset(("jwt", "sessions", "csrf"))
+    unique = True
     operations = ALL
+    __signature__ = signature()
 
     def __init__(self, **options: Unpack[ResponseCacheOptions]) -> None:
-        self.options = given = Options(**options)
+        self.options = given = Options.of(options)
         given.check()
         self.concern(given.name, given.exempt)
         self.rules = given.rules()
         self.requests = RequestKeys(hosts=given.hosts, sort_query=given.sort_query, ignore_query=given.ignore_query)
         self.codec = given.codec()
-        self.variants = Variants()
+        self.variants = Variants(self.rules.credentials, FIELDS if given.is_http else FIELDS | _CORS)
         declaring.there_is_a_cache()
         self.hooks = tuple(given.on_event)
-        self.owed: list[Operation] = []
+        self.owed = Owed()
         self.wait = given.wait
         self.pass_for = given.pass_for
         self.cache_status = given.cache_status
         self.fetch_timeout = _FETCH
         self.beta = round(given.early * 1000)
         self.hots = Hots(given.remembered)
+        self.level = FirstLevel(given.memory_ttl)
+        if given.memory_ttl:
+            self.topic, self.eager = TOPIC, True
 
     def ask(self, exchange: Exchange) -> Ask | Pass | Answer | Admission:
         """Ask about what was answered before to the same request; whatever else is a longer way."""
@@ -92,7 +100,31 @@ class ResponseCache(OneRoundGuard):
         if exchange.is_websocket:
             return PASS
         hot = None if self.owed else self.hots.get(self.hots.key(exchange), exchange)
-        return self._seek(exchange) if hot is None else hot.ask
+        if hot is None:
+            return self._seek(exchange)
+        return hot.ask if not self.level.ttl else self._at_once(exchange, hot) or hot.ask
+
+    def _at_once(self, exchange: Exchange, hot: Hot) -> Answer | None:
+        """Answer from the first level, if that may be."""
+        services = exchange.services
+        if services is None or not services.hears(TOPIC):
+            return None
+        clock = self.level.clock_for(hot, exchange.now)
+        if clock is None:
+            return None
+        if self.hooks:
+            self.tell(exchange, "hit", "memory", status=hot.answered[0], size=len(hot.answered[2]))
+        return hot.answer(clock, self.cache_status)
+
+    def told(self, word: bytes) -> bool:
+        """Take word of an invalidation."""
+        self.level.told(word)
+        return False
+
+    def missed(self, keys: Keys) -> Asking:
+        """Rely on Redis again for everything: words may have been missed."""
+        self.level.start_over()
+        yield from ()
 
     def decide(self, exchange: Exchange, replies: Replies) -> Pass | Answer | Admission:
         """Answer if what is stored is what it was, and fresh."""
@@ -101,24 +133,32 @@ class ResponseCache(OneRoundGuard):
         if replies.passed and flat[2] == SAME and flat[4] == 0:
             if self.hooks:
                 self.tell(exchange, "hit", status=hot.answered[0], size=len(hot.answered[2]))
+            if self.level.ttl:
+                self.level.confirm(hot, replies.clock, exchange.now)
             return hot.answer(replies.clock, self.cache_status)
         self.hots.forget(self.hots.key(exchange), exchange, hot)
         return self._seek(exchange, hot, replies)
 
     def without_redis(self, exchange: Exchange, ask: Ask, error: RedisUnavailable) -> Pass:
         """Let the app answer."""
+        return self.without_answer(exchange, ask.about.place, error)
+
+    def without_answer(self, exchange: Exchange, place: Place | None, error: RedisUnavailable) -> Pass:
+        """Let the app answer where Redis does not, which was asked about a place last."""
         self.tell(exchange, "bypass", "unavailable")
+        if place is not None and (error.maybe_executed or isinstance(error, OperationFailed)):
+            return Pass(responder=Unsure(self, exchange, place))
         return Pass(responder=Told(self, "bypass", "unavailable"))
 
     def _seek(self, exchange: Exchange, hot: Hot | None = None, replies: Replies | None = None) -> Pass | Admission:
         """Look for what is stored, or let the app answer."""
+        if self.variants.learned(self.variants.route(exchange)).idle_until > exchange.now:
+            return PASS
         resource = self.requests.target(exchange.scope)
         wish = Wish.of(exchange, self.options.hears_clients)
         if resource is None or wish.bypass:
             self.tell(exchange, "bypass", wish.bypass or "host")
             return Pass(responder=Told(self, "bypass", wish.bypass or "host"))
-        if self.variants.learned(self.variants.route(exchange)).idle_until > exchange.now:
-            return PASS
         return Seek(self, exchange, resource, wish).run(hot, replies)
 
     def _unsafe(self, exchange: Exchange) -> Pass:
@@ -223,10 +263,6 @@ class ResponseCache(OneRoundGuard):
             return False
         return self.options.is_http or self.variants.learned(route).policy is not None or bool(self.rules.default)
 
-    def became_personal(self, exchange: Exchange, scope: Any) -> bool:
-        """Tell whether a response turned out to be somebody's after its head."""
-        return bool(speaks_for_somebody(exchange, scope, self.rules.credentials))
-
     def warm_up(self, exchange: Exchange, found: Found, token: bytes, fills: bool) -> None:
         """Remember an answer from what was found by a request that would fill it, or would not."""
         entry = found.entry
@@ -245,14 +281,13 @@ class ResponseCache(OneRoundGuard):
         keys = [exchange.keys.tag_of(tag) for tag in tags]
         ask = question(found.place, found.names, tags, keys, token, fills, self.beta, head_of(entry))
         hot = Hot(found.place, found.names, ask, tuple(tags), entry, answered)
+        if self.level.ttl:
+            self.level.confirm(hot, found.clock, exchange.now)
         self.hots.put(self.hots.key(exchange), exchange, hot)
 
     def owe(self, operations: Iterable[Operation]) -> None:
         """Note invalidations that Redis could not be told: nothing stored is used here before it was."""
-        self.owed += operations
-        if len(self.owed) > _MOST_OWED:
-            logger.error("%r: %d invalidations are lost, Redis was away for too long", self, len(self.owed))
-            self.owed.clear()
+        self.owed.add(operations)
 
     # Telling.
 
@@ -271,11 +306,11 @@ class ResponseCache(OneRoundGuard):
             event = CacheEvent(self.name, outcome, exchange.method, exchange.path, reason, status, size, seconds)
             emit(self.hooks, event)
 
-    def warn(self, exchange: Exchange, scope: Any, sentence: str) -> None:
-        """Warn once for a route; where the framework does not say which it is, once for all."""
+    def warn(self, exchange: Exchange, scope: Any, sentence: str, policy: CachePolicy | None) -> None:
+        """Warn once for a route; where neither a decorator nor the framework says which it is, once for all."""
         endpoint = (scope or {}).get("endpoint")
-        name = getattr(endpoint, "__qualname__", None)
-        where = repr(self) if name is None else f"{getattr(endpoint, '__module__', '')}.{name}"
+        where = policy.where if policy is not None else ""
+        where = where or (repr(self) if endpoint is None else name_of(endpoint))
         _warnings.tell("not-cached", f"{where}: {sentence}")
 
     def __repr__(self) -> str:

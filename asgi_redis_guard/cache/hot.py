@@ -36,7 +36,7 @@ BY_USER = object()
 class Hot:
     """One request and its answer: what to ask, the entry that was there, and what was made of it."""
 
-    __slots__ = ("answered", "ask", "digests", "entry", "names", "place", "size")
+    __slots__ = ("answered", "ask", "confirmed", "digests", "entry", "names", "place", "size")
 
     def __init__(
         self, place: Place, names: bytes, ask: Ask, digests: tuple[bytes, ...], entry: Entry, answered: Any
@@ -48,6 +48,8 @@ class Hot:
         self.entry = entry
         #: Status, fields and body of the answer without what changes with the time.
         self.answered: tuple[int, Headers, bytes] = answered
+        #: For the first level: when Redis said last that it is right.
+        self.confirmed: tuple[int, int, float] | None = None
         self.size = len(entry.body) + _OVERHEAD
         ask.about = self
 
@@ -94,8 +96,8 @@ class Hots:
         """Return what is remembered of a request."""
         hot = self._found.get(key)
         if hot is BY_USER:
-            user = exchange.fact("user")
-            return None if user is None else self._found.get((key, _who(user, exchange)))
+            who = _who(exchange)
+            return None if who is None else self._found.get((key, who))
         found: Hot | None = hot
         return found
 
@@ -109,8 +111,10 @@ class Hots:
         if not self._names.issuperset(names - {b":user"}):
             return
         if b":user" in names:
+            if (who := _who(exchange)) is None:
+                return
             self._set(key, BY_USER)
-            key = (key, _who(exchange.fact("user"), exchange))
+            key = (key, who)
         self.drop(key)
         self._set(key, hot)
         self._size += hot.size
@@ -137,20 +141,25 @@ class Hots:
     def forget(self, key: Hashable, exchange: Exchange, hot: Hot) -> None:
         """Forget what was not there any more."""
         if self._found.get(key) is BY_USER:
-            key = (key, _who(exchange.fact("user"), exchange))
+            key = (key, _who(exchange))
         if self._found.get(key) is hot:
             self.drop(key)
 
 
-def _who(user: Any, exchange: Exchange) -> Hashable:
-    auth = exchange.fact("auth")
-    return (
-        getattr(user, "is_authenticated", None),
-        getattr(user, "namespace", None),
-        type(getattr(user, "identity", None)),
-        getattr(user, "identity", None),
-        tuple(getattr(auth, "scopes", ())),
-    )
+def _who(exchange: Exchange) -> Hashable | None:
+    """Return what stands for a verified user; None as long as there is none: guards may still find one."""
+    user, auth = exchange.fact("user"), exchange.fact("auth")
+    try:
+        if user is None or not user.is_authenticated:
+            return None
+        return (
+            user.namespace if hasattr(user, "namespace") else None,
+            type(user.identity),
+            user.identity,
+            tuple(auth.scopes),
+        )
+    except Exception:  # a session that was not loaded; a user that is not like that
+        return None
 
 
 def question(

@@ -1,11 +1,12 @@
 -- name: cache.invalidate
 -- keys: tag (as in generation.lua)
--- args: soft, life, channel, word (1 if what is stored goes stale, 0 if it is gone; ms that it lives at the least, 0: what is absent stays so, which is as invalid; where it is told, and what, empty for nothing)
+-- args: soft, life, channel, word (1 if what is stored goes stale, 0 if it is gone; ms that it lives at the least, 0: what is absent stays so, which is as invalid; where it is told, and what, empty for nothing; the time is added to it)
 -- repeatable: yes
 -- @check
 -- @commit
 local digits = string.rep('%d', 16)
 local found = call('GET', tag)
+-- @include typed.lua
 if not failure then
   local hard, mild, rest = string.match(found or '', '^(' .. digits .. ')%.(' .. digits .. ')(.*)$')
   local left = call('PTTL', tag) or 0
@@ -23,4 +24,4 @@ if not failure then
     call('SET', tag, stamp .. '.' .. stamp, 'PX', left)
   end
 end
-if word ~= '' then call('PUBLISH', channel, word) end
+if word ~= '' then call('PUBLISH', channel, word .. string.format('%016.0f', now)) end

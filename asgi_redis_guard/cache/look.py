@@ -12,7 +12,7 @@ from ..errors import EntryUnreadable, WaitTimeout
 from .entry import Entry, identity, is_pass, total_length
 from .found import Found
 from .operations import INLINE, SAME, Place, find, generation
-from .tags import read_tags
+from .tags import read_hints, read_tags
 
 if TYPE_CHECKING:
     from .guard import ResponseCache
@@ -25,7 +25,19 @@ class Look:
     asked.
     """
 
-    __slots__ = ("_cache", "_exchange", "_fresh_tags", "_known", "_resource", "_route", "fills", "names", "token")
+    __slots__ = (
+        "_cache",
+        "_exchange",
+        "_fresh_tags",
+        "_hints",
+        "_known",
+        "_resource",
+        "_route",
+        "_spoiled",
+        "fills",
+        "names",
+        "token",
+    )
 
     def __init__(
         self, cache: ResponseCache, exchange: Exchange, resource: bytes, route: bytes, names: bytes, fills: bool
@@ -36,6 +48,8 @@ class Look:
         self._resource = resource
         self._route = route
         self._fresh_tags = False
+        self._hints: tuple[str, ...] = ()
+        self._spoiled = False
         self.names = names
         self.fills = fills
         #: By what a fill is this request's; the same for all its looks.
@@ -44,12 +58,12 @@ class Look:
     def at(self, place: Place) -> Generator[Step, Any, Found]:
         """Ask for a variant, its tags and, where it is needed, its fill."""
         cache, exchange = self._cache, self._exchange
-        digests = cache.variants.expected_tags(exchange, place, self._route)
+        digests = cache.variants.expected_tags(exchange, place, self._route, self._hints)
         known = self._known.generations
         expected = {tag: b"" if self._fresh_tags else known.get(tag) or b"" for tag in digests}
         everything = exchange.keys.every_tag
         text = b"".join([b"%b=%b;" % (tag, expected[tag]) for tag in sorted(expected)])
-        operations = [find(place, self.names, text, self.token, self.fills, cache.beta)]
+        operations = [find(place, self.names, text, self.token, self.fills + self._spoiled, cache.beta)]
         operations += [generation(exchange.keys.tag_of(tag), expected[tag]) for tag in expected]
         # Behind the tags: what it brings may have others than are expected, which nobody has read by then.
         operations.append(generation(everything, b""))
@@ -67,19 +81,21 @@ class Look:
         for tag, stamp in tags.items():
             if stamp and tag != b"*":
                 known.generations.put(tag, stamp)
-        names = mark[34:] if mark else self.names
+        names, _, hints = mark[34:].partition(b" ") if mark else (self.names, b"", b"")
         clock = replies.clock
         stamp = mark[:33] if mark else b"%016d.%016d" % (clock, clock)
         found = Found(place, names, stamp, tags, clock, self.token)
         if b"" in tags.values():  # one that was there when the process last looked is gone
             self._fresh_tags = True
             return found._replace(again=True)
+        self._fresh_tags = False
         if names != self.names:
             known.names.put(self._resource, names)
             self.names = names
+            self._hints = read_hints(hints)
             return found._replace(again=True)
         changed = not all(stamp.passed for stamp in stamps)
-        claimed = self.fills and bool(free) and (need == 1 or (need == 0 and changed))
+        claimed = self.fills and bool(free) and (need == 1 or (need == 3 and not changed) or (need == 0 and changed))
         found = found._replace(claimed=claimed)
         if not data:
             return found
@@ -87,7 +103,7 @@ class Look:
             passing = int(data[17:33]) > clock
             return found._replace(alone=passing) if passing or claimed else found
         if data == SAME and seen is not None:
-            return self._examine(found, seen, need)
+            return self._examine(found, seen, need, changed)
         try:
             size = total_length(data)
             if size > len(data) and len(data) >= INLINE:
@@ -95,11 +111,12 @@ class Look:
                 if whole is None or identity(whole) != identity(data):
                     return found if whole is None or found.claimed else found._replace(again=True)
                 data = whole
-            return self._examine(found, self._cache.codec.decode(found.place.entry, data), need)
-        except (EntryUnreadable, ValueError):
-            return found
+            return self._examine(found, self._cache.codec.decode(found.place.entry, data), need, changed)
+        except (EntryUnreadable, ValueError):  # garbage with a good beginning, or what another key has signed
+            self._spoiled = self.fills
+            return found._replace(again=self.fills and not found.claimed)
 
-    def _examine(self, found: Found, entry: Entry, need: int) -> Found:
+    def _examine(self, found: Found, entry: Entry, need: int, changed: bool) -> Found:
         """Tell whether an entry's tags are what they were. Raises ValueError."""
         recorded = dict(read_tags(entry.tags))
         self._known.tags.put(found.place.entry, tuple(recorded))
@@ -108,7 +125,9 @@ class Look:
         soft = entry.generation[17:] != found.generation[17:]
         for tag, stamp in recorded.items():
             if found.tags[tag][:16] != stamp[:16]:
-                return found if need != 2 or found.claimed else found._replace(again=self.fills)
+                if need == 2 or (need == 3 and changed):  # it was not known what they are now
+                    return found._replace(again=self.fills and not found.claimed)
+                return found
             soft = soft or found.tags[tag] != stamp
         return found._replace(entry=entry, soft=soft)
 

@@ -17,6 +17,8 @@ STORE = OperationKind.load(__package__, "store.lua")
 RELEASE = OperationKind.load(__package__, "release.lua")
 RENEW = OperationKind.load(__package__, "renew.lua")
 INVALIDATE = OperationKind.load(__package__, "invalidate.lua")
+DROP = OperationKind.load(__package__, "drop.lua")
+BEGIN = OperationKind.load(__package__, "begin.lua")
 
 ALL = (FIND, GENERATION, STORE, RELEASE, RENEW, INVALIDATE)
 
@@ -62,7 +64,7 @@ class Place(NamedTuple):
         return b"f" + self.resource + self.variant
 
 
-def find(place: Place, names: bytes, tags: bytes, token: bytes, fills: bool, beta: int, seen: bytes = b"") -> Operation:
+def find(place: Place, names: bytes, tags: bytes, token: bytes, fills: int, beta: int, seen: bytes = b"") -> Operation:
     """Look a variant up, and take its fill where that is needed; `seen` is what the caller has of the entry's head."""
     args = (names, tags, token, int(LEASE * 1000), MOST_FILL, int(fills), beta, INLINE, seen)
     return Operation(FIND, (place.mark, place.entry, place.fill), args)
@@ -83,12 +85,15 @@ def renew(place: Place, token: bytes) -> Operation:
     return Operation(RENEW, (place.fill,), (token, int(LEASE * 1000)))
 
 
-def store(place: Place, stamp: bytes, names: bytes, grown: bytes, began: int, value: bytes, life: int) -> Operation:
+def store(
+    place: Place, stamp: bytes, names: bytes, grown: bytes, began: int, value: bytes, life: int, hints: bytes = b""
+) -> Operation:
     """Store a value for `life` ms, and let the resource's variants go by `grown` from now on.
 
-    Only where the resource still has the generation `stamp`, and goes by `names`.
+    Only where the resource still has the generation `stamp`, and goes by `names`. `hints` are the templates of its
+    tags, for processes that do not know it.
     """
-    return Operation(STORE, (place.mark, place.entry), (stamp, names, grown, began, value, life))
+    return Operation(STORE, (place.mark, place.entry), (stamp, names, grown, hints, began, value, life))
 
 
 def invalidate_tags(keys: Keys, tags: Iterable[str], soft: bool = False) -> list[Operation]:
@@ -108,3 +113,13 @@ def invalidate_tags(keys: Keys, tags: Iterable[str], soft: bool = False) -> list
 def invalidate_resource(keys: Keys, resource: bytes, soft: bool = False) -> Operation:
     """Make all variants of a resource invalid, or stale with `soft`."""
     return Operation(INVALIDATE, (keys.resource(resource),), (int(soft), 0, keys.cache_channel, b"r" + resource))
+
+
+def drop(place: Place) -> list[Operation]:
+    """Make a resource invalid of which there is one variant, fills under way included, and free its memory."""
+    return [Operation(INVALIDATE, (place.mark,), (0, 0, b"", b"")), Operation(DROP, (place.entry,), ())]
+
+
+def begin(place: Place) -> Operation:
+    """Read the generation of a resource of which there is one variant, and make it where there is none."""
+    return Operation(BEGIN, (place.mark,), (MOST_FILL,))

@@ -1,17 +1,22 @@
-"""The options of a `ResponseCache`, checked. Pure."""
+"""The options of a `ResponseCache`: their defaults, and what is allowed. Pure.
+
+`ResponseCacheOptions` is the same list for type checkers; a test holds the two together.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Literal, TypedDict
+import inspect
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from difflib import get_close_matches
+from typing import Any, Literal, TypedDict
 
 from ..errors import ConfigurationError
 from .codec import Codec
 from .credentials import CREDENTIALS
 from .events import CacheHook
 from .fields import is_token
-from .policy import STATUSES, CachePolicy, body_faults, checked, ttl_faults
+from .policy import STATUSES, CachePolicy, body_faults, checked, status_faults, ttl_faults
 from .rules import Rules
 
 Profile = Literal["app", "http"]
@@ -21,7 +26,7 @@ TARGETS = ("guard-cache-control", "cdn-cache-control")
 
 
 class ResponseCacheOptions(TypedDict, total=False):
-    """The keywords of `ResponseCache`, for those who pass them on."""
+    """The keyword options of `ResponseCache`, for type checkers; their meaning stands there."""
 
     profile: Profile
     ttl: float | None
@@ -43,9 +48,10 @@ class ResponseCacheOptions(TypedDict, total=False):
     wait: float
     pass_for: float
     keep: float
-    jitter: float
+    jitter: float | None
     early: float
     remembered: int
+    memory_ttl: float
     invalidates_unsafe: bool
     cache_status: str | None
     on_event: Iterable[CacheHook]
@@ -53,7 +59,7 @@ class ResponseCacheOptions(TypedDict, total=False):
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
     """What a guard was told, as it uses it. Times are in seconds."""
 
@@ -80,19 +86,38 @@ class Options:
     jitter: float | None = None
     early: float = 1.0
     remembered: int = 8 << 20
+    memory_ttl: float = 0.0
     invalidates_unsafe: bool = True
     cache_status: str | None = "guard"
     on_event: Iterable[CacheHook] = ()
     exempt: Iterable[str] = ()
     name: str = "cache"
 
+    def __post_init__(self) -> None:
+        for option in _LISTS:  # an iterator is read once, and one text is no list of its characters
+            given = getattr(self, option)
+            listed = (given,) if isinstance(given, str) or not isinstance(given, Iterable) else tuple(given)
+            object.__setattr__(self, option, listed)
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> Options:
+        """Return the options that were given by keyword; raises TypeError for one that there is not."""
+        known = [option.name for option in fields(cls)]
+        for name in given:
+            if name not in known:
+                close = get_close_matches(name, known, 1)
+                hint = f"; did you mean {close[0]!r}?" if close else ""
+                raise TypeError(f"a cache has no option {name!r}{hint}")
+        return cls(**given)
+
     def check(self) -> None:
         """Raise `ConfigurationError` with all that is wrong."""
-        faults = []
+        faults = self._wrong_keys() + status_faults(self.statuses)
         if self.profile not in ("app", "http"):
             faults.append(f"profile: {self.profile!r} given; allowed are 'app' and 'http'")
-        if self.ttl is None and (self.swr or self.sie):
-            faults.append("swr, sie: given without ttl; allowed are both with it, or with @cached")
+        for option in ("swr", "sie"):
+            if self.ttl is None and getattr(self, option):
+                faults.append(f"{option}: given without ttl; allowed is it with that, or with @cached")
         if self.profile == "http" and self.ttl is not None:
             faults.append("ttl: given with profile 'http', which goes by what responses say; allowed with 'app'")
         if self.profile == "app" and self.store_cookies:
@@ -100,12 +125,15 @@ class Options:
         faults += body_faults("max_body", self.max_body)
         for option in ("wait", "pass_for", "keep"):
             faults += ttl_faults(option, getattr(self, option), 1.0 if option == "pass_for" else 0.0)
-        if not 0 <= (self.jitter or 0.0) <= 0.5:
+        if self.jitter is not None and not _is_between(self.jitter, 0.5):
             faults.append(f"jitter: {self.jitter!r} given; allowed is a part of the lifetime from 0 to 0.5")
-        if not 0 <= self.early <= 100:
+        if not _is_between(self.early, 100):
             faults.append(f"early: {self.early!r} given; allowed are 0 (never) to 100")
         faults += body_faults("remembered", self.remembered)
-        if self.cache_status is not None and not 0 < len(self.cache_status) <= 64:
+        if not _is_between(self.memory_ttl, 60):
+            faults.append(f"memory_ttl: {self.memory_ttl!r} given; allowed are 0 (always ask) to 60 seconds")
+        said = self.cache_status
+        if said is not None and not (isinstance(said, str) and said.isascii() and 0 < len(said) <= 64):
             faults.append(f"cache_status: {self.cache_status!r} given; allowed are 1 to 64 characters, and None")
         for option in ("credentials", "targets"):
             faults += [
@@ -113,7 +141,15 @@ class Options:
                 for name in getattr(self, option)
                 if not is_token(name)
             ]
+        faults += [f"on_event: {hook!r} given; allowed are functions" for hook in self.on_event if not callable(hook)]
         ConfigurationError.raise_for(faults)
+
+    def _wrong_keys(self) -> list[str]:
+        """What is wrong with what entries are signed with; never says what was given."""
+        key = self.integrity_key
+        if key is None or (isinstance(key, str | bytes) and len(key.encode() if isinstance(key, str) else key) >= 16):
+            return []
+        return ["integrity_key: given is not 16 or more bytes; allowed are those, and None for no HMAC"]
 
     @property
     def is_http(self) -> bool:
@@ -137,6 +173,7 @@ class Options:
             heuristic=self.heuristic,
             keep=self.keep,
             is_http=self.is_http,
+            hears_clients=self.hears_clients,
         )
 
     def codec(self) -> Codec:
@@ -159,3 +196,16 @@ class Options:
 
 def _names(given: Iterable[str]) -> tuple[bytes, ...]:
     return tuple(name.lower().encode() for name in given)
+
+
+#: Options that are lists, of which a single one may be given by itself.
+_LISTS = ("statuses", "hosts", "ignore_query", "credentials", "targets", "on_event")
+
+
+def _is_between(value: object, most: float) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= most
+
+
+def signature() -> inspect.Signature:
+    """Return the signature of `ResponseCache`, with all its options and their defaults, for `help` and editors."""
+    return inspect.signature(Options).replace(return_annotation=inspect.Signature.empty)

@@ -5,6 +5,7 @@
 -- @check
 -- @commit
 local holder = call('GET', fill)
+-- @include typed.lua
 if holder and string.sub(holder, 1, #token) == token then
   call('DEL', fill)
   if #holder > #token then call('PUBLISH', channel, word) end

@@ -138,9 +138,9 @@ class RequestKeys:
         return f"<RequestKeys {'of its hosts' if self._hosts else 'of any host'}>"
 
 
-def fields_of(scope: Mapping[str, Any]) -> list[bytes]:
-    """Return names and values of the request's `FIELDS` in turn, for a digest of their own."""
-    return [part for pair in scope["headers"] if pair[0] in FIELDS for part in pair]
+def fields_of(scope: Mapping[str, Any], names: frozenset[bytes] = FIELDS) -> list[bytes]:
+    """Return names and values of those of the request's fields in turn, for a digest of their own."""
+    return [part for pair in scope["headers"] if pair[0] in names for part in pair]
 
 
 def principal_parts(user: Any, auth: Any) -> list[bytes | str] | None:
@@ -150,7 +150,7 @@ def principal_parts(user: Any, auth: Any) -> list[bytes | str] | None:
     Never the token, which changes while the principal does not. Raises `PrincipalUnknown` for a verified user without
     an identity: a display name may be shared, and what is kept for one must not reach another.
     """
-    if not getattr(user, "is_authenticated", False):
+    if not getattr(user, "is_authenticated", user is not None):
         return None
     try:
         identity = user.identity

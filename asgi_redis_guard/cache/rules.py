@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from ..core.asgi import Headers
 from ..core.exchange import Exchange
 from .credentials import is_somebody, speaks_for_somebody, was_read
-from .directives import CacheControl, request_control
+from .directives import NOTHING, CacheControl, request_control
 from .entry import Entry
 from .freshness import control_of, freshness
 from .groups import groups_of
@@ -50,6 +50,7 @@ class Rules:
     heuristic: bool = True
     keep: float = 0.0
     is_http: bool = False
+    hears_clients: bool = True
 
     def judge(self, answered: Answered) -> Word:
         """Decide on a response."""
@@ -70,7 +71,7 @@ class Rules:
         names = vary_names(headers)
         why = refusal(
             asked,
-            request_control(asked),
+            self._asked(answered),
             status,
             headers,
             control,
@@ -80,7 +81,7 @@ class Rules:
         )
         if why is not None or names is None or status == 206:
             return Refusal(why or ("vary" if names is None else "status"))
-        if not control.public and self._is_personal(answered):
+        if not control.public and _is_known(exchange, answered.scope):
             return Refusal("personal", warn=_personal("the response says public"))
         fresh = freshness(
             status, headers, control, targeted, asked_at=answered.asked_at, received_at=answered.received_at
@@ -97,23 +98,26 @@ class Rules:
             must_validate=fresh.must_validate,
             never_stale=fresh.never_stale,
             heuristic=fresh.heuristic,
-            public=control.public or control.s_maxage is not None or control.must_revalidate,
+            public=control.public,
             names=names,
             tags=(*answered.tags, *groups_of(exchange.scope, headers)),
             max_body=self.max_body,
         )
 
+    def late(self, plan: Plan, exchange: Exchange, scope: Any) -> Refusal | None:
+        """Refuse at the end what turned out after its head to be somebody's: a session was read while it was sent."""
+        if plan.public or (plan.private and is_somebody(exchange.fact("user"))) or not _is_known(exchange, scope):
+            return None
+        return Refusal("personal", warn=_personal("public=True or user_aware=True", _LATE))
+
+    def _asked(self, answered: Answered) -> CacheControl:
+        """What the client asks for, as far as clients are heard."""
+        return request_control(answered.exchange.scope["headers"]) if self.hears_clients else NOTHING
+
     def is_max_stale_allowed(self, entry: Entry) -> bool:
         """Tell whether clients that ask for it may get a stored response stale (RFC 9111 §4.2.4, §5.2.2.10)."""
         control, _ = control_of(entry.headers, self.targets)
         return not entry.never_stale and control.s_maxage is None
-
-    def _is_personal(self, answered: Answered) -> bool:
-        """Whether somebody is known, Authorization apart: of that one the standard has rules of its own (§3.5)."""
-        exchange, scope = answered.exchange, answered.scope
-        users = (exchange.fact("user"), scope.get("user") if scope is not None else None)
-        session = scope.get("session") if scope is not None else None
-        return any(map(is_somebody, users)) or was_read(exchange.fact("session") if session is None else session)
 
     def _by_policy(self, answered: Answered, policy: CachePolicy, control: CacheControl) -> Word:
         """What was declared, as far as the response itself does not forbid it."""
@@ -129,7 +133,7 @@ class Rules:
             return Refusal("set_cookie" if b"set-cookie" in fields else "content_range")
         if names is None:
             return Refusal("vary")
-        if control.no_store or control.no_cache or said.no_store or request_control(_asked(answered)).no_store:
+        if control.no_store or control.no_cache or said.no_store or self._asked(answered).no_store:
             return Refusal("no_store")
         if (control.private or said.private) and not policy.user_aware:
             return Refusal("private")
@@ -154,23 +158,24 @@ class Rules:
         if policy.public or control.public:
             return None
         exchange, scope = answered.exchange, answered.scope
+        whose = speaks_for_somebody(exchange, scope, self.credentials) or _by_cookie(answered, policy)
         if not policy.user_aware:
-            whose = speaks_for_somebody(exchange, scope, self.credentials)
             return Refusal("personal", warn=_personal("public=True or user_aware=True", whose)) if whose else None
         if is_somebody(exchange.fact("user")):
             return None
-        whose = speaks_for_somebody(exchange, scope, self.credentials)
         return Refusal("unverified", warn=_UNVERIFIED.format(whose)) if whose else None
+
+
+def _is_known(exchange: Exchange, scope: Any) -> bool:
+    """Whether somebody is known, Authorization apart: of that one the standard has rules of its own (§3.5)."""
+    users = (exchange.fact("user"), scope.get("user") if scope is not None else None)
+    session = scope.get("session") if scope is not None else None
+    return any(map(is_somebody, users)) or was_read(exchange.fact("session") if session is None else session)
 
 
 def is_stream(headers: Headers) -> bool:
     """Tell whether a response is a stream of events, which never ends."""
     return any(name == b"content-type" and value.lower().startswith(b"text/event-stream") for name, value in headers)
-
-
-def _asked(answered: Answered) -> Headers:
-    headers: Headers = answered.exchange.scope["headers"]
-    return headers
 
 
 def _said(headers: Headers) -> CacheControl:
@@ -198,7 +203,16 @@ def outside(headers: Headers, policy: CachePolicy | None) -> Headers:
         headers = [*headers, (b"vary", b", ".join(missing))] if missing else headers
     if not policy.user_aware:
         return headers
-    return [(name, _private(value) if name == b"cache-control" else value) for name, value in headers]
+    return [
+        (name, _private(value) if name == b"cache-control" else value)
+        for name, value in headers
+        if not _is_for_caches(name)
+    ]
+
+
+def _is_for_caches(name: bytes) -> bool:
+    """Whether a field speaks to caches further out over the head of Cache-Control (RFC 9213), or their forerunners."""
+    return name.endswith(b"-cache-control") or name == b"surrogate-control"
 
 
 def _private(value: bytes) -> bytes:
@@ -208,6 +222,17 @@ def _private(value: bytes) -> bytes:
     return value if b"private" in said else b"private, " + value
 
 
+def _by_cookie(answered: Answered, policy: CachePolicy) -> str:
+    """Return what says that a response was made for somebody's cookies: it varies by them, and nobody has declared so.
+
+    Sessions further in say nothing else that could be seen from here.
+    """
+    if b"cookie" in policy.vary or b"cookie" not in (vary_names(answered.headers) or ()):
+        return ""
+    return "a request with cookies, by which it varies," if answered.exchange.header(b"cookie") is not None else ""
+
+
+_LATE = "a request whose user or session was looked at while the body was sent"
 _UNVERIFIED = (
     "{}, of whom no guard in front knows a verified user, is not kept: put the cache behind JWTAuth or Sessions"
 )

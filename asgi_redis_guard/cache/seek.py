@@ -13,6 +13,7 @@ from ..core.script import Replies
 from ..core.steps import Answer, Ask, Pass, RequestEdits, Step, Verdict, Wait
 from ..errors import RedisUnavailable, WaitTimeout
 from .conditional import CONDITIONAL_FIELDS, validators
+from .credentials import is_somebody
 from .entry import Entry
 from .fill import Fill, Passing
 from .found import Found, Landed
@@ -21,7 +22,7 @@ from .hot import Hot
 from .look import Look
 from .operations import LEASE, TOPIC, Place
 from .status import Reason
-from .told import Told
+from .told import Learning, Told
 from .wish import Wish
 
 if TYPE_CHECKING:
@@ -30,16 +31,13 @@ if TYPE_CHECKING:
 #: Looks at one resource for one request; where the ground moves faster than that, the app answers.
 _MOST_LOOKS = 8
 
-#: Invalidations that were not told, and are told in one round.
-_MOST_OWED = 50
-
 _LOOKUP = Generator[Step, Any, Any]
 
 
 class Seek:
     """The way of one request."""
 
-    __slots__ = ("_cache", "_claim", "_exchange", "_lead", "_look", "_resource", "_wish", "route")
+    __slots__ = ("_cache", "_claim", "_exchange", "_lead", "_lead_at", "_look", "_place", "_resource", "_wish", "route")
 
     def __init__(self, cache: ResponseCache, exchange: Exchange, resource: bytes, wish: Wish) -> None:
         self._cache = cache
@@ -47,6 +45,8 @@ class Seek:
         self._resource = resource
         self._wish = wish
         self._lead: Any = None
+        self._lead_at: Any = None
+        self._place: Place | None = None
         self._claim: Found | None = None
         self.route = cache.variants.route(exchange)
         names = cache.variants.known.names.get(resource) or cache.variants.learned(self.route).names
@@ -61,10 +61,10 @@ class Seek:
             verdict: Verdict = yield from self._seek(hot, replies)
             self._claim = None  # the responder's from here on
             return verdict
-        except RedisUnavailable:
+        except RedisUnavailable as error:
             if self._lead is not None:
                 self._lead.scatter()
-            return self._forward("bypass", "unavailable")
+            return self._cache.without_answer(self._exchange, self._place if self._fills else None, error)
         except GeneratorExit:
             return self._fill(self._claim, "miss") if self._claim is not None else Pass()
         finally:
@@ -72,10 +72,10 @@ class Seek:
                 self._lead.hand_over()
 
     def _seek(self, hot: Hot | None, replies: Replies | None) -> _LOOKUP:
-        while owed := self._cache.owed[:_MOST_OWED]:
-            yield Ask(owed, last=True)
-            del self._cache.owed[: len(owed)]
-        if b":user" in self._look.names and self._exchange.fact("user") is None:
+        while owed := self._cache.owed.some():
+            yield Ask([operation for operation, _ in owed], last=True)
+            self._cache.owed.paid(owed)
+        if b":user" in self._look.names and not is_somebody(self._exchange.fact("user")):
             yield Wait(None, 0.0)  # guards in front of this one have passed by then
         reason: Reason = "uri-miss"
         for _ in range(_MOST_LOOKS):
@@ -86,10 +86,12 @@ class Seek:
             else:
                 variant = self._cache.variants.variant(self._exchange, self._look.names, self.route)
                 if variant is None:
-                    return self._forward("bypass", "key")
-                found = yield from self._look.at(Place.of(self._exchange.keys, self._resource, variant))
+                    return self._keyless()
+                self._place = Place.of(self._exchange.keys, self._resource, variant)
+                found = yield from self._look.at(self._place)
             if found.again:
                 continue
+            self._part(found.place)
             if found.claimed:
                 found = self._claimed(found)
             if found.entry is not None:
@@ -117,8 +119,18 @@ class Seek:
         if flight is not None and self._lead is None:
             return found._replace(claimed=False)
         self._claim = found
-        self._lead = self._lead or services.flights.begin(found.place.flight)
+        if self._lead is None:
+            self._lead_over(found.place, services.flights.begin(found.place.flight))
         return found
+
+    def _lead_over(self, place: Place, lead: Any) -> None:
+        self._lead, self._lead_at = lead, place.flight
+
+    def _part(self, place: Place) -> None:
+        """Let those look again who wait for this request, where it wants another variant than they do after all."""
+        if self._lead is not None and self._lead_at != place.flight:
+            self._lead.land(None)
+            self._lead = None
 
     def _coordinates(self, found: Found) -> bool:
         """Whether the request waits for another's fill."""
@@ -179,7 +191,7 @@ class Seek:
                 landing = yield Wait(flight, cache.wait)
                 return self._landed(found, landing)
             if self._lead is None:
-                self._lead = services.flights.begin(found.place.flight)
+                self._lead_over(found.place, services.flights.begin(found.place.flight))
             yield Wait(services.gone(TOPIC, found.place.word, found.place.fill), min(cache.wait, 4 * LEASE))
         except WaitTimeout:
             if self._lead is not None:
@@ -189,7 +201,7 @@ class Seek:
 
     def _landed(self, found: Found, landing: Any) -> Verdict | None:
         if landing.kind == "lead":
-            self._lead = landing.lead
+            self._lead_over(found.place, landing.lead)
             return None
         if landing.kind == "alone":
             return self._fill(found, "miss")
@@ -197,6 +209,8 @@ class Seek:
             self._look.names = self._cache.variants.known.names.get(self._resource) or self._look.names
             return None
         entry, clock = landing.value
+        if clock < found.clock:
+            return None  # from before this one looked: who knows what was invalidated in between
         if not entry.must_validate and self._wish.accepts(
             max(0, clock - entry.born) / 1e6, (entry.fresh_until - clock) / 1e6, False
         ):
@@ -227,6 +241,11 @@ class Seek:
         if found.claimed:
             lead, self._lead = self._lead, None
         return kind(self._cache, self._exchange, found, lead, reason, self.route, validated=bool(fields)), edits
+
+    def _keyless(self) -> Pass:
+        """Let the app answer a request of which it cannot be told what is its own; learn what the route declares."""
+        self._cache.tell(self._exchange, "bypass", "key")
+        return Pass(responder=Learning(self._cache, self._exchange, self._look.names, self.route))
 
     def _forward(self, reason: Reason, detail: str | None = None) -> Pass:
         cache = self._cache

@@ -12,6 +12,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from functools import lru_cache
 from itertools import pairwise
+from urllib.parse import quote, unquote
 
 from ..errors import ConfigurationError
 
@@ -128,6 +129,23 @@ def _text(name: str, values: Mapping[str, object]) -> str:
 
 def _shows_its_address(kind: type) -> bool:
     return all(vars(one).keys().isdisjoint(("__str__", "__repr__")) for one in kind.__mro__[:-1])
+
+
+# What a resource's mark says of them.
+
+#: Bytes of hints; longer ones are left out, which costs who does not know the resource a round trip.
+_LONGEST_HINTS = 1024
+
+
+def hints_of(templates: Iterable[str]) -> bytes:
+    """Return templates as text without spaces, empty for too many of them."""
+    text = ",".join(quote(template, safe="{}:/-_.") for template in templates).encode()
+    return text if len(text) <= _LONGEST_HINTS else b""
+
+
+def read_hints(text: bytes) -> tuple[str, ...]:
+    """Return the templates; nothing is relied on that comes of them."""
+    return tuple(unquote(part.decode("ascii", "replace")) for part in text.split(b",")) if text else ()
 
 
 # What an entry records of them.

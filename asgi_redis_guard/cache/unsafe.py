@@ -32,6 +32,7 @@ class Invalidating(Responder):
         self._cache = cache
         self._exchange = exchange
         self._tags: tuple[str, ...] = ()
+        self._untold: list[Operation] = []
         self.over = False
 
     def bind(self, control: Control) -> None:
@@ -52,14 +53,17 @@ class Invalidating(Responder):
         if not 200 <= head.status < 400:
             return None
         operations = self._operations(head.headers)
+        self._untold = operations
         return self._invalidated(operations) if operations else None
 
     def _invalidated(self, operations: list[Operation]) -> Asking:
         try:
             yield Ask(operations)
         except GuardError:
+            self._untold = []
             self._cache.owe(operations)
         else:
+            self._untold = []
             self._cache.tell(self._exchange, "invalidated", size=len(operations))
 
     def _operations(self, headers: Headers) -> list[Operation]:
@@ -84,9 +88,10 @@ class Invalidating(Responder):
                 found.append(self._cache.requests.of_url(url, root_path=scope.get("root_path", "")))
         return found
 
-    def end(self, outcome: Outcome) -> None:
-        """Take no more declarations."""
+    def end(self, outcome: Outcome) -> Asking | None:
+        """Take no more declarations; invalidate what a cancellation has kept from being invalidated."""
         self.over = True
+        return self._invalidated(self._untold) if self._untold else None
 
 
 _NAMING = (b"location", b"content-location")

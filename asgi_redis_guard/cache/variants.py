@@ -6,11 +6,13 @@ from typing import Any
 
 from ..core.exchange import Exchange
 from ..core.keys import Keys, digest
+from ..errors import ConfigurationError, GuardError
+from .credentials import has_something
 from .known import Known, Learned
 from .operations import Place
 from .plan import Plan, Refusal, Word
 from .policy import CachePolicy
-from .request_key import fields_of, principal_parts
+from .request_key import FIELDS, fields_of, principal_parts
 from .tags import expand
 from .vary import MOST_NAMES, variant_parts
 
@@ -19,12 +21,16 @@ _IDLE = 60.0
 
 
 class Variants:
-    """The variants of a guard's resources, in one deployment."""
+    """The variants of a guard's resources, in one deployment.
+    `credentials` are request fields that say who asks, `always` those that count wherever they are.
+    """
 
-    __slots__ = ("known",)
+    __slots__ = ("_always", "_credentials", "known")
 
-    def __init__(self) -> None:
+    def __init__(self, credentials: frozenset[bytes], always: frozenset[bytes] = FIELDS) -> None:
         self.known = Known()
+        self._credentials = credentials
+        self._always = always
 
     def route(self, exchange: Exchange) -> bytes:
         """Return what a path goes by, whatever its query and its method."""
@@ -37,13 +43,18 @@ class Variants:
 
     def variant(self, exchange: Exchange, names: bytes, route: bytes) -> bytes | None:
         """Return the digest of a request's values of `names`; None if it cannot be told, or the app wants none."""
-        fields = fields_of(exchange.scope)
+        fields = fields_of(exchange.scope, self._always)
         if not names:
             return digest(b"", *fields)
         listed = names.split(b",")
         known: dict[bytes, bytes | None] = {}
         if b":user" in listed:
-            parts = principal_parts(exchange.fact("user"), exchange.fact("auth"))
+            try:
+                parts = principal_parts(exchange.fact("user"), exchange.fact("auth"))
+            except GuardError:  # one of whom it is not known who that is, or not yet
+                return None
+            if parts is None and self._may_be_somebody(exchange):
+                return None
             known[b":user"] = None if parts is None else digest(*parts)
         if b":key" in listed:
             policy = self.learned(route).policy
@@ -53,6 +64,13 @@ class Variants:
             known[b":key"] = digest(own)
         return digest(names, b"%d" % len(fields), *fields, *variant_parts(listed, exchange.scope["headers"], known))
 
+    def _may_be_somebody(self, exchange: Exchange) -> bool:
+        """Whether a request without a verified user may have another answer than all others of that kind."""
+        if any(name in self._credentials for name, _ in exchange.scope["headers"]):
+            return True
+        session = exchange.fact("session")
+        return session is not None and has_something(session) is not False
+
     def grown(
         self, exchange: Exchange, place: Place, names: bytes, more: frozenset[bytes], route: bytes
     ) -> tuple[bytes, Place | None]:
@@ -61,19 +79,23 @@ class Variants:
         if len(all_names) > MOST_NAMES:
             return names, None
         grown = b",".join(sorted(all_names))
-        if grown == names:
+        if grown == names and b":user" not in all_names:
             return names, place
         variant = self.variant(exchange, grown, route)
+        if grown == names and variant != place.variant:
+            return names, None  # it was not known when it was looked up who asks
         return grown, None if variant is None else Place.of(exchange.keys, place.resource, variant)
 
     # Tags.
 
-    def expected_tags(self, exchange: Exchange, place: Place, route: bytes) -> tuple[bytes, ...]:
-        """Return the digests of the tags that an entry probably has."""
+    def expected_tags(
+        self, exchange: Exchange, place: Place, route: bytes, hints: tuple[str, ...]
+    ) -> tuple[bytes, ...]:
+        """Return the digests of the tags that an entry probably has; `hints` are those of the resource's mark."""
         found = self.known.tags.get(place.entry)
         if found is not None:
             return found
-        tags = self.learned(route).tags
+        tags = self.learned(route).tags or hints
         if not tags:
             return ()
         named = named_tags(tags, getattr(exchange.fact("user"), "identity", None))
@@ -107,7 +129,7 @@ def named_tags(tags: tuple[str, ...], user: Any) -> tuple[str, ...] | None:
     try:
         values = {} if user is None else {"user": user}
         return tuple(expand(tag, values) for tag in tags)
-    except ValueError:
+    except (ValueError, ConfigurationError):  # as well of what stands in Redis
         return None
 
 

@@ -290,8 +290,13 @@ class Admissions:
             except Exception:
                 logger.exception("%r failed after the exchange had been decided", self._guards[index])
                 continue
-            if step.__class__ is Pass and step.responder is not None:
-                self.orphans = [*self.orphans, step.responder]
+            responder = None
+            if step.__class__ is Pass:
+                responder = step.responder
+            elif step.__class__ is Answer:
+                responder = step.background  # it has taken what it was to do behind an answer that nobody gets
+            if responder is not None:
+                self.orphans = [*self.orphans, responder]
 
     def _heard(self, index: int) -> Any:
         """Give a guard the reply that it has and return its last step; it goes no further."""

@@ -38,6 +38,9 @@ class Services(Protocol):
     def fetch(self, key: bytes) -> Waitable:
         """Return what waits for the value of a string key, a large one perhaps; None if it cannot be had."""
 
+    def hears(self, topic: str) -> bool:
+        """Tell whether words on a topic that is followed are heard now."""
+
     def gone(self, topic: str, word: bytes, key: bytes) -> Waitable:
         """Return what waits until `key` is gone; who deletes it says `word` on `topic`."""
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 from ..core.asgi import Headers, Message, Scope, Send
@@ -23,6 +23,8 @@ from .trips import RoundTrips
 logger = logging.getLogger("asgi_redis_guard.middleware")
 
 HEADS = frozenset(("http.response.start", "websocket.accept", "websocket.http.response.start"))
+#: Parts of a body that nobody here can see.
+_UNSEEN = frozenset(("http.response.pathsend", "http.response.zerocopysend"))
 _BODIES = frozenset(("http.response.body", "websocket.http.response.body"))
 
 
@@ -36,6 +38,7 @@ class Delivery:
     _replaced_by = -1
     _dropping = False
     _trailers = False
+    _unseen = False
     _unfinished = False
     started = False
     ended = False
@@ -45,6 +48,8 @@ class Delivery:
     status: int | None = None
     failure: Exception | None = None
     _leases: Sequence[Lease] = ()
+    #: Called once, when the response is through.
+    on_end: Callable[[], None] | None = None
 
     def __init__(
         self,
@@ -54,7 +59,8 @@ class Delivery:
         send: Send,
         kind: Literal["complete", "refused"] = "complete",
     ) -> None:
-        self._scope = scope
+        #: What the app got: it may have put something of its own there.
+        self.scope = scope
         self._responders = responders
         self._trips = trips
         self._send = send
@@ -86,28 +92,28 @@ class Delivery:
     async def answer(self, answer: Answer) -> None:
         """Send a guard's answer through the responders; a WebSocket is refused before it is accepted."""
         prefix = "http.response"
-        if self._scope["type"] == "websocket":
-            if "websocket.http.response" not in self._scope.get("extensions", {}):
+        if self.scope["type"] == "websocket":
+            if "websocket.http.response" not in self.scope.get("extensions", {}):
                 self.status = answer.status
                 await self._send({"type": "websocket.close", "code": 1008, "reason": ""})
                 self.end()
                 return
             prefix = "websocket.http.response"
         self._held, self._hold = None, 0
-        body = b"" if self._scope.get("method") == "HEAD" else answer.body
+        body = b"" if self.scope.get("method") == "HEAD" else answer.body
         await self.send({"type": f"{prefix}.start", "status": answer.status, "headers": answer.headers})
         await self.send({"type": f"{prefix}.body", "body": body, "more_body": False})
 
     # The head.
 
     async def _start(self, message: Message, content: bytes | None) -> None:
-        head = Head(message.get("status", 101), list(message.get("headers") or ()), content, self._scope)
+        head = Head(message.get("status", 101), list(message.get("headers") or ()), content, self.scope)
         head.trailers = bool(message.get("trailers", False))
         try:
             await self._edit(head)
         except Exception as error:
             self.failure = error
-            answer = _instead(error, self._scope)
+            answer = _instead(error, self.scope)
             await self._send_replacement(message, answer.status, answer.headers, answer.body)
             return
         self.status = head.status
@@ -154,13 +160,13 @@ class Delivery:
         self.status = status
         kind = message["type"]
         if kind == "websocket.accept":
-            if "websocket.http.response" not in self._scope.get("extensions", {}):
+            if "websocket.http.response" not in self.scope.get("extensions", {}):
                 await self._send({"type": "websocket.close", "code": 1008, "reason": ""})
                 return
             kind = "websocket.http.response.start"
         prefix = kind.removesuffix(".start")
         await self._send({"type": kind, "status": status, "headers": headers})
-        body = b"" if self._scope.get("method") == "HEAD" else body
+        body = b"" if self.scope.get("method") == "HEAD" else body
         await self._send({"type": f"{prefix}.body", "body": body, "more_body": False})  # some test clients insist on it
 
     # The body and everything else.
@@ -175,7 +181,7 @@ class Delivery:
                 return
             message = {**message, "body": b"".join(self._kept)}
             await self._release_held(message["body"] if fits else None)
-        if self.hooks.body:
+        if self.hooks.body and not self._unseen:
             self._show(message.get("body", b""), more, range(self._replaced_by + 1, len(self._responders)))
         if not self._dropping and self.failure is None:
             await self._send(message)
@@ -206,6 +212,7 @@ class Delivery:
             await self._release_held(None)
         if not self._dropping:
             await self._send(message)
+        self._unseen = self._unseen or kind in _UNSEEN  # what follows is not shown as if it were all
         self._unfinished = False  # as far as can be told from here
         last_trailers = kind == "http.response.trailers" and not message.get("more_trailers", False)
         if kind in ("websocket.close", "http.response.pathsend") or last_trailers:
@@ -228,6 +235,8 @@ class Delivery:
             lease.drop()
         if self.hooks.end:
             end_all(self._responders, self._outcome(error), self._trips)
+        if self.on_end is not None:
+            self.on_end()
 
     def _outcome(self, error: BaseException | None) -> Outcome:
         if isinstance(error, asyncio.CancelledError):
@@ -242,7 +251,7 @@ class Delivery:
         """Tell whether the client has all of a response, not only what the app cared to send of it."""
         if self._dropping:
             return True
-        return self._held is None and not self._unfinished and (self.started or self._scope["type"] == "websocket")
+        return self._held is None and not self._unfinished and (self.started or self.scope["type"] == "websocket")
 
 
 def _instead(error: Exception, scope: Scope) -> Answer:

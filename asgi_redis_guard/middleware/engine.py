@@ -190,7 +190,7 @@ class GuardMiddleware:
         if answer is None:
             return
         guard = self.guards[admissions.answered_by]
-        if guard.topic:
+        if guard.topic and not guard.eager:
             trips.follow(guard)
         end_all(admissions.orphans, Outcome("refused"), trips)
         delivery = Delivery(scope, admissions.responders, trips, send, "refused")
@@ -215,7 +215,7 @@ class GuardMiddleware:
             and answer.background is None
             and not admissions.orphans
             and not admissions.exchange.is_websocket
-            and not self.guards[admissions.answered_by].topic
+            and (not (guard := self.guards[admissions.answered_by]).topic or guard.eager)
             and False not in [responder.only_start for responder in admissions.responders]
         )
 

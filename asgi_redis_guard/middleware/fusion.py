@@ -50,7 +50,7 @@ def check_order(guards: Sequence[Guard]) -> None:
 
 
 def warn_of_doubles(guards: Sequence[Guard], app: object) -> None:
-    """Warn of guards that count under a key which a stack further in counts under as well.
+    """Warn of guards that count under a key which a stack further in counts under as well, and of wrong orders.
 
     Within one stack that is a `ConfigurationError`; here it may be meant, of two mounted apps say.
     """
@@ -61,6 +61,14 @@ def warn_of_doubles(guards: Sequence[Guard], app: object) -> None:
                     "limited-twice",
                     f"{guard!r} and {other!r}, in two stacks, count under the same key: each request counts twice",
                 )
+            if other.kind in guard.inside:
+                _warnings.tell(
+                    "wrong-order",
+                    f"{guard!r} stands outside of {other!r}, in another stack: it does not know what that one finds "
+                    "out, and answers without asking it",
+                )
+            elif other.kind == guard.kind and guard.inside and guard.unique:
+                _warnings.tell("stands-twice", f"{guard!r} and {other!r}, in two stacks: one of them is enough")
 
 
 def guards_inside(app: object) -> list[Guard]:

@@ -115,9 +115,10 @@ class Handling:
 
     def _call_app(self) -> Awaitable[None]:
         receive = self.receive if self._delivery.hooks.watches else self._receive
-        # Routers write into the scope they get; a background run must not find their traces.
-        scope = dict(self._scope) if self._delivery.hooks.binds else self._scope
-        return self._app(scope, receive, self._delivery.send)
+        # Routers write into the scope they get: a background run must not find their traces, and responders must.
+        if self._delivery.hooks.binds:
+            self._delivery.scope = dict(self._scope)
+        return self._app(self._delivery.scope, receive, self._delivery.send)
 
     async def receive(self) -> Message:
         """The `receive` that the app gets: disconnects are noted, WebSocket messages shown to responders.
@@ -274,21 +275,24 @@ async def run_detached(
     What goes wrong is logged: nobody awaits it.
     """
     asked = False
-    never: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+    through: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def receive() -> Message:
         nonlocal asked
         if not asked:
             asked = True
             return {"type": "http.request", "body": b"", "more_body": False}
-        return await never
+        await asyncio.shield(through)  # some apps wait until the client has left
+        return {"type": "http.disconnect"}
 
     async def send(message: Message) -> None:
         """Nobody listens."""
 
     scope = dict(scope)
     try:
-        await handling(app, scope, responders, trips, receive, Delivery(scope, responders, trips, send)).run()
+        delivery = Delivery(scope, responders, trips, send)
+        delivery.on_end = lambda: through.set_result(None)
+        await handling(app, scope, responders, trips, receive, delivery).run()
     except ResponseAborted as error:
         logger.debug("a background run was given up: %s", error)
     except Exception:

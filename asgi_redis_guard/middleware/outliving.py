@@ -33,6 +33,7 @@ class Client:
         self._news: asyncio.Future[None] = self._loop.create_future()
         self._sent: asyncio.Future[None] | None = None
         self._released: asyncio.Future[None] = self._loop.create_future()
+        self._tells: asyncio.Future[None] = self._loop.create_future()
         self._failure: Exception | None = None
         self._task: asyncio.Task[None] | None = None
         self._cancelled = False
@@ -46,14 +47,20 @@ class Client:
         """Let the client's leaving count again."""
         if self.wanted:
             self._released.set_result(None)
+            self.finish()
             if self._cancelled and self._task is not None:
                 self._task.cancel()
+
+    def finish(self) -> None:
+        """Let the app hear that the client has left: there is no rest that anybody could want. Some wait for it."""
+        if not self._tells.done():
+            self._tells.set_result(None)
 
     async def receive(self) -> Message:
         """The app's `receive`: that the client has left is told when it counts."""
         message = await self._receive()
         if message["type"] == "http.disconnect":
-            await asyncio.shield(self._released)
+            await asyncio.shield(self._tells)
         return message
 
     async def send(self, message: Message) -> None:
@@ -67,6 +74,8 @@ class Client:
         if not self.wanted:
             self._sent = self._sent or self._loop.create_future()
             await asyncio.shield(self._sent)
+            if self._failure is not None:
+                raise self._failure
 
     async def serve(self, task: asyncio.Task[None]) -> None:
         """Send what the app sends until its `task` has ended; raises what it raises."""
@@ -75,12 +84,7 @@ class Client:
         try:
             await self._pump(task)
         except asyncio.CancelledError:
-            self._leave()
-            self._cancelled = True
-            task.add_done_callback(_heard)
-            if not self.wanted:
-                task.cancel()
-                await asyncio.wait((task,))
+            await self._cancel(task)
             raise
         except Exception as error:
             self._failure = error
@@ -88,9 +92,22 @@ class Client:
             if self.wanted:
                 task.add_done_callback(_heard)
                 return
-            await asyncio.wait((task,))
+            try:
+                await asyncio.wait((task,))
+            except asyncio.CancelledError:
+                await self._cancel(task)
+                raise
         if not task.cancelled() and (raised := task.exception()) is not None:
             raise raised
+
+    async def _cancel(self, task: asyncio.Task[None]) -> None:
+        """Let the server's cancellation reach the app: at once, or when the rest is wanted no more."""
+        self._leave()
+        self._cancelled = True
+        task.add_done_callback(_heard)
+        if not self.wanted:
+            task.cancel()
+            await asyncio.wait((task,))
 
     async def _pump(self, task: asyncio.Task[None]) -> None:
         while True:
@@ -126,7 +143,9 @@ async def outlive(
 ) -> None:
     """Run `app` for responders of which one wants the whole response, whatever the client does."""
     client = Client(receive, send)
-    handling = make(app, scope, responders, trips, client.receive, Delivery(scope, responders, trips, client.send))
+    delivery = Delivery(scope, responders, trips, client.send)
+    delivery.on_end = client.finish
+    handling = make(app, scope, responders, trips, client.receive, delivery)
     handling.client = client
     task = trips.manager.spawn(_run(handling, client))
     await client.serve(task)

@@ -162,6 +162,10 @@ class RoutedHandling(Handling):
             if self.refusal is not None:
                 await self._answer_refusal(self.refusal)
 
+    async def _rescue(self, error: Exception) -> bool:
+        """Let a responder answer for an app that failed; one that was refused on its route has not."""
+        return self.refusal is None and await super()._rescue(error)
+
     async def _call_app(self) -> None:
         self._note_task()
         token = RUNNING.set(self)

@@ -48,6 +48,10 @@ class RoundTrips:
         """Return what waits for the value of a string key, which comes on the second lane."""
         return Fetch(self.manager, key)
 
+    def hears(self, topic: str) -> bool:
+        """Tell whether words on a topic that is followed are heard now."""
+        return self.manager.pubsub.feed.hears(topic)
+
     def gone(self, topic: str, word: bytes, key: bytes) -> Waitable:
         """Return what waits until `key` is gone."""
         return Gone(self.manager, topic, word, key)

@@ -99,6 +99,11 @@ class Feed:
             self._listen(topic)
             self._manager.spawn(self._begin(topic, lambda: self._missed(follower)))
 
+    def hears(self, topic: str) -> bool:
+        """Tell whether words on a topic that is watched or followed are heard now."""
+        listener = self._listeners.get(topic)
+        return listener is not None and listener.live
+
     def _listen(self, topic: str) -> None:
         if topic not in self._listeners:
             self._listeners[topic] = self._manager.pubsub.listen(

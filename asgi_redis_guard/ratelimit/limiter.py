@@ -10,10 +10,11 @@ from ..core.script import Operation, Replies, place_of
 from ..core.steps import Ask
 from ..errors import RedisUnavailable
 from ..observability.events import host_time
+from ..redis.asking import carry_out, replies_of
 from ..redis.manager import RedisManager
 from ..redis.program import program_of
 from .calendar import quarter
-from .direct import carry_out, look, replies_of
+from .direct import look
 from .headers import HeaderStyle
 from .local import LocalLimits
 from .notation import Style, make_limits

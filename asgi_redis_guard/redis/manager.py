@@ -233,11 +233,11 @@ class RedisManager:
     @property
     def pubsub(self) -> Hub:
         """The hub of the running loop: one connection for all subscriptions."""
-        from ..pubsub.hub import Hub  # the hub stands on the manager
-
         loop = self.links.loop
         hub = self._hubs.get(loop)
         if hub is None:
+            from ..pubsub.hub import Hub  # the hub stands on the manager
+
             hub = self._hubs[loop] = Hub(self)
         return hub
 

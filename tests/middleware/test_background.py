@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from asgi_redis_guard import PASS, Answer, Control, Exchange, GuardMiddleware, Pass, Responder
+from asgi_redis_guard import PASS, Answer, Ask, Control, Exchange, GuardMiddleware, Pass, Responder
 from asgi_redis_guard.core.asgi import Receive, Scope, Send
-from asgi_redis_guard.core.steps import Admission
+from asgi_redis_guard.core.steps import Admission, Asking, RequestEdits
 from tests.guards import Does, Ends, Watches, answering, asking, count, passing
 from tests.middleware.calls import GONE, Call, TestRedis, http, responding, settled
 
@@ -172,3 +172,68 @@ async def test_a_rerun_is_detached_from_the_client_and_seen_by_its_own_responder
     assert call.sent == []
     assert len(app.scopes) == 2
     assert app.scopes[0] is not app.scopes[1]
+
+
+async def test_edits_are_made_for_the_run_in_the_background_alone(redis: TestRedis) -> None:
+    app, seen = App(), []
+
+    def look(exchange: Exchange) -> Admission:
+        seen.append(exchange.header(b"if-none-match"))
+        return PASS
+        yield
+
+    app.go_on.set()
+    edits = RequestEdits(frozenset((b"if-none-match", b"range")), ((b"if-none-match", b'"stored"'),))
+    answer = Answer(*STALE, background=Ends(), edits=edits)
+    scope = http(headers=[(b"host", b"test"), (b"if-none-match", b'"mine"'), (b"range", b"bytes=0-1")])
+    guards = [answering(answer, name="cache"), Does(look, name="behind")]
+    await Call(GuardMiddleware(app, guards, redis=redis), scope).run()
+    await settled(redis)
+    assert app.scopes[0]["headers"] == [(b"host", b"test"), (b"if-none-match", b'"stored"')]
+    assert scope["headers"][1:] == [(b"if-none-match", b'"mine"'), (b"range", b"bytes=0-1")]
+    assert seen == [b'"stored"']
+
+
+async def test_it_runs_though_the_client_has_left_before_the_answer_was_sent(redis: TestRedis) -> None:
+    app, fill = App(), Watches()
+    app.go_on.set()
+    call = Call(GuardMiddleware(app, [stale(fill)], redis=redis))
+    call.fails = ConnectionResetError("gone")
+    with pytest.raises(ConnectionResetError):
+        await call.run()
+    await settled(redis)
+    assert (len(app.scopes), fill.kinds) == (1, ["complete"])
+
+
+async def test_what_a_responder_performs_is_done_whatever_becomes_of_the_exchange(redis: TestRedis) -> None:
+    class Performs(Ends):
+        def bind(self, control: Control) -> None:
+            def flow() -> Asking:
+                yield Ask([count("performed")])
+
+            control.perform(flow())
+
+    app, performs = App(), Performs()
+    call = Call(GuardMiddleware(app, [passing(performs)], redis=redis)).start()
+    await app.running.wait()
+    call.task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call.task
+    await settled(redis)
+    assert await redis.value("performed") == b"1"
+
+
+async def test_what_fails_in_what_is_performed_is_logged(redis: TestRedis, caplog: pytest.LogCaptureFixture) -> None:
+    class Performs(Ends):
+        def bind(self, control: Control) -> None:
+            def flow() -> Asking:
+                yield Ask([count("performed")])
+                raise LookupError("afterwards")
+
+            control.perform(flow())
+
+    app = App()
+    app.go_on.set()
+    assert (await Call(GuardMiddleware(app, [passing(Performs())], redis=redis)).run()).status == 200
+    await settled(redis)
+    assert "afterwards" in caplog.text

@@ -1,10 +1,11 @@
 """`middleware/heads.py`: responders that have a `start` alone behave as all others do."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
-from asgi_redis_guard import Answer, Ask, GuardMiddleware, Head, Outcome, RedisUnavailable, Responder
+from asgi_redis_guard import Answer, Ask, Control, GuardMiddleware, Head, Outcome, RedisUnavailable, Responder
 from asgi_redis_guard.core.asgi import Message, Receive, Scope, Send
 from asgi_redis_guard.core.steps import Asking
 from tests.guards import count, passing
@@ -112,3 +113,26 @@ async def test_the_acceptance_of_a_websocket_is_edited_too(redis: TestRedis) -> 
 
     call = await Call(GuardMiddleware(app, [passing(Marks("a"))], redis=redis), websocket()).run()
     assert call.sent == [{"type": "websocket.accept", "headers": [(b"x-seen-by", b"a")]}]
+
+
+async def test_responders_see_what_the_app_has_put_into_its_scope_also_where_it_may_run_again(redis: TestRedis) -> None:
+    """Inner middlewares put the user and the session there; a background run of the app finds none of it."""
+
+    class Binding(Responder):
+        seen: Any = None
+
+        def bind(self, control: Control) -> None:
+            pass
+
+        def start(self, head: Head) -> None:
+            self.seen = head.scope
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        scope["user"] = "alice"
+        await responding(b"ok")(scope, receive, send)
+
+    for outlives in (False, True):
+        responder = type("Keeping", (Binding,), {"outlives": outlives})()
+        call = await Call(GuardMiddleware(app, [passing(responder)], redis=redis)).run()
+        assert responder.seen["user"] == "alice"
+        assert "user" not in call.scope

@@ -1,0 +1,6 @@
+-- name: cache.drop
+-- keys: variant
+-- repeatable: yes
+-- @check
+-- @commit
+call('DEL', variant)

@@ -1,0 +1,25 @@
+"""A round of one ask, sent apart from any request: what services of features do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..core.rounds import read_replies
+from ..core.script import Replies
+from ..core.steps import Ask
+from ..errors import OperationFailed
+from .manager import RedisManager
+from .program import program_of
+
+
+async def carry_out(redis: RedisManager, ask: Ask) -> Replies:
+    """Do what `ask` wants, in one round trip. Raises `RedisUnavailable`."""
+    return replies_of(ask, await redis.evaluate(program_of((ask.place,)), (ask.batch,)))
+
+
+def replies_of(ask: Ask, raw: Any) -> Replies:
+    """Read what answers `ask`, which stands first in its round; raises `OperationFailed`."""
+    replies = read_replies(ask, raw[: ask.place.width], raw[-1])
+    if not isinstance(replies, Replies):
+        raise replies or OperationFailed("ERR the operations were not run")
+    return replies
