@@ -135,6 +135,7 @@ class Seek:
         flight = services.flights.find(found.place.flight)
         if flight is not None and self._lead is None:
             flight.marked = True  # whoever leads is this process, too, and may find that there is nothing to fill
+            services.wake(TOPIC, found.place.word)  # or waits for another process, whose fill this one has now
             return found._replace(claimed=False)
         self._claim = found
         if self._lead is None:
