@@ -53,6 +53,10 @@ class Deposit:
         if self._found.claimed:
             control.keep(renew(self._found.place, self._found.token), LEASE, _nothing)
 
+    def has_body(self) -> bool:
+        """Tell whether the app has got a body with the request, of which no key says anything."""
+        return self._control is not None and self._control.has_body()
+
     # Time.
 
     def host_time(self) -> float:

@@ -22,6 +22,7 @@ from .status import hit
 #: Fields that say what is asked for, or how, before any variant is known.
 _ALWAYS = FIELDS | CONDITIONAL_FIELDS
 _ALWAYS |= {b"host", b"cache-control", b"pragma", b"upgrade", b"if-match", b"if-unmodified-since", b"origin"}
+_ALWAYS |= {b"content-length", b"transfer-encoding"}
 
 #: Fields that variants go by that are looked at; of more nothing is remembered.
 _MOST_NAMES = 64
