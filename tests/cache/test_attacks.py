@@ -54,3 +54,36 @@ async def test_a_get_with_a_body_is_nobody_else_s_answer(
         if framing:
             assert await evil() == b"found evil"
             assert (await shop.get()).body == b"found "
+
+
+# Memory and time.
+
+
+async def test_what_a_client_makes_long_is_not_remembered(redis_url: str) -> None:
+    guard = cache(remembered=1 << 20, ignore_query=["utm_*"])
+    async with site(redis_url, guard) as shop:
+        shop.pages["*"] = page(b"small", (b"etag", b'"1"'))
+        await shop.get()
+        long = "x" * 60_000
+        for number in range(30):
+            for path, fields in [(f"/?utm_x={number}{long}", {}), ("/", {"if-none-match": f'"{number}{long}"'})]:
+                assert outcomes([await shop.get(path, fields)]) == ["hit"]
+        assert _size_of(guard.hots._found) < 1 << 20
+
+
+async def test_what_is_remembered_is_counted_with_its_fields(redis_url: str) -> None:
+    guard = cache(remembered=1 << 20)
+    async with site(redis_url, guard) as shop:
+        shop.pages["*"] = page(b"small", *((b"x-%d" % number, b"x" * 6000) for number in range(10)))
+        for path in range(40):
+            for _ in range(2):
+                await shop.get(f"/{path}")
+        assert _size_of(guard.hots._found) < 1 << 20
+
+
+def _size_of(found: dict[Any, Any]) -> int:
+    """Bytes of what is in the keys and in the fields of what is remembered."""
+    size = 0
+    for key, hot in found.items():
+        size += len(repr(key)) + sum(len(name) + len(value) for name, value in getattr(hot, "entry").headers)
+    return size
