@@ -1,4 +1,4 @@
-"""The key of a call: a function's name and its arguments, so that no two different calls share one. Pure.
+"""The key of a call: a function's name and its arguments, so that no two different calls share one.
 
 Every part stands there with its type and its length: 1, "1", True and 1.0 are four keys, and so are the lists [1, 2]
 and ["1, 2"]. What has no text of its own that is the same in every process is refused, never guessed at by its `repr`.

@@ -136,19 +136,7 @@ def _wrapper(function: Callable[..., Any], say: Callable[[tuple[Any, ...], dict[
         say(args, kwargs)
         return await function(*args, **kwargs)
 
-    def streaming(*args: Any, **kwargs: Any) -> Any:
-        say(args, kwargs)
-        yield from function(*args, **kwargs)
-
-    async def async_streaming(*args: Any, **kwargs: Any) -> Any:
-        say(args, kwargs)
-        async for item in function(*args, **kwargs):
-            yield item
-
-    if inspect.isasyncgenfunction(function):
-        return async_streaming
-    if inspect.isgeneratorfunction(function):
-        return streaming
+    # What yields is called at once and runs later, when the head may have been sent: it is for the plain one as well.
     return awaiting if inspect.iscoroutinefunction(function) else plain
 
 

@@ -73,8 +73,9 @@ class Passing(Responder):
     # What the route declares.
 
     def declare(self, policy: CachePolicy, tags: tuple[str, ...]) -> None:
-        """Take what is to be kept."""
-        self._policy, self._tags = policy, tags
+        """Take what is to be kept; of several declarations, what all of them allow."""
+        self._policy = policy if self._policy is None else self._policy.joined(policy)
+        self._tags = (*self._tags, *tags)
 
     def invalidate(self, tags: tuple[str, ...]) -> None:
         """A request that only reads invalidates nothing."""

@@ -3,12 +3,12 @@
 -- args: names (that the variant goes by), tags (text that its entry should have), token, lease (ms), life (ms, of the resource's mark), fills (1: claim what is needed, 2: whatever is there is unreadable), beta (of early refreshes, in thousandths), inline (bytes), seen (the beginning of the entry that the caller has)
 -- keeps: claims, absent, holder
 -- returns: mark (text), entry (as much of it as may stand here; `=` if it is the one that was seen), free (1: the fill is nobody else's), need (1: to be filled, 2: to be asked about anew, 3: to be filled if the tags are as expected)
--- repeatable: yes (a claim knows its own token)
+-- repeatable: yes
 -- holds: yes
 -- @check
 -- Nothing here stops a round: the guard asks with `last`, so that nothing stands behind. Where entries are invalid by
--- their tags, `cache.generation` behind this one stops, and the commit sees it as `refused`.
--- Whatever has not the shape that this cache gives it is as good as absent, and is written over.
+-- their tags, `cache.generation` behind this one stops, and the commit sees it as `refused`. A claim knows its own
+-- token. Whatever has not the shape that this cache gives it is as good as absent, and is written over.
 mark = call('GET', resource) or ''
 local _, shaped = string.find(mark, '^%d+%.%d+ ')
 absent = shaped ~= 34 or string.sub(mark, 17, 17) ~= '.'

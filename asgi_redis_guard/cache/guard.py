@@ -17,7 +17,7 @@ from ..core.responder import Responder
 from ..core.script import Operation, Replies
 from ..core.steps import PASS, Admission, Answer, Ask, Asking, Pass, RequestEdits
 from ..core.warnings import Warnings
-from ..errors import RedisUnavailable
+from ..errors import OperationFailed, RedisUnavailable
 from ..observability.events import emit
 from . import declaring
 from .age import put_age
@@ -27,7 +27,7 @@ from .events import CacheEvent, CacheOutcome
 from .found import Found
 from .hot import Hot, Hots, question
 from .level import FirstLevel
-from .operations import ALL, SAME, TOPIC
+from .operations import ALL, SAME, TOPIC, Place
 from .options import Options, ResponseCacheOptions, signature
 from .owed import Owed
 from .plan import Plan
@@ -37,7 +37,7 @@ from .rules import client_control
 from .seek import Seek
 from .status import Reason, append, forward, hit
 from .tags import read_tags
-from .told import Told
+from .told import Told, Unsure
 from .unsafe import Invalidating
 from .variants import Variants
 from .wish import Wish
@@ -141,7 +141,13 @@ class ResponseCache(OneRoundGuard):
 
     def without_redis(self, exchange: Exchange, ask: Ask, error: RedisUnavailable) -> Pass:
         """Let the app answer."""
+        return self.without_answer(exchange, ask.about.place, error)
+
+    def without_answer(self, exchange: Exchange, place: Place | None, error: RedisUnavailable) -> Pass:
+        """Let the app answer where Redis does not, which was asked about a place last."""
         self.tell(exchange, "bypass", "unavailable")
+        if place is not None and (error.maybe_executed or isinstance(error, OperationFailed)):
+            return Pass(responder=Unsure(self, exchange, place))
         return Pass(responder=Told(self, "bypass", "unavailable"))
 
     def _seek(self, exchange: Exchange, hot: Hot | None = None, replies: Replies | None = None) -> Pass | Admission:

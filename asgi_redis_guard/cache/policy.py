@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..core.exchange import Exchange
+from ..core.keys import digest
 from ..errors import ConfigurationError
 
 #: Seconds that an entry lives at most, stale time included; RFC 9111 §4.2.2 lets a cache keep less than it may.
@@ -45,6 +46,38 @@ class CachePolicy:
     client_ttl: float = 0.0
     key: KeyOf | None = None
     where: str = ""
+
+    def joined(self, other: CachePolicy) -> CachePolicy:
+        """Return what both allow: one route's function may call another's, and what comes is for the fewer of them."""
+        user_aware = self.user_aware or other.user_aware
+        sizes = [size for size in (self.max_body, other.max_body) if size is not None]
+        return replace(
+            self,
+            ttl=min(self.ttl, other.ttl),
+            swr=min(self.swr, other.swr),
+            sie=min(self.sie, other.sie),
+            user_aware=user_aware,
+            public=self.public and other.public and not user_aware,
+            tags=(*self.tags, *other.tags),
+            vary=(*self.vary, *(name for name in other.vary if name not in self.vary)),
+            methods=self.methods & other.methods,
+            statuses=self.statuses & other.statuses,
+            max_body=min(sizes, default=None),
+            client_ttl=min(self.client_ttl, other.client_ttl),
+            key=_both(self.key, other.key),
+        )
+
+
+def _both(one: KeyOf | None, other: KeyOf | None) -> KeyOf | None:
+    """Return a key that differs where either does."""
+    if one is None or other is None or one is other:
+        return one or other
+
+    def key(exchange: Exchange) -> bytes | None:
+        parts = one(exchange), other(exchange)
+        return None if parts[0] is None or parts[1] is None else digest(parts[0], parts[1])
+
+    return key
 
 
 def name_of(function: object) -> str:

@@ -37,7 +37,7 @@ _LOOKUP = Generator[Step, Any, Any]
 class Seek:
     """The way of one request."""
 
-    __slots__ = ("_cache", "_claim", "_exchange", "_lead", "_lead_at", "_look", "_resource", "_wish", "route")
+    __slots__ = ("_cache", "_claim", "_exchange", "_lead", "_lead_at", "_look", "_place", "_resource", "_wish", "route")
 
     def __init__(self, cache: ResponseCache, exchange: Exchange, resource: bytes, wish: Wish) -> None:
         self._cache = cache
@@ -46,6 +46,7 @@ class Seek:
         self._wish = wish
         self._lead: Any = None
         self._lead_at: Any = None
+        self._place: Place | None = None
         self._claim: Found | None = None
         self.route = cache.variants.route(exchange)
         names = cache.variants.known.names.get(resource) or cache.variants.learned(self.route).names
@@ -60,10 +61,10 @@ class Seek:
             verdict: Verdict = yield from self._seek(hot, replies)
             self._claim = None  # the responder's from here on
             return verdict
-        except RedisUnavailable:
+        except RedisUnavailable as error:
             if self._lead is not None:
                 self._lead.scatter()
-            return self._forward("bypass", "unavailable")
+            return self._cache.without_answer(self._exchange, self._place if self._fills else None, error)
         except GeneratorExit:
             return self._fill(self._claim, "miss") if self._claim is not None else Pass()
         finally:
@@ -86,7 +87,8 @@ class Seek:
                 variant = self._cache.variants.variant(self._exchange, self._look.names, self.route)
                 if variant is None:
                     return self._keyless()
-                found = yield from self._look.at(Place.of(self._exchange.keys, self._resource, variant))
+                self._place = Place.of(self._exchange.keys, self._resource, variant)
+                found = yield from self._look.at(self._place)
             if found.again:
                 continue
             self._part(found.place)
@@ -161,7 +163,8 @@ class Seek:
         if wish.accepts(age, left, not found.soft and self._cache.rules.is_max_stale_allowed(entry)):
             return self._hit(found, entry, stale=left <= 0)
         if clock < entry.stale_until > entry.fresh_until and not entry.never_stale:
-            return self._hit(found, entry, stale=True) if wish.control.max_age is None else None
+            wants_fresh = wish.control.max_age is not None or wish.control.min_fresh is not None
+            return None if wants_fresh else self._hit(found, entry, stale=True)
         return None
 
     def _hit(self, found: Found, entry: Entry, stale: bool) -> Answer:

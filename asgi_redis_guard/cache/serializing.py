@@ -1,6 +1,6 @@
 """Values to bytes and back. Pure.
 
-Text and bytes are kept as they are, anything else as JSON that is exact (`core/exact.py`). The entry's one field says
+Text and bytes are kept as they are, anything else as JSON that is exact (`exact.py`). The entry's one field says
 which, so that what was written under another serializer is never taken for something else.
 """
 
@@ -10,8 +10,8 @@ from collections.abc import Callable
 from typing import Any
 
 from ..core.asgi import Headers
-from ..core.exact import from_json, to_json
 from ..errors import EntryUnreadable
+from ..exact import from_json, to_json
 
 #: Two functions: a value to bytes, and bytes to a value.
 Serializer = tuple[Callable[[Any], bytes], Callable[[bytes], Any]]

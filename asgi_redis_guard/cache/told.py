@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 from ..core.exchange import Exchange
 from ..core.responder import Control, Head, Outcome, Responder
+from ..core.steps import Ask, Asking
 from .declaring import MAKING
 from .known import Learned
+from .operations import Place, release
 from .policy import CachePolicy
 from .status import Reason, append, forward
 
@@ -31,16 +33,38 @@ class Told(Responder):
             append(head.headers, forward(self._cache.cache_status, self._reason, detail=self._detail))
 
 
+class Unsure(Told):
+    """The same where Redis may have carried out what it did not answer: gives back the fill that may be taken."""
+
+    __slots__ = ("_exchange", "_place")
+
+    def __init__(self, cache: ResponseCache, exchange: Exchange, place: Place) -> None:
+        super().__init__(cache, "bypass", "unavailable")
+        self._exchange = exchange
+        self._place = place
+
+    def bind(self, control: Control) -> None:
+        """Give it back, unless another request of this process makes use of it."""
+        services = self._exchange.services
+        if services is not None and services.flights.find(self._place.flight) is None:
+            control.perform(self._given_back(services.identity))
+
+    def _given_back(self, token: bytes) -> Asking:
+        yield Ask([release(self._exchange.keys, self._place, token)])
+
+
 class Learning(Told):
     """Remembers what the route declares as well, for only that says what the requests after this one go by."""
 
-    __slots__ = ("_exchange", "_names", "_route", "over")
+    __slots__ = ("_exchange", "_names", "_policy", "_route", "_tags", "over")
 
     def __init__(self, cache: ResponseCache, exchange: Exchange, names: bytes, route: bytes) -> None:
         super().__init__(cache, "bypass", "key")
         self._exchange = exchange
         self._names = names
         self._route = route
+        self._policy: CachePolicy | None = None
+        self._tags: tuple[str, ...] = ()
         self.over = False
 
     def bind(self, control: Control) -> None:
@@ -49,7 +73,9 @@ class Learning(Told):
 
     def declare(self, policy: CachePolicy, tags: tuple[str, ...]) -> None:
         """Take what is declared; nothing is kept this time."""
-        self._cache.variants.known.paths.put(self._route, Learned(self._names, tags, policy))
+        self._policy = policy if self._policy is None else self._policy.joined(policy)
+        self._tags = (*self._tags, *tags)
+        self._cache.variants.known.paths.put(self._route, Learned(self._names, self._tags, self._policy))
 
     def invalidate(self, tags: tuple[str, ...]) -> None:
         """A request that only reads invalidates nothing."""

@@ -23,6 +23,8 @@ from .trips import RoundTrips
 logger = logging.getLogger("asgi_redis_guard.middleware")
 
 HEADS = frozenset(("http.response.start", "websocket.accept", "websocket.http.response.start"))
+#: Parts of a body that nobody here can see.
+_UNSEEN = frozenset(("http.response.pathsend", "http.response.zerocopysend"))
 _BODIES = frozenset(("http.response.body", "websocket.http.response.body"))
 
 
@@ -210,7 +212,7 @@ class Delivery:
             await self._release_held(None)
         if not self._dropping:
             await self._send(message)
-        self._unseen = True  # a part that nobody here can see: what follows is not shown as if it were all
+        self._unseen = self._unseen or kind in _UNSEEN  # what follows is not shown as if it were all
         self._unfinished = False  # as far as can be told from here
         last_trailers = kind == "http.response.trailers" and not message.get("more_trailers", False)
         if kind in ("websocket.close", "http.response.pathsend") or last_trailers:

@@ -48,4 +48,6 @@ class Gone:
     async def _lives(self, word: bytes) -> float:
         """Return the seconds that it still lives; asked once words would come, and where some may have been missed."""
         left = await self._manager.execute("PTTL", self._key)
-        return max(0.0, left / 1000) if left != -1 else float("inf")
+        if left == -1:
+            return float("inf")
+        return 0.0 if left < 0 else max(left, 1) / 1000  # 0 ms is not over yet

@@ -1,4 +1,4 @@
-"""Session values as JSON text, which is exact (`core/exact.py`)."""
+"""Session values as JSON text, which is exact (`exact.py`)."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 
 import orjson
 
-from ..core.exact import from_json, to_json
 from ..errors import SessionDataError
+from ..exact import from_json, to_json
 
 
 def encode(name: str, value: Any) -> bytes:

@@ -4,6 +4,7 @@ It says nothing of how a cache is to work; only whether a response that was reus
 """
 
 from dataclasses import dataclass, field, replace
+from math import floor
 
 #: Directives of a response, or of a request: True, or seconds.
 Control = dict[str, int | bool]
@@ -35,28 +36,31 @@ class Asked:
 
 @dataclass
 class Stored:
-    """A response that came: `said` of the last time that the app has told of it, which was at `received`."""
+    """A response that came: `said` of the last time that the app has told of it, which was at `received`.
+
+    `date` and `expires` are times, in whole seconds as fields tell them.
+    """
 
     asked: Asked
     said: Said
     received: float
+    date: float | None
+    expires: float | None
     ended: bool = False
 
     def age(self, now: float) -> float:
         """§4.2.3."""
-        said = self.said
-        apparent = 0.0 if said.date is None else max(0.0, said.takes - said.date)
-        return max(apparent, (said.age or 0) + said.takes) + now - self.received
+        apparent = 0.0 if self.date is None else max(0.0, self.received - self.date)
+        return max(apparent, (self.said.age or 0) + self.said.takes) + now - self.received
 
     def lifetime(self) -> float:
-        """§4.2.1; `expires` and `date` count from when it was asked for."""
-        control, said = self.said.control, self.said
+        """§4.2.1."""
         for name in ("s-maxage", "max-age"):
-            if name in control:
-                return float(control[name])
-        if said.expires is None:
+            if name in self.said.control:
+                return float(self.said.control[name])
+        if self.expires is None:
             return 0.0
-        return max(0.0, said.expires - (said.takes if said.date is None else said.date))
+        return max(0.0, self.expires - (self.received if self.date is None else self.date))
 
     def may_be_stale(self) -> bool:
         """§4.2.4."""
@@ -71,18 +75,16 @@ class Model:
 
     def came(self, asked: Asked, said: Said, now: float) -> None:
         """A response to a GET."""
-        self.stored[said.number] = Stored(asked, said, now)
+        self.stored[said.number] = Stored(asked, said, now, _time(said, said.date, now), _time(said, said.expires, now))
 
     def confirmed(self, number: int, asked: Asked, said: Said, now: float) -> None:
         """A 304 about that response (§4.3.4): what it does not have stays, but Date and Age."""
         one = self.stored[number]
         control = said.control or one.said.control
-        expires = one.said.expires if said.expires is None else said.expires
-        if said.expires is None and expires is not None:
-            expires = round(expires - (now - said.takes - (one.received - one.said.takes)))  # it is a date, and stays
-        one.said = replace(one.said, control=control, age=said.age, date=said.date, expires=expires, takes=said.takes)
-        one.received = now
-        one.asked = asked
+        one.said = replace(one.said, control=control, age=said.age, takes=said.takes)
+        one.received, one.asked, one.date = now, asked, _time(said, said.date, now)
+        if said.expires is not None:
+            one.expires = _time(said, said.expires, now)
 
     def written(self, path: str) -> None:
         """§4.4."""
@@ -129,3 +131,8 @@ class Model:
         if "max-stale" in wants and "s-maxage" not in control and age - lifetime <= wants["max-stale"]:
             return ""
         return "it is stale"
+
+
+def _time(said: Said, offset: int | None, received: float) -> float | None:
+    """Return the time that a field tells which the app has written when it was asked."""
+    return None if offset is None else floor(received - said.takes + offset)

@@ -11,7 +11,7 @@ from typing import Any
 
 from asgi_redis_guard import JWTAuth
 from asgi_redis_guard.core.asgi import Receive, Scope, Send
-from tests.cache.sites import Page, Site, page
+from tests.cache.shops import Page, Shop, page
 from tests.jwt.tokens import SECRET, sign
 
 ANONYMOUS = b"-"
@@ -63,16 +63,16 @@ def late(chunk: Page) -> Page:
 
 
 class Browser:
-    """Keeps the cookies of a site."""
+    """Keeps the cookies of a shop."""
 
-    def __init__(self, site: Site) -> None:
-        self.site = site
+    def __init__(self, shop: Shop) -> None:
+        self.shop = shop
         self.cookies: dict[str, str] = {}
 
     async def get(self, path: str = "/", headers: Iterable[tuple[str, str]] = (), **more: Any) -> bytes:
         """Send a request with the cookies that there are, keep what comes, and return the body."""
         given = [*headers, ("cookie", "; ".join(f"{name}={value}" for name, value in self.cookies.items()))]
-        response = await self.site.get(path, given if self.cookies else list(headers), **{"scheme": "https"} | more)
+        response = await self.shop.get(path, given if self.cookies else list(headers), **{"scheme": "https"} | more)
         for field in response.all("set-cookie"):
             name, _, value = field.partition(";")[0].partition("=")
             self.cookies[name] = value

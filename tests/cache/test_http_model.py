@@ -99,7 +99,7 @@ class Play:
         for answer in self.answers if method == "GET" else ():
             if answer.status != 304:
                 self.model.came(asked, answer, now + answer.takes)
-            elif (reused := _number(sent)) is not None:
+            elif (reused := _number(sent)) is not None and self._is_kept(asked, sent):
                 self.model.confirmed(reused, asked, answer, now + answer.takes)
 
     def _answer(self, scope: Scope, said: Said, confirms: bool) -> Reply:
@@ -108,6 +108,12 @@ class Play:
             said = replace(said, number=0, status=304, etag=tags[0], vary=())
         self.answers.append(said)
         return _reply(said)
+
+    def _is_kept(self, asked: Asked, sent: Sent) -> bool:
+        """Whether what the app has confirmed is renewed: if not, what is stored stays as it was, or goes."""
+        if sent.asked:
+            return "stored" in sent.response["cache-status"]
+        return "authorization" not in asked.fields and "no-store" not in asked.control
 
     def _judge(self, asked: Asked, sent: Sent, now: float) -> None:
         number, answer = _number(sent), self.answers[0] if sent.asked else None

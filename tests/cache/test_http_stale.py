@@ -60,6 +60,11 @@ def away(status: int) -> Reply:
     case("an age that came with it counts", Step("miss", says=SWR + " | age: 8"), Step("stale", after=5, behind=1)),
     case("not without its time", Step("miss", says="cache-control: max-age=10"), Step("miss", after=11)),
     case(
+        "a client's min-fresh is kept to",
+        Step("miss", says=SWR),
+        Step("miss", "cache-control: min-fresh=0", 11, body=2),
+    ),
+    case(
         "a client's max-age is kept to",
         Step("miss", says=SWR),
         Step("miss", "cache-control: max-age=5", 11, body=2),

@@ -9,7 +9,7 @@ import asyncio
 import pytest
 
 from asgi_redis_guard.core.asgi import Receive, Scope, Send
-from tests.cache.sites import PROFILES, cache, echo, fresh, header, page, site
+from tests.cache.shops import PROFILES, cache, echo, fresh, header, page, shop_at
 from tests.drive import Response
 
 BOTH = pytest.mark.parametrize("profile", PROFILES)
@@ -22,7 +22,7 @@ def bodies(*responses: Response) -> list[bytes]:
 @BOTH
 @pytest.mark.parametrize("name", ["authorization", "x-api-key", "proxy-authorization", "api-key", "x-auth-token"])
 async def test_the_answer_to_one_user_s_credentials_reaches_no_other(backend: str, profile: str, name: str) -> None:
-    async with site(backend, cache(profile)) as shop:
+    async with shop_at(backend, cache(profile)) as shop:
         shop.pages["*"] = echo(lambda scope: header(scope, name.encode()), *fresh(profile))
         alice, bob, nobody = [
             await shop.get("/me", given) for given in ({name: "Bearer alice"}, {name: "Bearer bob"}, {})
@@ -33,7 +33,7 @@ async def test_the_answer_to_one_user_s_credentials_reaches_no_other(backend: st
 
 @BOTH
 async def test_a_cookie_that_is_set_for_one_client_is_set_for_no_other(backend: str, profile: str) -> None:
-    async with site(backend, cache(profile)) as shop:
+    async with shop_at(backend, cache(profile)) as shop:
         shop.pages["*"] = page(b"hello", (b"set-cookie", b"sid=secret-of-the-first; Path=/"), *fresh(profile))
         responses = [await shop.get("/", given) for given in ({}, {"cookie": "seen=1"}, {})]
         assert [one["x-made"] for one in responses] == ["1", "2", "3"]
@@ -42,7 +42,7 @@ async def test_a_cookie_that_is_set_for_one_client_is_set_for_no_other(backend: 
 
 @BOTH
 async def test_a_response_that_varies_is_kept_for_each_value_and_for_none(backend: str, profile: str) -> None:
-    async with site(backend, cache(profile)) as shop:
+    async with shop_at(backend, cache(profile)) as shop:
         shop.pages["*"] = echo(
             lambda scope: header(scope, b"accept-language"), *fresh(profile, (b"vary", b"Accept-Language"))
         )
@@ -65,7 +65,7 @@ async def test_a_response_that_varies_is_kept_for_each_value_and_for_none(backen
     ids=lambda lines: repr(b" | ".join(lines)),
 )
 async def test_what_varies_by_everything_is_never_used_again(redis_url: str, profile: str, lines: list[bytes]) -> None:
-    async with site(redis_url, cache(profile)) as shop:
+    async with shop_at(redis_url, cache(profile)) as shop:
         shop.pages["*"] = page(b"ok", *fresh(profile), *[(b"vary", line) for line in lines])
         assert [(await shop.get())["x-made"] for _ in range(2)] == ["1", "2"]
         assert await shop.stored() == []
@@ -86,7 +86,7 @@ async def test_what_varies_by_everything_is_never_used_again(redis_url: str, pro
     ],
 )
 async def test_private_and_no_store_count_in_every_spelling(redis_url: str, profile: str, value: bytes) -> None:
-    async with site(redis_url, cache(profile)) as shop:
+    async with shop_at(redis_url, cache(profile)) as shop:
         shop.pages["*"] = page(b"ok", (b"cache-control", value))
         assert [(await shop.get())["x-made"] for _ in range(2)] == ["1", "2"]
         shop.pages["*"] = page(b"ok", (b"cache-control", b"max-age=60"), (b"cache-control", value))
@@ -96,7 +96,7 @@ async def test_private_and_no_store_count_in_every_spelling(redis_url: str, prof
 
 @BOTH
 async def test_two_hosts_never_share_an_answer(backend: str, profile: str) -> None:
-    async with site(backend, cache(profile)) as shop:
+    async with shop_at(backend, cache(profile)) as shop:
         shop.pages["*"] = echo(lambda scope: header(scope, b"host"), *fresh(profile))
         hosts = ("one.example", "two.example", "one.example:8000", "one.example.evil")
         for _ in range(2):
@@ -122,7 +122,7 @@ async def test_two_hosts_never_share_an_answer(backend: str, profile: str) -> No
     ],
 )
 async def test_two_urls_never_share_a_key(redis_url: str, profile: str, one: str, other: str) -> None:
-    async with site(redis_url, cache(profile)) as shop:
+    async with shop_at(redis_url, cache(profile)) as shop:
         shop.pages["*"] = echo(lambda scope: (scope["path"], scope["query_string"]), *fresh(profile))
         first, second = await shop.get(one), await shop.get(other)
         assert (first["x-made"], second["x-made"]) == ("1", "2")
@@ -132,7 +132,7 @@ async def test_two_urls_never_share_a_key(redis_url: str, profile: str, one: str
 
 @BOTH
 async def test_twenty_misses_at_once_run_the_handler_once(backend: str, profile: str) -> None:
-    async with site(backend, cache(profile)) as shop:
+    async with shop_at(backend, cache(profile)) as shop:
         begun, go = asyncio.Event(), asyncio.Event()
 
         async def slow(scope: Scope, receive: Receive, send: Send) -> None:
@@ -152,7 +152,7 @@ async def test_twenty_misses_at_once_run_the_handler_once(backend: str, profile:
 @pytest.mark.parametrize("status", [201, 404, 410, 500, 503, 301])
 async def test_a_response_comes_back_with_the_status_that_it_had(redis_url: str, profile: str, status: int) -> None:
     options = {"statuses": (status,)} if profile == "app" else {}
-    async with site(redis_url, cache(profile, **options)) as shop:
+    async with shop_at(redis_url, cache(profile, **options)) as shop:
         shop.pages["*"] = page(b'{"detail": "so"}', *fresh(profile, (b"content-type", b"a/b")), status=status)
         responses = [await shop.get() for _ in range(2)]
         assert [(one.status, one.body, one["content-type"]) for one in responses] == [
@@ -162,7 +162,7 @@ async def test_a_response_comes_back_with_the_status_that_it_had(redis_url: str,
 
 
 async def test_errors_are_not_kept_unless_somebody_says_so(redis_url: str) -> None:
-    async with site(redis_url, cache("app")) as shop:
+    async with shop_at(redis_url, cache("app")) as shop:
         for status in (400, 401, 403, 404, 422, 429, 500, 503):
             shop.pages["*"] = page(b"no", status=status)
             assert [(await shop.get(f"/{status}")).status for _ in range(2)] == [status] * 2
@@ -172,7 +172,7 @@ async def test_errors_are_not_kept_unless_somebody_says_so(redis_url: str) -> No
 @BOTH
 async def test_the_age_of_an_answer_is_that_it_came_with_and_the_time_since(backend: str, profile: str) -> None:
     came_with = [(b"age", b"30")] if profile == "http" else []
-    async with site(backend, cache(profile, **({"jitter": 0} if profile == "app" else {}))) as shop:
+    async with shop_at(backend, cache(profile, **({"jitter": 0} if profile == "app" else {}))) as shop:
         shop.pages["*"] = page(b"ok", *fresh(profile, *came_with))
         await shop.get()
         first = await shop.get()
@@ -194,7 +194,7 @@ async def test_all_fields_are_kept_with_their_repetitions_and_order(backend: str
         (b"x-latin", b"caf\xe9"),
     ]
     names = {name for name, _ in fields}
-    async with site(backend, cache(profile)) as shop:
+    async with shop_at(backend, cache(profile)) as shop:
         shop.pages["*"] = page(b"\x00\xff not text", *fresh(profile), *fields)
         for _ in range(2):
             response = await shop.get()

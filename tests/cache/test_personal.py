@@ -15,7 +15,7 @@ from asgi_redis_guard.core.exchange import Exchange
 from asgi_redis_guard.core.guard import Guard
 from asgi_redis_guard.core.warnings import Warnings
 from tests.cache.people import jwt, late, me, name_of, token
-from tests.cache.sites import PROFILES, cache, declared, echo, fresh, outcomes, page, site
+from tests.cache.shops import PROFILES, cache, declared, echo, fresh, outcomes, page, shop_at
 
 BOTH = pytest.mark.parametrize("profile", PROFILES)
 
@@ -53,7 +53,7 @@ class Badge(Guard):
 
 @BOTH
 async def test_a_verified_user_s_answer_is_served_and_not_kept(backend: str, profile: str) -> None:
-    async with site(backend, jwt(), cache(profile)) as shop:
+    async with shop_at(backend, jwt(), cache(profile)) as shop:
         shop.pages["*"] = echo(name_of, *fresh(profile))
         for name in ("alice", "bob", "alice"):
             assert (await shop.get("/me", token(name))).body == repr(name.encode()).encode()
@@ -62,7 +62,7 @@ async def test_a_verified_user_s_answer_is_served_and_not_kept(backend: str, pro
 
 
 async def test_a_token_in_a_cookie_counts_as_well(redis_url: str) -> None:
-    async with site(redis_url, jwt(cookie="token"), cache()) as shop:
+    async with shop_at(redis_url, jwt(cookie="token"), cache()) as shop:
         shop.pages["*"] = me
         for name in ("alice", "bob"):
             given = {"cookie": "token=" + token(name)["authorization"].removeprefix("Bearer ")}
@@ -73,7 +73,7 @@ async def test_a_token_in_a_cookie_counts_as_well(redis_url: str) -> None:
 @BOTH
 async def test_a_user_that_only_the_app_knows_counts_as_well(backend: str, profile: str) -> None:
     inner = lambda app: AuthenticationMiddleware(app, backend=ByCookie())  # noqa: E731
-    async with site(backend, cache(profile), wrap=inner) as shop:
+    async with shop_at(backend, cache(profile), wrap=inner) as shop:
 
         async def who(scope: Scope, receive: Receive, send: Send) -> None:
             user = scope["user"]
@@ -90,7 +90,7 @@ async def test_a_user_that_only_the_app_knows_counts_as_well(backend: str, profi
 
 @BOTH
 async def test_a_user_of_a_guard_of_the_app_s_own_counts_as_well(redis_url: str, profile: str) -> None:
-    async with site(redis_url, Badge(), cache(profile)) as shop:
+    async with shop_at(redis_url, Badge(), cache(profile)) as shop:
         shop.pages["*"] = echo(lambda scope: scope["headers"], *fresh(profile))
         for name in ("alice", "bob"):
             assert name.encode() in (await shop.get("/", {"x-badge": name})).body
@@ -98,7 +98,7 @@ async def test_a_user_of_a_guard_of_the_app_s_own_counts_as_well(redis_url: str,
 
 
 async def test_what_says_that_it_is_public_is_kept_for_all(backend: str) -> None:
-    async with site(backend, jwt(), cache(ttl=None)) as shop:
+    async with shop_at(backend, jwt(), cache(ttl=None)) as shop:
         shop.pages["/declared"] = declared(page(b"prices"), public=True)
         shop.pages["/said"] = declared(page(b"prices", (b"cache-control", b"public, max-age=5")))
         for path in ("/declared", "/said"):
@@ -109,7 +109,7 @@ async def test_what_says_that_it_is_public_is_kept_for_all(backend: str) -> None
 
 async def test_what_says_in_the_http_profile_that_all_may_have_it_is_kept_for_all(backend: str) -> None:
     """RFC 9111 §3.5: for Authorization these three say so; to what else knows somebody, only `public` does."""
-    async with site(backend, cache("http")) as shop:
+    async with shop_at(backend, cache("http")) as shop:
         for value in (b"public, max-age=60", b"s-maxage=60", b"must-revalidate, max-age=60"):
             path = "/" + value.decode().partition("=")[0].partition(",")[0]
             shop.pages[path] = page(b"prices", (b"cache-control", value))
@@ -119,7 +119,7 @@ async def test_what_says_in_the_http_profile_that_all_may_have_it_is_kept_for_al
 
 @pytest.mark.parametrize("value", [b"s-maxage=60", b"must-revalidate, max-age=60"])
 async def test_a_known_user_s_answer_is_not_for_all_because_it_may_be_shared(redis_url: str, value: bytes) -> None:
-    async with site(redis_url, jwt(), cache("http")) as shop:
+    async with shop_at(redis_url, jwt(), cache("http")) as shop:
         shop.pages["*"] = echo(name_of, (b"cache-control", value))
         for name in ("alice", "bob"):
             assert (await shop.get("/", token(name))).body == repr(name.encode()).encode()
@@ -134,7 +134,7 @@ async def test_it_is_warned_once_for_each_route(redis_url: str, warnings: pytest
         shown.__qualname__ = path.strip("/")
         return declared(shown)
 
-    async with site(redis_url, jwt(), cache(ttl=None)) as shop:
+    async with shop_at(redis_url, jwt(), cache(ttl=None)) as shop:
         for path in ("/one", "/two"):
             shop.pages[path] = route(path)
         for path in ("/one", "/two"):
@@ -150,7 +150,7 @@ async def test_it_is_warned_once_for_each_route(redis_url: str, warnings: pytest
 async def test_credentials_without_a_guard_are_warned_about_too(
     redis_url: str, warnings: pytest.LogCaptureFixture
 ) -> None:
-    async with site(redis_url, cache()) as shop:
+    async with shop_at(redis_url, cache()) as shop:
         shop.pages["*"] = page()
         for _ in range(2):
             await shop.get("/", {"x-api-key": "1"})
@@ -159,7 +159,7 @@ async def test_credentials_without_a_guard_are_warned_about_too(
 
 
 async def test_an_exempt_path_is_none_of_the_cache_s_business(redis_url: str) -> None:
-    async with site(redis_url, cache(exempt=["/admin/*"])) as shop:
+    async with shop_at(redis_url, cache(exempt=["/admin/*"])) as shop:
         shop.pages["*"] = page()
         assert [(await shop.get("/admin/users"))["x-made"] for _ in range(2)] == ["1", "2"]
         assert not (await shop.get("/admin/users")).all("cache-status")
@@ -177,7 +177,7 @@ async def test_a_user_who_turns_up_after_the_head_counts_as_well(
         scope["user"] = Account()
         await page(b"for one")(scope, receive, send)
 
-    async with site(redis_url, cache()) as shop:
+    async with shop_at(redis_url, cache()) as shop:
         shop.pages["*"] = late(signing_in)
         assert [(await shop.get()).body for _ in range(2)] == [b"first for one"] * 2
         assert len(shop.made) == 2

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from asgi_redis_guard import RedisManager, ResponseCacheMiddleware, SessionMiddleware, Sessions
 from asgi_redis_guard.core.asgi import ASGIApp, Receive, Scope, Send
 from tests.cache.people import Browser, late
-from tests.cache.sites import PROFILES, Site, cache, declared, fresh, outcomes, page, site
+from tests.cache.shops import PROFILES, Shop, cache, declared, fresh, outcomes, page, shop_at
 from tests.redis.tools import PATIENCE
 
 BOTH = pytest.mark.parametrize("profile", PROFILES)
@@ -36,7 +36,7 @@ async def put(scope: Scope, receive: Receive, send: Send) -> None:
     await page()(scope, receive, send)
 
 
-async def browsers(shop: Site) -> dict[str, Browser]:
+async def browsers(shop: Shop) -> dict[str, Browser]:
     """Two clients with something in their sessions, and one without."""
     shop.pages["/put"] = put
     found = {name: Browser(shop) for name in ("shoes", "books", "None")}
@@ -46,7 +46,7 @@ async def browsers(shop: Site) -> dict[str, Browser]:
     return found
 
 
-async def each_has_his_own(shop: Site, path: str, first: bytes = b"") -> None:
+async def each_has_his_own(shop: Shop, path: str, first: bytes = b"") -> None:
     people = await browsers(shop)
     for _ in range(2):
         for name, browser in people.items():
@@ -59,19 +59,19 @@ async def each_has_his_own(shop: Site, path: str, first: bytes = b"") -> None:
 @BOTH
 @pytest.mark.parametrize("raw", [True, False])
 async def test_a_session_in_front_that_was_read(backend: str, profile: str, raw: bool) -> None:
-    async with site(backend, Sessions(), cache(profile)) as shop:
+    async with shop_at(backend, Sessions(), cache(profile)) as shop:
         shop.pages["/cart"] = cart(profile, raw=raw)
         await each_has_his_own(shop, "/cart")
 
 
 async def test_a_session_in_front_that_was_read_while_the_body_was_sent(backend: str) -> None:
-    async with site(backend, Sessions(), cache()) as shop:
+    async with shop_at(backend, Sessions(), cache()) as shop:
         shop.pages["/cart"] = late(cart())
         await each_has_his_own(shop, "/cart", b"first ")
 
 
 async def test_a_lazy_session_that_was_loaded(backend: str) -> None:
-    async with site(backend, Sessions(lazy=True), cache()) as shop:
+    async with shop_at(backend, Sessions(lazy=True), cache()) as shop:
 
         def loading(then: Any) -> Any:
             async def answer(scope: Scope, receive: Receive, send: Send) -> None:
@@ -93,7 +93,7 @@ async def test_a_lazy_session_that_was_loaded(backend: str) -> None:
 
 
 async def test_a_lazy_session_that_nobody_looked_into_keeps_nothing_from_being_kept(redis_url: str) -> None:
-    async with site(redis_url, Sessions(lazy=True), cache()) as shop:
+    async with shop_at(redis_url, Sessions(lazy=True), cache()) as shop:
 
         async def login(scope: Scope, receive: Receive, send: Send) -> None:
             await scope["session"].load()
@@ -110,7 +110,7 @@ async def test_a_lazy_session_that_nobody_looked_into_keeps_nothing_from_being_k
 @BOTH
 @pytest.mark.parametrize("raw", [True, False])
 async def test_starlette_s_sessions_inside(redis_url: str, profile: str, raw: bool) -> None:
-    async with site(redis_url, cache(profile), wrap=starlette_sessions) as shop:
+    async with shop_at(redis_url, cache(profile), wrap=starlette_sessions) as shop:
         shop.pages["/cart"] = cart(profile, raw=raw)
         await each_has_his_own(shop, "/cart")
         shop.pages["/late"] = late(cart(profile, raw=raw))
@@ -121,7 +121,7 @@ async def test_starlette_s_sessions_inside(redis_url: str, profile: str, raw: bo
 @pytest.mark.parametrize("raw", [True, False])
 async def test_starlette_s_sessions_outside(redis_url: str, profile: str, raw: bool) -> None:
     """Their Set-Cookie is added when the cache has seen the response already."""
-    async with site(redis_url, cache(profile)) as shop:
+    async with shop_at(redis_url, cache(profile)) as shop:
         shop.stack = starlette_sessions(shop.stack)
         shop.pages["/cart"] = cart(profile, raw=raw)
         await each_has_his_own(shop, "/cart")
@@ -134,7 +134,7 @@ async def test_our_sessions_as_a_middleware_of_their_own(redis_url: str, inside:
     """With handles of their own they are two stacks."""
     async with RedisManager(redis_url, timeout=PATIENCE) as one, RedisManager(redis_url, timeout=PATIENCE) as other:
         sessions: Callable[[ASGIApp], ASGIApp] = lambda app: SessionMiddleware(app, redis=other)  # noqa: E731
-        shop = Site(one)
+        shop = Shop(one)
         app: ASGIApp = sessions(shop.app) if inside else shop.app
         app = ResponseCacheMiddleware(app, redis=one, ttl=60)
         shop.stack = app if inside else sessions(app)
@@ -148,7 +148,7 @@ async def test_our_sessions_as_a_middleware_of_their_own(redis_url: str, inside:
 async def test_a_session_that_was_begun_by_the_response_is_begun_for_one(redis_url: str, sessions: str) -> None:
     guards = [Sessions()] if sessions == "ours" else []
     wrap = None if sessions == "ours" else starlette_sessions
-    async with site(redis_url, *guards, cache(), wrap=wrap) as shop:
+    async with shop_at(redis_url, *guards, cache(), wrap=wrap) as shop:
         shop.pages["*"] = put
         cookies = [(await shop.get("/visit?1", scheme="https")).all("set-cookie") for _ in range(2)]
         assert len(cookies[0]) == len(cookies[1]) == 1
@@ -157,7 +157,7 @@ async def test_a_session_that_was_begun_by_the_response_is_begun_for_one(redis_u
 
 
 async def test_a_session_that_is_there_and_not_asked_for_takes_hits(redis_url: str) -> None:
-    async with site(redis_url, Sessions(), cache(ttl=None)) as shop:
+    async with shop_at(redis_url, Sessions(), cache(ttl=None)) as shop:
         shop.pages["*"] = declared(page(b"prices"), public=True)
         people = await browsers(shop)
         responses = [await shop.get("/prices", [("cookie", "a=b")]) for _ in people]
@@ -167,7 +167,7 @@ async def test_a_session_that_is_there_and_not_asked_for_takes_hits(redis_url: s
 async def test_a_response_that_varies_by_cookie_is_kept_for_clients_without_and_where_that_was_declared(
     redis_url: str,
 ) -> None:
-    async with site(redis_url, cache(ttl=None)) as shop:
+    async with shop_at(redis_url, cache(ttl=None)) as shop:
         varying = page(b"ok", (b"vary", b"Cookie"))
         shop.pages["/said"], shop.pages["/declared"] = declared(varying), declared(varying, vary=["Cookie"])
         for path, expected in (("/said", ["fwd=vary-miss"] * 2), ("/declared", ["fwd=vary-miss", "hit"])):

@@ -1,13 +1,11 @@
 """What caches are caught out by, beside leaks: poisoned fields, parts taken for wholes, clients who want to decide."""
 
-from typing import Any
-
 import pytest
 
 from asgi_redis_guard import ConfigurationError
 from asgi_redis_guard.core.asgi import Receive, Scope, Send
-from tests.cache.sites import PROFILES, cache, declared, echo, fresh, header, outcomes, page, site
-from tests.drive import call, http_scope, websocket_scope
+from tests.cache.shops import PROFILES, cache, declared, echo, fresh, header, outcomes, page, shop_at
+from tests.drive import call, websocket_scope
 
 BOTH = pytest.mark.parametrize("profile", PROFILES)
 
@@ -17,7 +15,7 @@ BOTH = pytest.mark.parametrize("profile", PROFILES)
 
 async def test_what_answers_another_origin_answers_no_other_and_none_without(backend: str) -> None:
     """CORS middlewares often answer with the origin asked for, or with nothing where there is none, without Vary."""
-    async with site(backend, cache("app")) as shop:
+    async with shop_at(backend, cache("app")) as shop:
         shop.pages["*"] = echo(lambda scope: header(scope, b"origin"))
         asked: list[dict[str, str]] = [{}, {"origin": "https://a.example"}, {"origin": "https://b.example"}]
         for _ in range(2):
@@ -30,7 +28,7 @@ async def test_what_answers_another_origin_answers_no_other_and_none_without(bac
 
 
 async def test_in_the_http_profile_the_origin_counts_where_the_response_says_so(redis_url: str) -> None:
-    async with site(redis_url, cache("http")) as shop:
+    async with shop_at(redis_url, cache("http")) as shop:
         for vary, made in ((b"accept", 1), (b"Origin", 2)):
             shop.pages["*"] = page(b"ok", *fresh("http", (b"vary", vary)))
             await shop.get(f"/{vary.decode()}")
@@ -39,7 +37,7 @@ async def test_in_the_http_profile_the_origin_counts_where_the_response_says_so(
 
 
 async def test_a_write_invalidates_what_was_kept_for_every_origin(redis_url: str) -> None:
-    async with site(redis_url, cache("app")) as shop:
+    async with shop_at(redis_url, cache("app")) as shop:
         shop.pages["*"] = page()
         for given in ({}, {"origin": "https://a.example"}):
             await shop.get("/", given)
@@ -56,7 +54,7 @@ async def test_a_write_invalidates_what_was_kept_for_every_origin(redis_url: str
 async def test_a_field_that_apps_build_links_from_poisons_nobody_s_answer(
     redis_url: str, profile: str, name: str
 ) -> None:
-    async with site(redis_url, cache(profile)) as shop:
+    async with shop_at(redis_url, cache(profile)) as shop:
         shop.pages["*"] = echo(lambda scope: header(scope, name.encode()), *fresh(profile))
         for _ in range(2):
             assert (await shop.get("/", {name: "evil.example"})).body == b"evil.example"
@@ -66,7 +64,7 @@ async def test_a_field_that_apps_build_links_from_poisons_nobody_s_answer(
 
 @BOTH
 async def test_a_host_that_is_none_of_the_app_s_is_neither_looked_up_nor_kept(redis_url: str, profile: str) -> None:
-    async with site(redis_url, cache(profile, hosts=["shop.example"])) as shop:
+    async with shop_at(redis_url, cache(profile, hosts=["shop.example"])) as shop:
         shop.pages["*"] = echo(lambda scope: header(scope, b"host"), *fresh(profile))
         for host in ("evil.example", "shop.example@evil.example", "shop.example/evil"):
             responses = [await shop.get("/", {"host": host}) for _ in range(2)]
@@ -77,7 +75,7 @@ async def test_a_host_that_is_none_of_the_app_s_is_neither_looked_up_nor_kept(re
 
 @BOTH
 async def test_a_path_counts_as_it_was_sent(redis_url: str, profile: str) -> None:
-    async with site(redis_url, cache(profile)) as shop:
+    async with shop_at(redis_url, cache(profile)) as shop:
         shop.pages["*"] = echo(lambda scope: scope["raw_path"], *fresh(profile))
         for _ in range(2):
             for raw in (b"/a%2Fb", b"/a%2fb", b"/a/b", b"/%61/b"):
@@ -87,124 +85,17 @@ async def test_a_path_counts_as_it_was_sent(redis_url: str, profile: str) -> Non
 
 
 async def test_sorting_a_query_keeps_the_order_of_what_is_repeated(redis_url: str) -> None:
-    async with site(redis_url, cache("app", sort_query=True)) as shop:
+    async with shop_at(redis_url, cache("app", sort_query=True)) as shop:
         shop.pages["*"] = echo(lambda scope: scope["query_string"])
         assert (await shop.get("/?b=1&a=2"))["x-made"] == (await shop.get("/?a=2&b=1"))["x-made"]
         assert (await shop.get("/?a=1&a=2")).body != (await shop.get("/?a=2&a=1")).body
-
-
-# Wholes and parts.
-
-
-@BOTH
-async def test_a_head_request_gets_the_length_of_the_get_and_no_body(backend: str, profile: str) -> None:
-    async with site(backend, cache(profile)) as shop:
-        shop.pages["*"] = page(b"x" * 100, *fresh(profile))
-        await shop.get()
-        head = await shop.get(method="HEAD")
-        assert (head.status, head.body, head["x-made"]) == (200, b"", "1")
-        assert head.all("content-length") == ["100"]
-        assert (await shop.get()).body == b"x" * 100
-
-
-@BOTH
-async def test_the_answer_to_a_head_request_is_never_that_to_a_get(backend: str, profile: str) -> None:
-    async with site(backend, cache(profile)) as shop:
-
-        async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-            body = b"" if scope["method"] == "HEAD" else b"body"
-            await page(body, (b"content-length", b"4"), *fresh(profile))(scope, receive, send)
-
-        shop.pages["*"] = answer
-        assert (await shop.get(method="HEAD")).body == b""
-        assert (await shop.get()).body == b"body"
-        assert (await shop.get()).body == b"body"
-
-
-@BOTH
-async def test_a_part_is_never_kept_as_the_whole(backend: str, profile: str) -> None:
-    async with site(backend, cache(profile)) as shop:
-
-        async def ranged(scope: Scope, receive: Receive, send: Send) -> None:
-            if header(scope, b"range") == "-":
-                await page(b"0123456789", *fresh(profile))(scope, receive, send)
-            else:
-                part = (b"content-range", b"bytes 0-3/10")
-                await page(b"0123", *fresh(profile, part), status=206)(scope, receive, send)
-
-        shop.pages["*"] = ranged
-        first = await shop.get("/", {"range": "bytes=0-3"})
-        assert (first.status, first.body) == (206, b"0123")
-        assert ((await shop.get()).status, (await shop.get()).body) == (200, b"0123456789")
-        again = await shop.get("/", {"range": "bytes=0-3"})
-        assert (again.status, again.body, len(shop.made)) == (206, b"0123", 2)
-
-
-@BOTH
-async def test_a_200_that_says_it_is_a_part_is_not_kept(redis_url: str, profile: str) -> None:
-    async with site(redis_url, cache(profile)) as shop:
-        shop.pages["*"] = page(b"0123", *fresh(profile, (b"content-range", b"bytes 0-3/10")))
-        assert [(await shop.get())["x-made"] for _ in range(2)] == ["1", "2"]
-
-
-@BOTH
-@pytest.mark.parametrize("extension", ["http.response.pathsend", "http.response.zerocopysend"])
-async def test_a_file_that_the_server_sends_by_itself_is_not_kept_as_an_empty_body(
-    redis_url: str, profile: str, extension: str
-) -> None:
-    async with site(redis_url, cache(profile)) as shop:
-
-        async def file(scope: Scope, receive: Receive, send: Send) -> None:
-            await send({"type": "http.response.start", "status": 200, "headers": fresh(profile)})
-            if extension in scope["extensions"]:
-                await send({"type": extension, "path": "/etc/hostname", "file": 3})
-            else:
-                await send({"type": "http.response.body", "body": b"by hand"})
-
-        shop.pages["*"] = file
-        sent: list[Any] = []
-
-        async def send(message: Any) -> None:
-            sent.append(message)
-
-        async def receive() -> Any:
-            return {"type": "http.request", "body": b"", "more_body": False}
-
-        for _ in range(2):
-            await shop.stack(http_scope("/", [(b"host", b"test")], extensions={extension: {}}), receive, send)
-        heads = [one for one in sent if one["type"] == "http.response.start"]
-        assert len(heads) == 2
-        assert len(sent) == 4, "each head has what it announces: the file, or its bytes"
-        for value in await shop.stored():
-            assert b"by hand" in value
-        plain = await shop.get()
-        assert plain.body == b"by hand"
-
-
-@BOTH
-async def test_a_body_that_is_shorter_than_it_said_is_not_kept(redis_url: str, profile: str) -> None:
-    async with site(redis_url, cache(profile)) as shop:
-        shop.pages["*"] = page(b"short", (b"content-length", b"50"), *fresh(profile))
-        for _ in range(2):
-            with pytest.raises(AssertionError):
-                await shop.get()
-        assert shop.made == ["/", "/"]
-        assert await shop.stored() == []
-
-
-@BOTH
-async def test_trailers_and_streams_of_events_are_not_kept(redis_url: str, profile: str) -> None:
-    async with site(redis_url, cache(profile)) as shop:
-        shop.pages["*"] = page(b"data: 1\n\n", (b"content-type", b"Text/Event-Stream; charset=utf-8"), *fresh(profile))
-        assert [(await shop.get())["x-made"] for _ in range(2)] == ["1", "2"]
-        assert await shop.stored() == []
 
 
 # Who decides.
 
 
 async def test_no_field_of_a_client_goes_past_the_cache_or_takes_anything_from_it(redis_url: str) -> None:
-    async with site(redis_url, cache("app")) as shop:
+    async with shop_at(redis_url, cache("app")) as shop:
         shop.pages["*"] = page(b"ok", (b"etag", b'"1"'))
         await shop.get()
         tries: list[dict[str, str]] = [
@@ -227,7 +118,7 @@ async def test_no_field_of_a_client_goes_past_the_cache_or_takes_anything_from_i
 
 
 async def test_a_client_that_asks_first_with_no_store_keeps_nobody_from_an_answer(redis_url: str) -> None:
-    async with site(redis_url, cache("app")) as shop:
+    async with shop_at(redis_url, cache("app")) as shop:
         shop.pages["*"] = page()
         await shop.get("/", {"cache-control": "no-store"})
         assert outcomes([await shop.get()]) == ["hit"]
@@ -238,7 +129,7 @@ async def test_a_client_that_asks_first_with_no_store_keeps_nobody_from_an_answe
 async def test_a_method_that_the_app_refuses_takes_nothing_from_the_cache(
     redis_url: str, profile: str, method: str
 ) -> None:
-    async with site(redis_url, cache(profile)) as shop:
+    async with shop_at(redis_url, cache(profile)) as shop:
         shop.pages["*"] = page(b"ok", *fresh(profile))
         await shop.get()
         shop.pages["*"] = page(b"no such method", status=405)
@@ -252,7 +143,7 @@ async def test_a_request_that_fails_does_not_switch_the_cache_off_for_the_others
     redis_url: str, profile: str, status: int
 ) -> None:
     """Before the route's function runs nothing is declared: anyone could ask wrongly, and all would miss."""
-    async with site(redis_url, cache(profile, **({"ttl": None} if profile == "app" else {}))) as shop:
+    async with shop_at(redis_url, cache(profile, **({"ttl": None} if profile == "app" else {}))) as shop:
         right = declared(page()) if profile == "app" else page(b"ok", *fresh(profile))
 
         async def answer(scope: Scope, receive: Receive, send: Send) -> None:
@@ -267,7 +158,7 @@ async def test_a_request_that_fails_does_not_switch_the_cache_off_for_the_others
 @BOTH
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
 async def test_a_write_is_never_answered_with_304(backend: str, profile: str, method: str) -> None:
-    async with site(backend, cache(profile)) as shop:
+    async with shop_at(backend, cache(profile)) as shop:
         shop.pages["*"] = page(b"ok", (b"etag", b'"1"'), *fresh(profile))
         await shop.get()
         assert (await shop.get("/", {"if-none-match": '"1"'})).status == 304
@@ -279,7 +170,7 @@ async def test_a_write_is_never_answered_with_304(backend: str, profile: str, me
 
 @BOTH
 async def test_an_etag_of_one_page_is_no_304_on_another(redis_url: str, profile: str) -> None:
-    async with site(redis_url, cache(profile)) as shop:
+    async with shop_at(redis_url, cache(profile)) as shop:
         shop.pages["/a"] = page(b"a", (b"etag", b'"a"'), *fresh(profile))
         shop.pages["/b"] = page(b"b", (b"etag", b'"b"'), *fresh(profile))
         await shop.get("/a")
@@ -289,7 +180,7 @@ async def test_an_etag_of_one_page_is_no_304_on_another(redis_url: str, profile:
 
 @BOTH
 async def test_cookies_for_csrf_are_never_kept(redis_url: str, profile: str) -> None:
-    async with site(redis_url, cache(profile)) as shop:
+    async with shop_at(redis_url, cache(profile)) as shop:
         shop.pages["*"] = page(b"<form>", (b"set-cookie", b"csrftoken=abc"), (b"vary", b"Cookie"), *fresh(profile))
         assert [(await shop.get())["x-made"] for _ in range(2)] == ["1", "2"]
         assert not any(b"abc" in value for value in await shop.stored())
@@ -298,7 +189,7 @@ async def test_cookies_for_csrf_are_never_kept(redis_url: str, profile: str) -> 
 async def test_keeping_cookies_is_for_the_http_profile_alone(redis_url: str) -> None:
     with pytest.raises(ConfigurationError, match="store_cookies"):
         cache("app", store_cookies=True)
-    async with site(redis_url, cache("http", store_cookies=True)) as shop:
+    async with shop_at(redis_url, cache("http", store_cookies=True)) as shop:
         shop.pages["*"] = page(b"ok", (b"set-cookie", b"theme=dark"), *fresh("http"))
         assert [(await shop.get()).all("set-cookie") for _ in range(2)] == [["theme=dark"]] * 2
         assert len(shop.made) == 1
@@ -309,55 +200,8 @@ async def test_a_websocket_goes_by(redis_url: str) -> None:
         assert (await receive())["type"] == "websocket.connect"
         await send({"type": "websocket.accept", "headers": []})
 
-    async with site(redis_url, cache("app")) as shop:
+    async with shop_at(redis_url, cache("app")) as shop:
         shop.pages["*"] = socket
         for _ in range(2):
             assert (await call(shop.stack, websocket_scope("/"))).status == 101
         assert len(shop.made) == 2
-
-
-@BOTH
-async def test_what_a_server_sends_in_part_by_itself_is_not_kept_without_that_part(
-    redis_url: str, profile: str
-) -> None:
-    async with site(redis_url, cache(profile)) as shop:
-
-        async def mixed(scope: Scope, receive: Receive, send: Send) -> None:
-            await send({"type": "http.response.start", "status": 200, "headers": fresh(profile)})
-            await send({"type": "http.response.zerocopysend", "file": 3, "more_body": True})
-            await send({"type": "http.response.body", "body": b"the end"})
-
-        shop.pages["*"] = mixed
-
-        async def drop(message: Any) -> None:
-            pass
-
-        async def receive() -> Any:
-            return {"type": "http.request", "body": b"", "more_body": False}
-
-        await shop.stack(http_scope("/", [(b"host", b"test")]), receive, drop)
-        assert await shop.stored() == []
-
-
-@BOTH
-async def test_a_response_with_trailers_is_not_kept(redis_url: str, profile: str) -> None:
-    async with site(redis_url, cache(profile)) as shop:
-
-        async def trailing(scope: Scope, receive: Receive, send: Send) -> None:
-            await send({"type": "http.response.start", "status": 200, "headers": fresh(profile), "trailers": True})
-            await send({"type": "http.response.body", "body": b"body"})
-            await send({"type": "http.response.trailers", "headers": [(b"x-sum", b"1")]})
-
-        shop.pages["*"] = trailing
-        kinds: list[str] = []
-
-        async def note(message: Any) -> None:
-            kinds.append(message["type"])
-
-        async def receive() -> Any:
-            return {"type": "http.request", "body": b"", "more_body": False}
-
-        for _ in range(2):
-            await shop.stack(http_scope("/", [(b"host", b"test")]), receive, note)
-        assert kinds.count("http.response.trailers") == 2
-        assert await shop.stored() == []

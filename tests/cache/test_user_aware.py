@@ -11,7 +11,7 @@ from asgi_redis_guard.cache import guard as guard_module
 from asgi_redis_guard.core.asgi import Receive, Scope, Send
 from asgi_redis_guard.core.warnings import Warnings
 from tests.cache.people import Browser, jwt, late, me, name_of, token
-from tests.cache.sites import Site, cache, declared, echo, outcomes, page, site
+from tests.cache.shops import Shop, cache, declared, echo, outcomes, page, shop_at
 
 mine = declared(me, user_aware=True)
 
@@ -28,7 +28,7 @@ def told(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 async def test_each_user_has_his_own(backend: str) -> None:
-    async with site(backend, jwt(), cache(ttl=None)) as shop:
+    async with shop_at(backend, jwt(), cache(ttl=None)) as shop:
         shop.pages["*"] = mine
         for _ in range(3):
             for name in ("alice", "bob"):
@@ -38,7 +38,7 @@ async def test_each_user_has_his_own(backend: str) -> None:
 
 
 async def test_a_user_with_two_tokens_is_one(backend: str) -> None:
-    async with site(backend, jwt(), cache(ttl=None)) as shop:
+    async with shop_at(backend, jwt(), cache(ttl=None)) as shop:
         shop.pages["*"] = mine
         responses = [await shop.get("/", token("alice", jti)) for jti in ("1", "2", "3")]
         assert outcomes(responses) == ["fwd=uri-miss", "hit", "hit"]
@@ -46,7 +46,7 @@ async def test_a_user_with_two_tokens_is_one(backend: str) -> None:
 
 async def test_another_process_knows_whose_is_whose(backend: str) -> None:
     async with RedisManager(backend) as redis:
-        one, other = (Site(redis, jwt(), cache(ttl=None)) for _ in range(2))
+        one, other = (Shop(redis, jwt(), cache(ttl=None)) for _ in range(2))
         one.pages["*"] = other.pages["*"] = mine
         for name in ("alice", "bob"):
             await one.get("/", token(name))
@@ -56,7 +56,7 @@ async def test_another_process_knows_whose_is_whose(backend: str) -> None:
 
 
 async def test_scopes_that_differ_keep_answers_apart_and_their_order_does_not(redis_url: str) -> None:
-    async with site(redis_url, jwt(), cache(ttl=None)) as shop:
+    async with shop_at(redis_url, jwt(), cache(ttl=None)) as shop:
         shop.pages["*"] = declared(echo(lambda scope: sorted(scope["auth"].scopes)), user_aware=True)
         given = [("read", "write"), ("read",), (), ("write", "read")]
         responses = [await shop.get("/", token("alice", scopes=scopes)) for scopes in given]
@@ -64,7 +64,7 @@ async def test_scopes_that_differ_keep_answers_apart_and_their_order_does_not(re
 
 
 async def test_nobody_is_one_as_well(backend: str) -> None:
-    async with site(backend, jwt(optional=True), cache(ttl=None)) as shop:
+    async with shop_at(backend, jwt(optional=True), cache(ttl=None)) as shop:
         shop.pages["*"] = mine
         for _ in range(3):
             for given, name in (({}, b"-"), (token("alice"), b"alice")):
@@ -73,7 +73,7 @@ async def test_nobody_is_one_as_well(backend: str) -> None:
 
 
 async def test_a_bad_token_gets_nothing_that_is_stored(redis_url: str) -> None:
-    async with site(redis_url, jwt(optional=True), cache(ttl=None)) as shop:
+    async with shop_at(redis_url, jwt(optional=True), cache(ttl=None)) as shop:
         shop.pages["*"] = mine
         await shop.get("/")
         await shop.get("/", token("alice"))
@@ -86,7 +86,7 @@ async def test_credentials_that_no_guard_has_verified_get_no_one_else_s_answer(
     redis_url: str, warnings: pytest.LogCaptureFixture
 ) -> None:
     """The app may know who that is, and what is kept for nobody is not for him."""
-    async with site(redis_url, cache(ttl=None)) as shop:
+    async with shop_at(redis_url, cache(ttl=None)) as shop:
 
         async def by_key(scope: Scope, receive: Receive, send: Send) -> None:
             keys = [value for name, value in scope["headers"] if name == b"x-api-key"]
@@ -104,7 +104,7 @@ async def test_credentials_that_no_guard_has_verified_get_no_one_else_s_answer(
 
 
 async def test_a_user_without_a_name_is_served_and_nothing_is_kept(redis_url: str) -> None:
-    async with site(redis_url, jwt(), cache(ttl=None)) as shop:
+    async with shop_at(redis_url, jwt(), cache(ttl=None)) as shop:
         shop.pages["*"] = declared(page(b"ok"), user_aware=True)
         for _ in range(2):
             assert (await shop.get("/", token("alice"))).status == 200
@@ -137,7 +137,7 @@ class Plain:
 
 @pytest.mark.parametrize("make", [str, Plain])
 async def test_a_user_that_does_not_say_who_he_is_shares_nothing(redis_url: str, make: Callable[[str], Any]) -> None:
-    async with site(redis_url, Badge(make), cache(ttl=None)) as shop:
+    async with shop_at(redis_url, Badge(make), cache(ttl=None)) as shop:
         shop.pages["*"] = declared(echo(lambda scope: scope["headers"]), user_aware=True)
         for name in ("alice", "bob", "alice"):
             assert name.encode() in (await shop.get("/", {"x-badge": name})).body
@@ -145,7 +145,7 @@ async def test_a_user_that_does_not_say_who_he_is_shares_nothing(redis_url: str,
 
 
 async def test_a_session_s_user_has_his_own(backend: str) -> None:
-    async with site(backend, Sessions(), cache(ttl=None)) as shop:
+    async with shop_at(backend, Sessions(), cache(ttl=None)) as shop:
         shop.pages["*"] = mine
         shop.pages["/login"] = _login
         alice, bob, nobody = Browser(shop), Browser(shop), Browser(shop)
@@ -159,7 +159,7 @@ async def test_a_session_s_user_has_his_own(backend: str) -> None:
 
 async def test_a_session_s_user_behind_an_optional_token_is_not_nobody(backend: str) -> None:
     """The token's guard says "nobody" before Redis has told whose session it is."""
-    async with site(backend, jwt(optional=True), Sessions(), cache(ttl=None)) as shop:
+    async with shop_at(backend, jwt(optional=True), Sessions(), cache(ttl=None)) as shop:
         shop.pages["*"] = mine
         shop.pages["/login"] = _login
         alice, nobody = Browser(shop), Browser(shop)
@@ -172,7 +172,7 @@ async def test_a_session_s_user_behind_an_optional_token_is_not_nobody(backend: 
 
 
 async def test_a_lazy_session_s_user_is_served_and_nothing_is_kept_for_others(redis_url: str) -> None:
-    async with site(redis_url, Sessions(lazy=True), cache(ttl=None)) as shop:
+    async with shop_at(redis_url, Sessions(lazy=True), cache(ttl=None)) as shop:
 
         async def mine_late(scope: Scope, receive: Receive, send: Send) -> None:
             await scope["session"].load()
@@ -201,7 +201,7 @@ async def test_a_cart_of_nobody_s_session_is_not_for_everybody(redis_url: str) -
         scope["session"]["cart"] = scope["query_string"].decode()
         await page()(scope, receive, send)
 
-    async with site(redis_url, Sessions(), cache(ttl=None)) as shop:
+    async with shop_at(redis_url, Sessions(), cache(ttl=None)) as shop:
         shop.pages["/fill"] = fill
         shop.pages["/cart"] = declared(cart, user_aware=True)
         shop.pages["/late"] = declared(late(cart), user_aware=True)
@@ -221,7 +221,7 @@ async def test_the_outside_is_told_that_it_is_private(redis_url: str) -> None:
         (b"surrogate-control", b"max-age=600"),
         (b"expires", b"Fri, 01 Jan 2100 00:00:00 GMT"),
     ]
-    async with site(redis_url, jwt(), cache(ttl=None)) as shop:
+    async with shop_at(redis_url, jwt(), cache(ttl=None)) as shop:
         shop.pages["/plain"] = mine
         shop.pages["/kept"] = declared(me, user_aware=True, client_ttl=60)
         shop.pages["/said"] = declared(page(b"ok", *said[1:]), user_aware=True)
@@ -238,25 +238,12 @@ async def test_the_outside_is_told_that_it_is_private(redis_url: str) -> None:
 async def test_a_route_that_says_public_itself_is_not_taken_at_its_word_where_it_is_each_user_s(
     redis_url: str,
 ) -> None:
-    async with site(redis_url, jwt(), cache(ttl=None)) as shop:
+    async with shop_at(redis_url, jwt(), cache(ttl=None)) as shop:
         shop.pages["*"] = declared(echo(name_of, (b"cache-control", b"public, max-age=60")), user_aware=True)
         for name in ("alice", "bob"):
             response = await shop.get("/", token(name))
             assert name.encode() in response.body
             assert "public" not in response["cache-control"]
-
-
-async def test_a_key_of_the_app_s_own_works_in_every_process(redis_url: str) -> None:
-    async with RedisManager(redis_url) as redis:
-        keyed = declared(echo(lambda scope: scope["headers"]), key=lambda exchange: exchange.header(b"x-tenant"))
-        sites = [Site(redis, cache(ttl=None)) for _ in range(2)]
-        for shop in sites:
-            shop.pages["*"] = keyed
-            for _ in range(3):
-                for tenant in ("one", "two"):
-                    assert tenant.encode() in (await shop.get("/", {"x-tenant": tenant})).body
-            assert outcomes([await shop.get("/", {"x-tenant": "one"})]) == ["hit"]
-        assert outcomes([await sites[0].get("/") for _ in range(2)]) == ["fwd=bypass"] * 2
 
 
 async def _login(scope: Scope, receive: Receive, send: Send) -> None:

@@ -3,7 +3,7 @@
 Law: the apps know nothing of tests; `ran` notes which functions have run, and every answer has a number of its own.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from typing import Annotated, Any, ClassVar
 
 from fastapi import Depends, FastAPI
@@ -46,12 +46,6 @@ def note(name: str) -> int:
 
 async def chunks() -> AsyncIterator[bytes]:
     """A body in two parts."""
-    yield b"one, "
-    yield b"two"
-
-
-def plain_chunks() -> Iterator[bytes]:
-    """The same for those that do not wait."""
     yield b"one, "
     yield b"two"
 

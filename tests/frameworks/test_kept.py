@@ -2,12 +2,13 @@
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 
 import httpx
 import pytest
 from fastapi import FastAPI
+from quart import Quart
 
 from asgi_redis_guard import RedisManager, cached, invalidates
 from asgi_redis_guard.core.asgi import ASGIApp
@@ -140,23 +141,52 @@ def test_a_function_keeps_its_kind_its_signature_and_its_name(decorate: Callable
         assert (decorated.__name__, decorated.__doc__) == (function.__name__, function.__doc__)
 
 
-async def test_generators_as_route_functions_of_fastapi(redis_url: str) -> None:
+def fastapi_lines(redis: RedisManager) -> ASGIApp:
     """FastAPI sends what they yield as lines of JSON."""
+    app = FastAPI()
 
-    def make(redis: RedisManager) -> ASGIApp:
-        app = FastAPI()
+    @app.get("/waits")
+    @cached(60)
+    async def waits() -> AsyncIterator[dict[str, int]]:
+        kept.note("lines")
+        for number in range(3):
+            yield {"number": number}
 
-        @app.get("/lines")
-        @cached(60)
-        async def lines() -> AsyncIterator[dict[str, int]]:
-            kept.note("lines")
-            for number in range(3):
-                yield {"number": number}
+    @app.get("/does")
+    @cached(60)
+    def does() -> Iterator[dict[str, int]]:
+        kept.note("lines")
+        for number in range(3):
+            yield {"number": number}
 
-        return kept.around(app, redis)
+    return kept.around(app, redis)
 
+
+def quart_lines(redis: RedisManager) -> ASGIApp:
+    app = Quart(__name__)
+
+    @app.get("/waits")
+    @cached(60)
+    async def waits() -> AsyncIterator[str]:
+        kept.note("lines")
+        for number in range(3):
+            yield f'{{"number":{number}}}\n'
+
+    @app.get("/does")
+    @cached(60)
+    def does() -> Iterator[str]:
+        kept.note("lines")
+        for number in range(3):
+            yield f'{{"number":{number}}}\n'
+
+    return kept.around(app, redis)
+
+
+@pytest.mark.parametrize("make", [fastapi_lines, quart_lines])
+@pytest.mark.parametrize("path", ["/waits", "/does"])
+async def test_generators_as_route_functions(make: Make, path: str, redis_url: str) -> None:
     async with visiting(make, redis_url) as visit:
-        first, again = await visit("/lines"), await visit("/lines")
+        first, again = await visit(path), await visit(path)
         assert (first.status_code, again.content) == (200, first.content)
         assert first.text.split() == ['{"number":0}', '{"number":1}', '{"number":2}']
         assert is_hit(again)

@@ -15,7 +15,7 @@ KEY, WORD = b"guard:rf:key", b"fkey"
 
 def waiting(redis: RedisManager) -> "asyncio.Task[None]":
     """Begin to wait until the key is gone."""
-    return asyncio.ensure_future(RoundTrips(redis).gone("cache", WORD, KEY).wait())  # type: ignore[arg-type]
+    return asyncio.ensure_future(RoundTrips(redis).gone("cache", WORD, KEY).wait())
 
 
 async def test_a_key_that_was_never_there_is_gone(backend: str) -> None:
@@ -95,7 +95,7 @@ async def test_a_value_that_cannot_be_had_is_none(fresh_server: Server) -> None:
     async with RedisManager(fresh_server.url, timeout=0.3) as redis:
         await redis.execute("SET", KEY, "x")
         await asyncio.to_thread(fresh_server.kill)
-        assert await within(RoundTrips(redis).fetch(KEY).wait()) is None  # type: ignore[arg-type]
+        assert await within(RoundTrips(redis).fetch(KEY).wait()) is None
 
 
 @pytest.mark.parametrize("number", [1, 50])

@@ -1,6 +1,6 @@
-"""A site whose responses the tests choose, behind a cache: what was made, what came of it, and what is in Redis.
+"""A shop whose responses the tests choose, behind a cache: what was made, what came of it, and what is in Redis.
 
-Law: the site knows nothing of caches; a page answers what the test has put there and counts how often.
+Law: the shop knows nothing of caches; a page answers what the test has put there and counts how often.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def header(scope: Scope, name: bytes) -> str:
     return next((value.decode("latin-1") for key, value in scope["headers"] if key == name), "-")
 
 
-class Site:
+class Shop:
     """One app behind a stack of guards, the cache innermost. `made` notes the paths of the runs of the app."""
 
     def __init__(self, redis: RedisManager, *guards: Guard, wrap: Callable[[ASGIApp], ASGIApp] | None = None) -> None:
@@ -110,10 +110,10 @@ def declared(page: Page, **options: Any) -> Page:
 
 
 @asynccontextmanager
-async def site(url: str, *guards: Guard, **options: Any) -> AsyncIterator[Site]:
-    """A site on a store that is empty."""
+async def shop_at(url: str, *guards: Guard, **options: Any) -> AsyncIterator[Shop]:
+    """A shop on a store that is empty."""
     async with RedisManager(url, timeout=PATIENCE) as redis:
-        yield Site(redis, *guards, **options)
+        yield Shop(redis, *guards, **options)
 
 
 def outcomes(responses: Iterable[Response]) -> list[str]:

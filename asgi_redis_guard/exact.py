@@ -1,4 +1,4 @@
-"""Values as JSON text: what JSON has no name for carries a tag, so that it comes back as what it was. Pure.
+"""Values as JSON text: what JSON has no name for carries a tag, so that it comes back as what it was.
 
 Never pickle. Dictionaries keep string keys alone; a dictionary that looks like a tagged value is wrapped in one. An
 aware time keeps its offset, not the name of its zone.
