@@ -49,13 +49,14 @@ class Learned(NamedTuple):
     """What the last response on a path has said: what its variants go by, its tags, what was declared for it.
 
     `tags` still have `{user}` in them where they did. `idle_until` (seconds since the epoch): nothing was declared, and
-    nobody asks before.
+    nobody asks before. `declared`: something was, once.
     """
 
     names: bytes = b""
     tags: tuple[str, ...] = ()
     policy: CachePolicy | None = None
     idle_until: float = 0.0
+    declared: bool = False
 
 
 class Known:

@@ -118,10 +118,17 @@ class Variants:
         word: Word,
         now: float,
     ) -> None:
-        """Remember what a response on a route has said."""
+        """Remember what a response on a route has said.
+
+        One that declares nothing says nothing of a route that has: it came from somewhere else.
+        """
+        known = self.learned(route)
+        if known.declared and policy is None and not isinstance(word, Plan):
+            return
         idle = now + _IDLE if isinstance(word, Refusal) and word.idle else 0.0
-        listed = b",".join(sorted(names)) if isinstance(word, Plan) else self.learned(route).names
-        self.known.paths.put(route, Learned(listed, tags, policy, idle))
+        listed = b",".join(sorted(names)) if isinstance(word, Plan) else known.names
+        declared = policy is not None or isinstance(word, Plan)
+        self.known.paths.put(route, Learned(listed, tags, policy, idle, declared))
 
 
 def named_tags(tags: tuple[str, ...], user: Any) -> tuple[str, ...] | None:

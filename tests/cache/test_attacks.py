@@ -10,7 +10,7 @@ import pytest
 from asgi_redis_guard.core.asgi import Receive, Scope, Send
 from asgi_redis_guard.core.exchange import Exchange
 from tests.cache.people import jwt, name_of, token
-from tests.cache.sites import PROFILES, Page, cache, declared, echo, fresh, header, outcomes, page, site
+from tests.cache.shops import PROFILES, Page, cache, declared, echo, fresh, header, outcomes, page, shop_at
 from tests.drive import call, http_scope
 from tests.middleware.calls import settled
 from tests.redis.tools import PATIENCE
@@ -39,7 +39,7 @@ async def searching(scope: Scope, receive: Receive, send: Send) -> None:
 async def test_a_get_with_a_body_is_nobody_else_s_answer(
     redis_url: str, profile: str, framing: dict[str, str]
 ) -> None:
-    async with site(redis_url, cache(profile)) as shop:
+    async with shop_at(redis_url, cache(profile)) as shop:
         shop.pages["*"] = searching
         fields = [(b"host", b"test"), *((name.encode(), value.encode()) for name, value in framing.items())]
 
@@ -61,7 +61,7 @@ async def test_a_get_with_a_body_is_nobody_else_s_answer(
 
 async def test_what_a_client_makes_long_is_not_remembered(redis_url: str) -> None:
     guard = cache(remembered=1 << 20, ignore_query=["utm_*"])
-    async with site(redis_url, guard) as shop:
+    async with shop_at(redis_url, guard) as shop:
         shop.pages["*"] = page(b"small", (b"etag", b'"1"'))
         await shop.get()
         long = "x" * 60_000
@@ -73,7 +73,7 @@ async def test_what_a_client_makes_long_is_not_remembered(redis_url: str) -> Non
 
 async def test_what_is_remembered_is_counted_with_its_fields(redis_url: str) -> None:
     guard = cache(remembered=1 << 20)
-    async with site(redis_url, guard) as shop:
+    async with shop_at(redis_url, guard) as shop:
         shop.pages["*"] = page(b"small", *((b"x-%d" % number, b"x" * 6000) for number in range(10)))
         for path in range(40):
             for _ in range(2):
@@ -87,3 +87,40 @@ def _size_of(found: dict[Any, Any]) -> int:
     for key, hot in found.items():
         size += len(repr(key)) + sum(len(name) + len(value) for name, value in getattr(hot, "entry").headers)
     return size
+
+
+# What one client makes of a route for all.
+
+
+@pytest.mark.parametrize("first", [False, True], ids=["after", "before"])
+async def test_an_answer_that_comes_from_elsewhere_does_not_switch_a_route_s_cache_off(
+    redis_url: str, first: bool
+) -> None:
+    """A page for those who are not let in, say, that some middleware inside answers with 200."""
+    async with shop_at(redis_url, cache(ttl=None)) as shop:
+        right = declared(page(b"right"))
+
+        async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+            wrong = scope["query_string"] == b"wrong"
+            await (page(b"who are you?") if wrong else right)(scope, receive, send)
+
+        shop.pages["*"] = answer
+        if first:
+            await shop.get("/?wrong")
+            assert (await shop.get()).body == b"right"
+        await shop.get()
+        await shop.get("/?wrong")
+        assert outcomes([await shop.get()]) == ["hit"]
+        assert len(shop.made) == (4 if first else 2)
+
+
+async def test_a_route_that_declares_nothing_is_not_asked_about(redis_url: str) -> None:
+    guard = cache(ttl=None)
+    async with shop_at(redis_url, guard) as shop:
+        shop.pages["*"] = page()
+        assert "cache-status" in dict(await _fields_of(shop))
+        assert "cache-status" not in dict(await _fields_of(shop))
+
+
+async def _fields_of(shop: Any) -> list[tuple[str, str]]:
+    return [(name.decode(), value.decode()) for name, value in (await shop.get()).headers]
