@@ -120,7 +120,7 @@ class Deposit:
 
     def _store(self, entry: Entry, plan: Plan, hints: bytes) -> Asking:
         cache, found, keys = self._cache, self._found, self._exchange.keys
-        grown, place = cache.variants.grown(self._exchange, found.place, found.names, plan.names, self._route)
+        grown, place = cache.variants.grown(self._exchange, found.place, found.names, plan, self._route)
         life = self._life(entry, plan)
         if place is None or life < 1:
             yield from self._unfit(entry, "variants" if place is None else "stale")

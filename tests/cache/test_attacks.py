@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from asgi_redis_guard.core.asgi import Receive, Scope, Send
 from asgi_redis_guard.core.exchange import Exchange
-from tests.cache.people import jwt, name_of, token
-from tests.cache.shops import PROFILES, Page, cache, declared, echo, fresh, header, outcomes, page, shop_at
+from asgi_redis_guard.errors import ConfigurationError
+from tests.cache.shops import PROFILES, cache, declared, echo, fresh, header, outcomes, page, shop_at
 from tests.drive import call, http_scope
 from tests.middleware.calls import settled
-from tests.redis.tools import PATIENCE
 
 BOTH = pytest.mark.parametrize("profile", PROFILES)
 
@@ -36,9 +35,7 @@ async def searching(scope: Scope, receive: Receive, send: Send) -> None:
 @pytest.mark.parametrize(
     "framing", [{"content-length": "4"}, {"transfer-encoding": "chunked"}, {}], ids=["length", "chunked", "http2"]
 )
-async def test_a_get_with_a_body_is_nobody_else_s_answer(
-    redis_url: str, profile: str, framing: dict[str, str]
-) -> None:
+async def test_a_get_with_a_body_is_nobody_else_s_answer(redis_url: str, profile: str, framing: dict[str, str]) -> None:
     async with shop_at(redis_url, cache(profile)) as shop:
         shop.pages["*"] = searching
         fields = [(b"host", b"test"), *((name.encode(), value.encode()) for name, value in framing.items())]
@@ -85,7 +82,7 @@ def _size_of(found: dict[Any, Any]) -> int:
     """Bytes of what is in the keys and in the fields of what is remembered."""
     size = 0
     for key, hot in found.items():
-        size += len(repr(key)) + sum(len(name) + len(value) for name, value in getattr(hot, "entry").headers)
+        size += len(repr(key)) + sum(len(name) + len(value) for name, value in hot.entry.headers)
     return size
 
 
@@ -124,3 +121,81 @@ async def test_a_route_that_declares_nothing_is_not_asked_about(redis_url: str) 
 
 async def _fields_of(shop: Any) -> list[tuple[str, str]]:
     return [(name.decode(), value.decode()) for name, value in (await shop.get()).headers]
+
+
+# A part of the key that the app makes.
+
+
+def _tenant(exchange: Exchange) -> bytes | None:
+    return exchange.header(b"x-tenant")
+
+
+def _same(exchange: Exchange) -> bytes:
+    return b"same"
+
+
+async def test_two_functions_on_one_path_keep_to_their_own_keys(redis_url: str) -> None:
+    """An app that routes by host, say, or by a method that a field puts in the place of the request's."""
+    async with shop_at(redis_url, cache(ttl=None)) as shop:
+        tenants = declared(echo(lambda scope: header(scope, b"x-tenant")), key=_tenant)
+        others = declared(page(b"other"), key=_same)
+
+        async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+            is_other = header(scope, b"host") == "other"
+            await (others if is_other else tenants)(scope, receive, send)
+
+        shop.pages["*"] = answer
+        for tenant in ("one", "two", "one"):
+            for _ in range(2):
+                assert (await shop.get("/", {"host": "other"})).body == b"other"
+                assert (await shop.get("/", {"x-tenant": tenant})).body == tenant.encode()
+
+
+async def test_a_route_whose_key_has_changed_in_between_keeps_nothing_under_the_old_one(redis_url: str) -> None:
+    """The same URL, but the function that answers is chosen by something that no key says."""
+    async with shop_at(redis_url, cache(ttl=None)) as shop:
+        tenants = declared(echo(lambda scope: header(scope, b"x-tenant")), key=_tenant)
+        others = declared(page(b"other"), key=_same)
+
+        async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+            await (others if header(scope, b"x-other") == "1" else tenants)(scope, receive, send)
+
+        shop.pages["*"] = answer
+        await shop.get("/", {"x-other": "1", "x-tenant": "a"})
+        await shop.get("/", method="POST")
+        assert (await shop.get("/", {"x-tenant": "one"})).body == b"one"
+        await shop.get("/", {"x-other": "1", "x-tenant": "b"})
+        assert (await shop.get("/", {"x-tenant": "two"})).body in (b"two", b"other")
+
+
+@pytest.mark.parametrize("wrong", ["raises", "number"])
+async def test_a_key_that_cannot_be_made_keeps_nothing_and_is_told_once(
+    redis_url: str, wrong: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    def raising(exchange: Exchange) -> bytes:
+        if exchange.header(b"x-tenant") == b"one":
+            raise KeyError("a secret")
+        return b"fine"
+
+    def number(exchange: Exchange) -> Any:
+        return 1
+
+    keys: dict[str, Callable[[Exchange], Any]] = {"raises": raising, "number": number}
+    async with shop_at(redis_url, cache(ttl=None)) as shop:
+        shop.pages["*"] = declared(echo(lambda scope: header(scope, b"x-tenant")), key=keys[wrong])
+        for _ in range(3):
+            response = await shop.get("/", {"x-tenant": "one"})
+            assert (response.status, response.body) == (200, b"one")
+        assert len(shop.made) == 3
+        told = [record.getMessage() for record in caplog.records]
+        assert len(told) == 1
+        assert "key" in told[0]
+        assert "a secret" not in caplog.text
+
+
+def test_a_key_that_has_to_be_awaited_is_refused_where_it_is_declared() -> None:
+    async def later(exchange: Exchange) -> bytes:
+        return b"one"
+
+    with pytest.raises(ConfigurationError, match="a plain function"):
+        declared(page(), key=later)
