@@ -187,9 +187,14 @@ class Deposit:
             self._control.perform(flow)
 
     def _leaves_old(self, refusal: Refusal, status: int) -> bool:
-        """Whether what is stored stays: failures may be over soon, and what is fresh was not asked about."""
+        """Whether what is stored stays: failures may be over soon, and what is fresh was not asked about.
+
+        What was somebody's own says nothing of what is sent stale to all.
+        """
         if refusal.reason == "validator" or self._found.entry is None:
             return False
+        if refusal.is_personal and self.clock() < self._found.entry.stale_until:
+            return True
         return status >= 500 or self._found.is_fresh
 
     def give_up(self, *, cancelled: bool) -> Asking | None:
@@ -214,11 +219,17 @@ class Deposit:
             else:
                 self._lead.scatter()
 
+    def _is_to_be_told(self, refusal: Refusal) -> bool:
+        """Whether nobody is to wait for it the next time; of what nobody waits for anyway, there is nothing to say."""
+        if refusal.idle or refusal.reason == "failed" or self._found.alone:
+            return False
+        return self._found.claimed or not refusal.is_personal
+
     def _given_back(self, refusal: Refusal | None) -> Asking:
         """Give the fill back; of what may not be kept, say that nobody is to wait for it."""
         found, keys = self._found, self._exchange.keys
         operations = []
-        if refusal is not None and not refusal.idle and refusal.reason != "failed" and not found.alone:
+        if refusal is not None and self._is_to_be_told(refusal):
             pass_for = self._cache.pass_for
             value = encode_pass(self.clock() + round(pass_for * 1e6), found.clock, found.generation)
             names = found.names

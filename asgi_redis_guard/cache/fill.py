@@ -124,7 +124,7 @@ class Passing(Responder):
         names = word.names if isinstance(word, Plan) else frozenset()
         # What fails, or is sent elsewhere, may never have come to the function that declares.
         if self._policy is not None or 200 <= status < 300:
-            cache.variants.learn(self._route, names, self._tags, self._policy, word, exchange.now)
+            cache.variants.learn(self._route, names, self._tags, self._policy, word, exchange)
         if isinstance(word, Refusal):
             if word.warn:
                 cache.warn(exchange, head.scope, word.warn, self._policy)

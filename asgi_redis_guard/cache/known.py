@@ -49,7 +49,7 @@ class Learned(NamedTuple):
     """What the last response on a path has said: what its variants go by, its tags, what was declared for it.
 
     `tags` still have `{user}` in them where they did. `idle_until` (seconds since the epoch): nothing was declared, and
-    nobody asks before. `declared`: something was, once.
+    nobody asks before. `declared`: something was, once. `personal`: what is answered to credentials is not kept.
     """
 
     names: bytes = b""
@@ -57,6 +57,7 @@ class Learned(NamedTuple):
     policy: CachePolicy | None = None
     idle_until: float = 0.0
     declared: bool = False
+    personal: bool = False
 
 
 class Known:

@@ -36,6 +36,9 @@ class Plan:
     policy: CachePolicy | None = None
 
 
+_PERSONAL = frozenset(("personal", "authorization", "unverified", "request_no_store"))
+
+
 @dataclass(frozen=True, slots=True)
 class Refusal:
     """Do not keep it. `reason` is a short word for events.
@@ -47,6 +50,11 @@ class Refusal:
     reason: str
     idle: bool = False
     warn: str = ""
+
+    @property
+    def is_personal(self) -> bool:
+        """True where it says something of who has asked, and nothing of what others would get."""
+        return self.reason in _PERSONAL
 
 
 Word = Plan | Refusal

@@ -37,7 +37,19 @@ _LOOKUP = Generator[Step, Any, Any]
 class Seek:
     """The way of one request."""
 
-    __slots__ = ("_cache", "_claim", "_exchange", "_lead", "_lead_at", "_look", "_place", "_resource", "_wish", "route")
+    __slots__ = (
+        "_apart",
+        "_cache",
+        "_claim",
+        "_exchange",
+        "_lead",
+        "_lead_at",
+        "_look",
+        "_place",
+        "_resource",
+        "_wish",
+        "route",
+    )
 
     def __init__(self, cache: ResponseCache, exchange: Exchange, resource: bytes, wish: Wish) -> None:
         self._cache = cache
@@ -49,6 +61,7 @@ class Seek:
         self._place: Place | None = None
         self._claim: Found | None = None
         self.route = cache.variants.route(exchange)
+        self._apart = cache.variants.is_apart(exchange, self.route)
         names = cache.variants.known.names.get(resource) or cache.variants.learned(self.route).names
         self._look = Look(cache, exchange, resource, self.route, names, self._fills)
 
@@ -142,9 +155,12 @@ class Seek:
 
     @property
     def _fills(self) -> bool:
-        """Whether the request may fill the cache: a whole response to a client that wants no other."""
+        """Whether the request may fill the cache: a whole response to a client that wants no other.
+
+        Nobody waits for what will be kept for nobody: clients would hold others up with made-up credentials.
+        """
         wish = self._wish
-        if self._exchange.method != "GET" or wish.ranged:
+        if self._exchange.method != "GET" or wish.ranged or self._apart:
             return False
         return not wish.control.no_store and not wish.control.only_if_cached
 

@@ -79,10 +79,18 @@ class Variants:
 
     def _may_be_somebody(self, exchange: Exchange) -> bool:
         """Whether a request without a verified user may have another answer than all others of that kind."""
-        if any(name in self._credentials for name, _ in exchange.scope["headers"]):
+        if self.has_credentials(exchange):
             return True
         session = exchange.fact("session")
         return session is not None and has_something(session) is not False
+
+    def has_credentials(self, exchange: Exchange) -> bool:
+        """Tell whether a request carries somebody's secret, valid or not."""
+        return any(name in self._credentials for name, _ in exchange.scope["headers"])
+
+    def is_apart(self, exchange: Exchange, route: bytes) -> bool:
+        """Tell whether the answer to a request will be kept for nobody, as far as can be seen."""
+        return self.learned(route).personal and self.has_credentials(exchange)
 
     def grown(
         self, exchange: Exchange, place: Place, names: bytes, plan: Plan, route: bytes
@@ -131,7 +139,7 @@ class Variants:
         tags: tuple[str, ...],
         policy: CachePolicy | None,
         word: Word,
-        now: float,
+        exchange: Exchange,
     ) -> None:
         """Remember what a response on a route has said.
 
@@ -140,10 +148,13 @@ class Variants:
         known = self.learned(route)
         if known.declared and policy is None and not isinstance(word, Plan):
             return
-        idle = now + _IDLE if isinstance(word, Refusal) and word.idle else 0.0
+        idle = exchange.now + _IDLE if isinstance(word, Refusal) and word.idle else 0.0
         listed = b",".join(sorted(names)) if isinstance(word, Plan) else known.names
         declared = policy is not None or isinstance(word, Plan)
-        self.known.paths.put(route, Learned(listed, tags, policy, idle, declared))
+        personal = known.personal
+        if self.has_credentials(exchange):
+            personal = isinstance(word, Refusal) and word.is_personal
+        self.known.paths.put(route, Learned(listed, tags, policy, idle, declared, personal))
 
 
 def _own_key(policy: CachePolicy, exchange: Exchange) -> str | bytes | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -199,3 +200,48 @@ def test_a_key_that_has_to_be_awaited_is_refused_where_it_is_declared() -> None:
 
     with pytest.raises(ConfigurationError, match="a plain function"):
         declared(page(), key=later)
+
+
+# Requests of which it can be seen that their answers are for nobody else.
+
+SOMEBODY = {"authorization": "Bearer made-up"}
+
+
+@BOTH
+async def test_somebody_s_request_takes_no_stale_answer_from_the_others(redis_url: str, profile: str) -> None:
+    async with shop_at(redis_url, cache(profile, **({"ttl": 0.001, "swr": 60.0} if profile == "app" else {}))) as shop:
+        stale = [(b"cache-control", b"max-age=0, stale-while-revalidate=60")] if profile == "http" else []
+        shop.pages["*"] = page(b"ok", *stale)
+        await shop.get()
+        for _ in range(3):
+            await shop.get("/", SOMEBODY)
+        assert "detail=stale" in (await shop.get())["cache-status"]
+
+
+@BOTH
+async def test_nobody_waits_for_an_answer_that_is_somebody_s(redis_url: str, profile: str) -> None:
+    async with shop_at(redis_url, cache(profile)) as shop:
+        gate, runs = asyncio.Event(), []
+
+        async def slow(scope: Scope, receive: Receive, send: Send) -> None:
+            runs.append(scope)
+            await gate.wait()
+            await page(b"ok", *fresh(profile))(scope, receive, send)
+
+        shop.pages["*"] = slow
+        gate.set()
+        await shop.get("/", SOMEBODY)  # of a route that was never seen nobody can know
+        await shop.get()
+        await shop.get(method="POST")
+        gate.clear()
+        runs.clear()
+        somebody = asyncio.ensure_future(shop.get("/", SOMEBODY))
+        while not runs:
+            await asyncio.sleep(0)
+        others = [asyncio.ensure_future(shop.get()) for _ in range(5)]
+        while len(runs) < 2:
+            await asyncio.sleep(0)
+        gate.set()
+        await asyncio.gather(somebody, *others)
+        assert len(runs) == 2
+        assert outcomes([await shop.get("/", SOMEBODY)]) == ["hit"]
