@@ -101,10 +101,10 @@ def websocket_scope(path: str = "/", headers: Fields = (), *, denial: bool = Tru
     return scope | more
 
 
-async def call(app: ASGIApp, scope: Scope) -> Response:
+async def call(app: ASGIApp, scope: Scope, body: bytes = b"") -> Response:
     """Run one exchange to its end."""
     response = Response()
-    first = {"type": "websocket.connect"} if scope["type"] == "websocket" else {"type": "http.request", "body": b""}
+    first = {"type": "websocket.connect"} if scope["type"] == "websocket" else {"type": "http.request", "body": body}
     inbox: list[Message] = [first]
 
     async def receive() -> Message:

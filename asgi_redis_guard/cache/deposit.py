@@ -53,6 +53,10 @@ class Deposit:
         if self._found.claimed:
             control.keep(renew(self._found.place, self._found.token), LEASE, _nothing)
 
+    def has_body(self) -> bool:
+        """Tell whether the app has got a body with the request, of which no key says anything."""
+        return self._control is not None and self._control.has_body()
+
     # Time.
 
     def host_time(self) -> float:
@@ -116,7 +120,7 @@ class Deposit:
 
     def _store(self, entry: Entry, plan: Plan, hints: bytes) -> Asking:
         cache, found, keys = self._cache, self._found, self._exchange.keys
-        grown, place = cache.variants.grown(self._exchange, found.place, found.names, plan.names, self._route)
+        grown, place = cache.variants.grown(self._exchange, found.place, found.names, plan, self._route)
         life = self._life(entry, plan)
         if place is None or life < 1:
             yield from self._unfit(entry, "variants" if place is None else "stale")
@@ -183,9 +187,14 @@ class Deposit:
             self._control.perform(flow)
 
     def _leaves_old(self, refusal: Refusal, status: int) -> bool:
-        """Whether what is stored stays: failures may be over soon, and what is fresh was not asked about."""
+        """Whether what is stored stays: failures may be over soon, and what is fresh was not asked about.
+
+        What was somebody's own says nothing of what is sent stale to all.
+        """
         if refusal.reason == "validator" or self._found.entry is None:
             return False
+        if refusal.is_personal and self.clock() < self._found.entry.stale_until:
+            return True
         return status >= 500 or self._found.is_fresh
 
     def give_up(self, *, cancelled: bool) -> Asking | None:
@@ -210,11 +219,17 @@ class Deposit:
             else:
                 self._lead.scatter()
 
+    def _is_to_be_told(self, refusal: Refusal) -> bool:
+        """Whether nobody is to wait for it the next time; of what nobody waits for anyway, there is nothing to say."""
+        if refusal.idle or refusal.reason == "failed" or self._found.alone:
+            return False
+        return self._found.claimed or not refusal.is_personal
+
     def _given_back(self, refusal: Refusal | None) -> Asking:
         """Give the fill back; of what may not be kept, say that nobody is to wait for it."""
         found, keys = self._found, self._exchange.keys
         operations = []
-        if refusal is not None and not refusal.idle and refusal.reason != "failed" and not found.alone:
+        if refusal is not None and self._is_to_be_told(refusal):
             pass_for = self._cache.pass_for
             value = encode_pass(self.clock() + round(pass_for * 1e6), found.clock, found.generation)
             names = found.names

@@ -124,7 +124,7 @@ class Passing(Responder):
         names = word.names if isinstance(word, Plan) else frozenset()
         # What fails, or is sent elsewhere, may never have come to the function that declares.
         if self._policy is not None or 200 <= status < 300:
-            cache.variants.learn(self._route, names, self._tags, self._policy, word, exchange.now)
+            cache.variants.learn(self._route, names, self._tags, self._policy, word, exchange)
         if isinstance(word, Refusal):
             if word.warn:
                 cache.warn(exchange, head.scope, word.warn, self._policy)
@@ -209,12 +209,15 @@ class Passing(Responder):
         return deposit.store(entry, self._word, self._tags)
 
     def _became_personal(self) -> bool:
-        """Keep nothing that turned out to be somebody's after its head."""
+        """Keep nothing that turned out to be somebody's after its head, or to depend on a body of the request."""
         if not isinstance(self._word, Plan):
             return False
         refusal = self._cache.rules.late(self._word, self._exchange, self._scope)
+        if refusal is None and self._deposit.has_body():
+            refusal = Refusal("body")
         if refusal is not None:
-            self._cache.warn(self._exchange, self._scope, refusal.warn, self._policy)
+            if refusal.warn:
+                self._cache.warn(self._exchange, self._scope, refusal.warn, self._policy)
             self._deposit.refuse(refusal, self._status)
         return refusal is not None
 

@@ -37,7 +37,7 @@ from .rules import client_control
 from .seek import Seek
 from .status import Reason, append, forward, hit
 from .tags import read_tags
-from .told import Told, Unsure
+from .told import Told, Unsure, Waking
 from .unsafe import Invalidating
 from .variants import Variants
 from .wish import Wish
@@ -152,7 +152,8 @@ class ResponseCache(OneRoundGuard):
 
     def _seek(self, exchange: Exchange, hot: Hot | None = None, replies: Replies | None = None) -> Pass | Admission:
         """Look for what is stored, or let the app answer."""
-        if self.variants.learned(self.variants.route(exchange)).idle_until > exchange.now:
+        if self.variants.learned(route := self.variants.route(exchange)).idle_until > exchange.now:
+            declaring.MAKING.set(Waking(self.variants, route))
             return PASS
         resource = self.requests.target(exchange.scope)
         wish = Wish.of(exchange, self.options.hears_clients)

@@ -22,12 +22,16 @@ from .status import hit
 #: Fields that say what is asked for, or how, before any variant is known.
 _ALWAYS = FIELDS | CONDITIONAL_FIELDS
 _ALWAYS |= {b"host", b"cache-control", b"pragma", b"upgrade", b"if-match", b"if-unmodified-since", b"origin"}
+_ALWAYS |= {b"content-length", b"transfer-encoding"}
 
 #: Fields that variants go by that are looked at; of more nothing is remembered.
 _MOST_NAMES = 64
 
-#: Bytes that an entry takes beside its body.
+#: Bytes that an entry takes beside its body and its fields.
 _OVERHEAD = 2048
+
+#: Bytes of a request's key beyond which nothing is remembered of it: clients choose what is in it.
+_LONGEST_KEY = 4096
 
 #: Stands under the key of a request whose answer is its user's: there is another one, with the user in it.
 BY_USER = object()
@@ -50,7 +54,7 @@ class Hot:
         self.answered: tuple[int, Headers, bytes] = answered
         #: For the first level: when Redis said last that it is right.
         self.confirmed: tuple[int, int, float] | None = None
-        self.size = len(entry.body) + _OVERHEAD
+        self.size = len(entry.body) + sum(len(name) + len(value) for name, value in entry.headers) + _OVERHEAD
         ask.about = self
 
     def answer(self, clock: int, cache: str | None) -> Answer:
@@ -106,7 +110,8 @@ class Hots:
         names = {name for name in hot.names.split(b",") if name}
         if b":key" in names or not self._takes(names):
             return
-        if hot.size > self._most // 8:
+        hot.size += (length := _length(exchange, self._names))
+        if hot.size > self._most // 8 or length > _LONGEST_KEY:
             return
         if not self._names.issuperset(names - {b":user"}):
             return
@@ -144,6 +149,13 @@ class Hots:
             key = (key, _who(exchange))
         if self._found.get(key) is hot:
             self.drop(key)
+
+
+def _length(exchange: Exchange, names: frozenset[bytes]) -> int:
+    """Return how many bytes a request's key can have at the most."""
+    scope = exchange.scope
+    line = len(scope["path"]) + len(scope.get("raw_path") or b"") + len(scope.get("query_string") or b"")
+    return line + sum(len(name) + len(value) for name, value in scope["headers"] if name in names)
 
 
 def _who(exchange: Exchange) -> Hashable | None:

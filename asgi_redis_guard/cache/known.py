@@ -49,13 +49,15 @@ class Learned(NamedTuple):
     """What the last response on a path has said: what its variants go by, its tags, what was declared for it.
 
     `tags` still have `{user}` in them where they did. `idle_until` (seconds since the epoch): nothing was declared, and
-    nobody asks before.
+    nobody asks before. `declared`: something was, once. `personal`: what is answered to credentials is not kept.
     """
 
     names: bytes = b""
     tags: tuple[str, ...] = ()
     policy: CachePolicy | None = None
     idle_until: float = 0.0
+    declared: bool = False
+    personal: bool = False
 
 
 class Known:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..core.asgi import Headers
+from .policy import CachePolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +15,7 @@ class Plan:
     Times are in seconds: `lifetime` from age 0 on, `age` that it had when it came, `swr` and `sie` behind the lifetime,
     `keep` behind all of them where it can be validated. `public`: it
     says itself that it is for everybody. `names` are what its variants go by, `tags` what it is
-    invalidated by, `headers` what is stored of the head.
+    invalidated by, `headers` what is stored of the head, `policy` what was declared, if anything was.
     """
 
     lifetime: float
@@ -32,6 +33,10 @@ class Plan:
     tags: tuple[str, ...] = ()
     max_body: int = 0
     client_ttl: float | None = None
+    policy: CachePolicy | None = None
+
+
+_PERSONAL = frozenset(("personal", "authorization", "unverified", "request_no_store"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +50,11 @@ class Refusal:
     reason: str
     idle: bool = False
     warn: str = ""
+
+    @property
+    def is_personal(self) -> bool:
+        """True where it says something of who has asked, and nothing of what others would get."""
+        return self.reason in _PERSONAL
 
 
 Word = Plan | Refusal

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from inspect import iscoroutinefunction
 
 from ..core.exchange import Exchange
 from ..core.keys import digest
@@ -121,7 +122,7 @@ def checked(policy: CachePolicy) -> CachePolicy:
         faults += body_faults("max_body", policy.max_body)
     if policy.public and policy.user_aware:
         faults.append("public: given together with user_aware; an answer is for everybody or for one user")
-    if policy.key is not None and not callable(policy.key):
+    if policy.key is not None and (not callable(policy.key) or iscoroutinefunction(policy.key)):
         faults.append(f"key: {policy.key!r} given; allowed is a plain function of the exchange")
     ConfigurationError.raise_for(faults)
     return policy

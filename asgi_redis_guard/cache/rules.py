@@ -151,6 +151,7 @@ class Rules:
             tags=(*answered.tags, *groups_of(answered.exchange.scope, headers)),
             max_body=self.max_body if policy.max_body is None else policy.max_body,
             client_ttl=policy.client_ttl if b"cache-control" not in fields else None,
+            policy=policy,
         )
 
     def _whose(self, answered: Answered, policy: CachePolicy, control: CacheControl) -> Refusal | None:

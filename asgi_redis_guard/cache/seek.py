@@ -38,6 +38,7 @@ class Seek:
     """The way of one request."""
 
     __slots__ = (
+        "_apart",
         "_cache",
         "_claim",
         "_exchange",
@@ -62,6 +63,7 @@ class Seek:
         self._claim: Found | None = None
         self._waits: Found | None = None
         self.route = cache.variants.route(exchange)
+        self._apart = cache.variants.is_apart(exchange, self.route)
         names = cache.variants.known.names.get(resource) or cache.variants.learned(self.route).names
         self._look = Look(cache, exchange, resource, self.route, names, self._fills)
 
@@ -172,9 +174,12 @@ class Seek:
 
     @property
     def _fills(self) -> bool:
-        """Whether the request may fill the cache: a whole response to a client that wants no other."""
+        """Whether the request may fill the cache: a whole response to a client that wants no other.
+
+        Nobody waits for what will be kept for nobody: clients would hold others up with made-up credentials.
+        """
         wish = self._wish
-        if self._exchange.method != "GET" or wish.ranged:
+        if self._exchange.method != "GET" or wish.ranged or self._apart:
             return False
         return not wish.control.no_store and not wish.control.only_if_cached
 

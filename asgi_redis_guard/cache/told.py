@@ -15,6 +15,7 @@ from .status import Reason, append, forward
 
 if TYPE_CHECKING:
     from .guard import ResponseCache
+    from .variants import Variants
 
 
 class Told(Responder):
@@ -75,7 +76,7 @@ class Learning(Told):
         """Take what is declared; nothing is kept this time."""
         self._policy = policy if self._policy is None else self._policy.joined(policy)
         self._tags = (*self._tags, *tags)
-        self._cache.variants.known.paths.put(self._route, Learned(self._names, self._tags, self._policy))
+        self._cache.variants.known.paths.put(self._route, Learned(self._names, self._tags, self._policy, declared=True))
 
     def invalidate(self, tags: tuple[str, ...]) -> None:
         """A request that only reads invalidates nothing."""
@@ -83,3 +84,24 @@ class Learning(Told):
     def end(self, outcome: Outcome) -> None:
         """Take no more declarations."""
         self.over = True
+
+
+class Waking:
+    """Stands for a response that nobody looks at, on a route that declared nothing when it was last seen."""
+
+    __slots__ = ("_route", "_variants")
+
+    over = False
+
+    def __init__(self, variants: Variants, route: bytes) -> None:
+        self._variants = variants
+        self._route = route
+
+    def declare(self, policy: CachePolicy, tags: tuple[str, ...]) -> None:
+        """Have the next request looked at: what was seen last came from somewhere else."""
+        if "GET" in policy.methods:
+            names = self._variants.learned(self._route).names
+            self._variants.known.paths.put(self._route, Learned(names, tags, policy, declared=True))
+
+    def invalidate(self, tags: tuple[str, ...]) -> None:
+        """A request that only reads invalidates nothing."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from ..core.exchange import Exchange
 from ..core.keys import Keys, digest
+from ..core.warnings import Warnings
 from ..errors import ConfigurationError, GuardError
 from .credentials import has_something
 from .known import Known, Learned
@@ -15,6 +17,11 @@ from .policy import CachePolicy
 from .request_key import FIELDS, fields_of, principal_parts
 from .tags import expand
 from .vary import MOST_NAMES, variant_parts
+
+_warnings = Warnings(logging.getLogger("asgi_redis_guard.cache"))
+
+#: Fields by which one path may lead to several functions.
+_ROUTING = FIELDS | {b"host"}
 
 #: Seconds for which a route that declared nothing is not asked about.
 _IDLE = 60.0
@@ -33,16 +40,22 @@ class Variants:
         self._always = always
 
     def route(self, exchange: Exchange) -> bytes:
-        """Return what a path goes by, whatever its query and its method."""
+        """Return what a path of a host goes by, whatever its query and its method."""
         scope = exchange.scope
-        return digest(scope.get("root_path", ""), scope["path"])
+        fields = fields_of(scope, _ROUTING)
+        return digest(scope.get("root_path", ""), scope["path"], *fields)
 
     def learned(self, route: bytes) -> Learned:
         """Return what is known of a route."""
         return self.known.paths.get(route) or Learned()
 
-    def variant(self, exchange: Exchange, names: bytes, route: bytes) -> bytes | None:
-        """Return the digest of a request's values of `names`; None if it cannot be told, or the app wants none."""
+    def variant(
+        self, exchange: Exchange, names: bytes, route: bytes, policy: CachePolicy | None = None
+    ) -> bytes | None:
+        """Return the digest of a request's values of `names`; None if it cannot be told, or the app wants none.
+
+        `policy` is what was declared for it, as far as that is known; else what was last declared on its route.
+        """
         fields = fields_of(exchange.scope, self._always)
         if not names:
             return digest(b"", *fields)
@@ -57,33 +70,43 @@ class Variants:
                 return None
             known[b":user"] = None if parts is None else digest(*parts)
         if b":key" in listed:
-            policy = self.learned(route).policy
-            own = policy.key(exchange) if policy is not None and policy.key is not None else None
-            if own is None:
+            policy = policy or self.learned(route).policy
+            own = None if policy is None else _own_key(policy, exchange)
+            if policy is None or own is None:
                 return None
-            known[b":key"] = digest(own)
+            known[b":key"] = digest(policy.where, own)
         return digest(names, b"%d" % len(fields), *fields, *variant_parts(listed, exchange.scope["headers"], known))
 
     def _may_be_somebody(self, exchange: Exchange) -> bool:
         """Whether a request without a verified user may have another answer than all others of that kind."""
-        if any(name in self._credentials for name, _ in exchange.scope["headers"]):
+        if self.has_credentials(exchange):
             return True
         session = exchange.fact("session")
         return session is not None and has_something(session) is not False
 
+    def has_credentials(self, exchange: Exchange) -> bool:
+        """Tell whether a request carries somebody's secret, valid or not."""
+        return any(name in self._credentials for name, _ in exchange.scope["headers"])
+
+    def is_apart(self, exchange: Exchange, route: bytes) -> bool:
+        """Tell whether the answer to a request will be kept for nobody, as far as can be seen."""
+        return self.learned(route).personal and self.has_credentials(exchange)
+
     def grown(
-        self, exchange: Exchange, place: Place, names: bytes, more: frozenset[bytes], route: bytes
+        self, exchange: Exchange, place: Place, names: bytes, plan: Plan, route: bytes
     ) -> tuple[bytes, Place | None]:
         """Return what the variants go by from now on, and the request's place among them; None if it has none."""
-        all_names = {name for name in names.split(b",") if name} | more
+        all_names = {name for name in names.split(b",") if name} | plan.names
         if len(all_names) > MOST_NAMES:
             return names, None
         grown = b",".join(sorted(all_names))
-        if grown == names and b":user" not in all_names:
+        if grown == names and all_names.isdisjoint((b":user", b":key")):
             return names, place
-        variant = self.variant(exchange, grown, route)
+        if b":key" in all_names and plan.policy is None:
+            return names, None  # the key is made by another function of the same URL
+        variant = self.variant(exchange, grown, route, plan.policy)
         if grown == names and variant != place.variant:
-            return names, None  # it was not known when it was looked up who asks
+            return names, None  # it was not known when it was looked up who asks, or what is declared
         return grown, None if variant is None else Place.of(exchange.keys, place.resource, variant)
 
     # Tags.
@@ -116,12 +139,37 @@ class Variants:
         tags: tuple[str, ...],
         policy: CachePolicy | None,
         word: Word,
-        now: float,
+        exchange: Exchange,
     ) -> None:
-        """Remember what a response on a route has said."""
-        idle = now + _IDLE if isinstance(word, Refusal) and word.idle else 0.0
-        listed = b",".join(sorted(names)) if isinstance(word, Plan) else self.learned(route).names
-        self.known.paths.put(route, Learned(listed, tags, policy, idle))
+        """Remember what a response on a route has said.
+
+        One that declares nothing says nothing of a route that has: it came from somewhere else.
+        """
+        known = self.learned(route)
+        if known.declared and policy is None and not isinstance(word, Plan):
+            return
+        idle = exchange.now + _IDLE if isinstance(word, Refusal) and word.idle else 0.0
+        listed = b",".join(sorted(names)) if isinstance(word, Plan) else known.names
+        declared = policy is not None or isinstance(word, Plan)
+        personal = known.personal
+        if self.has_credentials(exchange):
+            personal = isinstance(word, Refusal) and word.is_personal
+        self.known.paths.put(route, Learned(listed, tags, policy, idle, declared, personal))
+
+
+def _own_key(policy: CachePolicy, exchange: Exchange) -> str | bytes | None:
+    """Return what the app makes of a request; None as well where it makes nothing that can be a key."""
+    if policy.key is None:
+        return None
+    try:
+        own = policy.key(exchange)
+        if own is None or isinstance(own, str | bytes):
+            return own
+        why = f"gave a {type(own).__name__}; allowed are text, bytes and None"
+    except Exception as error:  # what it says may be the client's, or a secret
+        why = f"raised {type(error).__name__}"
+    _warnings.tell("not-cached", f"{policy.where}: nothing is kept where its key cannot be made: it {why}")
+    return None
 
 
 def named_tags(tags: tuple[str, ...], user: Any) -> tuple[str, ...] | None:

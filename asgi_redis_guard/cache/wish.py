@@ -28,7 +28,7 @@ class Wish(NamedTuple):
         """Read a GET or HEAD request."""
         headers = exchange.scope["headers"]
         conditional = ranged = controlled = False
-        for name, _ in headers:
+        for name, value in headers:
             if name in CONDITIONAL_FIELDS:
                 conditional = True
                 ranged = ranged or name == b"range"
@@ -36,6 +36,8 @@ class Wish(NamedTuple):
                 controlled = True
             elif name == b"upgrade":
                 return cls("upgrade")
+            elif name == b"transfer-encoding" or (name == b"content-length" and value != b"0"):
+                return cls("body")  # RFC 9110 §9.3.1 gives it no meaning, but apps do; what is asked for is in there
         if is_preconditioned(headers):
             return cls("precondition")
         control = request_control(headers) if controlled and hears_clients else NOTHING

@@ -78,6 +78,9 @@ class Control(Protocol):
     def clock(self) -> float:
         """Return the present time, in seconds since the epoch on this host's clock."""
 
+    def has_body(self) -> bool:
+        """Tell whether the app has got anything of a request body; over HTTP/2 no field says that there is one."""
+
     def watch(
         self, topic: str, key: bytes, ended: Callable[[], None], lives: Callable[[bytes], Awaitable[float]]
     ) -> None:

@@ -37,6 +37,7 @@ class Handling:
     _watches: Sequence[Watch] = ()
     _showing: asyncio.Task[Message | Close | None] | None = None
     client: Released | None = None
+    _fed = False
 
     def __init__(
         self,
@@ -133,6 +134,7 @@ class Handling:
                     self._delivery.disconnected = True
                     return message
                 if kind != "websocket.receive" or not self._delivery.hooks.receive:
+                    self._fed = self._fed or bool(message.get("body"))
                     return message
                 self._showing = asyncio.ensure_future(self._show(message))
                 self._showing.add_done_callback(_heard)
@@ -204,6 +206,10 @@ class Handling:
     def clock(self) -> float:
         """Return the present time by the engine's clock."""
         return self._trips.clock()
+
+    def has_body(self) -> bool:
+        """Tell whether the app has got anything of a request body."""
+        return self._fed
 
     def perform(self, flow: Asking) -> None:
         """Carry out what a responder asks, in the background."""
