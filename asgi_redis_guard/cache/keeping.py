@@ -120,10 +120,21 @@ class Keeping:
             raise ValueError(f"{spot.label}: {error}") from None
 
     async def replace(self, spot: Spot, make: Make, kept: Kept) -> Any:
-        """Make a value and keep it; where Redis is away, forget the one that there is as soon as it is back."""
+        """Make a value and keep it, unless another write came between, of which nobody knows which was the last.
+
+        Where Redis is away, what there is is forgotten as soon as it is back.
+        """
+        before = None
+        try:
+            await self._settle(raises=True)
+            before = await self._filling.begin(spot)
+        except RedisUnavailable:
+            pass
         value = await called(make)
         try:
-            await self.write([spot], [value], kept)
+            if before is None:
+                raise RedisUnavailable("it was away before the value was made")
+            await self._filling.replace(spot, before, value, kept)
         except RedisUnavailable as error:
             self._owed.add(drop(spot.place))
             logger.warning("%s is not kept, and what there was will be forgotten: %s", spot.label, error)

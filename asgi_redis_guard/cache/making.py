@@ -12,12 +12,11 @@ import time
 from typing import Any
 
 from ..errors import EntryRefused, EntryUnreadable, RedisUnavailable
-from ..middleware.waits import Gone
 from ..redis.flight import Lead
 from .entry import Entry
 from .filling import Filling, Make, called
 from .found import Found, Landed
-from .operations import LEASE, TOPIC, renew
+from .operations import LEASE, renew
 from .recall import Kept, Spot
 
 logger = logging.getLogger("asgi_redis_guard.cache")
@@ -64,6 +63,8 @@ class Making:
             if (found.claimed or found.alone or self._unreadable) and self._leads():
                 home.tell(spot, "miss", "stale" if found.entry is not None else "")
                 return await self._fill(found)
+            if found.claimed:
+                home.wake(spot)
             landed = await self._wait()
             if landed == "alone":
                 home.tell(spot, "miss", "alone")
@@ -103,6 +104,8 @@ class Making:
             behind._lead, self._lead = self._lead, None
             behind._stale = self._stale
             self._redis.spawn(behind._refresh(found))
+        elif found.claimed:
+            home.wake(self._spot)  # the leader of this process may be waiting for just that fill
         elif self._lead is not None:
             self._lead.land(Landed(entry, clock))
         home.tell(self._spot, "hit" if fresh else "stale", size=len(entry.body))
@@ -130,7 +133,7 @@ class Making:
                     self._lead = landing.lead
                     return landing.value if landing.kind == "landed" else "alone" if landing.kind == "alone" else None
                 self._lead = self._lead or redis.flights.begin(place.flight)
-                await Gone(redis, TOPIC, place.word, place.fill).wait()
+                await self._home.gone(self._spot)
         except TimeoutError:
             if self._lead is not None:
                 self._lead.scatter()

@@ -19,6 +19,7 @@ RENEW = OperationKind.load(__package__, "renew.lua")
 INVALIDATE = OperationKind.load(__package__, "invalidate.lua")
 DROP = OperationKind.load(__package__, "drop.lua")
 BEGIN = OperationKind.load(__package__, "begin.lua")
+REPLACE = OperationKind.load(__package__, "replace.lua")
 
 ALL = (FIND, GENERATION, STORE, RELEASE, RENEW, INVALIDATE)
 
@@ -123,3 +124,8 @@ def drop(place: Place) -> list[Operation]:
 def begin(place: Place) -> Operation:
     """Read the generation of a resource of which there is one variant, and make it where there is none."""
     return Operation(BEGIN, (place.mark,), (MOST_FILL,))
+
+
+def replace(place: Place, expected: bytes) -> list[Operation]:
+    """Give a resource of which there is one variant a new generation, tell whether it had that one, and empty it."""
+    return [Operation(REPLACE, (place.mark,), (expected, MOST_FILL)), Operation(DROP, (place.entry,), ())]

@@ -17,7 +17,7 @@ from .codec import Codec
 from .entry import Entry, total_length
 from .found import Found
 from .known import Recent
-from .operations import INLINE, Place, begin, find, generation, release, store
+from .operations import INLINE, Place, begin, find, generation, release, replace, store
 from .serializing import Serializing
 from .tags import read_tags, tag_text
 
@@ -204,6 +204,16 @@ class Recall:
         """Return them as what was found."""
         mark, *stamps = [reply.values[0] for reply in replies]
         return Found(spot.place, b"", mark, dict(zip(spot.tags, stamps, strict=True)), replies.clock, b"")
+
+    def replacing(self, spot: Spot, before: Found) -> list[Operation]:
+        """Return what empties a value's place, and tells whether it or a tag was invalidated since `before`."""
+        tags = [generation(self.keys.tag_of(tag), stamp) for tag, stamp in before.tags.items()]
+        return [*replace(spot.place, before.generation), *tags]
+
+    def replaced(self, before: Found, replies: Replies) -> Found | None:
+        """Return what the new value is stored under; None where something was invalidated."""
+        (generation, same), *_ = [reply.values for reply in replies][:1]
+        return before._replace(generation=generation, clock=replies.clock) if same and replies.passed else None
 
 
 def _state(entry: Entry, mark: bytes, tags: Mapping[bytes, bytes], recorded: Mapping[bytes, bytes]) -> str:

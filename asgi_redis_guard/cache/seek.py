@@ -20,7 +20,7 @@ from .found import Found, Landed
 from .heading import Heading
 from .hot import Hot
 from .look import Look
-from .operations import LEASE, TOPIC, Place
+from .operations import LEASE, TOPIC, Place, release
 from .status import Reason
 from .told import Learning, Told
 from .wish import Wish
@@ -47,6 +47,7 @@ class Seek:
         "_look",
         "_place",
         "_resource",
+        "_waits",
         "_wish",
         "route",
     )
@@ -60,6 +61,7 @@ class Seek:
         self._lead_at: Any = None
         self._place: Place | None = None
         self._claim: Found | None = None
+        self._waits: Found | None = None
         self.route = cache.variants.route(exchange)
         self._apart = cache.variants.is_apart(exchange, self.route)
         names = cache.variants.known.names.get(resource) or cache.variants.learned(self.route).names
@@ -79,6 +81,8 @@ class Seek:
                 self._lead.scatter()
             return self._cache.without_answer(self._exchange, self._place if self._fills else None, error)
         except GeneratorExit:
+            if self._waits is not None and self._is_left_with(self._waits.place):
+                self._claim = self._waits._replace(claimed=True)
             return self._fill(self._claim, "miss") if self._claim is not None else Pass()
         finally:
             if self._lead is not None:
@@ -107,6 +111,8 @@ class Seek:
             self._part(found.place)
             if found.claimed:
                 found = self._claimed(found)
+            elif self._is_left_with(found.place):
+                yield Ask([release(self._exchange.keys, found.place, found.token)], last=True)
             if found.entry is not None:
                 reason = "request" if found.is_fresh else "stale"
                 if (answer := self._use(found)) is not None:
@@ -130,11 +136,23 @@ class Seek:
             return found
         flight = services.flights.find(found.place.flight)
         if flight is not None and self._lead is None:
+            flight.marked = True  # whoever leads is this process, too, and may find that there is nothing to fill
             return found._replace(claimed=False)
         self._claim = found
         if self._lead is None:
             self._lead_over(found.place, services.flights.begin(found.place.flight))
         return found
+
+    def _is_left_with(self, place: Place) -> bool:
+        """Whether another request of this process has taken the fill while this one leads, which needs it no more."""
+        services = self._exchange.services
+        if self._lead is None or services is None:
+            return False
+        flight = services.flights.find(place.flight)
+        marked = flight is not None and flight.marked
+        if flight is not None:
+            flight.marked = False
+        return marked
 
     def _lead_over(self, place: Place, lead: Any) -> None:
         self._lead, self._lead_at = lead, place.flight
@@ -202,6 +220,7 @@ class Seek:
         if services is None:
             return self._fill(found, "miss")
         flight = services.flights.find(found.place.flight)
+        self._waits = found
         try:
             if self._lead is None and flight is not None:
                 landing = yield Wait(flight, cache.wait)
@@ -210,6 +229,8 @@ class Seek:
                 self._lead_over(found.place, services.flights.begin(found.place.flight))
             yield Wait(services.gone(TOPIC, found.place.word, found.place.fill), min(cache.wait, 4 * LEASE))
         except WaitTimeout:
+            if self._is_left_with(found.place):
+                return self._fill(found._replace(claimed=True), "miss")
             if self._lead is not None:
                 self._lead.scatter()
             return self._fill(found, "miss")

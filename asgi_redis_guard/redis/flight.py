@@ -66,10 +66,12 @@ class Lead:
 class Flight:
     """One piece of work that one does and others wait for: what its followers hold."""
 
-    __slots__ = ("_home", "_landing", "_over", "_waiters", "key")
+    __slots__ = ("_home", "_landing", "_over", "_waiters", "key", "marked")
 
     def __init__(self, home: Flights, key: Hashable) -> None:
         self.key = key
+        #: A follower's note to whoever leads: something was taken that is the leader's to give back.
+        self.marked = False
         self._home = home
         self._over = False
         self._landing: Landing | None = None

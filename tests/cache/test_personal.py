@@ -167,8 +167,9 @@ async def test_an_exempt_path_is_none_of_the_cache_s_business(redis_url: str) ->
         assert outcomes([await shop.get("/"), await shop.get("/")]) == ["fwd=uri-miss", "hit"]
 
 
+@pytest.mark.parametrize("user_aware", [False, True])
 async def test_a_user_who_turns_up_after_the_head_counts_as_well(
-    redis_url: str, warnings: pytest.LogCaptureFixture
+    redis_url: str, warnings: pytest.LogCaptureFixture, user_aware: bool
 ) -> None:
     class Account:
         is_authenticated = True
@@ -178,7 +179,7 @@ async def test_a_user_who_turns_up_after_the_head_counts_as_well(
         await page(b"for one")(scope, receive, send)
 
     async with shop_at(redis_url, cache()) as shop:
-        shop.pages["*"] = late(signing_in)
+        shop.pages["*"] = declared(late(signing_in), user_aware=user_aware)
         assert [(await shop.get()).body for _ in range(2)] == [b"first for one"] * 2
         assert len(shop.made) == 2
         assert await shop.stored() == []

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from starlette.authentication import SimpleUser as Named
 
 from asgi_redis_guard import Admission, Exchange, Guard, Pass, RedisManager, Sessions
 from asgi_redis_guard.cache import guard as guard_module
@@ -135,6 +136,14 @@ class Plain:
         self.name = name
 
 
+class Principal(Named):
+    """A user as Starlette has them, with an identity."""
+
+    @property
+    def identity(self) -> str:
+        return self.username
+
+
 @pytest.mark.parametrize("make", [str, Plain])
 async def test_a_user_that_does_not_say_who_he_is_shares_nothing(redis_url: str, make: Callable[[str], Any]) -> None:
     async with shop_at(redis_url, Badge(make), cache(ttl=None)) as shop:
@@ -142,6 +151,14 @@ async def test_a_user_that_does_not_say_who_he_is_shares_nothing(redis_url: str,
         for name in ("alice", "bob", "alice"):
             assert name.encode() in (await shop.get("/", {"x-badge": name})).body
         assert await shop.stored() == []
+
+
+async def test_a_user_whom_only_a_guard_behind_the_cache_knows_shares_nothing(redis_url: str) -> None:
+    """When it is looked up nobody knows him, when it is kept somebody does."""
+    async with shop_at(redis_url, cache(ttl=None), Badge(Principal)) as shop:
+        shop.pages["*"] = declared(echo(lambda scope: scope["headers"]), user_aware=True)
+        for name in ("alice", "bob", "carol"):
+            assert name.encode() in (await shop.get("/", {"x-badge": name})).body
 
 
 async def test_a_session_s_user_has_his_own(backend: str) -> None:
