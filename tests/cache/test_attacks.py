@@ -14,6 +14,7 @@ from asgi_redis_guard.errors import ConfigurationError
 from tests.cache.shops import PROFILES, cache, declared, echo, fresh, header, outcomes, page, shop_at
 from tests.drive import call, http_scope
 from tests.middleware.calls import settled
+from tests.redis.tools import eventually
 
 BOTH = pytest.mark.parametrize("profile", PROFILES)
 
@@ -236,11 +237,9 @@ async def test_nobody_waits_for_an_answer_that_is_somebody_s(redis_url: str, pro
         gate.clear()
         runs.clear()
         somebody = asyncio.ensure_future(shop.get("/", SOMEBODY))
-        while not runs:
-            await asyncio.sleep(0)
+        await eventually(lambda: runs)
         others = [asyncio.ensure_future(shop.get()) for _ in range(5)]
-        while len(runs) < 2:
-            await asyncio.sleep(0)
+        await eventually(lambda: len(runs) == 2)
         gate.set()
         await asyncio.gather(somebody, *others)
         assert len(runs) == 2
