@@ -20,7 +20,7 @@ from .found import Found, Landed
 from .heading import Heading
 from .hot import Hot
 from .look import Look
-from .operations import LEASE, TOPIC, Place, release
+from .operations import TOPIC, Place, release
 from .status import Reason
 from .told import Learning, Told
 from .wish import Wish
@@ -47,6 +47,7 @@ class Seek:
         "_look",
         "_place",
         "_resource",
+        "_until",
         "_waits",
         "_wish",
         "route",
@@ -62,6 +63,7 @@ class Seek:
         self._place: Place | None = None
         self._claim: Found | None = None
         self._waits: Found | None = None
+        self._until: float | None = None
         self.route = cache.variants.route(exchange)
         self._apart = cache.variants.is_apart(exchange, self.route)
         names = cache.variants.known.names.get(resource) or cache.variants.learned(self.route).names
@@ -137,6 +139,7 @@ class Seek:
         flight = services.flights.find(found.place.flight)
         if flight is not None and self._lead is None:
             flight.marked = True  # whoever leads is this process, too, and may find that there is nothing to fill
+            services.wake(TOPIC, found.place.word)  # or waits for another process, whose fill this one has now
             return found._replace(claimed=False)
         self._claim = found
         if self._lead is None:
@@ -216,18 +219,19 @@ class Seek:
 
     def _wait(self, found: Found) -> _LOOKUP:
         """Wait for another request's fill, in this process or elsewhere; None is to look again."""
-        cache, services = self._cache, self._exchange.services
+        services = self._exchange.services
         if services is None:
             return self._fill(found, "miss")
         flight = services.flights.find(found.place.flight)
         self._waits = found
         try:
             if self._lead is None and flight is not None:
-                landing = yield Wait(flight, cache.wait)
+                landing = yield Wait(flight, self._patience(services.clock()))
                 return self._landed(found, landing)
             if self._lead is None:
                 self._lead_over(found.place, services.flights.begin(found.place.flight))
-            yield Wait(services.gone(TOPIC, found.place.word, found.place.fill), min(cache.wait, 4 * LEASE))
+            gone = services.gone(TOPIC, found.place.word, found.place.fill)
+            yield Wait(gone, self._patience(services.clock()))
         except WaitTimeout:
             if self._is_left_with(found.place):
                 return self._fill(found._replace(claimed=True), "miss")
@@ -235,6 +239,12 @@ class Seek:
                 self._lead.scatter()
             return self._fill(found, "miss")
         return None
+
+    def _patience(self, now: float) -> float:
+        """Return the seconds that are left to wait: for all fills together as many as was said."""
+        if self._until is None:
+            self._until = now + self._cache.wait
+        return max(0.0, self._until - now)
 
     def _landed(self, found: Found, landing: Any) -> Verdict | None:
         if landing.kind == "lead":

@@ -41,6 +41,9 @@ class Services(Protocol):
     def hears(self, topic: str) -> bool:
         """Tell whether words on a topic that is followed are heard now."""
 
+    def wake(self, topic: str, word: bytes) -> None:
+        """Let those of this process go on who wait for `word` by `gone`."""
+
     def gone(self, topic: str, word: bytes, key: bytes) -> Waitable:
         """Return what waits until `key` is gone; who deletes it says `word` on `topic`."""
 

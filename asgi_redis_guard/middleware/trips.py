@@ -52,6 +52,10 @@ class RoundTrips:
         """Tell whether words on a topic that is followed are heard now."""
         return self.manager.pubsub.feed.hears(topic)
 
+    def wake(self, topic: str, word: bytes) -> None:
+        """Let those of this process go on who wait for `word` by `gone`."""
+        self.manager.pubsub.feed.wake(topic, word)
+
     def gone(self, topic: str, word: bytes, key: bytes) -> Waitable:
         """Return what waits until `key` is gone."""
         return Gone(self.manager, topic, word, key)

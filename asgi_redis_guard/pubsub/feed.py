@@ -126,6 +126,11 @@ class Feed:
             if not watches:
                 del self._watches[place]
 
+    def wake(self, topic: str, key: bytes) -> None:
+        """End the watches of a key in this process alone, as word of it would."""
+        for watch in self._watches.pop((topic, key), ()):
+            self._end(watch)
+
     async def tell(self, topic: str, keys: Iterable[bytes]) -> None:
         """Tell all processes that `keys` have ended. Raises `RedisUnavailable`."""
         named = b" ".join(keys)

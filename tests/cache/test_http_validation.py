@@ -167,3 +167,15 @@ async def test_validation(given: Case) -> None:
 )
 async def test_a_304_renews_what_is_stored(given: Case) -> None:
     await play(given)
+
+
+async def test_where_the_app_declares_what_is_kept_a_304_renews_it_as_well() -> None:
+    private = "guard-client-ttl"
+    steps = (
+        Step("miss", says="last-modified: {-100} | x: one", has="cache-control: no-cache"),
+        Step("stale", after=11, says=Reply("x: two", 304), body=1, has="x: one", lacks=private, behind=1),
+        Step("hit", after=5, body=1, has="x: two | cache-control: no-cache | age: 5", lacks=private),
+        Step("stale", after=6, says=Reply("x: three", 304), body=1, behind=1),
+        Step("hit", body=1, has="x: three", lacks=private),
+    )
+    await play(case("", *steps, profile="app", ttl=10, swr=60))
