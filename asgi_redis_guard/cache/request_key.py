@@ -17,6 +17,7 @@ from urllib.parse import quote, unquote, urlsplit
 from ..errors import ConfigurationError, PrincipalUnknown
 from .hosts import LONGEST_HOST, Hosts, parse_pattern
 from .queries import Queries, ignore_faults
+from .tags import shows_its_address
 
 #: Fields that change what frameworks answer, or for which host, path or method they take a request to be.
 FIELDS = frozenset(
@@ -156,7 +157,7 @@ def principal_parts(user: Any, auth: Any) -> list[bytes | str] | None:
         identity = user.identity
     except (NotImplementedError, AttributeError):
         identity = None
-    if identity is None or (isinstance(identity, str | bytes) and not identity):
+    if identity is None or (isinstance(identity, str | bytes) and not identity) or shows_its_address(type(identity)):
         raise PrincipalUnknown(f"{type(user).__name__}: a verified user without an identity")
     namespace = getattr(user, "namespace", None) or ""
     return [*_typed(identity), *_typed(namespace), *sorted(set(_scopes_of(auth)))]

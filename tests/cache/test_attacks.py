@@ -65,7 +65,7 @@ async def test_what_a_client_makes_long_is_not_remembered(redis_url: str) -> Non
         await shop.get()
         long = "x" * 60_000
         for number in range(30):
-            for path, fields in [(f"/?utm_x={number}{long}", {}), ("/", {"if-none-match": f'"{number}{long}"'})]:
+            for path, fields in [(f"/?utm_x={number}{long[:6000]}", {}), ("/", {"if-none-match": f'"{number}{long}"'})]:
                 assert outcomes([await shop.get(path, fields)]) == ["hit"]
         assert _size_of(guard.hots._found) < 1 << 20
 
