@@ -5,10 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from ..core.asgi import Scope
 from ..core.exchange import Exchange
 
-#: Request fields that carry somebody's secret.
-CREDENTIALS = frozenset((b"authorization", b"proxy-authorization", b"x-api-key", b"api-key", b"x-auth-token"))
+#: Request fields that carry somebody's secret, or in which proxies that let users in say who it is.
+CREDENTIALS = frozenset(
+    (
+        *(b"authorization", b"proxy-authorization", b"x-api-key", b"api-key", b"x-auth-token", b"x-access-token"),
+        *(b"remote-user", b"x-remote-user", b"x-forwarded-user", b"x-forwarded-email", b"x-forwarded-access-token"),
+        *(b"x-auth-request-user", b"x-auth-request-email", b"x-auth-request-access-token", b"x-authenticated-user"),
+        *(b"cf-access-jwt-assertion", b"x-goog-iap-jwt-assertion", b"x-goog-authenticated-user-email"),
+        *(b"x-amzn-oidc-data", b"x-amzn-oidc-identity", b"x-ms-client-principal", b"x-ms-client-principal-id"),
+        *(b"x-client-cert", b"x-ssl-client-cert", b"x-forwarded-client-cert", b"x-forwarded-tls-client-cert"),
+    )
+)
 
 
 def speaks_for_somebody(exchange: Exchange, scope: Any, credentials: Iterable[bytes]) -> str:
@@ -17,7 +27,7 @@ def speaks_for_somebody(exchange: Exchange, scope: Any, credentials: Iterable[by
     `scope` is the app's: middlewares further in may have found out who it is. Until the app has answered it cannot be
     told whether it has read the session.
     """
-    if any(name in credentials for name, _ in exchange.scope["headers"]):
+    if shows_credentials(exchange.scope, credentials):
         return "a request with credentials"
     for user in (exchange.fact("user"), scope.get("user") if scope is not None else None):
         if is_somebody(user):
@@ -26,6 +36,17 @@ def speaks_for_somebody(exchange: Exchange, scope: Any, credentials: Iterable[by
     if session is None:
         session = exchange.fact("session")
     return "a request whose session was read" if was_read(session) else ""
+
+
+def shows_credentials(scope: Scope, credentials: Iterable[bytes]) -> bool:
+    """Tell whether a request carries somebody's secret, valid or not, or came with a certificate of its own."""
+    return any(name in credentials for name, _ in scope["headers"]) or has_certificate(scope)
+
+
+def has_certificate(scope: Scope) -> bool:
+    """Tell whether the client has shown a certificate (the TLS extension of ASGI)."""
+    tls = (scope.get("extensions") or {}).get("tls") or {}
+    return bool(tls.get("client_cert_chain") or tls.get("client_cert_name"))
 
 
 def is_somebody(user: Any) -> bool:

@@ -75,7 +75,7 @@ def cached(
     )
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
-        here = replace(policy, where=name_of(function))
+        here = replace(policy, where=name_of(function), function=inspect.unwrap(function))
 
         def declare(response: Declared, values: dict[str, Any]) -> None:
             response.declare(here, partly(templates, values))

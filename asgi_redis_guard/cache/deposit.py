@@ -189,11 +189,11 @@ class Deposit:
     def _leaves_old(self, refusal: Refusal, status: int) -> bool:
         """Whether what is stored stays: failures may be over soon, and what is fresh was not asked about.
 
-        What was somebody's own says nothing of what is sent stale to all.
+        What was somebody's own says nothing of what all get stale, or once it was validated.
         """
         if refusal.reason == "validator" or self._found.entry is None:
             return False
-        if refusal.is_personal and self.clock() < self._found.entry.stale_until:
+        if refusal.is_personal and (self._found.entry.must_validate or self.clock() < self._found.entry.stale_until):
             return True
         return status >= 500 or self._found.is_fresh
 

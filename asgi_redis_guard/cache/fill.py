@@ -15,6 +15,7 @@ from ..core.steps import Answer, Asking
 from .conditional import same_representation
 from .declaring import MAKING
 from .deposit import Deposit
+from .endpoints import is_of_another
 from .entry import Entry
 from .found import Found
 from .outside import client_control, outside
@@ -133,6 +134,8 @@ class Passing(Responder):
 
     def _judge(self, head: Head, status: int, headers: Headers) -> Word:
         tags = named_tags(self._tags, getattr(self._exchange.fact("user"), "identity", None))
+        if self._policy is not None and is_of_another(head.scope, self._policy.function):
+            return Refusal("elsewhere", warn=_ELSEWHERE)
         if tags is None:
             return Refusal("tags", warn="its tags have values that make no tags")
         asked_at, received_at = self._deposit.asked_at, self._received_at
@@ -230,6 +233,12 @@ class Passing(Responder):
         if lengths and lengths != {b"%d" % len(body)}:
             return None
         return self._deposit.entry(word, self._status, body, self._received_at)
+
+
+_ELSEWHERE = (
+    "the function of another route has called it, whose response is not kept: declare that one with @cached itself. "
+    "Decorators in between are to have functools.wraps"
+)
 
 
 def _is_controlled(headers: Headers) -> bool:

@@ -9,9 +9,9 @@
 -- Nothing here stops a round: the guard asks with `last`, so that nothing stands behind. Where entries are invalid by
 -- their tags, `cache.generation` behind this one stops, and the commit sees it as `refused`. A claim knows its own
 -- token. Whatever has not the shape that this cache gives it is as good as absent, and is written over.
-mark = call('GET', resource) or ''
+mark = call('GETRANGE', resource, 0, 8191) or ''
 local _, shaped = string.find(mark, '^%d+%.%d+ ')
-absent = shaped ~= 34 or string.sub(mark, 17, 17) ~= '.'
+absent = shaped ~= 34 or #mark == 8192 or string.sub(mark, 17, 17) ~= '.'
 if absent then mark = '' end
 entry = ''
 need = 1

@@ -14,9 +14,13 @@ class Heading(Passing):
     """Freshens what is stored where the answer to a HEAD agrees with it, and drops it where it does not."""
 
     def start(self, head: Head) -> None:
-        """Compare the head with what is stored. Its own body, which is none, is never stored."""
+        """Compare the head with what is stored; that of somebody's own answer says nothing of what all get.
+
+        Its body, which is none, is never stored.
+        """
         entry = self._found.entry
-        if entry is not None and head.status == 200 and self._word is None:
+        is_for_all = not self._cache.variants.has_credentials(self._exchange)
+        if entry is not None and head.status == 200 and self._word is None and is_for_all:
             self._received_at = self._deposit.host_time()
             if self._agrees(head, entry):
                 self._freshen(head, entry)

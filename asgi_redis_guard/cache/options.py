@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from typing import Any, Literal, TypedDict
 
@@ -79,7 +79,7 @@ class Options:
     ranges: bool = True
     max_body: int = 1 << 20
     compress_from: int | None = 8192
-    integrity_key: str | bytes | None = None
+    integrity_key: str | bytes | None = field(default=None, repr=False)
     wait: float = 10.0
     pass_for: float = 10.0
     keep: float = 3600.0

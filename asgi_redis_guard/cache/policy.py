@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from inspect import iscoroutinefunction
+from typing import Any
 
 from ..core.exchange import Exchange
 from ..core.keys import digest
@@ -31,7 +32,7 @@ class CachePolicy:
     background (RFC 5861 §3), for `sie` seconds more where the app fails (§4). `user_aware` keeps one answer for each
     verified user. `tags` name what it is invalidated by. `vary` names request fields that it depends on. `public` says
     that it is the same for everybody, whoever asks. `client_ttl` is what browsers and caches further out may keep it
-    for without asking. `where` is the function that it was declared for, for warnings.
+    for without asking. `function` is what it was declared for, and `where` its name.
     """
 
     ttl: float
@@ -47,6 +48,7 @@ class CachePolicy:
     client_ttl: float = 0.0
     key: KeyOf | None = None
     where: str = ""
+    function: Callable[..., Any] | None = field(default=None, repr=False)
 
     def joined(self, other: CachePolicy) -> CachePolicy:
         """Return what both allow: one route's function may call another's, and what comes is for the fewer of them."""

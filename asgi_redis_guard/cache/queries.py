@@ -10,6 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from urllib.parse import unquote_plus
 
+#: Parameters, and bytes, of a query that is looked into.
+_MOST, _LONGEST = 128, 8192
+
 
 class Queries:
     """What of a query counts. `ignore`: names, with `*` at the end for all that begin so. `sort`: by name, stable."""
@@ -31,6 +34,8 @@ class Queries:
         """
         if not query or not self.changes or not query.isascii():
             return query  # raw bytes past ASCII no client sends, and apps decode them differently
+        if query.count(b"&") >= _MOST or len(query) > _LONGEST:
+            return query  # to look at them all would take longer than to answer
         named = [(_name(parameter), parameter) for parameter in query.split(b"&")]
         if self._names or self._prefixes:
             named = [pair for pair in named if not self._is_ignored(*pair)]

@@ -11,30 +11,31 @@ from __future__ import annotations
 from binascii import b2a_base64
 from collections.abc import Iterable, Iterator, Mapping
 from hashlib import blake2b
+from itertools import product
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
 from ..errors import ConfigurationError, PrincipalUnknown
 from .hosts import LONGEST_HOST, Hosts, parse_pattern
 from .queries import Queries, ignore_faults
+from .tags import shows_its_address
+
+_CHANGING = (
+    *(b"forwarded", b"front-end-https", b"x-host", b"x-http-host-override", b"x-http-method"),
+    *(b"x-http-method-override", b"x-forwarded-host", b"x-forwarded-path", b"x-forwarded-port", b"x-forwarded-prefix"),
+    *(b"x-forwarded-proto", b"x-forwarded-protocol", b"x-forwarded-scheme", b"x-forwarded-server", b"x-forwarded-ssl"),
+    *(b"x-method-override", b"x-original-host", b"x-original-url", b"x-rewrite-url", b"x-scheme", b"x-script-name"),
+    *(b"x-url-scheme",),
+)
+
+
+def _spellings(name: bytes) -> Iterator[bytes]:
+    """A name with `-` or `_` in each place: WSGI takes both for the same, behind an adapter as well."""
+    return (bytes(parts) for parts in product(*(b"-_" if one == 45 else (one,) for one in name)))
+
 
 #: Fields that change what frameworks answer, or for which host, path or method they take a request to be.
-FIELDS = frozenset(
-    (
-        b"forwarded",
-        b"x-forwarded-host",
-        b"x-forwarded-port",
-        b"x-forwarded-prefix",
-        b"x-forwarded-proto",
-        b"x-forwarded-scheme",
-        b"x-host",
-        b"x-http-method",
-        b"x-http-method-override",
-        b"x-method-override",
-        b"x-original-url",
-        b"x-rewrite-url",
-    )
-)
+FIELDS = frozenset(spelling for name in _CHANGING for spelling in _spellings(name))
 _READ = FIELDS | {b"host"}
 
 #: What stays as it is in a path (RFC 3986 §3.3); the percent sign does not, so that two paths never become one.
@@ -156,7 +157,7 @@ def principal_parts(user: Any, auth: Any) -> list[bytes | str] | None:
         identity = user.identity
     except (NotImplementedError, AttributeError):
         identity = None
-    if identity is None or (isinstance(identity, str | bytes) and not identity):
+    if identity is None or (isinstance(identity, str | bytes) and not identity) or shows_its_address(type(identity)):
         raise PrincipalUnknown(f"{type(user).__name__}: a verified user without an identity")
     namespace = getattr(user, "namespace", None) or ""
     return [*_typed(identity), *_typed(namespace), *sorted(set(_scopes_of(auth)))]

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from ..core.asgi import Headers
 from ..core.exchange import Exchange
-from .credentials import is_somebody, speaks_for_somebody, was_read
+from .credentials import has_certificate, is_somebody, speaks_for_somebody, was_read
 from .directives import NOTHING, CacheControl, request_control
 from .entry import Entry
 from .freshness import control_of, freshness
@@ -172,6 +172,8 @@ def _is_known(exchange: Exchange, scope: Any) -> bool:
     """Whether somebody is known, Authorization apart: of that one the standard has rules of its own (§3.5)."""
     users = (exchange.fact("user"), scope.get("user") if scope is not None else None)
     session = scope.get("session") if scope is not None else None
+    if has_certificate(exchange.scope):
+        return True
     return any(map(is_somebody, users)) or was_read(exchange.fact("session") if session is None else session)
 
 

@@ -122,12 +122,13 @@ def _text(name: str, values: Mapping[str, object]) -> str:
     if isinstance(value, str):
         return value
     kind = type(value)
-    if value is None or isinstance(value, bytes | bytearray) or _shows_its_address(kind):
+    if value is None or isinstance(value, bytes | bytearray) or shows_its_address(kind):
         raise ValueError(f"a tag wants {name!r}, which is of {kind.__name__}: allowed are texts and what has one")
     return str(value)
 
 
-def _shows_its_address(kind: type) -> bool:
+def shows_its_address(kind: type) -> bool:
+    """Tell whether the text of such an object is where it stands, as another may later."""
     return all(vars(one).keys().isdisjoint(("__str__", "__repr__")) for one in kind.__mro__[:-1])
 
 
@@ -145,7 +146,9 @@ def hints_of(templates: Iterable[str]) -> bytes:
 
 def read_hints(text: bytes) -> tuple[str, ...]:
     """Return the templates; nothing is relied on that comes of them."""
-    return tuple(unquote(part.decode("ascii", "replace")) for part in text.split(b",")) if text else ()
+    if not text or len(text) > _LONGEST_HINTS:
+        return ()
+    return tuple(unquote(part.decode("ascii", "replace")) for part in text.split(b",")[:MOST_TAGS])
 
 
 # What an entry records of them.

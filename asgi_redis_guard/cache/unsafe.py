@@ -24,6 +24,11 @@ if TYPE_CHECKING:
     from .guard import ResponseCache
 
 
+#: The client is to send the same request elsewhere: nothing was changed there yet (RFC 9110 §15.4.8, §15.4.9). Routers
+#: answer so to anybody, where a slash is missing or too many.
+_SENT_ON = frozenset((307, 308))
+
+
 class Invalidating(Responder):
     """Invalidates what a successful write concerns: its own URL (RFC 9111 §4.4), declared tags, groups (RFC 9875)."""
 
@@ -50,7 +55,7 @@ class Invalidating(Responder):
         self._cache.telling.forwarded(head.headers, "method")
         if not 200 <= head.status < 400:
             return None
-        operations = self._operations(head.headers)
+        operations = self._operations(head.status, head.headers)
         self._untold = operations
         return self._invalidated(operations) if operations else None
 
@@ -64,13 +69,14 @@ class Invalidating(Responder):
             self._untold = []
             self._cache.telling.event(self._exchange, "invalidated", size=len(operations))
 
-    def _operations(self, headers: Headers) -> list[Operation]:
+    def _operations(self, status: int, headers: Headers) -> list[Operation]:
         cache, exchange = self._cache, self._exchange
         tags = list(named_tags(self._tags, getattr(exchange.fact("user"), "identity", None)) or ())
         tags += groups_of(exchange.scope, headers, b"cache-group-invalidation")
         operations = invalidate_tags(exchange.keys, tags)
         if cache.options.invalidates_unsafe:
-            found = [cache.requests.target(exchange.scope), *self._named(headers)]
+            named = [] if status in _SENT_ON else self._named(headers)
+            found = [cache.requests.target(exchange.scope), *named]
             operations += [invalidate_resource(exchange.keys, one) for one in dict.fromkeys(found) if one is not None]
         return operations
 

@@ -9,7 +9,7 @@ from ..core.exchange import Exchange
 from ..core.keys import Keys, digest
 from ..core.warnings import Warnings
 from ..errors import ConfigurationError, GuardError
-from .credentials import has_something
+from .credentials import has_something, shows_credentials
 from .known import Known, Learned
 from .operations import Place
 from .plan import Plan, Refusal, Word
@@ -86,7 +86,7 @@ class Variants:
 
     def has_credentials(self, exchange: Exchange) -> bool:
         """Tell whether a request carries somebody's secret, valid or not."""
-        return any(name in self._credentials for name, _ in exchange.scope["headers"])
+        return shows_credentials(exchange.scope, self._credentials)
 
     def is_apart(self, exchange: Exchange, route: bytes) -> bool:
         """Tell whether the answer to a request will be kept for nobody, as far as can be seen."""

@@ -49,8 +49,9 @@ async def test_a_write_invalidates_what_was_kept_for_every_origin(redis_url: str
 @BOTH
 @pytest.mark.parametrize(
     "name",
-    ["x-forwarded-host", "x-forwarded-proto", "x-forwarded-prefix", "x-forwarded-port", "x-original-url", "forwarded"],
-)
+    ["x-forwarded-host", "x-forwarded-proto", "x-forwarded-prefix", "x-forwarded-port", "x-original-url", "forwarded",
+     "x_forwarded-host", "x_forwarded_proto", "x-script-name", "x-http-host-override"],
+)  # fmt: skip
 async def test_a_field_that_apps_build_links_from_poisons_nobody_s_answer(
     redis_url: str, profile: str, name: str
 ) -> None:
