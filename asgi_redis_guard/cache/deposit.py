@@ -13,7 +13,7 @@ from ..core.steps import Ask, Asking
 from ..errors import EntryRefused, OperationFailed, RedisUnavailable
 from .conditional import validators
 from .entry import Entry, encode_pass
-from .found import Found, Landed
+from .found import Filled, Found
 from .operations import LEASE, Place, generation, release, renew, store
 from .plan import Plan, Refusal
 from .policy import LONGEST
@@ -157,7 +157,7 @@ class Deposit:
             self._exchange, "stored", self._reason, status=entry.status, size=len(entry.body), seconds=seconds
         )
         if self._lead is not None:
-            self._lead.land(Landed(entry, clock) if place.entry == self._found.place.entry else None)
+            self._lead.land(Filled(entry, clock) if place.entry == self._found.place.entry else None)
 
     def _life(self, entry: Entry, plan: Plan) -> int:
         """Milliseconds that it is kept; what can be validated some time longer."""

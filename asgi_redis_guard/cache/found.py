@@ -8,7 +8,7 @@ from .entry import Entry
 from .operations import Place
 
 
-class Landed(NamedTuple):
+class Filled(NamedTuple):
     """What a fill has brought to those who wait for it in this process: an entry, and the server's time in µs."""
 
     entry: Entry

@@ -57,4 +57,4 @@ class Refusal:
         return self.reason in _PERSONAL
 
 
-Word = Plan | Refusal
+Ruling = Plan | Refusal

@@ -15,15 +15,15 @@ from ..errors import RedisUnavailable, WaitTimeout
 from .conditional import CONDITIONAL_FIELDS, validators
 from .credentials import is_somebody
 from .entry import Entry
-from .fill import Fill, Passing
-from .found import Found, Landed
-from .heading import Heading
+from .forwarded import Forwarded, Learning
+from .found import Filled, Found
+from .freshening import Freshening
 from .hot import Hot
 from .look import Look
 from .operations import TOPIC, Place, release
+from .recording import Fill, Recording
 from .serving import HIT, JOINED, STALE
 from .status import Reason
-from .told import Learning, Told
 from .wish import Wish
 
 if TYPE_CHECKING:
@@ -213,7 +213,7 @@ class Seek:
         elif not stale and self._wish.is_plain:
             self._cache.warm_up(self._exchange, found, self._look.token, self._look.fills)
         if self._lead is not None and background is None:
-            self._lead.land(Landed(entry, found.clock))
+            self._lead.land(Filled(entry, found.clock))
         reuse = STALE if stale else HIT
         return self._cache.serving.answer(self._exchange, entry, found.clock, reuse, background=background, edits=edits)
 
@@ -254,7 +254,7 @@ class Seek:
             return None
         if landing.kind == "alone":
             return self._fill(found, "miss")
-        if not isinstance(landing.value, Landed):
+        if not isinstance(landing.value, Filled):
             self._look.names = self._cache.variants.known.names.get(self._resource) or self._look.names
             return None
         entry, clock = landing.value
@@ -274,18 +274,18 @@ class Seek:
             return self._forward(reason)
         if self._exchange.method != "GET":
             return Pass(
-                responder=Heading(self._cache, self._exchange, found, None, reason, self.route, validated=False)
+                responder=Freshening(self._cache, self._exchange, found, None, reason, self.route, validated=False)
             )
         responder, edits = self._fill_of(found, reason)
         return Pass(responder=responder, edits=edits)
 
-    def _fill_of(self, found: Found, reason: Reason) -> tuple[Passing, RequestEdits | None]:
+    def _fill_of(self, found: Found, reason: Reason) -> tuple[Recording, RequestEdits | None]:
         fields = []
         if found.entry is not None:
             fields = validators(found.entry.headers)
         takes_off = bool(fields) or (self._wish.conditional and self._cache.takes_off(found, self.route))
         edits = RequestEdits(CONDITIONAL_FIELDS, tuple(fields)) if takes_off else None
-        kind = Fill if found.claimed else Passing
+        kind = Fill if found.claimed else Recording
         lead = None
         if found.claimed:
             lead, self._lead = self._lead, None
@@ -299,4 +299,4 @@ class Seek:
     def _forward(self, reason: Reason, detail: str | None = None) -> Pass:
         telling = self._cache.telling
         telling.event(self._exchange, "bypass" if reason == "bypass" else "miss", detail or reason)
-        return Pass(responder=Told(telling, reason, detail))
+        return Pass(responder=Forwarded(telling, reason, detail))

@@ -19,7 +19,7 @@ from .endpoints import is_of_another
 from .entry import Entry
 from .found import Found
 from .outside import client_control, outside
-from .plan import Plan, Refusal, Word
+from .plan import Plan, Refusal, Ruling
 from .policy import CachePolicy
 from .rules import Answered
 from .serving import Reuse
@@ -36,7 +36,7 @@ logger = logging.getLogger("asgi_redis_guard.cache")
 FAILURES = frozenset((500, 502, 503, 504))
 
 
-class Passing(Responder):
+class Recording(Responder):
     """Keeps a response that nobody waits for: of a route that was not cacheable when it was last seen.
 
     `validated`: the request asks the app whether what is stored, `found.entry`, still holds.
@@ -63,7 +63,7 @@ class Passing(Responder):
         self._received_at = self._deposit.asked_at
         self._policy: CachePolicy | None = None
         self._tags: tuple[str, ...] = ()
-        self._word: Word | None = None
+        self._ruling: Ruling | None = None
         self._chunks: list[bytes] = []
         self._size = 0
         self._whole = False
@@ -105,34 +105,34 @@ class Passing(Responder):
 
     def _take(self, head: Head) -> None:
         """Decide, once, and tell the client."""
-        if self._word is None:
+        if self._ruling is None:
             self._received_at = self._deposit.host_time()
             self._decide(head, head.status, head.headers)
-        word = self._word
+        ruling = self._ruling
         if self._policy is not None:
             head.headers[:] = outside(head.headers, self._policy)
-        if isinstance(word, Plan) and word.client_ttl is not None:
-            head.headers.append((b"cache-control", client_control(0, word.private, word.client_ttl)))
+        if isinstance(ruling, Plan) and ruling.client_ttl is not None:
+            head.headers.append((b"cache-control", client_control(0, ruling.private, ruling.client_ttl)))
         elif self._policy is not None and self._policy.user_aware and not _is_controlled(head.headers):
             head.headers.append((b"cache-control", client_control(0, True, 0)))
-        detail = word.reason.replace("_", "-") if isinstance(word, Refusal) else None
-        self._cache.telling.forwarded(head.headers, self._reason, stored=isinstance(word, Plan), detail=detail)
+        detail = ruling.reason.replace("_", "-") if isinstance(ruling, Refusal) else None
+        self._cache.telling.forwarded(head.headers, self._reason, stored=isinstance(ruling, Plan), detail=detail)
 
-    def _decide(self, head: Head, status: int, headers: Headers) -> Word:
+    def _decide(self, head: Head, status: int, headers: Headers) -> Ruling:
         """Decide on a response with that status and these fields."""
-        word = self._word = self._judge(head, status, headers)
+        ruling = self._ruling = self._judge(head, status, headers)
         cache, exchange = self._cache, self._exchange
-        names = word.names if isinstance(word, Plan) else frozenset()
+        names = ruling.names if isinstance(ruling, Plan) else frozenset()
         # What fails, or is sent elsewhere, may never have come to the function that declares.
         if self._policy is not None or 200 <= status < 300:
-            cache.variants.learn(self._route, names, self._tags, self._policy, word, exchange)
-        if isinstance(word, Refusal):
-            if word.warn:
-                cache.telling.warn(head.scope, word.warn, self._policy)
-            self._deposit.refuse(word, status)
-        return word
+            cache.variants.learn(self._route, names, self._tags, self._policy, ruling, exchange)
+        if isinstance(ruling, Refusal):
+            if ruling.warn:
+                cache.telling.warn(head.scope, ruling.warn, self._policy)
+            self._deposit.refuse(ruling, status)
+        return ruling
 
-    def _judge(self, head: Head, status: int, headers: Headers) -> Word:
+    def _judge(self, head: Head, status: int, headers: Headers) -> Ruling:
         tags = named_tags(self._tags, getattr(self._exchange.fact("user"), "identity", None))
         if self._policy is not None and is_of_another(head.scope, self._policy.function):
             return Refusal("elsewhere", warn=_ELSEWHERE)
@@ -151,18 +151,18 @@ class Passing(Responder):
         if not same_representation(entry.headers, head.headers):
             deposit.refuse(Refusal("validator"), head.status)
             return cache.serving.answer(self._exchange, entry, deposit.clock(), Reuse("hit", self._reason, 304))
-        if self._word is None:
+        if self._ruling is None:
             self._received_at = deposit.host_time()
             self._freshen(head, entry)
-        fresh, stored = self._refreshed or entry, isinstance(self._word, Plan)
+        fresh, stored = self._refreshed or entry, isinstance(self._ruling, Plan)
         reuse = Reuse("validated", self._reason, 304, stored)
         return cache.serving.answer(self._exchange, fresh, deposit.clock(), reuse)
 
     def _freshen(self, head: Head, entry: Entry) -> None:
         """Let what is stored have the fields of this head."""
-        word = self._decide(head, entry.status, freshened(self._cache.client_fields.given(entry), head.headers))
-        if isinstance(word, Plan):
-            self._refreshed = self._deposit.entry(word, entry.status, entry.body, self._received_at)
+        ruling = self._decide(head, entry.status, freshened(self._cache.client_fields.given(entry), head.headers))
+        if isinstance(ruling, Plan):
+            self._refreshed = self._deposit.entry(ruling, entry.status, entry.body, self._received_at)
 
     def rescue(self, error: Exception) -> Answer | None:
         """An app that raises has failed as well (RFC 5861 §4)."""
@@ -182,11 +182,11 @@ class Passing(Responder):
 
     def body(self, chunk: bytes, more: bool) -> None:
         """Keep a chunk."""
-        word = self._word
-        if not isinstance(word, Plan) or self._deposit.over:
+        ruling = self._ruling
+        if not isinstance(ruling, Plan) or self._deposit.over:
             return
         self._size += len(chunk)
-        if self._size > word.max_body:
+        if self._size > ruling.max_body:
             self._chunks = []
             self._deposit.refuse(Refusal("size"), self._status)
             return
@@ -206,15 +206,15 @@ class Passing(Responder):
             entry = self._refreshed or self._entry()
         except Exception:  # whatever happens, nobody waits for ever
             logger.exception("a response could not be kept")
-        if entry is None or not isinstance(self._word, Plan):
+        if entry is None or not isinstance(self._ruling, Plan):
             return deposit.give_up(cancelled=outcome.kind == "cancelled")
-        return deposit.store(entry, self._word, self._tags)
+        return deposit.store(entry, self._ruling, self._tags)
 
     def _became_personal(self) -> bool:
         """Keep nothing that turned out to be somebody's after its head, or to depend on a body of the request."""
-        if not isinstance(self._word, Plan):
+        if not isinstance(self._ruling, Plan):
             return False
-        refusal = self._cache.rules.late(self._word, self._exchange, self._scope)
+        refusal = self._cache.rules.late(self._ruling, self._exchange, self._scope)
         if refusal is None and self._deposit.has_body():
             refusal = Refusal("body")
         if refusal is not None:
@@ -225,14 +225,14 @@ class Passing(Responder):
 
     def _entry(self) -> Entry | None:
         """Return what is to be stored; None if it is not whole, or not what it said it would be."""
-        word = self._word
-        if not isinstance(word, Plan) or not self._whole:
+        ruling = self._ruling
+        if not isinstance(ruling, Plan) or not self._whole:
             return None
         body = b"".join(self._chunks)
-        lengths = {value for name, value in word.headers if name == b"content-length"}
+        lengths = {value for name, value in ruling.headers if name == b"content-length"}
         if lengths and lengths != {b"%d" % len(body)}:
             return None
-        return self._deposit.entry(word, self._status, body, self._received_at)
+        return self._deposit.entry(ruling, self._status, body, self._received_at)
 
 
 _ELSEWHERE = (
@@ -245,7 +245,7 @@ def _is_controlled(headers: Headers) -> bool:
     return any(name == b"cache-control" for name, _ in headers)
 
 
-class Fill(Passing):
+class Fill(Recording):
     """Keeps a response that others may wait for: it is made to its end although its own client may leave."""
 
     outlives = True
