@@ -6,10 +6,12 @@ Nothing is held back: what is to be kept is copied as it goes by, and stored whe
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..core.asgi import Headers
 from ..core.exchange import Exchange
+from ..core.inside import INSIDE
 from ..core.responder import Control, Head, Outcome, Responder
 from ..core.steps import Answer, Asking
 from .conditional import same_representation
@@ -67,6 +69,7 @@ class Passing(Responder):
         self._whole = False
         self._status = 0
         self._scope: Any = None
+        self._inside: tuple[Mapping[str, Any], ...] = ()
         self._refreshed: Entry | None = None
         self._rescued = False
         self.over = False
@@ -84,7 +87,13 @@ class Passing(Responder):
     def bind(self, control: Control) -> None:
         """Be found by the route's declaration, and keep the fill."""
         MAKING.set(self)
+        INSIDE.set(self._hear)
         self._deposit.bind(control)
+
+    def _hear(self, facts: Mapping[str, Any]) -> None:
+        """Take what a stack further in knows."""
+        if not self.over:
+            self._inside = (*self._inside, facts)
 
     # The head.
 
@@ -141,7 +150,16 @@ class Passing(Responder):
         asked_at, received_at = self._deposit.asked_at, self._received_at
         return self._cache.rules.judge(
             Answered(
-                self._exchange, status, headers, head.trailers, head.scope, self._policy, tags, asked_at, received_at
+                self._exchange,
+                status,
+                headers,
+                head.trailers,
+                head.scope,
+                self._policy,
+                tags,
+                asked_at,
+                received_at,
+                self._inside,
             )
         )
 
@@ -215,7 +233,7 @@ class Passing(Responder):
         """Keep nothing that turned out to be somebody's after its head, or to depend on a body of the request."""
         if not isinstance(self._word, Plan):
             return False
-        refusal = self._cache.rules.late(self._word, self._exchange, self._scope)
+        refusal = self._cache.rules.late(self._word, self._exchange, self._scope, self._inside)
         if refusal is None and self._deposit.has_body():
             refusal = Refusal("body")
         if refusal is not None:
