@@ -25,7 +25,7 @@ from .policy import CachePolicy
 from .rules import Answered, client_control, outside
 from .status import Reason, append, forward
 from .storing import freshened
-from .variants import named_tags
+from .variants import divided_tags
 
 if TYPE_CHECKING:
     from .guard import ResponseCache
@@ -142,11 +142,12 @@ class Passing(Responder):
         return word
 
     def _judge(self, head: Head, status: int, headers: Headers) -> Word:
-        tags = named_tags(self._tags, getattr(self._exchange.fact("user"), "identity", None))
         if self._policy is not None and is_of_another(head.scope, self._policy.function):
             return Refusal("elsewhere", warn=_ELSEWHERE)
-        if tags is None:
-            return Refusal("tags", warn="its tags have values that make no tags")
+        made, fault = divided_tags(self._tags, getattr(self._exchange.fact("user"), "identity", None))
+        if fault:
+            return Refusal("tags", warn=fault)
+        tags = tuple(made)
         asked_at, received_at = self._deposit.asked_at, self._received_at
         return self._cache.rules.judge(
             Answered(
