@@ -20,7 +20,6 @@ from .declaring import MAKING
 from .groups import groups_of
 from .operations import invalidate_resource, invalidate_tags
 from .policy import CachePolicy, name_of
-from .status import append, forward
 from .variants import divided_tags
 
 if TYPE_CHECKING:
@@ -57,8 +56,7 @@ class Invalidating(Responder):
 
     def start(self, head: Head) -> Asking | None:
         """Invalidate, where the write was not refused."""
-        if self._cache.cache_status is not None:
-            append(head.headers, forward(self._cache.cache_status, "method"))
+        self._cache.telling.forwarded(head.headers, "method")
         if not 200 <= head.status < 400:
             return None
         operations = self._operations(head)
@@ -73,7 +71,7 @@ class Invalidating(Responder):
             self._cache.owe(operations)
         else:
             self._untold = []
-            self._cache.tell(self._exchange, "invalidated", size=len(operations))
+            self._cache.telling.event(self._exchange, "invalidated", size=len(operations))
 
     def _operations(self, head: Head) -> list[Operation]:
         cache, exchange, headers = self._cache, self._exchange, head.headers
