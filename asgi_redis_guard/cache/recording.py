@@ -6,10 +6,12 @@ Nothing is held back: what is to be kept is copied as it goes by, and stored whe
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..core.asgi import Headers
 from ..core.exchange import Exchange
+from ..core.inside import INSIDE
 from ..core.responder import Control, Head, Outcome, Responder
 from ..core.steps import Answer, Asking
 from .conditional import same_representation
@@ -25,7 +27,7 @@ from .rules import Answered
 from .serving import Reuse
 from .status import Reason
 from .storing import freshened
-from .variants import named_tags
+from .variants import divided_tags
 
 if TYPE_CHECKING:
     from .guard import ResponseCache
@@ -69,6 +71,7 @@ class Recording(Responder):
         self._whole = False
         self._status = 0
         self._scope: Any = None
+        self._inside: tuple[Mapping[str, Any], ...] = ()
         self._refreshed: Entry | None = None
         self._rescued = False
         self.over = False
@@ -86,7 +89,13 @@ class Recording(Responder):
     def bind(self, control: Control) -> None:
         """Be found by the route's declaration, and keep the fill."""
         MAKING.set(self)
+        INSIDE.set(self._hear)
         self._deposit.bind(control)
+
+    def _hear(self, facts: Mapping[str, Any]) -> None:
+        """Take what a stack further in knows."""
+        if not self.over:
+            self._inside = (*self._inside, facts)
 
     # The head.
 
@@ -133,15 +142,25 @@ class Recording(Responder):
         return ruling
 
     def _judge(self, head: Head, status: int, headers: Headers) -> Ruling:
-        tags = named_tags(self._tags, getattr(self._exchange.fact("user"), "identity", None))
         if self._policy is not None and is_of_another(head.scope, self._policy.function):
             return Refusal("elsewhere", warn=_ELSEWHERE)
-        if tags is None:
-            return Refusal("tags", warn="its tags have values that make no tags")
+        made, fault = divided_tags(self._tags, getattr(self._exchange.fact("user"), "identity", None))
+        if fault:
+            return Refusal("tags", warn=fault)
+        tags = tuple(made)
         asked_at, received_at = self._deposit.asked_at, self._received_at
         return self._cache.rules.judge(
             Answered(
-                self._exchange, status, headers, head.trailers, head.scope, self._policy, tags, asked_at, received_at
+                self._exchange,
+                status,
+                headers,
+                head.trailers,
+                head.scope,
+                self._policy,
+                tags,
+                asked_at,
+                received_at,
+                self._inside,
             )
         )
 
@@ -214,7 +233,7 @@ class Recording(Responder):
         """Keep nothing that turned out to be somebody's after its head, or to depend on a body of the request."""
         if not isinstance(self._ruling, Plan):
             return False
-        refusal = self._cache.rules.late(self._ruling, self._exchange, self._scope)
+        refusal = self._cache.rules.late(self._ruling, self._exchange, self._scope, self._inside)
         if refusal is None and self._deposit.has_body():
             refusal = Refusal("body")
         if refusal is not None:

@@ -7,7 +7,7 @@ it here as well. Neither keeps an answer to somebody in particular for everybody
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -26,7 +26,10 @@ from .vary import vary_names
 
 
 class Answered(NamedTuple):
-    """A response at its head, and what it answers. Times are seconds since the epoch on this host's clock."""
+    """A response at its head, and what it answers. Times are seconds since the epoch on this host's clock.
+
+    `inside`: what the guards of stacks further in have found out.
+    """
 
     exchange: Exchange
     status: int
@@ -37,6 +40,7 @@ class Answered(NamedTuple):
     tags: tuple[str, ...]
     asked_at: float
     received_at: float
+    inside: Sequence[Mapping[str, Any]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +86,7 @@ class Rules:
         )
         if why is not None or names is None or status == 206:
             return Refusal(why or ("vary" if names is None else "status"))
-        if not control.public and _is_known(exchange, answered.scope):
+        if not control.public and _is_known(exchange, answered.scope, answered.inside):
             return Refusal("personal", warn=_personal("the response says public"))
         fresh = freshness(
             status, headers, control, targeted, asked_at=answered.asked_at, received_at=answered.received_at
@@ -105,9 +109,15 @@ class Rules:
             max_body=self.max_body,
         )
 
-    def late(self, plan: Plan, exchange: Exchange, scope: Any) -> Refusal | None:
+    def late(
+        self, plan: Plan, exchange: Exchange, scope: Any, inside: Sequence[Mapping[str, Any]] = ()
+    ) -> Refusal | None:
         """Refuse at the end what turned out after its head to be somebody's: a session was read while it was sent."""
-        if plan.public or (plan.private and is_somebody(exchange.fact("user"))) or not _is_known(exchange, scope):
+        if (
+            plan.public
+            or (plan.private and is_somebody(exchange.fact("user")))
+            or not _is_known(exchange, scope, inside)
+        ):
             return None
         return Refusal("personal", warn=_personal("public=True or user_aware=True", _LATE))
 
@@ -161,6 +171,8 @@ class Rules:
             return None
         exchange, scope = answered.exchange, answered.scope
         whose = speaks_for_somebody(exchange, scope, self.credentials) or _by_cookie(answered, policy)
+        if not whose and _is_known_inside(answered.inside):
+            whose = "a request by somebody whom a stack further in knows"
         if not policy.user_aware:
             return Refusal("personal", warn=_personal("public=True or user_aware=True", whose)) if whose else None
         if is_somebody(exchange.fact("user")):
@@ -168,13 +180,17 @@ class Rules:
         return Refusal("unverified", warn=_UNVERIFIED.format(whose)) if whose else None
 
 
-def _is_known(exchange: Exchange, scope: Any) -> bool:
+def _is_known(exchange: Exchange, scope: Any, inside: Sequence[Mapping[str, Any]]) -> bool:
     """Whether somebody is known, Authorization apart: of that one the standard has rules of its own (§3.5)."""
     users = (exchange.fact("user"), scope.get("user") if scope is not None else None)
     session = scope.get("session") if scope is not None else None
-    if has_certificate(exchange.scope):
+    if has_certificate(exchange.scope) or _is_known_inside(inside):
         return True
     return any(map(is_somebody, users)) or was_read(exchange.fact("session") if session is None else session)
+
+
+def _is_known_inside(inside: Sequence[Mapping[str, Any]]) -> bool:
+    return any(is_somebody(facts.get("user")) or was_read(facts.get("session")) for facts in inside)
 
 
 def is_stream(headers: Headers) -> bool:

@@ -15,6 +15,7 @@ from ..core.admissions import Admissions, Starts, starts_of
 from ..core.asgi import ASGIApp, Receive, Scope, Send
 from ..core.exchange import Exchange
 from ..core.guard import Guard
+from ..core.inside import tell_outside
 from ..core.responder import Outcome, Responder
 from ..core.rounds import Round
 from ..core.steps import Answer, Body, Wait
@@ -159,6 +160,7 @@ class GuardMiddleware:
                 return self._answer_plainly(admissions, trips, answer, send)
             return self._answer(admissions, trips, receive, send)
         responders, exchange = admissions.responders, admissions.exchange
+        tell_outside(exchange.facts)
         scope = edited_scope(exchange.scope, admissions.scope, admissions.edits)
         if not DECLARED.any:
             if not responders:

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import pytest
+from starlette.applications import Starlette
+from starlette.middleware.cors import CORSMiddleware
+from starlette.routing import Mount
 
+from asgi_redis_guard import GuardMiddleware, JWTAuthMiddleware, RedisManager
 from asgi_redis_guard.cache.queries import Queries
 from asgi_redis_guard.cache.request_key import principal_parts
 from asgi_redis_guard.cache.tags import read_hints
-from asgi_redis_guard.core.asgi import Scope
+from asgi_redis_guard.core.asgi import ASGIApp, Scope
 from asgi_redis_guard.errors import PrincipalUnknown
+from tests.cache.people import name_of, token
 from tests.cache.shops import PROFILES, cache, echo, fresh, header, page, shop_at
+from tests.drive import call, http_scope
+from tests.jwt.tokens import SECRET
+from tests.middleware.calls import settled
+from tests.redis.tools import PATIENCE
 
 BOTH = pytest.mark.parametrize("profile", PROFILES)
 
@@ -94,3 +103,30 @@ async def test_a_mark_without_end_is_no_mark(backend: str) -> None:
 def test_hints_are_no_more_tags_than_a_response_may_have() -> None:
     assert len(read_hints(b",".join(b"%d" % number for number in range(200)))) <= 64
     assert read_hints(b"x" * 1025) == ()
+
+
+# Guards further in.
+
+
+@BOTH
+@pytest.mark.parametrize("between", ["nothing", "cors", "mount"])
+async def test_a_user_whom_a_stack_further_in_knows_counts_as_somebody(
+    redis_url: str, profile: str, between: str
+) -> None:
+    """It is warned about where it can be seen; an app that is mounted cannot."""
+    async with RedisManager(redis_url, timeout=PATIENCE) as redis:
+        inner: ASGIApp = JWTAuthMiddleware(
+            echo(lambda scope: name_of(scope).decode(), *fresh(profile)),
+            key=SECRET, algorithms=["HS256"], cookie="t", optional=True, redis=redis,
+        )  # fmt: skip
+        if between == "cors":
+            inner = CORSMiddleware(inner, allow_origins=["*"])
+        elif between == "mount":
+            inner = Starlette(routes=[Mount("/", inner)])
+        app = GuardMiddleware(lambda scope, receive, send: inner(scope, receive, send), [cache(profile)], redis=redis)
+        for user in ("alice", "bob", "-"):
+            cookie = token(user)["authorization"].removeprefix("Bearer ").encode()
+            fields = [(b"host", b"test"), *([(b"cookie", b"t=" + cookie)] if user != "-" else [])]
+            response = await call(app, http_scope("/", fields))
+            await settled(redis)
+            assert user.encode() in response.body
