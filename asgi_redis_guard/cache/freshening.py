@@ -27,7 +27,7 @@ class Freshening(Recording):
             else:
                 self._ruling = Refusal("validator")
                 self._deposit.refuse(self._ruling, head.status)
-        self._cache.telling.forwarded(head.headers, self._reason, stored=isinstance(self._ruling, Plan))
+        self._cache.telling.forwarded(head.headers, self._miss.reason, stored=isinstance(self._ruling, Plan))
 
     def _agrees(self, head: Head, entry: Entry) -> bool:
         """Tell whether the validators that the head has are the stored ones, and its length that of the stored body."""

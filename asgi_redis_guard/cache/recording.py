@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..core.asgi import Headers
-from ..core.exchange import Exchange
 from ..core.inside import INSIDE
 from ..core.responder import Control, Head, Outcome, Responder
 from ..core.steps import Answer, Asking
@@ -19,13 +18,12 @@ from .declaring import MAKING
 from .deposit import Deposit
 from .endpoints import is_of_another
 from .entry import Entry
-from .found import Found
+from .found import Miss
 from .outside import client_control, outside
 from .plan import Plan, Refusal, Ruling
 from .policy import CachePolicy
 from .rules import Answered
 from .serving import Reuse
-from .status import Reason
 from .storing import freshened
 from .variants import divided_tags
 
@@ -39,29 +37,14 @@ FAILURES = frozenset((500, 502, 503, 504))
 
 
 class Recording(Responder):
-    """Keeps a response that nobody waits for: of a route that was not cacheable when it was last seen.
+    """Keeps a response that nobody waits for: of a route that was not cacheable when it was last seen."""
 
-    `validated`: the request asks the app whether what is stored, `found.entry`, still holds.
-    """
-
-    def __init__(
-        self,
-        cache: ResponseCache,
-        exchange: Exchange,
-        found: Found,
-        lead: Any,
-        reason: Reason,
-        route: bytes,
-        *,
-        validated: bool,
-    ) -> None:
+    def __init__(self, cache: ResponseCache, miss: Miss) -> None:
         self._cache = cache
-        self._exchange = exchange
-        self._found = found
-        self._reason: Reason = reason
-        self._route = route
-        self._validated = validated
-        self._deposit = Deposit(cache, exchange, found, lead, reason, route)
+        self._miss = miss
+        self._exchange = miss.exchange
+        self._found = miss.found
+        self._deposit = Deposit(cache, miss)
         self._received_at = self._deposit.asked_at
         self._policy: CachePolicy | None = None
         self._tags: tuple[str, ...] = ()
@@ -105,7 +88,7 @@ class Recording(Responder):
             return
         entry = self._found.entry
         self._status, self._scope = head.status, head.scope
-        if head.status == 304 and self._validated and entry is not None:
+        if head.status == 304 and self._miss.validated and entry is not None:
             head.replace(self._revalidated(head, entry))
         elif head.status in FAILURES and (answer := self._instead(head.status)) is not None:
             head.replace(answer)
@@ -125,7 +108,7 @@ class Recording(Responder):
         elif self._policy is not None and self._policy.user_aware and not _is_controlled(head.headers):
             head.headers.append((b"cache-control", client_control(0, True, 0)))
         detail = ruling.reason.replace("_", "-") if isinstance(ruling, Refusal) else None
-        self._cache.telling.forwarded(head.headers, self._reason, stored=isinstance(ruling, Plan), detail=detail)
+        self._cache.telling.forwarded(head.headers, self._miss.reason, stored=isinstance(ruling, Plan), detail=detail)
 
     def _decide(self, head: Head, status: int, headers: Headers) -> Ruling:
         """Decide on a response with that status and these fields."""
@@ -134,7 +117,7 @@ class Recording(Responder):
         names = ruling.names if isinstance(ruling, Plan) else frozenset()
         # What fails, or is sent elsewhere, may never have come to the function that declares.
         if self._policy is not None or 200 <= status < 300:
-            cache.variants.learn(self._route, names, self._tags, self._policy, ruling, exchange)
+            cache.variants.learn(self._miss.route, names, self._tags, self._policy, ruling, exchange)
         if isinstance(ruling, Refusal):
             if ruling.warn:
                 cache.telling.warn(head.scope, ruling.warn, self._policy)
@@ -169,12 +152,12 @@ class Recording(Responder):
         cache, deposit = self._cache, self._deposit
         if not same_representation(entry.headers, head.headers):
             deposit.refuse(Refusal("validator"), head.status)
-            return cache.serving.answer(self._exchange, entry, deposit.clock(), Reuse("hit", self._reason, 304))
+            return cache.serving.answer(self._exchange, entry, deposit.clock(), Reuse("hit", self._miss.reason, 304))
         if self._ruling is None:
             self._received_at = deposit.host_time()
             self._freshen(head, entry)
         fresh, stored = self._refreshed or entry, isinstance(self._ruling, Plan)
-        reuse = Reuse("validated", self._reason, 304, stored)
+        reuse = Reuse("validated", self._miss.reason, 304, stored)
         return cache.serving.answer(self._exchange, fresh, deposit.clock(), reuse)
 
     def _freshen(self, head: Head, entry: Entry) -> None:
