@@ -26,10 +26,10 @@ from ..errors import (
 from .body import ClientGone
 from .decisions import report
 from .ending import end_all, give_up, gives_back
-from .handling import wait_for
 from .refusals import Refusal
 from .routed import RUNNING, RoutedHandling
 from .scopes import edited_scope
+from .waits import wait_for
 
 
 class Route:

@@ -61,7 +61,7 @@ class Delivery:
     ) -> None:
         #: What the app got: it may have put something of its own there.
         self.scope = scope
-        self._responders = responders
+        self.responders = responders
         self._trips = trips
         self._send = send
         self.kind: Literal["complete", "refused"] = kind
@@ -70,8 +70,8 @@ class Delivery:
 
     def join(self, responders: Sequence[Responder]) -> None:
         """Show what is still to come to more responders, which stand further inside."""
-        self._responders = [*self._responders, *responders]
-        self.hooks = hooks_of(self._responders)
+        self.responders = [*self.responders, *responders]
+        self.hooks = hooks_of(self.responders)
         self._hold = 0 if self.started else self.hooks.hold
 
     async def send(self, message: Message) -> None:
@@ -135,7 +135,7 @@ class Delivery:
         asking: dict[Asking, int] = {}
         for place in self.hooks.start:
             head.editor = place
-            flow = self._responders[place].start(head)
+            flow = self.responders[place].start(head)
             if flow is not None:
                 asking[flow] = place
         if not asking:
@@ -151,7 +151,7 @@ class Delivery:
         for place in places:
             if place not in asked:
                 head.editor = place
-                self._responders[place].start(head)
+                self.responders[place].start(head)
 
     async def _send_replacement(self, message: Message, status: int, headers: Headers, body: bytes) -> None:
         """Send another response instead of the one that `message` begins; the app's own is dropped from here on."""
@@ -182,7 +182,7 @@ class Delivery:
             message = {**message, "body": b"".join(self._kept)}
             await self._release_held(message["body"] if fits else None)
         if self.hooks.body and not self._unseen:
-            self._show(message.get("body", b""), more, range(self._replaced_by + 1, len(self._responders)))
+            self._show(message.get("body", b""), more, range(self._replaced_by + 1, len(self.responders)))
         if not self._dropping and self.failure is None:
             await self._send(message)
         if not more and not self._trailers:
@@ -197,7 +197,7 @@ class Delivery:
     def _show(self, chunk: bytes, more: bool, places: range) -> None:
         """Show a chunk to responders, inside first. One that fails now ends the response in the middle."""
         for place in reversed(places):
-            responder = self._responders[place]
+            responder = self.responders[place]
             if place in self.hooks.body:
                 try:
                     responder.body(chunk, more)
@@ -234,7 +234,7 @@ class Delivery:
         for lease in self._leases:  # before they are released, so that no renewal comes after that
             lease.drop()
         if self.hooks.end:
-            end_all(self._responders, self._outcome(error), self._trips)
+            end_all(self.responders, self._outcome(error), self._trips)
         if self.on_end is not None:
             self.on_end()
 

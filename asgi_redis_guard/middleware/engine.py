@@ -26,15 +26,16 @@ from ..settings import Settings
 from .body import ClientGone, RequestBody
 from .decisions import report
 from .delivery import Delivery
+from .detached import run_detached
 from .ending import end_all, give_up, gives_back, withdraw_all
 from .fusion import check_order, describe, same_handle, warn_of_doubles
-from .handling import run_detached, wait_for
 from .heads import HeadSend
 from .lifespan import faults_told, guard_lifespan
 from .outliving import outlive
 from .routed import DECLARED, handling_of
 from .scopes import edited_scope
 from .trips import RoundTrips
+from .waits import wait_for
 
 _GUARDED = frozenset(("http", "websocket"))
 
@@ -171,7 +172,7 @@ class GuardMiddleware:
         if True in [responder.outlives for responder in responders]:
             return outlive(handling, self.app, scope, responders, trips, receive, send)
         delivery = Delivery(scope, responders, trips, send)
-        return handling(self.app, scope, responders, trips, receive, delivery).run()
+        return handling(self.app, scope, trips, receive, delivery).run()
 
     async def _read(self, admissions: Admissions, step: Body, receive: Receive) -> Receive:
         """Read the request body for the guard that wants it."""

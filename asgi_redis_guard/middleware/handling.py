@@ -1,10 +1,9 @@
-"""Running the app behind its guards: what it receives, its cancellation, its background runs."""
+"""Running the app behind its guards: its end and its cancellation, and what responders may do to it meanwhile."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import inspect
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
@@ -12,11 +11,13 @@ from typing import Any, Protocol
 from ..core.asgi import ASGIApp, Message, Receive, Scope
 from ..core.responder import Close, Responder
 from ..core.script import Operation
-from ..core.steps import Answer, Asking, Wait
-from ..errors import RedisUnavailable, ResponseAborted, WaitTimeout
+from ..core.steps import Answer, Asking
+from ..errors import ResponseAborted
 from ..pubsub.feed import Watch
 from .delivery import Delivery
+from .detached import run_detached
 from .ending import carry_out
+from .receiving import Receiving
 from .trips import RoundTrips
 
 logger = logging.getLogger("asgi_redis_guard.middleware")
@@ -35,15 +36,12 @@ class Handling:
     _task: asyncio.Task[Any] | None = None
     _cancelling = 0
     _watches: Sequence[Watch] = ()
-    _showing: asyncio.Task[Message | Close | None] | None = None
     client: Released | None = None
-    _fed = False
 
     def __init__(
         self,
         app: ASGIApp,
         scope: Scope,
-        responders: Sequence[Responder],
         trips: RoundTrips,
         receive: Receive,
         delivery: Delivery,
@@ -51,9 +49,8 @@ class Handling:
         self._app = app
         self._scope = scope
         self._trips = trips
-        self._receive = receive
-        self._responders = responders
         self._delivery = delivery
+        self._receiving = Receiving(receive, delivery, trips)
 
     async def run(self) -> None:
         """Run the app to its end; responders get theirs whatever happens."""
@@ -69,8 +66,7 @@ class Handling:
             raise
         finally:
             self._task = None
-            if self._showing is not None:
-                self._showing.cancel()
+            self._receiving.stop()
             for watch in self._watches:
                 self._trips.manager.pubsub.feed.unwatch(watch)
         delivery.end()
@@ -83,7 +79,7 @@ class Handling:
     def _bind(self) -> None:
         self._note_task()
         for place in self._delivery.hooks.binds:
-            self._responders[place].bind(self)
+            self._delivery.responders[place].bind(self)
 
     async def _run_app(self) -> None:
         try:
@@ -107,7 +103,7 @@ class Handling:
         if delivery.started or delivery.ended or self._answer is not None:
             return False
         for place in delivery.hooks.rescue:
-            answer = self._responders[place].rescue(error)
+            answer = self._delivery.responders[place].rescue(error)
             if answer is not None:
                 logger.error("the app failed; a stored response is sent instead", exc_info=error)
                 await delivery.answer(answer)
@@ -115,70 +111,15 @@ class Handling:
         return False
 
     def _call_app(self) -> Awaitable[None]:
-        receive = self.receive if self._delivery.hooks.watches else self._receive
+        receive = self.receive if self._delivery.hooks.watches else self._receiving.source
         # Routers write into the scope they get: a background run must not find their traces, and responders must.
         if self._delivery.hooks.binds:
             self._delivery.scope = dict(self._scope)
         return self._app(self._delivery.scope, receive, self._delivery.send)
 
-    async def receive(self) -> Message:
-        """The `receive` that the app gets: disconnects are noted, WebSocket messages shown to responders.
-
-        An app that gives up waiting (`asyncio.timeout`) while a message is shown gets it the next time.
-        """
-        while True:
-            if self._showing is None:
-                message = await self._receive()
-                kind = message["type"]
-                if kind in ("http.disconnect", "websocket.disconnect"):
-                    self._delivery.disconnected = True
-                    return message
-                if kind != "websocket.receive" or not self._delivery.hooks.receive:
-                    self._fed = self._fed or bool(message.get("body"))
-                    return message
-                self._showing = asyncio.ensure_future(self._show(message))
-                self._showing.add_done_callback(_heard)
-            seen = await asyncio.shield(self._showing)
-            self._showing = None
-            if isinstance(seen, Close):
-                await self._delivery.send({"type": "websocket.close", "code": seen.code, "reason": seen.reason})
-                self._delivery.deaf = True
-                return {"type": "websocket.disconnect", "code": seen.code, "reason": seen.reason}
-            if seen is not None:
-                return seen
-
-    async def _show(self, message: Message) -> Message | Close | None:
-        seen: Message | Close | None = message
-        for place in self._delivery.hooks.receive:
-            if seen is None or isinstance(seen, Close):
-                break
-            step = self._responders[place].receive(seen)
-            seen = await self._drive(step) if inspect.isgenerator(step) else step
-        return seen
-
-    async def _drive(self, flow: Any) -> Message | Close | None:
-        """Carry out what a responder asks before it lets a message through."""
-        result: Any = None
-        try:
-            step = next(flow)
-            while True:
-                try:
-                    result = await self._do(step)
-                except (RedisUnavailable, WaitTimeout) as error:
-                    step = flow.throw(error)
-                else:
-                    step = flow.send(result)
-        except StopIteration as stop:
-            passed: Message | Close | None = stop.value
-            return passed
-
-    async def _do(self, step: Any) -> Any:
-        if isinstance(step, Wait):
-            return await wait_for(step)
-        (replies,) = await self._trips.perform([step])
-        if isinstance(replies, RedisUnavailable):
-            raise replies
-        return replies
+    def receive(self) -> Awaitable[Message]:
+        """The `receive` that the app gets where responders see what it does."""
+        return self._receiving.receive()
 
     # Control.
 
@@ -190,7 +131,7 @@ class Handling:
 
     def rerun(self, responder: Responder) -> None:
         """Run the app once more in the background, detached from the client."""
-        self._trips.manager.spawn(run_detached(self._app, self._scope, [responder], self._trips))
+        self._trips.manager.spawn(run_detached(self._app, self._scope, [responder], self._trips, Handling))
 
     def close(self, close: Close) -> None:
         """Close the WebSocket, towards the client and the app."""
@@ -209,7 +150,7 @@ class Handling:
 
     def has_body(self) -> bool:
         """Tell whether the app has got anything of a request body."""
-        return self._fed
+        return self._receiving.fed
 
     def perform(self, flow: Asking) -> None:
         """Carry out what a responder asks, in the background."""
@@ -250,56 +191,3 @@ class Handling:
         if answer is None or delivery.started:
             raise ResponseAborted("the handler was cancelled after its response had begun")
         await delivery.answer(answer)
-
-
-def _heard(showing: asyncio.Task[Any]) -> None:
-    """Take note of what went wrong: an app that has ended does not ask."""
-    if not showing.cancelled():
-        showing.exception()
-
-
-async def wait_for(step: Wait) -> Any:
-    """Wait as a guard asked; raises `WaitTimeout`."""
-    if step.what is None:
-        return await asyncio.sleep(step.deadline)
-    try:
-        async with asyncio.timeout(step.deadline):
-            return await step.what.wait()
-    except TimeoutError:
-        raise WaitTimeout(f"nothing within {step.deadline:g} s") from None
-
-
-async def run_detached(
-    app: ASGIApp,
-    scope: Scope,
-    responders: Sequence[Responder],
-    trips: RoundTrips,
-    handling: Callable[..., Handling] = Handling,
-) -> None:
-    """Run `app` with an empty request body and nobody to send to; only `responders` see the response.
-
-    What goes wrong is logged: nobody awaits it.
-    """
-    asked = False
-    through: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-    async def receive() -> Message:
-        nonlocal asked
-        if not asked:
-            asked = True
-            return {"type": "http.request", "body": b"", "more_body": False}
-        await asyncio.shield(through)  # some apps wait until the client has left
-        return {"type": "http.disconnect"}
-
-    async def send(message: Message) -> None:
-        """Nobody listens."""
-
-    scope = dict(scope)
-    try:
-        delivery = Delivery(scope, responders, trips, send)
-        delivery.on_end = lambda: through.set_result(None)
-        await handling(app, scope, responders, trips, receive, delivery).run()
-    except ResponseAborted as error:
-        logger.debug("a background run was given up: %s", error)
-    except Exception:
-        logger.exception("the app failed in a background run")

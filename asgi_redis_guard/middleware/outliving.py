@@ -145,7 +145,7 @@ async def outlive(
     client = Client(receive, send)
     delivery = Delivery(scope, responders, trips, client.send)
     delivery.on_end = client.finish
-    handling = make(app, scope, responders, trips, client.receive, delivery)
+    handling = make(app, scope, trips, client.receive, delivery)
     handling.client = client
     task = trips.manager.spawn(_run(handling, client))
     await client.serve(task)

@@ -24,8 +24,9 @@ from ..errors import ResponseAborted
 from ..observability.events import Hook
 from .body import RequestBody
 from .delivery import HEADS
+from .detached import run_detached
 from .ending import Standing, end_all, withdraw_all
-from .handling import Handling, run_detached
+from .handling import Handling
 from .refusals import Refusal, is_the_refusal
 from .scopes import edited_scope
 from .trips import RoundTrips
@@ -94,7 +95,7 @@ class RoutedHandling(Handling):
         there: list[Standing] = []
         run: RoutedHandling | None = self
         while run is not None:
-            there.append((run.trips, run._responders))
+            there.append((run.trips, run._delivery.responders))
             run = run.around.outer
         return there
 
@@ -111,12 +112,11 @@ class RoutedHandling(Handling):
             return
         if not responders:
             return
-        first = len(self._responders)
-        self._responders = [*self._responders, *responders]
+        first = len(self._delivery.responders)
         self._delivery.join(responders)
         for place in self._delivery.hooks.binds:
             if place >= first:
-                self._responders[place].bind(self)
+                self._delivery.responders[place].bind(self)
 
     def refuse(self, refusal: Refusal) -> None:
         """Note that the exchange is refused; the first refusal counts."""
@@ -125,8 +125,7 @@ class RoutedHandling(Handling):
 
     async def read(self, limit: int) -> bytes | None:
         """Read the request's body for a guard, which the app has not touched; None if it is longer than `limit`."""
-        body = RequestBody(self._receive)
-        self._receive = body
+        self._receiving.source = body = RequestBody(self._receiving.source)
         return await body.read(limit)
 
     def gone(self) -> None:
@@ -176,7 +175,7 @@ class RoutedHandling(Handling):
         if (endpoint := self.scope.get("endpoint")) is not None:
             _warn_of_bare(endpoint)
 
-    def receive(self) -> Coroutine[Any, Any, Message]:
+    def receive(self) -> Awaitable[Message]:
         """The `receive` that the app gets."""
         self.touched = True
         return super().receive()
@@ -217,7 +216,7 @@ class RoutedHandling(Handling):
 
     async def _answer_first(self, answer: Answer) -> None:
         if self.scope["type"] == "websocket" and not self.touched:
-            await self._receive()  # websocket.connect: a server may want it taken before it is answered
+            await self._receiving.source()  # websocket.connect: a server may want it taken before it is answered
         await self._delivery.answer(answer)
 
 

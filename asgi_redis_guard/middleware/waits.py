@@ -1,11 +1,15 @@
-"""What guards wait for that is in Redis: a large value, the end of a key. Nothing here raises for Redis being away."""
+"""Waiting as guards ask for it, and what they wait for that is in Redis: a large value, the end of a key.
+
+Nothing here raises for Redis being away.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from typing import Any
 
-from ..errors import RedisUnavailable
+from ..core.steps import Wait
+from ..errors import RedisUnavailable, WaitTimeout
 from ..pubsub.feed import Watch
 from ..redis.manager import RedisManager
 
@@ -51,3 +55,14 @@ class Gone:
         if left == -1:
             return float("inf")
         return 0.0 if left < 0 else max(left, 1) / 1000  # 0 ms is not over yet
+
+
+async def wait_for(step: Wait) -> Any:
+    """Wait as a guard asked; raises `WaitTimeout`."""
+    if step.what is None:
+        return await asyncio.sleep(step.deadline)
+    try:
+        async with asyncio.timeout(step.deadline):
+            return await step.what.wait()
+    except TimeoutError:
+        raise WaitTimeout(f"nothing within {step.deadline:g} s") from None

@@ -7,7 +7,7 @@ import pytest
 
 from asgi_redis_guard import GuardMiddleware, MessageLimit, RedisManager
 from asgi_redis_guard.core.asgi import Message, Receive, Scope, Send
-from asgi_redis_guard.middleware import handling
+from asgi_redis_guard.middleware import receiving
 from tests.middleware.calls import CONNECT, Call, websocket
 from tests.redis.tools import PATIENCE
 
@@ -76,7 +76,7 @@ class Waits:
     def __init__(self, redis: RedisManager, monkeypatch: pytest.MonkeyPatch, forget: bool = True) -> None:
         self.seconds: list[float] = []
         self._redis, self._forget = redis, forget
-        monkeypatch.setattr(handling, "wait_for", self)
+        monkeypatch.setattr(receiving, "wait_for", self)
 
     async def __call__(self, step: Any) -> None:
         self.seconds.append(step.deadline)

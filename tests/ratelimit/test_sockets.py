@@ -16,7 +16,7 @@ from asgi_redis_guard import (
     RateLimitAdmin,
     RedisManager,
 )
-from asgi_redis_guard.middleware import handling
+from asgi_redis_guard.middleware import receiving
 from asgi_redis_guard.testing import ManualClock
 from tests.drive import App
 from tests.jwt.tokens import NOW, SECRET, bearer, sign
@@ -107,7 +107,7 @@ async def test_an_app_that_gives_up_waiting_gets_the_message_later_and_it_is_cou
         goes_on.set()
         got.extend([await receive(), await receive()])
 
-    monkeypatch.setattr(handling, "wait_for", wait_for)
+    monkeypatch.setattr(receiving, "wait_for", wait_for)
     guard = MessageLimit("24/day", algorithm="leaky", burst=9)
     stack = GuardMiddleware(impatient, [guard], redis=memory)
     await Call(stack, websocket(), CONNECT, says("a"), says("b"), LEAVES).run()
@@ -125,7 +125,7 @@ async def test_a_cancelled_app_waits_no_more(memory: TestRedis, monkeypatch: pyt
         finally:
             given_up.set()
 
-    monkeypatch.setattr(handling, "wait_for", wait_for)
+    monkeypatch.setattr(receiving, "wait_for", wait_for)
     stack = MessageLimitMiddleware(Chat(), "1/minute", on_breach="delay", redis=memory)
     call = Call(stack, websocket(), CONNECT, says("a"), says("b")).start()
     await waiting.wait()
