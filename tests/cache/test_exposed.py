@@ -130,3 +130,13 @@ async def test_a_user_whom_a_stack_further_in_knows_counts_as_somebody(
             response = await call(app, http_scope("/", fields))
             await settled(redis)
             assert user.encode() in response.body
+
+
+@BOTH
+async def test_a_dot_behind_a_host_is_another_host(redis_url: str, profile: str) -> None:
+    """Browsers send other cookies there, and apps build links of it."""
+    async with shop_at(redis_url, cache(profile, hosts=["shop.example"])) as shop:
+        shop.pages["*"] = echo(lambda scope: header(scope, b"host"), *fresh(profile))
+        for host in ("shop.example.", "shop.example", "shop.example.:80"):
+            response = await shop.get("/", {"host": host})
+            assert response.body.rstrip(b":80").endswith(b".") == ("e." in host)
