@@ -34,7 +34,7 @@ _FRAMING = frozenset((_SIZE, b"transfer-encoding"))
 #: RFC 9110 §8.6: these have no content, and say nothing of its length.
 _WITHOUT_LENGTH = frozenset((204, 304))
 
-Answered = tuple[int, Headers, bytes]
+Sent = tuple[int, Headers, bytes]
 
 
 def is_preconditioned(request_headers: Headers) -> bool:
@@ -52,7 +52,7 @@ def answer_for(
     now: float,
     received: float | None = None,
     ranges: bool = True,
-) -> Answered:
+) -> Sent:
     """Return status, fields and content that a request gets from a stored response, whose body is `body`.
 
     `now` and `received`: the time and when the response came to be, in seconds since the epoch by the clock that HTTP
@@ -78,7 +78,7 @@ def answer_for(
     return _whole(method, status, headers, body)
 
 
-def not_modified(headers: Headers) -> Answered:
+def not_modified(headers: Headers) -> Sent:
     """Return a 304 for a stored response (RFC 9110 §15.4.5).
 
     It keeps ETag, Cache-Control, Content-Location, Date, Expires, Vary and whatever does not describe the
@@ -124,7 +124,7 @@ def _refuses_ranges(headers: Headers) -> bool:
     return any(name == b"accept-ranges" and value.strip(OWS).lower() != b"bytes" for name, value in headers)
 
 
-def _whole(method: str, status: int, headers: Headers, body: bytes) -> Answered:
+def _whole(method: str, status: int, headers: Headers, body: bytes) -> Sent:
     fields = [field for field in headers if field[0] not in _FRAMING]
     if status in _WITHOUT_LENGTH:
         return status, fields, b""

@@ -83,7 +83,7 @@ class Deposit:
             stale_until=fresh + round(min(plan.swr, LONGEST) * 1e6),
             error_until=fresh + round(min(plan.sie, LONGEST) * 1e6),
             status=status,
-            headers=self._cache.kept_fields(plan, status, body),
+            headers=self._cache.client_fields.stored(plan, status, body),
             body=body,
             must_validate=plan.must_validate,
             never_stale=plan.never_stale,
@@ -115,7 +115,7 @@ class Deposit:
 
     def _unfit(self, entry: Entry, reason: str) -> Asking:
         """Give the fill back of what cannot be kept, this time or the next."""
-        self._cache.tell(self._exchange, "refused", reason, status=entry.status)
+        self._cache.telling.event(self._exchange, "refused", reason, status=entry.status)
         yield from self._given_back(Refusal(reason))
 
     def _store(self, entry: Entry, plan: Plan, hints: bytes) -> Asking:
@@ -146,14 +146,14 @@ class Deposit:
             cache.variants.remember(found.place.resource, place, grown, tags)
             self._stored(entry, place, replies.clock)
         else:
-            cache.tell(self._exchange, "refused", "invalidated", status=entry.status)
+            cache.telling.event(self._exchange, "refused", "invalidated", status=entry.status)
             if self._lead is not None:
                 self._lead.hand_over()
 
     def _stored(self, entry: Entry, place: Place, clock: int) -> None:
         """Let everybody have it who waits; where it has another place than they thought, they look again."""
         seconds = self.host_time() - self.asked_at
-        self._cache.tell(
+        self._cache.telling.event(
             self._exchange, "stored", self._reason, status=entry.status, size=len(entry.body), seconds=seconds
         )
         if self._lead is not None:
@@ -173,7 +173,7 @@ class Deposit:
         if self.over:
             return
         self.over = True
-        self._cache.tell(self._exchange, "refused", refusal.reason, status=status or None)
+        self._cache.telling.event(self._exchange, "refused", refusal.reason, status=status or None)
         if self._lead is not None:
             self._lead.scatter()
         if self._leaves_old(refusal, status):

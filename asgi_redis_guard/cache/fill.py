@@ -20,12 +20,14 @@ from .deposit import Deposit
 from .endpoints import is_of_another
 from .entry import Entry
 from .found import Found
+from .outside import client_control, outside
 from .plan import Plan, Refusal, Word
 from .policy import CachePolicy
-from .rules import Answered, client_control, outside
-from .status import Reason, append, forward
+from .rules import Answered
+from .serving import Reuse
+from .status import Reason
 from .storing import freshened
-from .variants import named_tags
+from .variants import divided_tags
 
 if TYPE_CHECKING:
     from .guard import ResponseCache
@@ -115,17 +117,15 @@ class Passing(Responder):
         if self._word is None:
             self._received_at = self._deposit.host_time()
             self._decide(head, head.status, head.headers)
-        word, cache = self._word, self._cache
+        word = self._word
         if self._policy is not None:
             head.headers[:] = outside(head.headers, self._policy)
         if isinstance(word, Plan) and word.client_ttl is not None:
             head.headers.append((b"cache-control", client_control(0, word.private, word.client_ttl)))
         elif self._policy is not None and self._policy.user_aware and not _is_controlled(head.headers):
             head.headers.append((b"cache-control", client_control(0, True, 0)))
-        if cache.cache_status is not None:
-            detail = word.reason.replace("_", "-") if isinstance(word, Refusal) else None
-            stored = isinstance(word, Plan)
-            append(head.headers, forward(cache.cache_status, self._reason, stored=stored, detail=detail))
+        detail = word.reason.replace("_", "-") if isinstance(word, Refusal) else None
+        self._cache.telling.forwarded(head.headers, self._reason, stored=isinstance(word, Plan), detail=detail)
 
     def _decide(self, head: Head, status: int, headers: Headers) -> Word:
         """Decide on a response with that status and these fields."""
@@ -137,16 +137,17 @@ class Passing(Responder):
             cache.variants.learn(self._route, names, self._tags, self._policy, word, exchange)
         if isinstance(word, Refusal):
             if word.warn:
-                cache.warn(exchange, head.scope, word.warn, self._policy)
+                cache.telling.warn(head.scope, word.warn, self._policy)
             self._deposit.refuse(word, status)
         return word
 
     def _judge(self, head: Head, status: int, headers: Headers) -> Word:
-        tags = named_tags(self._tags, getattr(self._exchange.fact("user"), "identity", None))
         if self._policy is not None and is_of_another(head.scope, self._policy.function):
             return Refusal("elsewhere", warn=_ELSEWHERE)
-        if tags is None:
-            return Refusal("tags", warn="its tags have values that make no tags")
+        made, fault = divided_tags(self._tags, getattr(self._exchange.fact("user"), "identity", None))
+        if fault:
+            return Refusal("tags", warn=fault)
+        tags = tuple(made)
         asked_at, received_at = self._deposit.asked_at, self._received_at
         return self._cache.rules.judge(
             Answered(
@@ -168,18 +169,17 @@ class Passing(Responder):
         cache, deposit = self._cache, self._deposit
         if not same_representation(entry.headers, head.headers):
             deposit.refuse(Refusal("validator"), head.status)
-            return cache.answer(self._exchange, entry, deposit.clock(), forwarded=(self._reason, 304), stored=False)
+            return cache.serving.answer(self._exchange, entry, deposit.clock(), Reuse("hit", self._reason, 304))
         if self._word is None:
             self._received_at = deposit.host_time()
             self._freshen(head, entry)
         fresh, stored = self._refreshed or entry, isinstance(self._word, Plan)
-        return cache.answer(
-            self._exchange, fresh, deposit.clock(), forwarded=(self._reason, 304), stored=stored, quiet=True
-        )
+        reuse = Reuse("validated", self._reason, 304, stored)
+        return cache.serving.answer(self._exchange, fresh, deposit.clock(), reuse)
 
     def _freshen(self, head: Head, entry: Entry) -> None:
         """Let what is stored have the fields of this head."""
-        word = self._decide(head, entry.status, freshened(self._cache.given_fields(entry), head.headers))
+        word = self._decide(head, entry.status, freshened(self._cache.client_fields.given(entry), head.headers))
         if isinstance(word, Plan):
             self._refreshed = self._deposit.entry(word, entry.status, entry.body, self._received_at)
 
@@ -195,7 +195,7 @@ class Passing(Responder):
         if entry is None or entry.never_stale or clock >= entry.error_until:
             return None
         self._deposit.refuse(Refusal("failed"), status or 0)
-        return self._cache.answer(self._exchange, entry, clock, stale=True, forwarded=("stale", status))
+        return self._cache.serving.answer(self._exchange, entry, clock, Reuse("stale", "stale", status))
 
     # The body and the end.
 
@@ -238,7 +238,7 @@ class Passing(Responder):
             refusal = Refusal("body")
         if refusal is not None:
             if refusal.warn:
-                self._cache.warn(self._exchange, self._scope, refusal.warn, self._policy)
+                self._cache.telling.warn(self._scope, refusal.warn, self._policy)
             self._deposit.refuse(refusal, self._status)
         return refusal is not None
 

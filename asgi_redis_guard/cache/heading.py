@@ -8,7 +8,6 @@ from .entry import Entry
 from .fields import lines
 from .fill import Passing
 from .plan import Plan, Refusal
-from .status import append, forward
 
 
 class Heading(Passing):
@@ -19,8 +18,8 @@ class Heading(Passing):
 
         Its body, which is none, is never stored.
         """
-        entry, cache = self._found.entry, self._cache
-        is_for_all = not cache.variants.has_credentials(self._exchange)
+        entry = self._found.entry
+        is_for_all = not self._cache.variants.has_credentials(self._exchange)
         if entry is not None and head.status == 200 and self._word is None and is_for_all:
             self._received_at = self._deposit.host_time()
             if self._agrees(head, entry):
@@ -28,9 +27,7 @@ class Heading(Passing):
             else:
                 self._word = Refusal("validator")
                 self._deposit.refuse(self._word, head.status)
-        if cache.cache_status is not None:
-            stored = isinstance(self._word, Plan)
-            append(head.headers, forward(cache.cache_status, self._reason, stored=stored))
+        self._cache.telling.forwarded(head.headers, self._reason, stored=isinstance(self._word, Plan))
 
     def _agrees(self, head: Head, entry: Entry) -> bool:
         """Tell whether the validators that the head has are the stored ones, and its length that of the stored body."""

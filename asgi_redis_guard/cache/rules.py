@@ -18,6 +18,7 @@ from .directives import NOTHING, CacheControl, request_control
 from .entry import Entry
 from .freshness import control_of, freshness
 from .groups import groups_of
+from .outside import outside
 from .plan import Plan, Refusal, Word
 from .policy import METHODS, CachePolicy
 from .storing import is_of_use, refusal, storable_headers
@@ -209,38 +210,6 @@ def _pseudo(policy: CachePolicy) -> Iterable[bytes]:
         yield b":key"
 
 
-def outside(headers: Headers, policy: CachePolicy | None) -> Headers:
-    """Return the fields as they are told to the outside.
-
-    What is one user's is private, whatever the app says; what the route depends on by its declaration stands in `Vary`.
-    """
-    if policy is None:
-        return headers
-    if policy.vary:
-        said = vary_names(headers) or frozenset()
-        missing = [name for name in policy.vary if name not in said]
-        headers = [*headers, (b"vary", b", ".join(missing))] if missing else headers
-    if not policy.user_aware:
-        return headers
-    return [
-        (name, _private(value) if name == b"cache-control" else value)
-        for name, value in headers
-        if not _is_for_caches(name)
-    ]
-
-
-def _is_for_caches(name: bytes) -> bool:
-    """Whether a field speaks to caches further out over the head of Cache-Control (RFC 9213), or their forerunners."""
-    return name.endswith(b"-cache-control") or name == b"surrogate-control"
-
-
-def _private(value: bytes) -> bytes:
-    said = value.lower()
-    if b"public" in said or b"s-maxage" in said:
-        return b"private, no-cache"
-    return value if b"private" in said else b"private, " + value
-
-
 def _by_cookie(answered: Answered, policy: CachePolicy) -> str:
     """Return what says that a response was made for somebody's cookies: it varies by them, and nobody has declared so.
 
@@ -259,12 +228,3 @@ _UNVERIFIED = (
 
 def _personal(way: str, whose: str = "a request by somebody") -> str:
     return f"the answer to {whose} is served, and not kept: unless {way}, it may be for nobody else"
-
-
-def client_control(entry_age: int, private: bool, client_ttl: float) -> bytes:
-    """Return `Cache-Control` for clients and caches further out, where the app has said none.
-
-    They may keep it for `client_ttl` seconds from now on, else ask each time and mostly get a 304.
-    """
-    head = b"private, " if private else b""
-    return head + (b"max-age=%d" % (entry_age + int(client_ttl)) if client_ttl >= 1 else b"no-cache")

@@ -21,6 +21,7 @@ from .heading import Heading
 from .hot import Hot
 from .look import Look
 from .operations import TOPIC, Place, release
+from .serving import HIT, JOINED, STALE
 from .status import Reason
 from .told import Learning, Told
 from .wish import Wish
@@ -122,7 +123,7 @@ class Seek:
             elif found.names:
                 reason = "vary-miss"
             if self._wish.control.only_if_cached:
-                return self._cache.not_cached(self._exchange)
+                return self._cache.refuse(self._exchange, self._cache.serving.not_cached())
             if found.claimed or not self._coordinates(found):
                 return self._fill(found, reason)
             landing = yield from self._wait(found)
@@ -213,7 +214,8 @@ class Seek:
             self._cache.warm_up(self._exchange, found, self._look.token, self._look.fills)
         if self._lead is not None and background is None:
             self._lead.land(Landed(entry, found.clock))
-        return self._cache.answer(self._exchange, entry, found.clock, stale=stale, background=background, edits=edits)
+        reuse = STALE if stale else HIT
+        return self._cache.serving.answer(self._exchange, entry, found.clock, reuse, background=background, edits=edits)
 
     # Waiting.
 
@@ -261,7 +263,7 @@ class Seek:
         if not entry.must_validate and self._wish.accepts(
             max(0, clock - entry.born) / 1e6, (entry.fresh_until - clock) / 1e6, False
         ):
-            return self._cache.answer(self._exchange, entry, clock, joined=True)
+            return self._cache.serving.answer(self._exchange, entry, clock, JOINED)
         return None
 
     # Asking the app.
@@ -291,10 +293,10 @@ class Seek:
 
     def _keyless(self) -> Pass:
         """Let the app answer a request of which it cannot be told what is its own; learn what the route declares."""
-        self._cache.tell(self._exchange, "bypass", "key")
+        self._cache.telling.event(self._exchange, "bypass", "key")
         return Pass(responder=Learning(self._cache, self._exchange, self._look.names, self.route))
 
     def _forward(self, reason: Reason, detail: str | None = None) -> Pass:
-        cache = self._cache
-        cache.tell(self._exchange, "bypass" if reason == "bypass" else "miss", detail or reason)
-        return Pass(responder=Told(cache, reason, detail))
+        telling = self._cache.telling
+        telling.event(self._exchange, "bypass" if reason == "bypass" else "miss", detail or reason)
+        return Pass(responder=Told(telling, reason, detail))

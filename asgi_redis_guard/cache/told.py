@@ -11,7 +11,8 @@ from .declaring import MAKING
 from .known import Learned
 from .operations import Place, release
 from .policy import CachePolicy
-from .status import Reason, append, forward
+from .status import Reason
+from .telling import Telling
 
 if TYPE_CHECKING:
     from .guard import ResponseCache
@@ -21,17 +22,16 @@ if TYPE_CHECKING:
 class Told(Responder):
     """Says in `Cache-Status` why the request went to the app."""
 
-    __slots__ = ("_cache", "_detail", "_reason")
+    __slots__ = ("_detail", "_reason", "_telling")
 
-    def __init__(self, cache: ResponseCache, reason: Reason, detail: str | None) -> None:
-        self._cache = cache
+    def __init__(self, telling: Telling, reason: Reason, detail: str | None) -> None:
+        self._telling = telling
         self._reason = reason
         self._detail = detail
 
     def start(self, head: Head) -> None:
         """Add the field."""
-        if self._cache.cache_status is not None:
-            append(head.headers, forward(self._cache.cache_status, self._reason, detail=self._detail))
+        self._telling.forwarded(head.headers, self._reason, detail=self._detail)
 
 
 class Unsure(Told):
@@ -39,8 +39,8 @@ class Unsure(Told):
 
     __slots__ = ("_exchange", "_place")
 
-    def __init__(self, cache: ResponseCache, exchange: Exchange, place: Place) -> None:
-        super().__init__(cache, "bypass", "unavailable")
+    def __init__(self, telling: Telling, exchange: Exchange, place: Place) -> None:
+        super().__init__(telling, "bypass", "unavailable")
         self._exchange = exchange
         self._place = place
 
@@ -57,10 +57,11 @@ class Unsure(Told):
 class Learning(Told):
     """Remembers what the route declares as well, for only that says what the requests after this one go by."""
 
-    __slots__ = ("_exchange", "_names", "_policy", "_route", "_tags", "over")
+    __slots__ = ("_exchange", "_names", "_policy", "_route", "_tags", "_variants", "over")
 
     def __init__(self, cache: ResponseCache, exchange: Exchange, names: bytes, route: bytes) -> None:
-        super().__init__(cache, "bypass", "key")
+        super().__init__(cache.telling, "bypass", "key")
+        self._variants = cache.variants
         self._exchange = exchange
         self._names = names
         self._route = route
@@ -76,7 +77,7 @@ class Learning(Told):
         """Take what is declared; nothing is kept this time."""
         self._policy = policy if self._policy is None else self._policy.joined(policy)
         self._tags = (*self._tags, *tags)
-        self._cache.variants.known.paths.put(self._route, Learned(self._names, self._tags, self._policy, declared=True))
+        self._variants.known.paths.put(self._route, Learned(self._names, self._tags, self._policy, declared=True))
 
     def invalidate(self, tags: tuple[str, ...]) -> None:
         """A request that only reads invalidates nothing."""

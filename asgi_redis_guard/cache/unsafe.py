@@ -5,6 +5,7 @@ So whoever has seen the response to a write never gets what was stored before it
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
@@ -13,16 +14,18 @@ from ..core.exchange import Exchange
 from ..core.responder import Control, Head, Outcome, Responder
 from ..core.script import Operation
 from ..core.steps import Ask, Asking
+from ..core.warnings import Warnings
 from ..errors import GuardError
 from .declaring import MAKING
 from .groups import groups_of
 from .operations import invalidate_resource, invalidate_tags
-from .policy import CachePolicy
-from .status import append, forward
-from .variants import named_tags
+from .policy import CachePolicy, name_of
+from .variants import divided_tags
 
 if TYPE_CHECKING:
     from .guard import ResponseCache
+
+_warnings = Warnings(logging.getLogger("asgi_redis_guard.cache"))
 
 
 #: The client is to send the same request elsewhere: nothing was changed there yet (RFC 9110 §15.4.8, §15.4.9). Routers
@@ -53,11 +56,10 @@ class Invalidating(Responder):
 
     def start(self, head: Head) -> Asking | None:
         """Invalidate, where the write was not refused."""
-        if self._cache.cache_status is not None:
-            append(head.headers, forward(self._cache.cache_status, "method"))
+        self._cache.telling.forwarded(head.headers, "method")
         if not 200 <= head.status < 400:
             return None
-        operations = self._operations(head.status, head.headers)
+        operations = self._operations(head)
         self._untold = operations
         return self._invalidated(operations) if operations else None
 
@@ -69,15 +71,19 @@ class Invalidating(Responder):
             self._cache.owe(operations)
         else:
             self._untold = []
-            self._cache.tell(self._exchange, "invalidated", size=len(operations))
+            self._cache.telling.event(self._exchange, "invalidated", size=len(operations))
 
-    def _operations(self, status: int, headers: Headers) -> list[Operation]:
-        cache, exchange = self._cache, self._exchange
-        tags = list(named_tags(self._tags, getattr(exchange.fact("user"), "identity", None)) or ())
+    def _operations(self, head: Head) -> list[Operation]:
+        cache, exchange, headers = self._cache, self._exchange, head.headers
+        tags, fault = divided_tags(self._tags, getattr(exchange.fact("user"), "identity", None))
+        if fault:  # the other tags are invalidated all the same
+            endpoint = (head.scope or {}).get("endpoint")
+            where = repr(cache) if endpoint is None else name_of(endpoint)
+            _warnings.tell("not-invalidated", f"{where}: {fault}")
         tags += groups_of(exchange.scope, headers, b"cache-group-invalidation")
         operations = invalidate_tags(exchange.keys, tags)
         if cache.options.invalidates_unsafe:
-            named = [] if status in _SENT_ON else self._named(headers)
+            named = [] if head.status in _SENT_ON else self._named(headers)
             found = [cache.requests.target(exchange.scope), *named]
             operations += [invalidate_resource(exchange.keys, one) for one in dict.fromkeys(found) if one is not None]
         return operations

@@ -15,7 +15,7 @@ from .operations import Place
 from .plan import Plan, Refusal, Word
 from .policy import CachePolicy
 from .request_key import FIELDS, fields_of, principal_parts
-from .tags import expand
+from .tags import expand, names_in
 from .vary import MOST_NAMES, variant_parts
 
 _warnings = Warnings(logging.getLogger("asgi_redis_guard.cache"))
@@ -179,6 +179,27 @@ def named_tags(tags: tuple[str, ...], user: Any) -> tuple[str, ...] | None:
         return tuple(expand(tag, values) for tag in tags)
     except (ValueError, ConfigurationError):  # as well of what stands in Redis
         return None
+
+
+def divided_tags(tags: tuple[str, ...], user: Any) -> tuple[list[str], str]:
+    """Put the user into tags; return what that makes tags of, and why it makes none of others, empty for no others.
+
+    The reason names what the app has written, never a value: those are a client's.
+    """
+    made: list[str] = []
+    missing: set[str] = set()
+    is_unfit = False
+    for tag in tags:
+        named = named_tags((tag,), user)
+        if named is not None:
+            made += named
+        elif wanted := {f"{{{name}}}" for name in names_in(tag) if name != "user" or user is None}:
+            missing |= wanted
+        else:
+            is_unfit = True
+    if missing:
+        return made, f"its tags have no text for {', '.join(sorted(missing))}"
+    return made, "its tags have values that make no tags" if is_unfit else ""
 
 
 def keys_of(keys: Keys, tags: tuple[str, ...]) -> list[bytes]:

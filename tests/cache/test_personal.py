@@ -9,7 +9,7 @@ from starlette.middleware.authentication import AuthenticationMiddleware
 from starlette.requests import HTTPConnection
 
 from asgi_redis_guard import Admission, Pass
-from asgi_redis_guard.cache import guard as guard_module
+from asgi_redis_guard.cache import telling
 from asgi_redis_guard.core.asgi import Receive, Scope, Send
 from asgi_redis_guard.core.exchange import Exchange
 from asgi_redis_guard.core.guard import Guard
@@ -23,7 +23,7 @@ BOTH = pytest.mark.parametrize("profile", PROFILES)
 @pytest.fixture(autouse=True)
 def warnings(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
     """What is told in this test."""
-    monkeypatch.setattr(guard_module, "_warnings", Warnings(logging.getLogger("asgi_redis_guard.cache")))
+    monkeypatch.setattr(telling, "_warnings", Warnings(logging.getLogger("asgi_redis_guard.cache")))
     return caplog
 
 

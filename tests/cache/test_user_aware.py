@@ -8,7 +8,7 @@ import pytest
 from starlette.authentication import SimpleUser as Named
 
 from asgi_redis_guard import Admission, Exchange, Guard, Pass, RedisManager, Sessions
-from asgi_redis_guard.cache import guard as guard_module
+from asgi_redis_guard.cache import telling
 from asgi_redis_guard.core.asgi import Receive, Scope, Send
 from asgi_redis_guard.core.warnings import Warnings
 from tests.cache.people import Browser, jwt, late, me, name_of, token
@@ -20,7 +20,7 @@ mine = declared(me, user_aware=True)
 @pytest.fixture(autouse=True)
 def warnings(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
     """What is told in this test."""
-    monkeypatch.setattr(guard_module, "_warnings", Warnings(logging.getLogger("asgi_redis_guard.cache")))
+    monkeypatch.setattr(telling, "_warnings", Warnings(logging.getLogger("asgi_redis_guard.cache")))
     return caplog
 
 
