@@ -36,7 +36,7 @@ class Plan:
     policy: CachePolicy | None = None
 
 
-_PERSONAL = frozenset(("personal", "authorization", "unverified", "request_no_store"))
+_PERSONAL = frozenset(("personal", "authorization", "unverified", "request_no_store", "set_cookie"))
 
 
 @dataclass(frozen=True, slots=True)
