@@ -15,6 +15,7 @@ from ..core.inside import INSIDE
 from ..core.responder import Control, Head, Outcome, Responder
 from ..core.steps import Answer, Asking
 from .conditional import same_representation
+from .credentials import identity_of
 from .declaring import MAKING
 from .deposit import Deposit
 from .endpoints import is_of_another
@@ -144,7 +145,7 @@ class Passing(Responder):
     def _judge(self, head: Head, status: int, headers: Headers) -> Word:
         if self._policy is not None and is_of_another(head.scope, self._policy.function):
             return Refusal("elsewhere", warn=_ELSEWHERE)
-        made, fault = divided_tags(self._tags, getattr(self._exchange.fact("user"), "identity", None))
+        made, fault = divided_tags(self._tags, identity_of(self._exchange.fact("user")))
         if fault:
             return Refusal("tags", warn=fault)
         tags = tuple(made)
