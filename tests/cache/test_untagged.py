@@ -5,8 +5,7 @@ import logging
 import pytest
 
 from asgi_redis_guard import invalidates
-from asgi_redis_guard.cache import guard as guard_module
-from asgi_redis_guard.cache import unsafe
+from asgi_redis_guard.cache import telling, unsafe
 from asgi_redis_guard.core.asgi import Receive, Scope, Send
 from asgi_redis_guard.core.warnings import Warnings
 from tests.cache.shops import Page, Shop, cache, declared, outcomes, page, shop_at
@@ -15,7 +14,7 @@ from tests.cache.shops import Page, Shop, cache, declared, outcomes, page, shop_
 @pytest.fixture(autouse=True)
 def warnings(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
     """What is told in this test."""
-    for module in (guard_module, unsafe):
+    for module in (telling, unsafe):
         monkeypatch.setattr(module, "_warnings", Warnings(logging.getLogger("asgi_redis_guard.cache")))
     return caplog
 
