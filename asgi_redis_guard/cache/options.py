@@ -16,7 +16,7 @@ from .codec import Codec
 from .credentials import CREDENTIALS
 from .events import CacheHook
 from .fields import is_token
-from .policy import STATUSES, CachePolicy, body_faults, checked, status_faults, ttl_faults
+from .policy import MOST_BODY, STATUSES, CachePolicy, body_faults, checked, status_faults, ttl_faults
 from .rules import Rules
 
 Profile = Literal["app", "http"]
@@ -179,9 +179,8 @@ class Options:
     def codec(self) -> Codec:
         """Return what makes bytes of entries."""
         key = self.integrity_key
-        return Codec(
-            key.encode() if isinstance(key, str) else key, self.compress_from, max_body=max(self.max_body, 1 << 20)
-        )
+        # Routes may keep larger bodies than the guard does by itself.
+        return Codec(key.encode() if isinstance(key, str) else key, self.compress_from, max_body=MOST_BODY)
 
     @property
     def hears_clients(self) -> bool:

@@ -98,9 +98,9 @@ def ttl_faults(option: str, seconds: object, least: float = 0.0) -> list[str]:
 
 def body_faults(option: str, size: object) -> list[str]:
     """What is wrong with a number of bytes of a body."""
-    if size.__class__ is int and 0 <= size <= _MOST_BODY:
+    if size.__class__ is int and 0 <= size <= MOST_BODY:
         return []
-    return [f"{option}: {size!r} given; allowed are 0 to {_MOST_BODY} bytes"]
+    return [f"{option}: {size!r} given; allowed are 0 to {MOST_BODY} bytes"]
 
 
 def status_faults(statuses: Iterable[object]) -> list[str]:
@@ -131,4 +131,4 @@ def checked(policy: CachePolicy) -> CachePolicy:
 
 
 #: The largest value that Redis keeps under a key is 512 MiB; what is larger than this has no business in memory.
-_MOST_BODY = 64 * 1024 * 1024
+MOST_BODY = 64 * 1024 * 1024
