@@ -15,6 +15,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from ..core.warnings import Warnings
 from ..errors import ConfigurationError
+from .bare import note
 from .declaring import Declared, is_without_cache, making
 from .fields import is_token
 from .policy import METHODS, STATUSES, CachePolicy, KeyOf, checked, name_of
@@ -111,6 +112,7 @@ def _declaring(
         raise ConfigurationError(
             f"{what}: {function!r} given; allowed is a function, beneath the framework's own decorator"
         )
+    note(function)
     named = {name for template in templates for name in names_in(template)} - {"user"}
     signature = inspect.signature(function) if named else None
 

@@ -14,6 +14,7 @@ from ..core.exchange import Exchange
 from ..core.inside import INSIDE
 from ..core.responder import Control, Head, Outcome, Responder
 from ..core.steps import Answer, Asking
+from .bare import warn_of_bare
 from .conditional import same_representation
 from .declaring import MAKING
 from .deposit import Deposit
@@ -135,6 +136,8 @@ class Passing(Responder):
         # What fails, or is sent elsewhere, may never have come to the function that declares.
         if self._policy is not None or 200 <= status < 300:
             cache.variants.learn(self._route, names, self._tags, self._policy, word, exchange)
+        if self._policy is None:
+            warn_of_bare(head.scope)
         if isinstance(word, Refusal):
             if word.warn:
                 cache.telling.warn(head.scope, word.warn, self._policy)
