@@ -22,7 +22,7 @@ from .endpoints import is_of_another
 from .entry import Entry
 from .found import Found
 from .outside import client_control, outside
-from .plan import Plan, Refusal, Word
+from .plan import Plan, Refusal, Word, fitting
 from .policy import CachePolicy
 from .rules import Answered
 from .serving import Reuse
@@ -152,20 +152,19 @@ class Passing(Responder):
             return Refusal("tags", warn=fault)
         tags = tuple(made)
         asked_at, received_at = self._deposit.asked_at, self._received_at
-        return self._cache.rules.judge(
-            Answered(
-                self._exchange,
-                status,
-                headers,
-                head.trailers,
-                head.scope,
-                self._policy,
-                tags,
-                asked_at,
-                received_at,
-                self._inside,
-            )
+        answered = Answered(
+            self._exchange,
+            status,
+            headers,
+            head.trailers,
+            head.scope,
+            self._policy,
+            tags,
+            asked_at,
+            received_at,
+            self._inside,
         )
+        return fitting(self._cache.rules.judge(answered), headers)
 
     def _revalidated(self, head: Head, entry: Entry) -> Answer:
         """The app says that what is stored still holds (RFC 9111 §4.3.4): freshen it, and send the whole of it."""
