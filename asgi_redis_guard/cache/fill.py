@@ -14,6 +14,7 @@ from ..core.exchange import Exchange
 from ..core.inside import INSIDE
 from ..core.responder import Control, Head, Outcome, Responder
 from ..core.steps import Answer, Asking
+from .bare import warn_of_bare
 from .conditional import same_representation
 from .credentials import identity_of
 from .declaring import MAKING
@@ -22,7 +23,7 @@ from .endpoints import is_of_another
 from .entry import Entry
 from .found import Found
 from .outside import client_control, outside
-from .plan import Plan, Refusal, Word
+from .plan import Plan, Refusal, Word, fitting
 from .policy import CachePolicy
 from .rules import Answered
 from .serving import Reuse
@@ -136,6 +137,8 @@ class Passing(Responder):
         # What fails, or is sent elsewhere, may never have come to the function that declares.
         if self._policy is not None or 200 <= status < 300:
             cache.variants.learn(self._route, names, self._tags, self._policy, word, exchange)
+        if self._policy is None:
+            warn_of_bare(head.scope)
         if isinstance(word, Refusal):
             if word.warn:
                 cache.telling.warn(head.scope, word.warn, self._policy)
@@ -150,20 +153,19 @@ class Passing(Responder):
             return Refusal("tags", warn=fault)
         tags = tuple(made)
         asked_at, received_at = self._deposit.asked_at, self._received_at
-        return self._cache.rules.judge(
-            Answered(
-                self._exchange,
-                status,
-                headers,
-                head.trailers,
-                head.scope,
-                self._policy,
-                tags,
-                asked_at,
-                received_at,
-                self._inside,
-            )
+        answered = Answered(
+            self._exchange,
+            status,
+            headers,
+            head.trailers,
+            head.scope,
+            self._policy,
+            tags,
+            asked_at,
+            received_at,
+            self._inside,
         )
+        return fitting(self._cache.rules.judge(answered), headers)
 
     def _revalidated(self, head: Head, entry: Entry) -> Answer:
         """The app says that what is stored still holds (RFC 9111 §4.3.4): freshen it, and send the whole of it."""

@@ -58,3 +58,12 @@ class Refusal:
 
 
 Word = Plan | Refusal
+
+
+def fitting(word: Word, headers: Headers) -> Word:
+    """Refuse at the head a body that says there how much too long it is; others are found out as they come."""
+    if isinstance(word, Plan):
+        for name, value in headers:
+            if name == b"content-length" and value.isdigit() and len(value) < 19 and int(value) > word.max_body:
+                return Refusal("size")
+    return word

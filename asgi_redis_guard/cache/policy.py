@@ -89,6 +89,11 @@ def name_of(function: object) -> str:
     return f"{getattr(function, '__module__', '')}.{name}"
 
 
+def listed(given: Any) -> tuple[Any, ...]:
+    """Return an option that is a list: an iterator is read once, and one of something stands for itself."""
+    return (given,) if isinstance(given, str | bytes) or not isinstance(given, Iterable) else tuple(given)
+
+
 def ttl_faults(option: str, seconds: object, least: float = 0.0) -> list[str]:
     """What is wrong with a time in seconds."""
     if isinstance(seconds, int | float) and not isinstance(seconds, bool) and least <= seconds <= LONGEST:
@@ -118,8 +123,6 @@ def checked(policy: CachePolicy) -> CachePolicy:
     for option in ("swr", "sie", "client_ttl"):
         faults += ttl_faults(option, getattr(policy, option))
     faults += status_faults(policy.statuses)
-    if not policy.methods or not policy.methods <= METHODS:
-        faults.append(f"methods: {sorted(policy.methods)} given; allowed are GET and HEAD")
     if policy.max_body is not None:
         faults += body_faults("max_body", policy.max_body)
     if policy.public and policy.user_aware:

@@ -16,6 +16,7 @@ from ..core.script import Operation
 from ..core.steps import Ask, Asking
 from ..core.warnings import Warnings
 from ..errors import GuardError
+from .bare import warn_of_bare
 from .credentials import identity_of
 from .declaring import MAKING
 from .groups import groups_of
@@ -60,6 +61,8 @@ class Invalidating(Responder):
         self._cache.telling.forwarded(head.headers, "method")
         if not 200 <= head.status < 400:
             return None
+        if not self._tags:
+            warn_of_bare(head.scope)
         operations = self._operations(head)
         self._untold = operations
         return self._invalidated(operations) if operations else None

@@ -10,7 +10,7 @@ from asgi_redis_guard.cache import declaring, decorator
 from asgi_redis_guard.core.asgi import Receive, Scope, Send
 from asgi_redis_guard.core.warnings import Warnings
 from tests.cache.people import jwt, me, token
-from tests.cache.shops import Shop, cache, declared, echo, header, outcomes, page, shop_at
+from tests.cache.shops import PROFILES, Shop, cache, declared, echo, fresh, header, outcomes, page, shop_at
 from tests.drive import call, http_scope
 
 
@@ -158,3 +158,14 @@ async def test_what_is_made_anew_behind_one_user_s_answer_is_not_for_another(red
             assert (await shop.get("/all")).body == b"name:-"
         for name in ("alice", "bob"):
             assert (await shop.get("/mine", token(name))).body == b"name:" + name.encode()
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+async def test_a_body_that_says_that_it_is_too_long_is_not_said_to_be_stored(redis_url: str, profile: str) -> None:
+    async with shop_at(redis_url, cache(profile, max_body=4)) as shop:
+        for body in (b"four", b"five "):
+            shop.pages[f"/{len(body)}"] = page(body, *fresh(profile, (b"content-length", b"%d" % len(body))))
+        first, second = await shop.get("/4"), await shop.get("/5")
+        assert first["cache-status"] == "guard; fwd=uri-miss; stored"
+        assert second["cache-status"] == "guard; fwd=uri-miss; detail=size"
+        assert len(await shop.stored()) == 1
