@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ..core.exchange import Exchange
 from ..core.responder import Control
 from ..core.script import Replies
 from ..core.steps import Ask, Asking
 from ..errors import EntryRefused, OperationFailed, RedisUnavailable
 from .conditional import validators
 from .entry import Entry, encode_pass
-from .found import Found, Landed
+from .found import Filled, Miss
 from .operations import LEASE, Place, generation, release, renew, store
 from .plan import Plan, Refusal
 from .policy import LONGEST
-from .status import Reason
 from .tags import hints_of, tag_text
 
 if TYPE_CHECKING:
@@ -27,20 +25,14 @@ logger = logging.getLogger("asgi_redis_guard.cache")
 
 
 class Deposit:
-    """One request's part in filling a variant. `lead` is that of those who wait in this process, if it has it.
+    """One request's part in filling a variant. It ends once: with `store`, `refuse` or `give_up`."""
 
-    It ends once: with `store`, `refuse` or `give_up`.
-    """
-
-    def __init__(
-        self, cache: ResponseCache, exchange: Exchange, found: Found, lead: Any, reason: Reason, route: bytes
-    ) -> None:
+    def __init__(self, cache: ResponseCache, miss: Miss) -> None:
         self._cache = cache
-        self._exchange = exchange
-        self._found = found
-        self._lead = lead
-        self._reason: Reason = reason
-        self._route = route
+        self._miss = miss
+        self._exchange = exchange = miss.exchange
+        self._found = miss.found
+        self._lead = miss.lead
         self._control: Control | None = None
         self.asked_at = exchange.now if exchange.services is None else exchange.services.clock()
         self.over = False
@@ -120,7 +112,7 @@ class Deposit:
 
     def _store(self, entry: Entry, plan: Plan, hints: bytes) -> Asking:
         cache, found, keys = self._cache, self._found, self._exchange.keys
-        grown, place = cache.variants.grown(self._exchange, found.place, found.names, plan, self._route)
+        grown, place = cache.variants.grown(self._exchange, found.place, found.names, plan, self._miss.route)
         life = self._life(entry, plan)
         if place is None or life < 1:
             yield from self._unfit(entry, "variants" if place is None else "stale")
@@ -154,10 +146,10 @@ class Deposit:
         """Let everybody have it who waits; where it has another place than they thought, they look again."""
         seconds = self.host_time() - self.asked_at
         self._cache.telling.event(
-            self._exchange, "stored", self._reason, status=entry.status, size=len(entry.body), seconds=seconds
+            self._exchange, "stored", self._miss.reason, status=entry.status, size=len(entry.body), seconds=seconds
         )
         if self._lead is not None:
-            self._lead.land(Landed(entry, clock) if place.entry == self._found.place.entry else None)
+            self._lead.land(Filled(entry, clock) if place.entry == self._found.place.entry else None)
 
     def _life(self, entry: Entry, plan: Plan) -> int:
         """Milliseconds that it is kept; what can be validated some time longer."""

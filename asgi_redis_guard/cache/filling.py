@@ -22,7 +22,7 @@ from .entry import Entry
 from .events import ValueHook, ValueOutcome, value_event
 from .found import Found
 from .operations import TOPIC, release, renew
-from .recall import Kept, Recall, Spot
+from .recall import Lifetime, Recall, Spot
 
 logger = logging.getLogger("asgi_redis_guard.cache")
 
@@ -54,16 +54,16 @@ class Filling:
         """Return the generations that a value is set under. Raises `RedisUnavailable`."""
         return self.recall.begun(spot, await carry_out(self.redis, Ask(self.recall.beginnings(spot))))
 
-    async def renew(self, spot: Spot, value: Any, kept: Kept) -> bool:
+    async def renew(self, spot: Spot, value: Any, lifetime: Lifetime) -> bool:
         """Keep a value in place of what there is; false where it was invalidated meanwhile, or a later one is there.
 
         Raises `RedisUnavailable`, and TypeError or ValueError for what cannot be kept.
         """
         found = await self.begin(spot)
-        entry = self.recall.entry(found, value, kept, self.factor, 0.0)
+        entry = self.recall.entry(found, value, lifetime, self.factor, 0.0)
         return await self.store(spot, found, entry) is not None
 
-    async def replace(self, spot: Spot, before: Found, value: Any, kept: Kept) -> None:
+    async def replace(self, spot: Spot, before: Found, value: Any, lifetime: Lifetime) -> None:
         """Keep what a write has returned, and nothing where another write may have come between `before` and now.
 
         Fills that are under way, which may have read what was there before, are not kept. Raises as `renew`.
@@ -73,7 +73,7 @@ class Filling:
         if found is None:
             self.tell(spot, "refused", "invalidated")
         else:
-            await self.store(spot, found, self.recall.entry(found, value, kept, self.factor, 0.0))
+            await self.store(spot, found, self.recall.entry(found, value, lifetime, self.factor, 0.0))
 
     # What a fill needs.
 

@@ -1,14 +1,16 @@
-"""What a look at a resource has told, and what a fill has brought. Pure."""
+"""What a look at a resource has told, what goes to the app for it, and what a fill has brought. Pure."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from ..core.exchange import Exchange
 from .entry import Entry
 from .operations import Place
+from .status import Reason
 
 
-class Landed(NamedTuple):
+class Filled(NamedTuple):
     """What a fill has brought to those who wait for it in this process: an entry, and the server's time in µs."""
 
     entry: Entry
@@ -39,3 +41,18 @@ class Found(NamedTuple):
         """True where whoever wants nothing special can have it."""
         entry = self.entry
         return entry is not None and not (self.soft or entry.must_validate) and self.clock < entry.fresh_until
+
+
+class Miss(NamedTuple):
+    """A request that the app answers, whose response may be stored.
+
+    `route` is what its path goes by, `reason` why what was found is no answer. `lead` is that of those who wait in this
+    process, if the request has it. `validated`: it asks the app whether what is stored, `found.entry`, still holds.
+    """
+
+    exchange: Exchange
+    found: Found
+    route: bytes
+    reason: Reason
+    lead: Any = None
+    validated: bool = False

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, Self, T
 
 from ..errors import ConfigurationError
 from .arguments import bound, call_key, name_of
-from .recall import Kept, Spot
+from .filling import Make
+from .recall import Lifetime, Spot
 from .tags import expand, template_faults
 
 if TYPE_CHECKING:
@@ -58,14 +59,14 @@ class Decorator(Protocol):
     def __call__(self, function: Callable[P, T], /) -> CachedFunction[P, T]: ...
 
 
-class Terms:
+class Declaration:
     """What `@cache.cached` was told about one function."""
 
     def __init__(
         self,
         cache: Callable[[], Keeping],
         function: Callable[..., Any],
-        kept: Kept,
+        lifetime: Lifetime,
         namespace: str,
         tags: tuple[str, ...],
         key: Callable[..., str | bytes] | None,
@@ -73,7 +74,7 @@ class Terms:
         self._check(function, tags, key)
         self.cache = cache
         self.function = function
-        self.kept = kept
+        self._lifetime = lifetime
         self._namespace = namespace
         self._tags = tags
         self._key = key
@@ -108,20 +109,24 @@ class Terms:
         parts = ("call", self._name, "own" if self._key else "arguments", own)
         return self.cache().spot(self._namespace, parts, tags, self._name)
 
+    def call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Spot, Make, Lifetime]:
+        """Return where the result for these arguments stands, what makes it, and how long it is kept."""
+        return self.spot(args, kwargs), functools.partial(self.function, *args, **kwargs), self._lifetime
 
-def wrap(terms: Terms) -> Any:
-    """Return the function that is awaited in place of the one of `terms`."""
-    function, cache, kept = terms.function, terms.cache, terms.kept
 
-    @functools.wraps(function)
+def wrap(declaration: Declaration) -> Any:
+    """Return the function that is awaited in place of the one that was declared."""
+    cache = declaration.cache
+
+    @functools.wraps(declaration.function)
     async def wrapper(*args: Any, **kwargs: Any) -> Any:
-        return await cache().obtain(terms.spot(args, kwargs), functools.partial(function, *args, **kwargs), kept)
+        return await cache().obtain(*declaration.call(args, kwargs))
 
     async def invalidate(*args: Any, **kwargs: Any) -> None:
-        await cache().forget([terms.spot(args, kwargs)])
+        await cache().forget([declaration.spot(args, kwargs)])
 
     async def refresh(*args: Any, **kwargs: Any) -> Any:
-        return await cache().replace(terms.spot(args, kwargs), functools.partial(function, *args, **kwargs), kept)
+        return await cache().replace(*declaration.call(args, kwargs))
 
     wrapper.invalidate = invalidate  # type: ignore[attr-defined]
     wrapper.refresh = refresh  # type: ignore[attr-defined]

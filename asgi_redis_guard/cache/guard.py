@@ -16,6 +16,7 @@ from ..core.steps import PASS, Admission, Answer, Ask, Asking, Pass
 from ..errors import OperationFailed, RedisUnavailable
 from . import declaring
 from .entry import head_of
+from .forwarded import Forwarded, Unsure, Waking
 from .found import Found
 from .hot import Hot, Hots, question
 from .level import FirstLevel
@@ -28,7 +29,6 @@ from .seek import Seek
 from .serving import Serving
 from .tags import read_tags
 from .telling import Telling
-from .told import Told, Unsure, Waking
 from .unsafe import Invalidating
 from .variants import Variants
 from .wish import Wish
@@ -134,7 +134,7 @@ class ResponseCache(OneRoundGuard):
         self.telling.event(exchange, "bypass", "unavailable")
         if place is not None and (error.maybe_executed or isinstance(error, OperationFailed)):
             return Pass(responder=Unsure(self.telling, exchange, place))
-        return Pass(responder=Told(self.telling, "bypass", "unavailable"))
+        return Pass(responder=Forwarded(self.telling, "bypass", "unavailable"))
 
     def _seek(self, exchange: Exchange, hot: Hot | None = None, replies: Replies | None = None) -> Pass | Admission:
         """Look for what is stored, or let the app answer."""
@@ -146,13 +146,13 @@ class ResponseCache(OneRoundGuard):
         wish = Wish.of(exchange, self.options.hears_clients)
         if resource is None or wish.bypass:
             self.telling.event(exchange, "bypass", wish.bypass or "host")
-            return Pass(responder=Told(self.telling, "bypass", wish.bypass or "host"))
+            return Pass(responder=Forwarded(self.telling, "bypass", wish.bypass or "host"))
         return Seek(self, exchange, resource, wish).run(hot, replies)
 
     def _unsafe(self, exchange: Exchange) -> Pass:
         declaring.MAKING.set(None)
         if exchange.method in _SAFE:
-            return Pass(responder=Told(self.telling, "method", None))
+            return Pass(responder=Forwarded(self.telling, "method", None))
         return Pass(responder=Invalidating(self, exchange))
 
     # What a fill needs.

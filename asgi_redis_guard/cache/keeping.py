@@ -18,7 +18,7 @@ from .filling import Filling, Make, Terms, called, side_by_side
 from .making import Making
 from .operations import drop
 from .owed import Owed
-from .recall import Kept, Recall, Spot
+from .recall import Lifetime, Recall, Spot
 from .serializing import Serializing
 from .value_options import ValueOptions
 
@@ -54,13 +54,13 @@ class Keeping:
 
     # Reading.
 
-    async def obtain(self, spot: Spot, make: Make, kept: Kept) -> Any:
+    async def obtain(self, spot: Spot, make: Make, lifetime: Lifetime) -> Any:
         """Return a value that is kept, or made and kept."""
         await self._settle(raises=False)
         if self._owed:
             self._filling.tell(spot, "bypass", "unavailable")
             return await called(make)
-        return await Making(self._filling, spot, make, kept).run()
+        return await Making(self._filling, spot, make, lifetime).run()
 
     async def read(self, spots: Sequence[Spot]) -> dict[str, Any]:
         """Return the fresh values of those spots that have one, by their labels; none while Redis is away."""
@@ -106,20 +106,20 @@ class Keeping:
 
     # Writing.
 
-    async def write(self, spots: Iterable[Spot], values: Iterable[Any], kept: Kept) -> None:
+    async def write(self, spots: Iterable[Spot], values: Iterable[Any], lifetime: Lifetime) -> None:
         """Keep values in place of what there is. Raises `RedisUnavailable`; TypeError for what cannot be kept."""
         await self._settle(raises=True)
-        await side_by_side([self._write(spot, value, kept) for spot, value in zip(spots, values, strict=True)])
+        await side_by_side([self._write(spot, value, lifetime) for spot, value in zip(spots, values, strict=True)])
 
-    async def _write(self, spot: Spot, value: Any, kept: Kept) -> None:
+    async def _write(self, spot: Spot, value: Any, lifetime: Lifetime) -> None:
         try:
             for _ in range(_MOST_SETS):
-                if await self._filling.renew(spot, value, kept):
+                if await self._filling.renew(spot, value, lifetime):
                     return
         except EntryRefused as error:
             raise ValueError(f"{spot.label}: {error}") from None
 
-    async def replace(self, spot: Spot, make: Make, kept: Kept) -> Any:
+    async def replace(self, spot: Spot, make: Make, lifetime: Lifetime) -> Any:
         """Make a value and keep it, unless another write came between, of which nobody knows which was the last.
 
         Where Redis is away, what there is is forgotten as soon as it is back.
@@ -134,7 +134,7 @@ class Keeping:
         try:
             if before is None:
                 raise RedisUnavailable("it was away before the value was made")
-            await self._filling.replace(spot, before, value, kept)
+            await self._filling.replace(spot, before, value, lifetime)
         except RedisUnavailable as error:
             self._owed.add(drop(spot.place))
             logger.warning("%s is not kept, and what there was will be forgotten: %s", spot.label, error)

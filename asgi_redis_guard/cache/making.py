@@ -15,9 +15,9 @@ from ..errors import EntryRefused, EntryUnreadable, RedisUnavailable
 from ..redis.flight import Lead
 from .entry import Entry
 from .filling import Filling, Make, called
-from .found import Found, Landed
+from .found import Filled, Found
 from .operations import LEASE, renew
-from .recall import Kept, Spot
+from .recall import Lifetime, Spot
 
 logger = logging.getLogger("asgi_redis_guard.cache")
 
@@ -28,12 +28,12 @@ _MOST_LOOKS = 8
 class Making:
     """One caller's way to a value."""
 
-    def __init__(self, home: Filling, spot: Spot, make: Make, kept: Kept) -> None:
+    def __init__(self, home: Filling, spot: Spot, make: Make, lifetime: Lifetime) -> None:
         self._home = home
         self._redis = home.redis
         self._spot = spot
         self._make = make
-        self._kept = kept
+        self._lifetime = lifetime
         self._lead: Lead | None = None
         self._stale: Entry | None = None
         self._unreadable = False
@@ -69,7 +69,7 @@ class Making:
             if landed == "alone":
                 home.tell(spot, "miss", "alone")
                 return await self._fill(found._replace(claimed=False))
-            if isinstance(landed, Landed):
+            if isinstance(landed, Filled):
                 home.tell(spot, "joined", size=len(landed.entry.body))
                 return home.value_of(landed.entry)
         home.tell(spot, "bypass", "contended")
@@ -100,14 +100,14 @@ class Making:
         if not fresh and not clock < entry.stale_until > entry.fresh_until:
             return False, None
         if found.claimed and self._leads():
-            behind = Making(home, self._spot, self._make, self._kept)
+            behind = Making(home, self._spot, self._make, self._lifetime)
             behind._lead, self._lead = self._lead, None
             behind._stale = self._stale
             self._redis.spawn(behind._refresh(found))
         elif found.claimed:
             home.wake(self._spot)  # the leader of this process may be waiting for just that fill
         elif self._lead is not None:
-            self._lead.land(Landed(entry, clock))
+            self._lead.land(Filled(entry, clock))
         home.tell(self._spot, "hit" if fresh else "stale", size=len(entry.body))
         return True, value
 
@@ -122,7 +122,7 @@ class Making:
 
     # Waiting.
 
-    async def _wait(self) -> Landed | str | None:
+    async def _wait(self) -> Filled | str | None:
         """Wait for another's fill, in this process or elsewhere: what came of it, or None to look again."""
         place, redis = self._spot.place, self._redis
         flight = redis.flights.find(place.flight)
@@ -152,7 +152,7 @@ class Making:
         try:
             value = await called(self._make)
             took = time.monotonic() - began
-            entry = home.recall.entry(found, value, self._kept, home.factor, took)
+            entry = home.recall.entry(found, value, self._lifetime, home.factor, took)
         except BaseException as error:
             if found.claimed:
                 home.give_back(spot, found.token)
@@ -174,7 +174,7 @@ class Making:
         logger.warning("%s failed, its stale value is used: %r", self._spot.label, error)
         self._home.tell(self._spot, "stale", "failed", size=len(stale.body))
         if self._lead is not None:
-            self._lead.land(Landed(stale, 0))
+            self._lead.land(Filled(stale, 0))
         return stale
 
     async def _keep(self, found: Found, entry: Entry, lead: Lead | None) -> None:
@@ -185,7 +185,7 @@ class Making:
             if lead is not None and clock is None:
                 lead.hand_over()
             elif lead is not None and clock is not None:
-                lead.land(Landed(entry, clock))
+                lead.land(Filled(entry, clock))
         except RedisUnavailable:
             home.tell(spot, "bypass", "unavailable")
         except EntryRefused as error:

@@ -57,13 +57,13 @@ class Refusal:
         return self.reason in _PERSONAL
 
 
-Word = Plan | Refusal
+Ruling = Plan | Refusal
 
 
-def fitting(word: Word, headers: Headers) -> Word:
+def fitting(ruling: Ruling, headers: Headers) -> Ruling:
     """Refuse at the head a body that says there how much too long it is; others are found out as they come."""
-    if isinstance(word, Plan):
+    if isinstance(ruling, Plan):
         for name, value in headers:
-            if name == b"content-length" and value.isdigit() and len(value) < 19 and int(value) > word.max_body:
+            if name == b"content-length" and value.isdigit() and len(value) < 19 and int(value) > ruling.max_body:
                 return Refusal("size")
-    return word
+    return ruling

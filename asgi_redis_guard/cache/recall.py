@@ -33,7 +33,7 @@ class Spot(NamedTuple):
     label: str
 
 
-class Kept(NamedTuple):
+class Lifetime(NamedTuple):
     """How long a value is kept: seconds that it is fresh, and may be used stale, and where its maker fails."""
 
     ttl: float
@@ -154,14 +154,14 @@ class Recall:
 
     # Storing.
 
-    def entry(self, found: Found, value: Any, kept: Kept, factor: float, took: float) -> Entry:
+    def entry(self, found: Found, value: Any, lifetime: Lifetime, factor: float, took: float) -> Entry:
         """Return the entry of a value that was made in `took` seconds after it was looked up; `factor` is its jitter.
 
         Raises TypeError or ValueError for what cannot be kept.
         """
         fields, body = self.serializing.dump(value)
         born = found.clock + round(took * 1e6)
-        fresh = born + max(1, round(kept.ttl * factor * 1e6))
+        fresh = born + max(1, round(lifetime.ttl * factor * 1e6))
         return Entry(
             began=found.clock,
             fresh_until=fresh,
@@ -169,8 +169,8 @@ class Recall:
             generation=found.generation,
             tags=b"",
             born=born,
-            stale_until=fresh + round(kept.swr * 1e6),
-            error_until=fresh + round(kept.sie * 1e6),
+            stale_until=fresh + round(lifetime.swr * 1e6),
+            error_until=fresh + round(lifetime.sie * 1e6),
             status=200,
             headers=fields,
             body=body,

@@ -19,7 +19,7 @@ from .entry import Entry
 from .freshness import control_of, freshness
 from .groups import groups_of
 from .outside import outside
-from .plan import Plan, Refusal, Word
+from .plan import Plan, Refusal, Ruling
 from .policy import METHODS, CachePolicy
 from .storing import is_of_use, refusal, storable_headers
 from .vary import vary_names
@@ -57,7 +57,7 @@ class Rules:
     is_http: bool = False
     hears_clients: bool = True
 
-    def judge(self, answered: Answered) -> Word:
+    def judge(self, answered: Answered) -> Ruling:
         """Decide on a response."""
         if answered.trailers or is_stream(answered.headers):
             return Refusal("stream")
@@ -69,7 +69,7 @@ class Rules:
             return self._by_headers(answered, control, targeted)
         return Refusal("undeclared", idle=True)
 
-    def _by_headers(self, answered: Answered, control: CacheControl, targeted: bool) -> Word:
+    def _by_headers(self, answered: Answered, control: CacheControl, targeted: bool) -> Ruling:
         """RFC 9111 §3, and what belongs to somebody (`speaks_for_somebody`) only where it is said to be public."""
         exchange, status, headers = answered.exchange, answered.status, answered.headers
         asked = exchange.scope["headers"]
@@ -130,7 +130,7 @@ class Rules:
         control, _ = control_of(entry.headers, self.targets)
         return not entry.never_stale and control.s_maxage is None
 
-    def _by_policy(self, answered: Answered, policy: CachePolicy, control: CacheControl) -> Word:
+    def _by_policy(self, answered: Answered, policy: CachePolicy, control: CacheControl) -> Ruling:
         """What was declared, as far as the response itself does not forbid it."""
         headers = answered.headers
         fields = {name for name, _ in headers}

@@ -15,15 +15,16 @@ from ..errors import RedisUnavailable, WaitTimeout
 from .conditional import CONDITIONAL_FIELDS, validators
 from .credentials import is_somebody
 from .entry import Entry
-from .fill import Fill, Passing
-from .found import Found, Landed
-from .heading import Heading
+from .forwarded import Forwarded, Learning
+from .found import Filled, Found, Miss
+from .freshening import Freshening
 from .hot import Hot
+from .leading import Leading
 from .look import Look
 from .operations import TOPIC, Place, release
+from .recording import Fill, Recording
 from .serving import HIT, JOINED, STALE
 from .status import Reason
-from .told import Learning, Told
 from .wish import Wish
 
 if TYPE_CHECKING:
@@ -41,17 +42,15 @@ class Seek:
     __slots__ = (
         "_apart",
         "_cache",
-        "_claim",
         "_exchange",
-        "_lead",
-        "_lead_at",
+        "_leading",
         "_look",
         "_place",
         "_resource",
+        "_route",
         "_until",
         "_waits",
         "_wish",
-        "route",
     )
 
     def __init__(self, cache: ResponseCache, exchange: Exchange, resource: bytes, wish: Wish) -> None:
@@ -59,16 +58,14 @@ class Seek:
         self._exchange = exchange
         self._resource = resource
         self._wish = wish
-        self._lead: Any = None
-        self._lead_at: Any = None
+        self._leading = Leading(exchange.services)
         self._place: Place | None = None
-        self._claim: Found | None = None
         self._waits: Found | None = None
         self._until: float | None = None
-        self.route = cache.variants.route(exchange)
-        self._apart = cache.variants.is_apart(exchange, self.route)
-        names = cache.variants.known.names.get(resource) or cache.variants.learned(self.route).names
-        self._look = Look(cache, exchange, resource, self.route, names, self._fills)
+        self._route = cache.variants.route(exchange)
+        self._apart = cache.variants.is_apart(exchange, self._route)
+        names = cache.variants.known.names.get(resource) or cache.variants.learned(self._route).names
+        self._look = Look(cache, exchange, resource, self._route, names, self._fills)
 
     def run(self, hot: Hot | None = None, replies: Replies | None = None) -> Generator[Step, Any, Verdict]:
         """Go the way, from what has come back about `hot` if that was asked.
@@ -77,19 +74,18 @@ class Seek:
         """
         try:
             verdict: Verdict = yield from self._seek(hot, replies)
-            self._claim = None  # the responder's from here on
+            self._leading.claim = None  # the responder's from here on
             return verdict
         except RedisUnavailable as error:
-            if self._lead is not None:
-                self._lead.scatter()
+            self._leading.scatter()
             return self._cache.without_answer(self._exchange, self._place if self._fills else None, error)
         except GeneratorExit:
-            if self._waits is not None and self._is_left_with(self._waits.place):
-                self._claim = self._waits._replace(claimed=True)
-            return self._fill(self._claim, "miss") if self._claim is not None else Pass()
+            if self._waits is not None and self._leading.is_left_with(self._waits.place):
+                self._leading.claim = self._waits._replace(claimed=True)
+            claim = self._leading.claim
+            return self._fill(claim, "miss") if claim is not None else Pass()
         finally:
-            if self._lead is not None:
-                self._lead.hand_over()
+            self._leading.hand_over()
 
     def _seek(self, hot: Hot | None, replies: Replies | None) -> _LOOKUP:
         while owed := self._cache.owed.some():
@@ -104,17 +100,17 @@ class Seek:
                 found = yield from self._look.read(hot.place, hot.digests, replies, hot.entry)
                 hot = None
             else:
-                variant = self._cache.variants.variant(self._exchange, self._look.names, self.route)
+                variant = self._cache.variants.variant(self._exchange, self._look.names, self._route)
                 if variant is None:
                     return self._keyless()
                 self._place = Place.of(self._exchange.keys, self._resource, variant)
                 found = yield from self._look.at(self._place)
             if found.again:
                 continue
-            self._part(found.place)
+            self._leading.part(found.place)
             if found.claimed:
-                found = self._claimed(found)
-            elif self._is_left_with(found.place):
+                found = self._leading.claimed(found)
+            elif self._leading.is_left_with(found.place):
                 yield Ask([release(self._exchange.keys, found.place, found.token)], last=True)
             if found.entry is not None:
                 reason = "request" if found.is_fresh else "stale"
@@ -130,42 +126,6 @@ class Seek:
             if landing is not None:
                 return landing
         return self._forward("bypass", "contended")
-
-    def _claimed(self, found: Found) -> Found:
-        """Take the fill that Redis has given to this process, unless another request here has it already."""
-        services = self._exchange.services
-        if services is None:
-            self._claim = found
-            return found
-        flight = services.flights.find(found.place.flight)
-        if flight is not None and self._lead is None:
-            flight.marked = True  # whoever leads is this process, too, and may find that there is nothing to fill
-            services.wake(TOPIC, found.place.word)  # or waits for another process, whose fill this one has now
-            return found._replace(claimed=False)
-        self._claim = found
-        if self._lead is None:
-            self._lead_over(found.place, services.flights.begin(found.place.flight))
-        return found
-
-    def _is_left_with(self, place: Place) -> bool:
-        """Whether another request of this process has taken the fill while this one leads, which needs it no more."""
-        services = self._exchange.services
-        if self._lead is None or services is None:
-            return False
-        flight = services.flights.find(place.flight)
-        marked = flight is not None and flight.marked
-        if flight is not None:
-            flight.marked = False
-        return marked
-
-    def _lead_over(self, place: Place, lead: Any) -> None:
-        self._lead, self._lead_at = lead, place.flight
-
-    def _part(self, place: Place) -> None:
-        """Let those look again who wait for this request, where it wants another variant than they do after all."""
-        if self._lead is not None and self._lead_at != place.flight:
-            self._lead.land(None)
-            self._lead = None
 
     def _coordinates(self, found: Found) -> bool:
         """Whether the request waits for another's fill."""
@@ -212,8 +172,8 @@ class Seek:
             background, edits = self._fill_of(found, "stale")
         elif not stale and self._wish.is_plain:
             self._cache.warm_up(self._exchange, found, self._look.token, self._look.fills)
-        if self._lead is not None and background is None:
-            self._lead.land(Landed(entry, found.clock))
+        if background is None:
+            self._leading.land(Filled(entry, found.clock))
         reuse = STALE if stale else HIT
         return self._cache.serving.answer(self._exchange, entry, found.clock, reuse, background=background, edits=edits)
 
@@ -227,18 +187,16 @@ class Seek:
         flight = services.flights.find(found.place.flight)
         self._waits = found
         try:
-            if self._lead is None and flight is not None:
+            if not self._leading.leads and flight is not None:
                 landing = yield Wait(flight, self._patience(services.clock()))
                 return self._landed(found, landing)
-            if self._lead is None:
-                self._lead_over(found.place, services.flights.begin(found.place.flight))
+            self._leading.begin(found.place)
             gone = services.gone(TOPIC, found.place.word, found.place.fill)
             yield Wait(gone, self._patience(services.clock()))
         except WaitTimeout:
-            if self._is_left_with(found.place):
+            if self._leading.is_left_with(found.place):
                 return self._fill(found._replace(claimed=True), "miss")
-            if self._lead is not None:
-                self._lead.scatter()
+            self._leading.scatter()
             return self._fill(found, "miss")
         return None
 
@@ -250,11 +208,11 @@ class Seek:
 
     def _landed(self, found: Found, landing: Any) -> Verdict | None:
         if landing.kind == "lead":
-            self._lead_over(found.place, landing.lead)
+            self._leading.take_over(found.place, landing.lead)
             return None
         if landing.kind == "alone":
             return self._fill(found, "miss")
-        if not isinstance(landing.value, Landed):
+        if not isinstance(landing.value, Filled):
             self._look.names = self._cache.variants.known.names.get(self._resource) or self._look.names
             return None
         entry, clock = landing.value
@@ -268,35 +226,32 @@ class Seek:
 
     # Asking the app.
 
-    def _fill(self, found: Found | None, reason: Reason) -> Pass:
+    def _fill(self, found: Found, reason: Reason) -> Pass:
         """Let the app answer, and keep what it says if it may be kept."""
-        if found is None or self._wish.ranged or (self._exchange.method != "GET" and found.entry is None):
+        if self._wish.ranged or (self._exchange.method != "GET" and found.entry is None):
             return self._forward(reason)
         if self._exchange.method != "GET":
-            return Pass(
-                responder=Heading(self._cache, self._exchange, found, None, reason, self.route, validated=False)
-            )
+            miss = Miss(self._exchange, found, self._route, reason)
+            return Pass(responder=Freshening(self._cache, miss))
         responder, edits = self._fill_of(found, reason)
         return Pass(responder=responder, edits=edits)
 
-    def _fill_of(self, found: Found, reason: Reason) -> tuple[Passing, RequestEdits | None]:
+    def _fill_of(self, found: Found, reason: Reason) -> tuple[Recording, RequestEdits | None]:
         fields = []
         if found.entry is not None:
             fields = validators(found.entry.headers)
-        takes_off = bool(fields) or (self._wish.conditional and self._cache.takes_off(found, self.route))
+        takes_off = bool(fields) or (self._wish.conditional and self._cache.takes_off(found, self._route))
         edits = RequestEdits(CONDITIONAL_FIELDS, tuple(fields)) if takes_off else None
-        kind = Fill if found.claimed else Passing
-        lead = None
-        if found.claimed:
-            lead, self._lead = self._lead, None
-        return kind(self._cache, self._exchange, found, lead, reason, self.route, validated=bool(fields)), edits
+        lead = self._leading.give() if found.claimed else None
+        miss = Miss(self._exchange, found, self._route, reason, lead, validated=bool(fields))
+        return (Fill if found.claimed else Recording)(self._cache, miss), edits
 
     def _keyless(self) -> Pass:
         """Let the app answer a request of which it cannot be told what is its own; learn what the route declares."""
         self._cache.telling.event(self._exchange, "bypass", "key")
-        return Pass(responder=Learning(self._cache, self._exchange, self._look.names, self.route))
+        return Pass(responder=Learning(self._cache, self._exchange, self._look.names, self._route))
 
     def _forward(self, reason: Reason, detail: str | None = None) -> Pass:
         telling = self._cache.telling
         telling.event(self._exchange, "bypass" if reason == "bypass" else "miss", detail or reason)
-        return Pass(responder=Told(telling, reason, detail))
+        return Pass(responder=Forwarded(telling, reason, detail))

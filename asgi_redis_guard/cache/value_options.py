@@ -10,7 +10,7 @@ from ..errors import ConfigurationError
 from .codec import Codec
 from .events import ValueHook
 from .policy import body_faults, ttl_faults
-from .recall import Kept
+from .recall import Lifetime
 from .serializing import Serializer
 from .tags import tag_faults
 
@@ -48,12 +48,12 @@ class ValueOptions:
         key = self.integrity_key
         return Codec(key.encode() if isinstance(key, str) else key, self.compress_from, max_body=self.max_size)
 
-    def kept(self, ttl: float | None, swr: float, sie: float) -> Kept:
+    def lifetime(self, ttl: float | None, swr: float, sie: float) -> Lifetime:
         """Return how long one value is kept; raises `ConfigurationError`."""
-        kept = Kept(self.ttl if ttl is None else ttl, swr, sie)
-        faults = ttl_faults("ttl", kept.ttl, 0.001) + ttl_faults("swr", swr) + ttl_faults("sie", sie)
+        lifetime = Lifetime(self.ttl if ttl is None else ttl, swr, sie)
+        faults = ttl_faults("ttl", lifetime.ttl, 0.001) + ttl_faults("swr", swr) + ttl_faults("sie", sie)
         ConfigurationError.raise_for(faults)
-        return kept
+        return lifetime
 
 
 def namespace_faults(namespace: object) -> list[str]:

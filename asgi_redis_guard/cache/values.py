@@ -12,7 +12,7 @@ from typing import Any, TypeVar, overload
 from ..errors import ConfigurationError
 from ..redis.manager import RedisManager
 from .events import ValueHook, value_event
-from .functions import Decorator, Terms, wrap
+from .functions import Declaration, Decorator, wrap
 from .guard import ResponseCache
 from .keeping import Keeping, halves
 from .operations import invalidate_resource, invalidate_tags
@@ -140,8 +140,8 @@ class Cache:
         anew in the background, for `sie` seconds where `make` fails. What `make` raises goes to the caller that it ran
         for; the others who wait try themselves, one after the other. A cancelled caller's place is taken by the next.
         """
-        spot, kept = self._spot(key, tags), self._options.kept(ttl, swr, sie)
-        return await self._kept_in.obtain(spot, make, kept)
+        spot, lifetime = self._spot(key, tags), self._options.lifetime(ttl, swr, sie)
+        return await self._kept_in.obtain(spot, make, lifetime)
 
     # Writing.
 
@@ -159,7 +159,7 @@ class Cache:
 
         Raises `RedisUnavailable`, TypeError for a value that cannot be kept, and ValueError for one that is too large.
         """
-        await self._kept_in.write([self._spot(key, tags)], [value], self._options.kept(ttl, swr, sie))
+        await self._kept_in.write([self._spot(key, tags)], [value], self._options.lifetime(ttl, swr, sie))
 
     async def set_many(
         self,
@@ -173,7 +173,7 @@ class Cache:
         """Keep several values, as `set` does each, side by side."""
         named = checked_tags(tags)
         spots = [self._spot(key, named) for key in values]
-        await self._kept_in.write(spots, values.values(), self._options.kept(ttl, swr, sie))
+        await self._kept_in.write(spots, values.values(), self._options.lifetime(ttl, swr, sie))
 
     @overload
     async def put(
@@ -214,8 +214,8 @@ class Cache:
         Redis being away is no error here, for the function has run: what was kept before is forgotten as soon as it is
         back, and not read here until then.
         """
-        spot, kept = self._spot(key, tags), self._options.kept(ttl, swr, sie)
-        return await self._kept_in.replace(spot, make, kept)
+        spot, lifetime = self._spot(key, tags), self._options.lifetime(ttl, swr, sie)
+        return await self._kept_in.replace(spot, make, lifetime)
 
     async def delete(self, *keys: str) -> None:
         """Forget values; what is being made for them now is not kept. Raises `RedisUnavailable`."""
@@ -281,11 +281,11 @@ class Cache:
             raise ConfigurationError("@cached: given without parentheses, as in @cache.cached(60) or @cache.cached()")
         name = self._options.namespace if namespace is None else namespace
         ConfigurationError.raise_for(namespace_faults(name))
-        kept = self._options.kept(ttl, swr, sie)
+        lifetime = self._options.lifetime(ttl, swr, sie)
         templates = listed(tags)
 
         def decorate(function: Callable[..., Any]) -> Any:
-            return wrap(Terms(lambda: self._kept_in, function, kept, name, templates, key))
+            return wrap(Declaration(lambda: self._kept_in, function, lifetime, name, templates, key))
 
         return decorate
 

@@ -12,7 +12,7 @@ from ..errors import ConfigurationError, GuardError
 from .credentials import has_something, identity_of, shows_credentials
 from .known import Known, Learned
 from .operations import Place
-from .plan import Plan, Refusal, Word
+from .plan import Plan, Refusal, Ruling
 from .policy import CachePolicy
 from .request_key import FIELDS, fields_of, principal_parts
 from .tags import expand, names_in
@@ -138,7 +138,7 @@ class Variants:
         names: frozenset[bytes],
         tags: tuple[str, ...],
         policy: CachePolicy | None,
-        word: Word,
+        ruling: Ruling,
         exchange: Exchange,
     ) -> None:
         """Remember what a response on a route has said.
@@ -146,14 +146,14 @@ class Variants:
         One that declares nothing says nothing of a route that has: it came from somewhere else.
         """
         known = self.learned(route)
-        if known.declared and policy is None and not isinstance(word, Plan):
+        if known.declared and policy is None and not isinstance(ruling, Plan):
             return
-        idle = exchange.now + _IDLE if isinstance(word, Refusal) and word.idle else 0.0
-        listed = b",".join(sorted(names)) if isinstance(word, Plan) else known.names
-        declared = policy is not None or isinstance(word, Plan)
+        idle = exchange.now + _IDLE if isinstance(ruling, Refusal) and ruling.idle else 0.0
+        listed = b",".join(sorted(names)) if isinstance(ruling, Plan) else known.names
+        declared = policy is not None or isinstance(ruling, Plan)
         personal = known.personal
         if self.has_credentials(exchange):
-            personal = isinstance(word, Refusal) and word.is_personal
+            personal = isinstance(ruling, Refusal) and ruling.is_personal
         self.known.paths.put(route, Learned(listed, tags, policy, idle, declared, personal))
 
 

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..core.asgi import Headers
-from ..core.exchange import Exchange
 from ..core.inside import INSIDE
 from ..core.responder import Control, Head, Outcome, Responder
 from ..core.steps import Answer, Asking
@@ -21,13 +20,12 @@ from .declaring import MAKING
 from .deposit import Deposit
 from .endpoints import is_of_another
 from .entry import Entry
-from .found import Found
+from .found import Miss
 from .outside import client_control, outside
-from .plan import Plan, Refusal, Word, fitting
+from .plan import Plan, Refusal, Ruling, fitting
 from .policy import CachePolicy
 from .rules import Answered
 from .serving import Reuse
-from .status import Reason
 from .storing import freshened
 from .variants import divided_tags
 
@@ -40,34 +38,19 @@ logger = logging.getLogger("asgi_redis_guard.cache")
 FAILURES = frozenset((500, 502, 503, 504))
 
 
-class Passing(Responder):
-    """Keeps a response that nobody waits for: of a route that was not cacheable when it was last seen.
+class Recording(Responder):
+    """Keeps a response that nobody waits for: of a route that was not cacheable when it was last seen."""
 
-    `validated`: the request asks the app whether what is stored, `found.entry`, still holds.
-    """
-
-    def __init__(
-        self,
-        cache: ResponseCache,
-        exchange: Exchange,
-        found: Found,
-        lead: Any,
-        reason: Reason,
-        route: bytes,
-        *,
-        validated: bool,
-    ) -> None:
+    def __init__(self, cache: ResponseCache, miss: Miss) -> None:
         self._cache = cache
-        self._exchange = exchange
-        self._found = found
-        self._reason: Reason = reason
-        self._route = route
-        self._validated = validated
-        self._deposit = Deposit(cache, exchange, found, lead, reason, route)
+        self._miss = miss
+        self._exchange = miss.exchange
+        self._found = miss.found
+        self._deposit = Deposit(cache, miss)
         self._received_at = self._deposit.asked_at
         self._policy: CachePolicy | None = None
         self._tags: tuple[str, ...] = ()
-        self._word: Word | None = None
+        self._ruling: Ruling | None = None
         self._chunks: list[bytes] = []
         self._size = 0
         self._whole = False
@@ -107,7 +90,7 @@ class Passing(Responder):
             return
         entry = self._found.entry
         self._status, self._scope = head.status, head.scope
-        if head.status == 304 and self._validated and entry is not None:
+        if head.status == 304 and self._miss.validated and entry is not None:
             head.replace(self._revalidated(head, entry))
         elif head.status in FAILURES and (answer := self._instead(head.status)) is not None:
             head.replace(answer)
@@ -116,36 +99,36 @@ class Passing(Responder):
 
     def _take(self, head: Head) -> None:
         """Decide, once, and tell the client."""
-        if self._word is None:
+        if self._ruling is None:
             self._received_at = self._deposit.host_time()
             self._decide(head, head.status, head.headers)
-        word = self._word
+        ruling = self._ruling
         if self._policy is not None:
             head.headers[:] = outside(head.headers, self._policy)
-        if isinstance(word, Plan) and word.client_ttl is not None:
-            head.headers.append((b"cache-control", client_control(0, word.private, word.client_ttl)))
+        if isinstance(ruling, Plan) and ruling.client_ttl is not None:
+            head.headers.append((b"cache-control", client_control(0, ruling.private, ruling.client_ttl)))
         elif self._policy is not None and self._policy.user_aware and not _is_controlled(head.headers):
             head.headers.append((b"cache-control", client_control(0, True, 0)))
-        detail = word.reason.replace("_", "-") if isinstance(word, Refusal) else None
-        self._cache.telling.forwarded(head.headers, self._reason, stored=isinstance(word, Plan), detail=detail)
+        detail = ruling.reason.replace("_", "-") if isinstance(ruling, Refusal) else None
+        self._cache.telling.forwarded(head.headers, self._miss.reason, stored=isinstance(ruling, Plan), detail=detail)
 
-    def _decide(self, head: Head, status: int, headers: Headers) -> Word:
+    def _decide(self, head: Head, status: int, headers: Headers) -> Ruling:
         """Decide on a response with that status and these fields."""
-        word = self._word = self._judge(head, status, headers)
+        ruling = self._ruling = self._judge(head, status, headers)
         cache, exchange = self._cache, self._exchange
-        names = word.names if isinstance(word, Plan) else frozenset()
+        names = ruling.names if isinstance(ruling, Plan) else frozenset()
         # What fails, or is sent elsewhere, may never have come to the function that declares.
         if self._policy is not None or 200 <= status < 300:
-            cache.variants.learn(self._route, names, self._tags, self._policy, word, exchange)
+            cache.variants.learn(self._miss.route, names, self._tags, self._policy, ruling, exchange)
         if self._policy is None:
             warn_of_bare(head.scope)
-        if isinstance(word, Refusal):
-            if word.warn:
-                cache.telling.warn(head.scope, word.warn, self._policy)
-            self._deposit.refuse(word, status)
-        return word
+        if isinstance(ruling, Refusal):
+            if ruling.warn:
+                cache.telling.warn(head.scope, ruling.warn, self._policy)
+            self._deposit.refuse(ruling, status)
+        return ruling
 
-    def _judge(self, head: Head, status: int, headers: Headers) -> Word:
+    def _judge(self, head: Head, status: int, headers: Headers) -> Ruling:
         if self._policy is not None and is_of_another(head.scope, self._policy.function):
             return Refusal("elsewhere", warn=_ELSEWHERE)
         made, fault = divided_tags(self._tags, identity_of(self._exchange.fact("user")))
@@ -172,19 +155,19 @@ class Passing(Responder):
         cache, deposit = self._cache, self._deposit
         if not same_representation(entry.headers, head.headers):
             deposit.refuse(Refusal("validator"), head.status)
-            return cache.serving.answer(self._exchange, entry, deposit.clock(), Reuse("hit", self._reason, 304))
-        if self._word is None:
+            return cache.serving.answer(self._exchange, entry, deposit.clock(), Reuse("hit", self._miss.reason, 304))
+        if self._ruling is None:
             self._received_at = deposit.host_time()
             self._freshen(head, entry)
-        fresh, stored = self._refreshed or entry, isinstance(self._word, Plan)
-        reuse = Reuse("validated", self._reason, 304, stored)
+        fresh, stored = self._refreshed or entry, isinstance(self._ruling, Plan)
+        reuse = Reuse("validated", self._miss.reason, 304, stored)
         return cache.serving.answer(self._exchange, fresh, deposit.clock(), reuse)
 
     def _freshen(self, head: Head, entry: Entry) -> None:
         """Let what is stored have the fields of this head."""
-        word = self._decide(head, entry.status, freshened(self._cache.client_fields.given(entry), head.headers))
-        if isinstance(word, Plan):
-            self._refreshed = self._deposit.entry(word, entry.status, entry.body, self._received_at)
+        ruling = self._decide(head, entry.status, freshened(self._cache.client_fields.given(entry), head.headers))
+        if isinstance(ruling, Plan):
+            self._refreshed = self._deposit.entry(ruling, entry.status, entry.body, self._received_at)
 
     def rescue(self, error: Exception) -> Answer | None:
         """An app that raises has failed as well (RFC 5861 §4)."""
@@ -204,11 +187,11 @@ class Passing(Responder):
 
     def body(self, chunk: bytes, more: bool) -> None:
         """Keep a chunk."""
-        word = self._word
-        if not isinstance(word, Plan) or self._deposit.over:
+        ruling = self._ruling
+        if not isinstance(ruling, Plan) or self._deposit.over:
             return
         self._size += len(chunk)
-        if self._size > word.max_body:
+        if self._size > ruling.max_body:
             self._chunks = []
             self._deposit.refuse(Refusal("size"), self._status)
             return
@@ -228,15 +211,15 @@ class Passing(Responder):
             entry = self._refreshed or self._entry()
         except Exception:  # whatever happens, nobody waits for ever
             logger.exception("a response could not be kept")
-        if entry is None or not isinstance(self._word, Plan):
+        if entry is None or not isinstance(self._ruling, Plan):
             return deposit.give_up(cancelled=outcome.kind == "cancelled")
-        return deposit.store(entry, self._word, self._tags)
+        return deposit.store(entry, self._ruling, self._tags)
 
     def _became_personal(self) -> bool:
         """Keep nothing that turned out to be somebody's after its head, or to depend on a body of the request."""
-        if not isinstance(self._word, Plan):
+        if not isinstance(self._ruling, Plan):
             return False
-        refusal = self._cache.rules.late(self._word, self._exchange, self._scope, self._inside)
+        refusal = self._cache.rules.late(self._ruling, self._exchange, self._scope, self._inside)
         if refusal is None and self._deposit.has_body():
             refusal = Refusal("body")
         if refusal is not None:
@@ -247,14 +230,14 @@ class Passing(Responder):
 
     def _entry(self) -> Entry | None:
         """Return what is to be stored; None if it is not whole, or not what it said it would be."""
-        word = self._word
-        if not isinstance(word, Plan) or not self._whole:
+        ruling = self._ruling
+        if not isinstance(ruling, Plan) or not self._whole:
             return None
         body = b"".join(self._chunks)
-        lengths = {value for name, value in word.headers if name == b"content-length"}
+        lengths = {value for name, value in ruling.headers if name == b"content-length"}
         if lengths and lengths != {b"%d" % len(body)}:
             return None
-        return self._deposit.entry(word, self._status, body, self._received_at)
+        return self._deposit.entry(ruling, self._status, body, self._received_at)
 
 
 _ELSEWHERE = (
@@ -267,7 +250,7 @@ def _is_controlled(headers: Headers) -> bool:
     return any(name == b"cache-control" for name, _ in headers)
 
 
-class Fill(Passing):
+class Fill(Recording):
     """Keeps a response that others may wait for: it is made to its end although its own client may leave."""
 
     outlives = True

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .variants import Variants
 
 
-class Told(Responder):
+class Forwarded(Responder):
     """Says in `Cache-Status` why the request went to the app."""
 
     __slots__ = ("_detail", "_reason", "_telling")
@@ -34,7 +34,7 @@ class Told(Responder):
         self._telling.forwarded(head.headers, self._reason, detail=self._detail)
 
 
-class Unsure(Told):
+class Unsure(Forwarded):
     """The same where Redis may have carried out what it did not answer: gives back the fill that may be taken."""
 
     __slots__ = ("_exchange", "_place")
@@ -54,7 +54,7 @@ class Unsure(Told):
         yield Ask([release(self._exchange.keys, self._place, token)])
 
 
-class Learning(Told):
+class Learning(Forwarded):
     """Remembers what the route declares as well, for only that says what the requests after this one go by."""
 
     __slots__ = ("_exchange", "_names", "_policy", "_route", "_tags", "_variants", "over")

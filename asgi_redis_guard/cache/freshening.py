@@ -6,11 +6,11 @@ from ..core.responder import Head
 from .conditional import validators
 from .entry import Entry
 from .fields import lines
-from .fill import Passing
 from .plan import Plan, Refusal
+from .recording import Recording
 
 
-class Heading(Passing):
+class Freshening(Recording):
     """Freshens what is stored where the answer to a HEAD agrees with it, and drops it where it does not."""
 
     def start(self, head: Head) -> None:
@@ -20,14 +20,14 @@ class Heading(Passing):
         """
         entry = self._found.entry
         is_for_all = not self._cache.variants.has_credentials(self._exchange)
-        if entry is not None and head.status == 200 and self._word is None and is_for_all:
+        if entry is not None and head.status == 200 and self._ruling is None and is_for_all:
             self._received_at = self._deposit.host_time()
             if self._agrees(head, entry):
                 self._freshen(head, entry)
             else:
-                self._word = Refusal("validator")
-                self._deposit.refuse(self._word, head.status)
-        self._cache.telling.forwarded(head.headers, self._reason, stored=isinstance(self._word, Plan))
+                self._ruling = Refusal("validator")
+                self._deposit.refuse(self._ruling, head.status)
+        self._cache.telling.forwarded(head.headers, self._miss.reason, stored=isinstance(self._ruling, Plan))
 
     def _agrees(self, head: Head, entry: Entry) -> bool:
         """Tell whether the validators that the head has are the stored ones, and its length that of the stored body."""
