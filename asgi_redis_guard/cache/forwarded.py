@@ -8,7 +8,6 @@ from ..core.exchange import Exchange
 from ..core.responder import Control, Head, Outcome, Responder
 from ..core.steps import Ask, Asking
 from .declaring import MAKING
-from .known import Learned
 from .operations import Place, release
 from .policy import CachePolicy
 from .status import Reason
@@ -77,7 +76,7 @@ class Learning(Forwarded):
         """Take what is declared; nothing is kept this time."""
         self._policy = policy if self._policy is None else self._policy.joined(policy)
         self._tags = (*self._tags, *tags)
-        self._variants.known.paths.put(self._route, Learned(self._names, self._tags, self._policy, declared=True))
+        self._variants.declared(self._route, self._names, self._tags, self._policy)
 
     def invalidate(self, tags: tuple[str, ...]) -> None:
         """A request that only reads invalidates nothing."""
@@ -101,8 +100,7 @@ class Waking:
     def declare(self, policy: CachePolicy, tags: tuple[str, ...]) -> None:
         """Have the next request looked at: what was seen last came from somewhere else."""
         if "GET" in policy.methods:
-            names = self._variants.learned(self._route).names
-            self._variants.known.paths.put(self._route, Learned(names, tags, policy, declared=True))
+            self._variants.declared(self._route, self._variants.learned(self._route).names, tags, policy)
 
     def invalidate(self, tags: tuple[str, ...]) -> None:
         """A request that only reads invalidates nothing."""

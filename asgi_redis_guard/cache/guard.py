@@ -15,11 +15,12 @@ from ..core.script import Operation, Replies
 from ..core.steps import PASS, Admission, Answer, Ask, Asking, Pass
 from ..errors import OperationFailed, RedisUnavailable
 from . import declaring
-from .entry import head_of
+from .entry import Entry
 from .forwarded import Forwarded, Unsure, Waking
 from .found import Found
-from .hot import Hot, Hots, question
+from .hot import Hot, Hots
 from .level import FirstLevel
+from .look import Look
 from .operations import ALL, SAME, TOPIC, Place
 from .options import Options, ResponseCacheOptions, signature
 from .outside import ClientFields, is_timed
@@ -27,14 +28,10 @@ from .owed import Owed
 from .request_key import FIELDS, RequestKeys
 from .seek import Seek
 from .serving import Serving
-from .tags import read_tags
 from .telling import Telling
 from .unsafe import Invalidating
 from .variants import Variants
 from .wish import Wish
-
-#: Seconds that a large body may take on its way from Redis.
-_FETCH = 2.0
 
 #: What CORS middlewares answer with, or leave out, often without saying so in `Vary`.
 _CORS = frozenset((b"origin",))
@@ -72,7 +69,6 @@ class ResponseCache(OneRoundGuard):
         self.owed = Owed()
         self.wait = given.wait
         self.pass_for = given.pass_for
-        self.fetch_timeout = _FETCH
         self.beta = round(given.early * 1000)
         self.hots = Hots(given.remembered)
         self.level = FirstLevel(given.memory_ttl)
@@ -168,16 +164,11 @@ class ResponseCache(OneRoundGuard):
             return False
         return self.options.is_http or self.variants.learned(route).policy is not None or bool(self.rules.default)
 
-    def warm_up(self, exchange: Exchange, found: Found, token: bytes, fills: bool) -> None:
-        """Remember an answer from what was found by a request that would fill it, or would not."""
-        entry = found.entry
-        if entry is None or is_timed(entry.headers) or any(name == b"cache-status" for name, _ in entry.headers):
+    def remember(self, exchange: Exchange, found: Found, entry: Entry, look: Look) -> None:
+        """Remember the answer that is made of what a look has found, and how to ask whether it is still right."""
+        if is_timed(entry.headers) or any(name == b"cache-status" for name, _ in entry.headers):
             return
-        answered = self.serving.timeless(exchange, entry)
-        tags = dict(read_tags(entry.tags))
-        keys = [exchange.keys.tag_of(tag) for tag in tags]
-        ask = question(found.place, found.names, tags, keys, token, fills, self.beta, head_of(entry))
-        hot = Hot(found.place, found.names, ask, tuple(tags), entry, answered)
+        hot = Hot(found, look.question(found, entry), entry, self.serving.timeless(exchange, entry))
         if self.level.ttl:
             self.level.confirm(hot, found.clock, exchange.now)
         self.hots.put(self.hots.key(exchange), exchange, hot)

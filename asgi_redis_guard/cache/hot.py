@@ -10,14 +10,14 @@ from collections.abc import Hashable, Iterable
 from functools import lru_cache
 from typing import Any
 
-from ..core.asgi import Headers
 from ..core.exchange import Exchange
 from ..core.steps import Answer, Ask
-from .conditional import CONDITIONAL_FIELDS
+from .conditional import CONDITIONAL_FIELDS, Sent
 from .entry import Entry
-from .operations import Place, find, generation
+from .found import Found
 from .request_key import FIELDS
 from .status import hit
+from .tags import read_tags
 
 #: Fields that say what is asked for, or how, before any variant is known.
 _ALWAYS = FIELDS | CONDITIONAL_FIELDS
@@ -42,16 +42,15 @@ class Hot:
 
     __slots__ = ("answered", "ask", "confirmed", "digests", "entry", "names", "place", "size")
 
-    def __init__(
-        self, place: Place, names: bytes, ask: Ask, digests: tuple[bytes, ...], entry: Entry, answered: Any
-    ) -> None:
-        self.place = place
-        self.names = names
+    def __init__(self, found: Found, ask: Ask, entry: Entry, answered: Sent) -> None:
+        self.place = found.place
+        self.names = found.names
         self.ask = ask
-        self.digests = digests
+        #: Those of the tags that are asked about, in that order.
+        self.digests = tuple(dict(read_tags(entry.tags)))
         self.entry = entry
         #: Status, fields and body of the answer without what changes with the time.
-        self.answered: tuple[int, Headers, bytes] = answered
+        self.answered = answered
         #: For the first level: when Redis said last that it is right.
         self.confirmed: tuple[int, int, float] | None = None
         self.size = len(entry.body) + sum(len(name) + len(value) for name, value in entry.headers) + _OVERHEAD
@@ -172,26 +171,6 @@ def _who(exchange: Exchange) -> Hashable | None:
         )
     except Exception:  # a session that was not loaded; a user that is not like that
         return None
-
-
-def question(
-    place: Place,
-    names: bytes,
-    tags: dict[bytes, bytes],
-    tag_keys: Iterable[bytes],
-    token: bytes,
-    fills: bool,
-    beta: int,
-    seen: bytes,
-) -> Ask:
-    """Return what to ask about a variant of which `seen` was there last, with its tags' generations.
-
-    `fills`: where it is not fresh any more, the request takes its fill.
-    """
-    text = b"".join([b"%b=%b;" % tag for tag in sorted(tags.items())])
-    operations = [find(place, names, text, token, fills, beta, seen)]
-    operations += [generation(key, stamp) for key, stamp in zip(tag_keys, tags.values(), strict=True)]
-    return Ask(operations, last=True)
 
 
 @lru_cache(maxsize=4096)

@@ -3,30 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..core.exchange import Exchange
 from ..core.script import Replies
 from ..core.steps import Ask, Step, Wait
 from ..errors import EntryUnreadable, WaitTimeout
-from .entry import Entry, identity, is_pass, total_length
+from .codec import Codec
+from .entry import Entry, head_of, identity, is_pass, total_length
 from .found import Found
-from .operations import INLINE, SAME, Place, find, generation
+from .operations import INLINE, SAME, Asker, Place, find_with, generation, is_claimed
 from .tags import read_hints, read_tags
+from .variants import Variants
 
-if TYPE_CHECKING:
-    from .guard import ResponseCache
+#: Seconds that a large body may take on its way from Redis.
+_FETCH = 2.0
 
 
 class Look:
     """How one request looks at its resource. `names` is what its variants go by, as far as is known.
 
-    `fills`: the request would fill it. `again` looks go on where the last one has told that something else is to be
-    asked.
+    `again` looks go on where the last one has told that something else is to be asked.
     """
 
     __slots__ = (
-        "_cache",
+        "_asker",
+        "_codec",
         "_exchange",
         "_fresh_tags",
         "_hints",
@@ -34,41 +36,45 @@ class Look:
         "_resource",
         "_route",
         "_spoiled",
-        "fills",
+        "_variants",
         "names",
-        "token",
     )
 
     def __init__(
-        self, cache: ResponseCache, exchange: Exchange, resource: bytes, route: bytes, names: bytes, fills: bool
+        self, variants: Variants, codec: Codec, exchange: Exchange, resource: bytes, route: bytes, asker: Asker
     ) -> None:
-        self._cache = cache
+        self._variants = variants
+        self._codec = codec
         self._exchange = exchange
-        self._known = cache.variants.known
+        self._known = variants.known
         self._resource = resource
         self._route = route
+        self._asker = asker
         self._fresh_tags = False
         self._hints: tuple[str, ...] = ()
         self._spoiled = False
-        self.names = names
-        self.fills = fills
-        #: By what a fill is this request's; the same for all its looks.
-        self.token = exchange.random(8).hex().encode() if exchange.services is None else exchange.services.identity
+        self.names = variants.names(resource, route)
+
+    def refresh(self) -> None:
+        """Go by what has become known of the resource meanwhile."""
+        self.names = self._known.names.get(self._resource) or self.names
 
     def at(self, place: Place) -> Generator[Step, Any, Found]:
         """Ask for a variant, its tags and, where it is needed, its fill."""
-        cache, exchange = self._cache, self._exchange
-        digests = cache.variants.expected_tags(exchange, place, self._route, self._hints)
-        known = self._known.generations
+        keys, known = self._exchange.keys, self._known.generations
+        digests = self._variants.expected_tags(self._exchange, place, self._route, self._hints)
         expected = {tag: b"" if self._fresh_tags else known.get(tag) or b"" for tag in digests}
-        everything = exchange.keys.every_tag
-        text = b"".join([b"%b=%b;" % (tag, expected[tag]) for tag in sorted(expected)])
-        operations = [find(place, self.names, text, self.token, self.fills + self._spoiled, cache.beta)]
-        operations += [generation(exchange.keys.tag_of(tag), expected[tag]) for tag in expected]
+        asker = self._asker._replace(fills=2) if self._spoiled else self._asker
         # Behind the tags: what it brings may have others than are expected, which nobody has read by then.
-        operations.append(generation(everything, b""))
-        replies = yield Ask(operations, last=True)
+        everything = generation(keys.every_tag, b"")
+        replies = yield Ask([*find_with(keys, place, self.names, expected, asker), everything], last=True)
         return (yield from self.read(place, [*expected, b"*"], replies))
+
+    def question(self, found: Found, entry: Entry) -> Ask:
+        """Return what asks whether an entry is still there, and the same for its tags."""
+        tags = dict(read_tags(entry.tags))
+        operations = find_with(self._exchange.keys, found.place, found.names, tags, self._asker, head_of(entry))
+        return Ask(operations, last=True)
 
     def read(
         self, place: Place, digests: Sequence[bytes], replies: Replies, seen: Entry | None = None
@@ -77,44 +83,51 @@ class Look:
         looked, *stamps = replies
         mark, data, free, need = looked.values
         tags = dict(zip(digests, [stamp.values[0] for stamp in stamps], strict=True))
-        known = self._known
-        for tag, stamp in tags.items():
-            if stamp and tag != b"*":
-                known.generations.put(tag, stamp)
-        names, _, hints = mark[34:].partition(b" ") if mark else (self.names, b"", b"")
-        clock = replies.clock
-        stamp = mark[:33] if mark else b"%016d.%016d" % (clock, clock)
-        found = Found(place, names, stamp, tags, clock, self.token)
-        if b"" in tags.values():  # one that was there when the process last looked is gone
-            self._fresh_tags = True
-            return found._replace(again=True)
-        self._fresh_tags = False
-        if names != self.names:
-            known.names.put(self._resource, names)
-            self.names = names
-            self._hints = read_hints(hints)
-            return found._replace(again=True)
+        found = self._on(place, mark, tags, replies.clock)
+        if found.again:
+            return found
         changed = not all(stamp.passed for stamp in stamps)
-        claimed = self.fills and bool(free) and (need == 1 or (need == 3 and not changed) or (need == 0 and changed))
+        claimed = bool(self._asker.fills) and is_claimed(free, need, changed)
         found = found._replace(claimed=claimed)
         if not data:
             return found
         if is_pass(data):
-            passing = int(data[17:33]) > clock
+            passing = int(data[17:33]) > found.clock
             return found._replace(alone=passing) if passing or claimed else found
         if data == SAME and seen is not None:
             return self._examine(found, seen, need, changed)
         try:
-            size = total_length(data)
-            if size > len(data) and len(data) >= INLINE:
-                whole = yield from self._rest(found.place)
-                if whole is None or identity(whole) != identity(data):
-                    return found if whole is None or found.claimed else found._replace(again=True)
-                data = whole
-            return self._examine(found, self._cache.codec.decode(found.place.entry, data), need, changed)
+            return (yield from self._decoded(found, data, need, changed))
         except (EntryUnreadable, ValueError):  # garbage with a good beginning, or what another key has signed
-            self._spoiled = self.fills
-            return found._replace(again=self.fills and not found.claimed)
+            self._spoiled = bool(self._asker.fills)
+            return found._replace(again=self._spoiled and not claimed)
+
+    def _on(self, place: Place, mark: bytes, tags: dict[bytes, bytes], clock: int) -> Found:
+        """Read a resource's mark and the generations of tags; `again` where other ones were to be asked about."""
+        for tag, stamp in tags.items():
+            if stamp and tag != b"*":
+                self._known.generations.put(tag, stamp)
+        names, _, hints = mark[34:].partition(b" ") if mark else (self.names, b"", b"")
+        stamp = mark[:33] if mark else b"%016d.%016d" % (clock, clock)
+        found = Found(place, names, stamp, tags, clock, self._asker.token)
+        self._fresh_tags = b"" in tags.values()  # one that was there when the process last looked is gone
+        if self._fresh_tags:
+            return found._replace(again=True)
+        if names == self.names:
+            return found
+        self._known.names.put(self._resource, names)
+        self.names = names
+        self._hints = read_hints(hints)
+        return found._replace(again=True)
+
+    def _decoded(self, found: Found, data: bytes, need: int, changed: bool) -> Generator[Step, Any, Found]:
+        """Read an entry of which `data` is the beginning. Raises `EntryUnreadable` or ValueError."""
+        if total_length(data) > len(data) >= INLINE:
+            whole = yield from self._rest(found.place)
+            if whole is None or identity(whole) != identity(data):
+                return found if whole is None or found.claimed else found._replace(again=True)
+            data = whole
+        return self._examine(found, self._codec.decode(found.place.entry, data), need, changed)
 
     def _examine(self, found: Found, entry: Entry, need: int, changed: bool) -> Found:
         """Tell whether an entry's tags are what they were. Raises ValueError."""
@@ -126,7 +139,7 @@ class Look:
         for tag, stamp in recorded.items():
             if found.tags[tag][:16] != stamp[:16]:
                 if need == 2 or (need == 3 and changed):  # it was not known what they are now
-                    return found._replace(again=self.fills and not found.claimed)
+                    return found._replace(again=bool(self._asker.fills) and not found.claimed)
                 return found
             soft = soft or found.tags[tag] != stamp
         return found._replace(entry=entry, soft=soft)
@@ -136,6 +149,6 @@ class Look:
         if services is None:
             return None
         try:
-            return (yield Wait(services.fetch(place.entry), self._cache.fetch_timeout))
+            return (yield Wait(services.fetch(place.entry), _FETCH))
         except WaitTimeout:
             return None

@@ -5,7 +5,7 @@ A resource's mark and its variants share a slot; tags lie anywhere. No operation
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from ..core.keys import Keys
@@ -65,10 +65,37 @@ class Place(NamedTuple):
         return b"f" + self.resource + self.variant
 
 
-def find(place: Place, names: bytes, tags: bytes, token: bytes, fills: int, beta: int, seen: bytes = b"") -> Operation:
+class Asker(NamedTuple):
+    """Who looks variants up: the token that its process's fills go by, whether it fills, and how early it refreshes.
+
+    `fills` is 2 where what is there cannot be read. `beta` is in thousandths (XFetch); 0 is never early.
+    """
+
+    token: bytes
+    fills: int
+    beta: int
+
+
+def find(place: Place, names: bytes, tags: bytes, asker: Asker, seen: bytes = b"") -> Operation:
     """Look a variant up, and take its fill where that is needed; `seen` is what the caller has of the entry's head."""
-    args = (names, tags, token, int(LEASE * 1000), MOST_FILL, int(fills), beta, INLINE, seen)
+    args = (names, tags, asker.token, int(LEASE * 1000), MOST_FILL, int(asker.fills), asker.beta, INLINE, seen)
     return Operation(FIND, (place.mark, place.entry, place.fill), args)
+
+
+def find_with(
+    keys: Keys, place: Place, names: bytes, tags: Mapping[bytes, bytes], asker: Asker, seen: bytes = b""
+) -> list[Operation]:
+    """Look a variant up together with its tags, by their digests, and the generations that they are expected to have.
+
+    A generation that is not known is empty.
+    """
+    text = b"".join([b"%b=%b;" % tag for tag in sorted(tags.items())])
+    return [find(place, names, text, asker, seen), *(generation(keys.tag_of(tag), tags[tag]) for tag in tags)]
+
+
+def is_claimed(free: int, need: int, changed: bool) -> bool:
+    """Tell whether `find` has given its fill to an asker that fills, by its reply and whether a tag has changed."""
+    return bool(free) and (need == 1 or (need == 3 and not changed) or (need == 0 and changed))
 
 
 def generation(tag: bytes, expected: bytes, life: int = MOST_FILL) -> Operation:

@@ -17,7 +17,7 @@ from .codec import Codec
 from .entry import Entry, total_length
 from .found import Found
 from .known import Recent
-from .operations import INLINE, Place, begin, find, generation, release, replace, store
+from .operations import INLINE, Asker, Place, begin, find, generation, is_claimed, release, replace, store
 from .serializing import Serializing
 from .tags import read_tags, tag_text
 
@@ -77,7 +77,7 @@ class Recall:
             return made[1]
         recorded = {pair[:20]: pair[21:] for pair in text.split(b";") if pair}
         expected = {tag: recorded.get(tag, b"") for tag in sorted({*recorded, *spot.tags})}
-        operations = [find(place, b"", text, token, 1, beta)]
+        operations = [find(place, b"", text, Asker(token, 1, beta))]
         operations += [generation(self.keys.tag_of(tag), stamp) for tag, stamp in expected.items()]
         ask = Ask(operations, about=list(expected))
         self._asks.put(place.entry, ((text, spot.tags, token), ask))
@@ -97,7 +97,7 @@ class Recall:
             tags,
             clock,
             token,
-            claimed=bool(free) and (need == 1 or (need == 3 and not changed) or (need == 0 and changed)),
+            claimed=is_claimed(free, need, changed),
         )
         if b"" in tags.values():  # one of the tags is gone, and with it all that it was recorded for
             self._texts.drop(spot.place.entry)

@@ -21,7 +21,7 @@ from .freshening import Freshening
 from .hot import Hot
 from .leading import Leading
 from .look import Look
-from .operations import TOPIC, Place, release
+from .operations import TOPIC, Asker, Place, release
 from .recording import Fill, Recording
 from .serving import HIT, JOINED, STALE
 from .status import Reason
@@ -64,8 +64,9 @@ class Seek:
         self._until: float | None = None
         self._route = cache.variants.route(exchange)
         self._apart = cache.variants.is_apart(exchange, self._route)
-        names = cache.variants.known.names.get(resource) or cache.variants.learned(self._route).names
-        self._look = Look(cache, exchange, resource, self._route, names, self._fills)
+        token = exchange.random(8).hex().encode() if exchange.services is None else exchange.services.identity
+        asker = Asker(token, self._fills, cache.beta)
+        self._look = Look(cache.variants, cache.codec, exchange, resource, self._route, asker)
 
     def run(self, hot: Hot | None = None, replies: Replies | None = None) -> Generator[Step, Any, Verdict]:
         """Go the way, from what has come back about `hot` if that was asked.
@@ -171,7 +172,7 @@ class Seek:
         if found.claimed:
             background, edits = self._fill_of(found, "stale")
         elif not stale and self._wish.is_plain:
-            self._cache.warm_up(self._exchange, found, self._look.token, self._look.fills)
+            self._cache.remember(self._exchange, found, entry, self._look)
         if background is None:
             self._leading.land(Filled(entry, found.clock))
         reuse = STALE if stale else HIT
@@ -213,7 +214,7 @@ class Seek:
         if landing.kind == "alone":
             return self._fill(found, "miss")
         if not isinstance(landing.value, Filled):
-            self._look.names = self._cache.variants.known.names.get(self._resource) or self._look.names
+            self._look.refresh()
             return None
         entry, clock = landing.value
         if clock < found.clock:

@@ -6,7 +6,7 @@ import logging
 from typing import Any
 
 from ..core.exchange import Exchange
-from ..core.keys import Keys, digest
+from ..core.keys import digest
 from ..core.warnings import Warnings
 from ..errors import ConfigurationError, GuardError
 from .credentials import has_something, identity_of, shows_credentials
@@ -48,6 +48,10 @@ class Variants:
     def learned(self, route: bytes) -> Learned:
         """Return what is known of a route."""
         return self.known.paths.get(route) or Learned()
+
+    def names(self, resource: bytes, route: bytes) -> bytes:
+        """Return what the variants of a resource go by, as far as is known: like others of its route at first."""
+        return self.known.names.get(resource) or self.learned(route).names
 
     def variant(
         self, exchange: Exchange, names: bytes, route: bytes, policy: CachePolicy | None = None
@@ -132,6 +136,10 @@ class Variants:
         for tag, stamp in tags.items():
             known.generations.put(tag, stamp)
 
+    def declared(self, route: bytes, names: bytes, tags: tuple[str, ...], policy: CachePolicy) -> None:
+        """Remember what was declared on a route whose response nobody looks at."""
+        self.known.paths.put(route, Learned(names, tags, policy, declared=True))
+
     def learn(
         self,
         route: bytes,
@@ -200,8 +208,3 @@ def divided_tags(tags: tuple[str, ...], user: Any) -> tuple[list[str], str]:
     if missing:
         return made, f"its tags have no text for {', '.join(sorted(missing))}"
     return made, "its tags have values that make no tags" if is_unfit else ""
-
-
-def keys_of(keys: Keys, tags: tuple[str, ...]) -> list[bytes]:
-    """Return the keys of tags."""
-    return [keys.tag(tag) for tag in tags]
