@@ -57,6 +57,14 @@ def is_somebody(user: Any) -> bool:
         return False
 
 
+def identity_of(user: Any) -> Any:
+    """Return by what a user is known, None where that cannot be told."""
+    try:
+        return getattr(user, "identity", None)
+    except Exception:  # a session that was not loaded, a user without one, a database that is away
+        return None
+
+
 def was_read(session: Any) -> bool:
     """Tell whether the app may have looked into its session: it says so itself, or there is something in it.
 

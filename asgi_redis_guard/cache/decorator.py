@@ -15,9 +15,10 @@ from typing import Any, ParamSpec, TypeVar
 
 from ..core.warnings import Warnings
 from ..errors import ConfigurationError
+from .bare import note
 from .declaring import Declared, is_without_cache, making
 from .fields import is_token
-from .policy import METHODS, STATUSES, CachePolicy, KeyOf, checked, name_of
+from .policy import METHODS, STATUSES, CachePolicy, KeyOf, checked, listed, name_of
 from .tags import names_in, partly, template_faults
 
 P = ParamSpec("P")
@@ -52,10 +53,13 @@ def cached(
     on, beside those that the response names. Browsers and caches further out ask each time, and mostly get a 304, or
     keep it for `client_ttl` seconds. `key` makes a further part of the key of an exchange. Raises `ConfigurationError`.
     """
-    names = (vary,) if isinstance(vary, str) else tuple(vary)
-    templates = (tags,) if isinstance(tags, str) else tuple(tags)
+    if callable(ttl):
+        raise ConfigurationError("@cached: given without parentheses; it takes a lifetime in seconds, @cached(300)")
+    names, templates = listed(vary), listed(tags)
+    kinds = [str(kind).upper() for kind in listed(methods)]
     faults = [f"vary: {name!r} given; allowed are names of header fields" for name in names if not is_token(name)]
     faults += template_faults("tags", templates)
+    faults += [f"methods: {kind!r} given; allowed are GET and HEAD" for kind in kinds if kind not in METHODS]
     ConfigurationError.raise_for(faults)
     policy = checked(
         CachePolicy(
@@ -66,8 +70,8 @@ def cached(
             public,
             templates,
             tuple(name.lower().encode() for name in names),
-            frozenset(method.upper() for method in methods) | ({"HEAD"} & METHODS),
-            frozenset(statuses),
+            frozenset((*kinds, "HEAD")),
+            frozenset(listed(statuses)),
             max_body,
             client_ttl,
             key,
@@ -92,6 +96,8 @@ def invalidates(*tags: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
     It is done before the answer is sent, so that whoever has seen it never gets what was stored before. `{name}` stands
     for a parameter of the path or the function, `{user}` for the verified user. Raises `ConfigurationError`.
     """
+    if any(map(callable, tags)):
+        raise ConfigurationError('@invalidates: given without parentheses; it takes tags, @invalidates("items")')
     ConfigurationError.raise_for(template_faults("tags", tags) or ([] if tags else ["tags: none given"]))
 
     def declare(response: Declared, values: dict[str, Any]) -> None:
@@ -111,6 +117,7 @@ def _declaring(
         raise ConfigurationError(
             f"{what}: {function!r} given; allowed is a function, beneath the framework's own decorator"
         )
+    note(function)
     named = {name for template in templates for name in names_in(template)} - {"user"}
     signature = inspect.signature(function) if named else None
 

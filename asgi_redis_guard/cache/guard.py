@@ -65,7 +65,7 @@ class ResponseCache(OneRoundGuard):
         declaring.there_is_a_cache()
         self.telling = Telling(self.name, given.cache_status, given.on_event, repr(self))
         self.serving = Serving(self.telling, ranges=given.ranges)
-        self.client_fields = ClientFields(adds=not given.is_http)
+        self.client_fields = ClientFields(marks=given.is_http)
         self.owed = Owed()
         self.wait = given.wait
         self.pass_for = given.pass_for

@@ -1,7 +1,8 @@
 """The host that a request is for, in one spelling, and whether it is one of the app's. Pure.
 
-RFC 9110 §7.2, RFC 3986 §3.2.2 and §6.2: case, a dot at the end, the scheme's own port and the spelling of an IPv6
-address make no difference. What is no plain name, address and port is malformed: caches are poisoned by links of it.
+RFC 9110 §7.2, RFC 3986 §3.2.2 and §6.2: case, the scheme's own port and the spelling of an IPv6 address make no
+difference. A dot at the end does: browsers take it for another site, and apps build links of it. What is no plain name,
+address and port is malformed: caches are poisoned by links of it.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ _PORTS = {"http": 80, "https": 443}
 
 #: A name or an IPv4 address, or a bracketed IPv6 address without a zone; then perhaps a port.
 _HOST = re.compile(
-    r"(?: (?P<name> [a-z0-9_][a-z0-9_-]{0,62} (?:\.[a-z0-9_][a-z0-9_-]{0,62})* ) \.?"
+    r"(?: (?P<name> [a-z0-9_][a-z0-9_-]{0,62} (?:\.[a-z0-9_][a-z0-9_-]{0,62})* ) (?P<dot> \.?)"
     r"  | \[ (?P<address> [0-9a-f:.]{2,45}) \] ) (?: : (?P<port> [0-9]{0,5}) )?",
     re.VERBOSE,
 )
@@ -54,6 +55,7 @@ class Hosts:
         return b"%b:%d" % (host.encode(), port) if not self or self._allows(host, port) else None
 
     def _allows(self, host: str, port: int) -> bool:
+        host = host.removesuffix(".")
         if host in self._exact or (host, port) in self._with_ports:
             return True
         return any(host.endswith(suffix) and only in (None, port) for suffix, only in self._suffixes)
@@ -68,7 +70,7 @@ def parse(text: str) -> tuple[str, int | None] | None:
     if port is not None and not 0 < port < 65536:
         return None
     if match["name"] is not None:
-        return (match["name"], port) if len(match["name"]) <= _LONGEST_NAME else None
+        return (match["name"] + match["dot"], port) if len(match["name"]) <= _LONGEST_NAME else None
     try:
         return f"[{IPv6Address(match['address']).compressed}]", port
     except ValueError:
@@ -83,4 +85,4 @@ def parse_pattern(pattern: object) -> tuple[str, bool, int | None] | None:
     parsed = parse(pattern[2:] if wild else pattern)
     if parsed is None or (wild and parsed[0].startswith("[")):
         return None
-    return parsed[0], wild, parsed[1]
+    return parsed[0].removesuffix("."), wild, parsed[1]

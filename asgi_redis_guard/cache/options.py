@@ -16,7 +16,7 @@ from .codec import Codec
 from .credentials import CREDENTIALS
 from .events import CacheHook
 from .fields import is_token
-from .policy import STATUSES, CachePolicy, body_faults, checked, status_faults, ttl_faults
+from .policy import MOST_BODY, STATUSES, CachePolicy, body_faults, checked, listed, status_faults, ttl_faults
 from .rules import Rules
 
 Profile = Literal["app", "http"]
@@ -94,10 +94,8 @@ class Options:
     name: str = "cache"
 
     def __post_init__(self) -> None:
-        for option in _LISTS:  # an iterator is read once, and one text is no list of its characters
-            given = getattr(self, option)
-            listed = (given,) if isinstance(given, str) or not isinstance(given, Iterable) else tuple(given)
-            object.__setattr__(self, option, listed)
+        for option in _LISTS:
+            object.__setattr__(self, option, listed(getattr(self, option)))
 
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> Options:
@@ -117,7 +115,7 @@ class Options:
             faults.append(f"profile: {self.profile!r} given; allowed are 'app' and 'http'")
         for option in ("swr", "sie"):
             if self.ttl is None and getattr(self, option):
-                faults.append(f"{option}: given without ttl; allowed is it with that, or with @cached")
+                faults.append(f"{option}: given without ttl; give both, or say it for a route, @cached(60, {option}=…)")
         if self.profile == "http" and self.ttl is not None:
             faults.append("ttl: given with profile 'http', which goes by what responses say; allowed with 'app'")
         if self.profile == "app" and self.store_cookies:
@@ -179,9 +177,8 @@ class Options:
     def codec(self) -> Codec:
         """Return what makes bytes of entries."""
         key = self.integrity_key
-        return Codec(
-            key.encode() if isinstance(key, str) else key, self.compress_from, max_body=max(self.max_body, 1 << 20)
-        )
+        # Routes may keep larger bodies than the guard does by itself.
+        return Codec(key.encode() if isinstance(key, str) else key, self.compress_from, max_body=MOST_BODY)
 
     @property
     def hears_clients(self) -> bool:

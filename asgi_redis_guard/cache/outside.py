@@ -18,12 +18,15 @@ _CLIENT_TTL = b"guard-client-ttl"
 
 
 class ClientFields:
-    """The fields that the cache adds to what is stored, for clients; with `adds` False, as in `http`, none."""
+    """The fields that the cache adds to what is stored for clients, where something is declared of the response.
 
-    __slots__ = ("_adds",)
+    With `marks`, as in `http`, each is told from the app's own by its mark: that one may say `no-cache` itself.
+    """
 
-    def __init__(self, *, adds: bool) -> None:
-        self._adds = adds
+    __slots__ = ("_marks",)
+
+    def __init__(self, *, marks: bool) -> None:
+        self._marks = marks
 
     def stored(self, plan: Plan, status: int, body: bytes) -> Headers:
         """Return the fields that are stored of a response: those of the plan, and what clients may do.
@@ -31,18 +34,18 @@ class ClientFields:
         With an entity tag where the app gives none, so that clients that ask get a 304.
         """
         headers = plan.headers
-        if not self._adds or plan.client_ttl is None:
+        if plan.client_ttl is None:
             return headers
         if status == 200 and not any(name == b"etag" for name, _ in headers):
             headers = [*headers, (b"etag", make_etag(body))]
-        if plan.client_ttl >= 1:
+        if self._marks or plan.client_ttl >= 1:
             return [(_CLIENT_TTL, b"%d %d" % (plan.private, plan.client_ttl)), *headers]
         return [*headers, (b"cache-control", client_control(0, plan.private, 0))]
 
     def given(self, entry: Entry) -> Headers:
         """Return the fields of a stored response without what `stored` has added."""
-        if not self._adds:
-            return entry.headers
+        if self._marks:
+            return [field for field in entry.headers if field[0] != _CLIENT_TTL]
         ours = (b"cache-control", client_control(0, entry.private, 0))
         return [field for field in entry.headers if field[0] != _CLIENT_TTL and field != ours]
 

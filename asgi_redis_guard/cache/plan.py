@@ -36,7 +36,7 @@ class Plan:
     policy: CachePolicy | None = None
 
 
-_PERSONAL = frozenset(("personal", "authorization", "unverified", "request_no_store"))
+_PERSONAL = frozenset(("personal", "authorization", "unverified", "request_no_store", "set_cookie"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,3 +58,12 @@ class Refusal:
 
 
 Ruling = Plan | Refusal
+
+
+def fitting(ruling: Ruling, headers: Headers) -> Ruling:
+    """Refuse at the head a body that says there how much too long it is; others are found out as they come."""
+    if isinstance(ruling, Plan):
+        for name, value in headers:
+            if name == b"content-length" and value.isdigit() and len(value) < 19 and int(value) > ruling.max_body:
+                return Refusal("size")
+    return ruling

@@ -89,6 +89,11 @@ def name_of(function: object) -> str:
     return f"{getattr(function, '__module__', '')}.{name}"
 
 
+def listed(given: Any) -> tuple[Any, ...]:
+    """Return an option that is a list: an iterator is read once, and one of something stands for itself."""
+    return (given,) if isinstance(given, str | bytes) or not isinstance(given, Iterable) else tuple(given)
+
+
 def ttl_faults(option: str, seconds: object, least: float = 0.0) -> list[str]:
     """What is wrong with a time in seconds."""
     if isinstance(seconds, int | float) and not isinstance(seconds, bool) and least <= seconds <= LONGEST:
@@ -98,9 +103,9 @@ def ttl_faults(option: str, seconds: object, least: float = 0.0) -> list[str]:
 
 def body_faults(option: str, size: object) -> list[str]:
     """What is wrong with a number of bytes of a body."""
-    if size.__class__ is int and 0 <= size <= _MOST_BODY:
+    if size.__class__ is int and 0 <= size <= MOST_BODY:
         return []
-    return [f"{option}: {size!r} given; allowed are 0 to {_MOST_BODY} bytes"]
+    return [f"{option}: {size!r} given; allowed are 0 to {MOST_BODY} bytes"]
 
 
 def status_faults(statuses: Iterable[object]) -> list[str]:
@@ -118,8 +123,6 @@ def checked(policy: CachePolicy) -> CachePolicy:
     for option in ("swr", "sie", "client_ttl"):
         faults += ttl_faults(option, getattr(policy, option))
     faults += status_faults(policy.statuses)
-    if not policy.methods or not policy.methods <= METHODS:
-        faults.append(f"methods: {sorted(policy.methods)} given; allowed are GET and HEAD")
     if policy.max_body is not None:
         faults += body_faults("max_body", policy.max_body)
     if policy.public and policy.user_aware:
@@ -131,4 +134,4 @@ def checked(policy: CachePolicy) -> CachePolicy:
 
 
 #: The largest value that Redis keeps under a key is 512 MiB; what is larger than this has no business in memory.
-_MOST_BODY = 64 * 1024 * 1024
+MOST_BODY = 64 * 1024 * 1024

@@ -13,14 +13,16 @@ from ..core.asgi import Headers
 from ..core.inside import INSIDE
 from ..core.responder import Control, Head, Outcome, Responder
 from ..core.steps import Answer, Asking
+from .bare import warn_of_bare
 from .conditional import same_representation
+from .credentials import identity_of
 from .declaring import MAKING
 from .deposit import Deposit
 from .endpoints import is_of_another
 from .entry import Entry
 from .found import Miss
 from .outside import client_control, outside
-from .plan import Plan, Refusal, Ruling
+from .plan import Plan, Refusal, Ruling, fitting
 from .policy import CachePolicy
 from .rules import Answered
 from .serving import Reuse
@@ -118,6 +120,8 @@ class Recording(Responder):
         # What fails, or is sent elsewhere, may never have come to the function that declares.
         if self._policy is not None or 200 <= status < 300:
             cache.variants.learn(self._miss.route, names, self._tags, self._policy, ruling, exchange)
+        if self._policy is None:
+            warn_of_bare(head.scope)
         if isinstance(ruling, Refusal):
             if ruling.warn:
                 cache.telling.warn(head.scope, ruling.warn, self._policy)
@@ -127,25 +131,24 @@ class Recording(Responder):
     def _judge(self, head: Head, status: int, headers: Headers) -> Ruling:
         if self._policy is not None and is_of_another(head.scope, self._policy.function):
             return Refusal("elsewhere", warn=_ELSEWHERE)
-        made, fault = divided_tags(self._tags, getattr(self._exchange.fact("user"), "identity", None))
+        made, fault = divided_tags(self._tags, identity_of(self._exchange.fact("user")))
         if fault:
             return Refusal("tags", warn=fault)
         tags = tuple(made)
         asked_at, received_at = self._deposit.asked_at, self._received_at
-        return self._cache.rules.judge(
-            Answered(
-                self._exchange,
-                status,
-                headers,
-                head.trailers,
-                head.scope,
-                self._policy,
-                tags,
-                asked_at,
-                received_at,
-                self._inside,
-            )
+        answered = Answered(
+            self._exchange,
+            status,
+            headers,
+            head.trailers,
+            head.scope,
+            self._policy,
+            tags,
+            asked_at,
+            received_at,
+            self._inside,
         )
+        return fitting(self._cache.rules.judge(answered), headers)
 
     def _revalidated(self, head: Head, entry: Entry) -> Answer:
         """The app says that what is stored still holds (RFC 9111 §4.3.4): freshen it, and send the whole of it."""

@@ -15,7 +15,7 @@ from itertools import product
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
-from ..errors import ConfigurationError, PrincipalUnknown
+from ..errors import ConfigurationError, GuardError, PrincipalUnknown
 from .hosts import LONGEST_HOST, Hosts, parse_pattern
 from .queries import Queries, ignore_faults
 from .tags import shows_its_address
@@ -155,7 +155,9 @@ def principal_parts(user: Any, auth: Any) -> list[bytes | str] | None:
         return None
     try:
         identity = user.identity
-    except (NotImplementedError, AttributeError):
+    except GuardError:
+        raise  # a session that was not loaded
+    except Exception:  # whatever users do that have none, or cannot tell it now
         identity = None
     if identity is None or (isinstance(identity, str | bytes) and not identity) or shows_its_address(type(identity)):
         raise PrincipalUnknown(f"{type(user).__name__}: a verified user without an identity")

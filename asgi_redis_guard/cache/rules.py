@@ -222,7 +222,8 @@ def _by_cookie(answered: Answered, policy: CachePolicy) -> str:
 
 _LATE = "a request whose user or session was looked at while the body was sent"
 _UNVERIFIED = (
-    "{}, of whom no guard in front knows a verified user, is not kept: put the cache behind JWTAuth or Sessions"
+    "{}, of whom no guard in front knows a verified user, is not kept: nobody has logged in, or the cache is to stand "
+    "behind JWTAuth or Sessions"
 )
 
 

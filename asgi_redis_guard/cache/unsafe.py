@@ -16,6 +16,8 @@ from ..core.script import Operation
 from ..core.steps import Ask, Asking
 from ..core.warnings import Warnings
 from ..errors import GuardError
+from .bare import warn_of_bare
+from .credentials import identity_of
 from .declaring import MAKING
 from .groups import groups_of
 from .operations import invalidate_resource, invalidate_tags
@@ -59,6 +61,8 @@ class Invalidating(Responder):
         self._cache.telling.forwarded(head.headers, "method")
         if not 200 <= head.status < 400:
             return None
+        if not self._tags:
+            warn_of_bare(head.scope)
         operations = self._operations(head)
         self._untold = operations
         return self._invalidated(operations) if operations else None
@@ -75,7 +79,7 @@ class Invalidating(Responder):
 
     def _operations(self, head: Head) -> list[Operation]:
         cache, exchange, headers = self._cache, self._exchange, head.headers
-        tags, fault = divided_tags(self._tags, getattr(exchange.fact("user"), "identity", None))
+        tags, fault = divided_tags(self._tags, identity_of(exchange.fact("user")))
         if fault:  # the other tags are invalidated all the same
             endpoint = (head.scope or {}).get("endpoint")
             where = repr(cache) if endpoint is None else name_of(endpoint)

@@ -16,6 +16,7 @@ from .functions import Declaration, Decorator, wrap
 from .guard import ResponseCache
 from .keeping import Keeping, halves
 from .operations import invalidate_resource, invalidate_tags
+from .policy import listed
 from .recall import Spot, namespace_tag
 from .request_key import RequestKeys
 from .serializing import Serializer
@@ -230,7 +231,7 @@ class Cache:
         tags: Iterable[str] = (),
         *,
         url: str | Iterable[str] = (),
-        keys: Iterable[str] = (),
+        keys: str | Iterable[str] = (),
         soft: bool = False,
     ) -> None:
         """Invalidate what has one of the tags, responses and values alike, the responses of a URL, and values by key.
@@ -239,8 +240,8 @@ class Cache:
         is not kept. Raises `RedisUnavailable`, and ValueError for a URL that no request can have.
         """
         known = self.redis.keys
-        resources = [self._resource(one) for one in ([url] if isinstance(url, str) else url)]
-        resources += [self._spot(key).place.resource for key in keys]
+        resources = [self._resource(one) for one in listed(url)]
+        resources += [self._spot(key).place.resource for key in listed(keys)]
         named = checked_tags(tags)
         for some in halves(named):
             await self._kept_in.perform(invalidate_tags(known, some, soft))
@@ -251,7 +252,9 @@ class Cache:
     def _resource(self, url: str) -> bytes:
         resource = self._requests.of_url(url)
         if resource is None:
-            raise ValueError(f"url: {url!r} given; allowed are absolute ones, of the hosts that the guard is for")
+            raise ValueError(
+                f"url: {url!r} given; allowed are absolute ones of the app's hosts, 'https://a.test/items/1'"
+            )
         return resource
 
     # Functions.
@@ -274,10 +277,12 @@ class Cache:
         methods a `ConfigurationError`, unless `key` makes text or bytes of all arguments. Of a class method the class
         counts. Raises `ConfigurationError`.
         """
+        if callable(ttl):
+            raise ConfigurationError("@cached: given without parentheses, as in @cache.cached(60) or @cache.cached()")
         name = self._options.namespace if namespace is None else namespace
         ConfigurationError.raise_for(namespace_faults(name))
         lifetime = self._options.lifetime(ttl, swr, sie)
-        templates = (tags,) if isinstance(tags, str) else tuple(tags)
+        templates = listed(tags)
 
         def decorate(function: Callable[..., Any]) -> Any:
             return wrap(Declaration(lambda: self._kept_in, function, lifetime, name, templates, key))

@@ -9,7 +9,7 @@ from ..core.exchange import Exchange
 from ..core.keys import digest
 from ..core.warnings import Warnings
 from ..errors import ConfigurationError, GuardError
-from .credentials import has_something, shows_credentials
+from .credentials import has_something, identity_of, shows_credentials
 from .known import Known, Learned
 from .operations import Place
 from .plan import Plan, Refusal, Ruling
@@ -125,7 +125,7 @@ class Variants:
         tags = self.learned(route).tags or hints
         if not tags:
             return ()
-        named = named_tags(tags, getattr(exchange.fact("user"), "identity", None))
+        named = named_tags(tags, identity_of(exchange.fact("user")))
         return () if named is None else tuple(sorted({exchange.keys.tag(name)[-20:] for name in named}))
 
     def remember(self, resource: bytes, place: Place, names: bytes, tags: dict[bytes, bytes]) -> None:

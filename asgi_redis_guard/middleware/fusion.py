@@ -31,7 +31,8 @@ def check_order(guards: Sequence[Guard]) -> None:
                 )
             if other.kind in guard.inside:
                 faults.append(
-                    f"guards: {guard.name} stands outside of {other.name}; add it before, so that it runs after"
+                    f"guards: {guard.name} stands outside of {other.name}; add it before, so that it runs after "
+                    "(in a list of guards, name it after)"
                 )
             hidden = sorted(need for need in other.needs if need in guard.withholds and not _provided(need, others))
             faults += [

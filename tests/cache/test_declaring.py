@@ -10,7 +10,7 @@ from asgi_redis_guard.cache import declaring, decorator
 from asgi_redis_guard.core.asgi import Receive, Scope, Send
 from asgi_redis_guard.core.warnings import Warnings
 from tests.cache.people import jwt, me, token
-from tests.cache.shops import Shop, cache, declared, echo, header, outcomes, page, shop_at
+from tests.cache.shops import PROFILES, Shop, cache, declared, echo, fresh, header, outcomes, page, shop_at
 from tests.drive import call, http_scope
 
 
@@ -158,3 +158,31 @@ async def test_what_is_made_anew_behind_one_user_s_answer_is_not_for_another(red
             assert (await shop.get("/all")).body == b"name:-"
         for name in ("alice", "bob"):
             assert (await shop.get("/mine", token(name))).body == b"name:" + name.encode()
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+async def test_a_body_that_says_that_it_is_too_long_is_not_said_to_be_stored(redis_url: str, profile: str) -> None:
+    async with shop_at(redis_url, cache(profile, max_body=4)) as shop:
+        for body in (b"four", b"five "):
+            shop.pages[f"/{len(body)}"] = page(body, *fresh(profile, (b"content-length", b"%d" % len(body))))
+        first, second = await shop.get("/4"), await shop.get("/5")
+        assert first["cache-status"] == "guard; fwd=uri-miss; stored"
+        assert second["cache-status"] == "guard; fwd=uri-miss; detail=size"
+        assert len(await shop.stored()) == 1
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+async def test_clients_are_told_the_same_of_a_declared_response_whether_it_was_stored_or_made(
+    redis_url: str, profile: str
+) -> None:
+    async with shop_at(redis_url, cache(profile)) as shop:
+        shop.pages["/ask"] = declared(page())
+        shop.pages["/keep"] = declared(page(), client_ttl=20)
+        shop.pages["/own"] = declared(page(b"ok", (b"cache-control", b"max-age=5")))
+        for path, said in (("/ask", "no-cache"), ("/keep", "max-age={}"), ("/own", "max-age=5")):
+            made, stored = [await shop.get(path) for _ in range(2)]
+            assert outcomes([made, stored]) == ["fwd=uri-miss", "hit"]
+            assert made["cache-control"] == said.format(20)
+            assert stored["cache-control"] == said.format(20 + int(stored["age"]))
+        etag = (await shop.get("/ask"))["etag"]
+        assert (await shop.get("/ask", {"if-none-match": etag})).status == 304

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from starlette.applications import Starlette
 from starlette.middleware.cors import CORSMiddleware
@@ -14,7 +16,7 @@ from asgi_redis_guard.cache.tags import read_hints
 from asgi_redis_guard.core.asgi import ASGIApp, Scope
 from asgi_redis_guard.errors import PrincipalUnknown
 from tests.cache.people import name_of, token
-from tests.cache.shops import PROFILES, cache, echo, fresh, header, page, shop_at
+from tests.cache.shops import PROFILES, cache, declared, echo, fresh, header, page, shop_at
 from tests.drive import call, http_scope
 from tests.jwt.tokens import SECRET
 from tests.middleware.calls import settled
@@ -130,3 +132,33 @@ async def test_a_user_whom_a_stack_further_in_knows_counts_as_somebody(
             response = await call(app, http_scope("/", fields))
             await settled(redis)
             assert user.encode() in response.body
+
+
+@BOTH
+async def test_a_dot_behind_a_host_is_another_host(redis_url: str, profile: str) -> None:
+    """Browsers send other cookies there, and apps build links of it."""
+    async with shop_at(redis_url, cache(profile, hosts=["shop.example"])) as shop:
+        shop.pages["*"] = echo(lambda scope: header(scope, b"host"), *fresh(profile))
+        for host in ("shop.example.", "shop.example", "shop.example.:80"):
+            response = await shop.get("/", {"host": host})
+            assert response.body.rstrip(b":80").endswith(b".") == ("e." in host)
+
+
+class Detached:
+    """A user whose database is away."""
+
+    is_authenticated = True
+
+    @property
+    def identity(self) -> str:
+        raise RuntimeError("the database is away")
+
+
+@pytest.mark.parametrize("policy", [{}, {"user_aware": True, "tags": ["user:{user}"]}, {"public": True}])
+async def test_a_user_who_cannot_be_told_is_served_and_not_kept(redis_url: str, policy: dict[str, Any]) -> None:
+    async with shop_at(redis_url, cache(ttl=None)) as shop:
+        shop.pages["*"] = declared(page(), **policy)
+        for _ in range(2):
+            assert (await shop.get("/", user=Detached())).status == 200
+        assert (await shop.get("/", method="POST", user=Detached())).status == 200
+        assert len(await shop.stored()) == ("public" in policy)

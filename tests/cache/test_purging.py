@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import httpx
 import pytest
 from starlette.applications import Starlette
@@ -64,3 +66,18 @@ async def test_somebody_s_request_leaves_what_all_can_validate(redis_url: str) -
         await shop.get("/", {"authorization": "Bearer made-up"})
         shop.pages["*"] = page(b"", (b"etag", b'"1"'), status=304)
         assert (await shop.get()).body == b"ok"
+
+
+@pytest.mark.parametrize("profile", ["app", "http"])
+async def test_a_cookie_for_one_client_takes_no_stale_answer_from_the_others(redis_url: str, profile: str) -> None:
+    """Sessions further in set one for whoever sends them one."""
+    async with shop_at(redis_url, cache(profile, **({"ttl": 0.001, "swr": 60.0} if profile == "app" else {}))) as shop:
+        stale = [(b"cache-control", b"max-age=0, stale-while-revalidate=60")] if profile == "http" else []
+        shop.pages["*"] = page(b"ok", *stale)
+        await shop.get()
+        shop.pages["*"] = page(b"ok", (b"set-cookie", b"a=b"), *stale)
+        async with asyncio.timeout(PATIENCE):
+            while "detail=stale" not in (await shop.get())["cache-status"]:
+                pass
+        for _ in range(3):
+            assert "detail=stale" in (await shop.get())["cache-status"]

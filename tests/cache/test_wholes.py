@@ -6,6 +6,7 @@ import pytest
 
 from asgi_redis_guard.core.asgi import Receive, Scope, Send
 from tests.cache.shops import PROFILES, cache, fresh, header, page, shop_at
+from tests.cache.site import Page, routes, site
 from tests.drive import http_scope
 
 BOTH = pytest.mark.parametrize("profile", PROFILES)
@@ -160,3 +161,13 @@ async def test_a_response_with_trailers_is_not_kept(redis_url: str, profile: str
             await shop.stack(http_scope("/", [(b"host", b"test")]), receive, note)
         assert kinds.count("http.response.trailers") == 2
         assert await shop.stored() == []
+
+
+async def test_a_route_may_keep_a_larger_body_than_the_cache_does_by_itself(redis_url: str) -> None:
+    large = b"x" * 3_000_000
+    one = Page(max_body=4_000_000)
+    one.chunks = lambda number: [large]
+    async with site(routes(one=one), redis_url, max_body=1000) as here:
+        for _ in range(3):
+            assert (await here.get("/one")).body == large
+        assert one.runs == 1

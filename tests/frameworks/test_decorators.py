@@ -77,9 +77,9 @@ async def test_a_function_gets_its_arguments_and_beyond_its_limit_it_does_not_ru
         assert response.json()["violated-policies"][0].endswith(function)
         assert int(response.headers["retry-after"]) > 0
         assert ran.count(function) == 2
-        assert round_trips == 4, (
-            "the middleware's, the route's, to give back; and the first refusal subscribes to changes"
-        )
+        # The first refusal subscribes to changes as well, in the background: its handshake may be among them.
+        subscribes = any(command in (b"HELLO", b"SUBSCRIBE") for command in visitor.counter.commands)
+        assert 3 <= round_trips <= 3 + subscribes, "the middleware's, the route's, to give back"
         while background := visitor.redis.links._tasks:
             await asyncio.wait(background)  # what it looks at then may forget the refusals so far
         await visitor.get(f"/{kind}/9")
