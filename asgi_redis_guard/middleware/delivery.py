@@ -19,6 +19,7 @@ from ..redis.leases import Lease
 from .ending import end_all
 from .hooks import hooks_of
 from .trips import RoundTrips
+from .whole import whole
 
 logger = logging.getLogger("asgi_redis_guard.middleware")
 
@@ -91,18 +92,15 @@ class Delivery:
 
     async def answer(self, answer: Answer) -> None:
         """Send a guard's answer through the responders; a WebSocket is refused before it is accepted."""
-        prefix = "http.response"
-        if self.scope["type"] == "websocket":
-            if "websocket.http.response" not in self.scope.get("extensions", {}):
-                self.status = answer.status
-                await self._send({"type": "websocket.close", "code": 1008, "reason": ""})
-                self.end()
-                return
-            prefix = "websocket.http.response"
+        head, *rest = whole(self.scope, answer.status, answer.headers, answer.body)
+        if not rest:
+            self.status = answer.status
+            await self._send(head)
+            self.end()
+            return
         self._held, self._hold = None, 0
-        body = b"" if self.scope.get("method") == "HEAD" else answer.body
-        await self.send({"type": f"{prefix}.start", "status": answer.status, "headers": answer.headers})
-        await self.send({"type": f"{prefix}.body", "body": body, "more_body": False})
+        for message in (head, *rest):
+            await self.send(message)
 
     # The head.
 
@@ -113,13 +111,13 @@ class Delivery:
             await self._edit(head)
         except Exception as error:
             self.failure = error
-            answer = _instead(error, self.scope)
-            await self._send_replacement(message, answer.status, answer.headers, answer.body)
+            answer = _failed(error, self.scope)
+            await self._send_instead(answer.status, answer.headers, answer.body)
             return
         self.status = head.status
         self._trailers = head.trailers
         if head.replaced is not None:
-            await self._send_replacement(message, head.status, head.headers, head.replaced)
+            await self._send_instead(head.status, head.headers, head.replaced)
             self._replaced_by = head.replaced_by
             self._show(head.replaced, False, range(head.replaced_by))
             return
@@ -153,21 +151,13 @@ class Delivery:
                 head.editor = place
                 self.responders[place].start(head)
 
-    async def _send_replacement(self, message: Message, status: int, headers: Headers, body: bytes) -> None:
-        """Send another response instead of the one that `message` begins; the app's own is dropped from here on."""
+    async def _send_instead(self, status: int, headers: Headers, body: bytes) -> None:
+        """Send another response than the one that has begun; the app's own is dropped from here on."""
         self._dropping = True
         self.started = True
         self.status = status
-        kind = message["type"]
-        if kind == "websocket.accept":
-            if "websocket.http.response" not in self.scope.get("extensions", {}):
-                await self._send({"type": "websocket.close", "code": 1008, "reason": ""})
-                return
-            kind = "websocket.http.response.start"
-        prefix = kind.removesuffix(".start")
-        await self._send({"type": kind, "status": status, "headers": headers})
-        body = b"" if self.scope.get("method") == "HEAD" else body
-        await self._send({"type": f"{prefix}.body", "body": body, "more_body": False})  # some test clients insist on it
+        for message in whole(self.scope, status, headers, body):
+            await self._send(message)
 
     # The body and everything else.
 
@@ -254,7 +244,7 @@ class Delivery:
         return self._held is None and not self._unfinished and (self.started or self.scope["type"] == "websocket")
 
 
-def _instead(error: Exception, scope: Scope) -> Answer:
+def _failed(error: Exception, scope: Scope) -> Answer:
     """Return what the client gets because a responder failed before the head was sent."""
     if isinstance(error, RedisUnavailable):  # the breaker has its own line in the log
         return unavailable(AWAY)
