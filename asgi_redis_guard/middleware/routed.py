@@ -74,9 +74,8 @@ class RoutedHandling(Handling):
         super().__init__(*args)
         self.around = around
         self.facts = around.facts
-        #: The very scope that the app got.
-        self.scope = self._scope
-        self._scope = dict(self._scope)  # as it was, for background runs
+        #: The very scope that the app gets; what it was stays as it is, for background runs and for who is around.
+        self.scope = self._delivery.scope = dict(self._scope)
 
     @property
     def trips(self) -> RoundTrips:
