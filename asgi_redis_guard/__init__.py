@@ -1,10 +1,12 @@
 """Composable pure-ASGI middlewares over one shared Redis connection manager. These names are the public API."""
 
 from .cache.decorator import cached, invalidates
-from .cache.events import CacheEvent, CacheHook
+from .cache.events import CacheEvent, CacheHook, ValueEvent, ValueHook
+from .cache.functions import CachedFunction
 from .cache.guard import ResponseCache
 from .cache.middleware import ResponseCacheMiddleware
 from .cache.values import Cache
+from .cache.warming import Warmed
 from .core.client_ip import TrustedProxies
 from .core.exchange import Exchange
 from .core.guard import Guard, OneRoundGuard, OnRefused
@@ -86,6 +88,7 @@ __all__ = [
     "Cache",
     "CacheEvent",
     "CacheHook",
+    "CachedFunction",
     "Charge",
     "Close",
     "ConcurrencyLimit",
@@ -167,10 +170,13 @@ __all__ = [
     "TrustGrant",
     "TrustedDevice",
     "TrustedProxies",
+    "ValueEvent",
+    "ValueHook",
     "Verdict",
     "VerifiedUser",
     "Wait",
     "WaitTimeout",
+    "Warmed",
     "cached",
     "guarded",
     "invalidates",

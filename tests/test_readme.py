@@ -62,12 +62,13 @@ def test_every_block_of_python_in_the_readme_is_run():
     assert README.read_text("utf-8").count("```python") == len(BLOCKS)
 
 
-def test_everything_public_about_limits_is_in_the_readme_or_an_example():
+@pytest.mark.parametrize(("room", "least"), [("ratelimit", 10), ("cache", 7)])
+def test_everything_public_of_a_room_is_in_the_readme_or_an_example(room, least):
     told = "".join(path.read_text("utf-8") for path in (README, *README.parent.glob("examples/*.py")))
     public = [getattr(asgi_redis_guard, name) for name in asgi_redis_guard.__all__]
-    limits = [one.__name__ for one in public if "ratelimit" in getattr(one, "__module__", "")]
-    assert len(limits) >= 10
-    assert [name for name in limits if not re.search(rf"\b{name}\b", told)] == []
+    found = [one.__name__ for one in public if f".{room}." in getattr(one, "__module__", "")]
+    assert len(found) >= least
+    assert [name for name in found if not re.search(rf"\b{name}\b", told)] == []
 
 
 def test_every_option_of_a_limit_is_in_the_readme():

@@ -58,6 +58,7 @@ class ValueEvent:
     seconds: float = 0.0
 
 
+#: Gets each event of a `Cache`, in the event loop; it must not block.
 ValueHook = Callable[[ValueEvent], None]
 
 

@@ -89,11 +89,7 @@ class Seek:
             self._leading.hand_over()
 
     def _seek(self, hot: Hot | None, replies: Replies | None) -> _LOOKUP:
-        while owed := self._cache.owed.some():
-            yield Ask([operation for operation, _ in owed], last=True)
-            self._cache.owed.paid(owed)
-        if b":user" in self._look.names and not is_somebody(self._exchange.fact("user")):
-            yield Wait(None, 0.0)  # guards in front of this one have passed by then
+        yield from self._prepare()
         reason: Reason = "uri-miss"
         for _ in range(_MOST_LOOKS):
             if hot is not None and replies is not None:
@@ -108,11 +104,7 @@ class Seek:
                 found = yield from self._look.at(self._place)
             if found.again:
                 continue
-            self._leading.part(found.place)
-            if found.claimed:
-                found = self._leading.claimed(found)
-            elif self._leading.is_left_with(found.place):
-                yield Ask([release(self._exchange.keys, found.place, found.token)], last=True)
+            found = yield from self._lead(found)
             if found.entry is not None:
                 reason = "request" if found.is_fresh else "stale"
                 if (answer := self._use(found)) is not None:
@@ -127,6 +119,23 @@ class Seek:
             if landing is not None:
                 return landing
         return self._forward("bypass", "contended")
+
+    def _prepare(self) -> _LOOKUP:
+        """Tell Redis what it could not be told before, and let guards in front say who asks."""
+        while owed := self._cache.owed.some():
+            yield Ask([operation for operation, _ in owed], last=True)
+            self._cache.owed.paid(owed)
+        if b":user" in self._look.names and not is_somebody(self._exchange.fact("user")):
+            yield Wait(None, 0.0)  # guards in front of this one have passed by then
+
+    def _lead(self, found: Found) -> _LOOKUP:
+        """Take what was claimed, or give back what others of this process have left to this request."""
+        self._leading.part(found.place)
+        if found.claimed:
+            return self._leading.claimed(found)
+        if self._leading.is_left_with(found.place):
+            yield Ask([release(self._exchange.keys, found.place, found.token)], last=True)
+        return found
 
     def _coordinates(self, found: Found) -> bool:
         """Whether the request waits for another's fill."""
