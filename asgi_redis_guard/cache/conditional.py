@@ -56,9 +56,9 @@ def answer_for(
     """Return status, fields and content that a request gets from a stored response, whose body is `body`.
 
     `now` and `received`: the time and when the response came to be, in seconds since the epoch by the clock that HTTP
-    dates go by; the latter stands for a missing Date. `ranges`: parts
-    are served, and announced, unless the app says `Accept-Ranges: none`. A HEAD gets no content, but the length of the
-    whole. `Age` and `Cache-Status` are the caller's, before or after.
+    dates go by; the latter stands for a missing Date. `ranges`: parts are served, and announced, unless the app says
+    `Accept-Ranges: none`. A HEAD gets no content, but the length of the whole. `Age` and `Cache-Status` are the
+    caller's, before or after.
     """
     if status != 200 or method not in ("GET", "HEAD"):
         return _whole(method, status, headers, body)

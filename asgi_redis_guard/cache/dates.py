@@ -1,4 +1,4 @@
-"""HTTP dates (RFC 9110 §5.6.7): three forms are read, one is written. Pure: no locale, no clock.
+"""HTTP dates (RFC 9110 §5.6.7): three forms are read. Pure: no locale, no clock.
 
 Reading is as strict as the grammar but for upper and lower case: a date that another cache may read otherwise is none.
 That the name of the day fits the date is not asked for.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, date, datetime, timedelta
-from functools import lru_cache
 
 _DAYS = (b"Mon", b"Tue", b"Wed", b"Thu", b"Fri", b"Sat", b"Sun")
 _MONTHS = (b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec")
@@ -67,25 +66,6 @@ def _year(digits: int, rest: tuple[int, ...], now: float) -> int:
     latest = (present.year + 50, *present.timetuple()[1:6])
     year = latest[0] - (latest[0] - digits) % 100
     return year if (year, *rest) <= latest else year - 100
-
-
-def format_date(seconds: float) -> bytes:
-    """Return an IMF-fixdate of the whole second that `seconds` (since the epoch) is in."""
-    return _formatted(int(seconds // 1))
-
-
-@lru_cache(maxsize=256)
-def _formatted(seconds: int) -> bytes:
-    time = _moment(seconds)
-    return b"%b, %02d %b %04d %02d:%02d:%02d GMT" % (
-        _DAYS[time.weekday()],
-        time.day,
-        _MONTHS[time.month - 1],
-        time.year,
-        time.hour,
-        time.minute,
-        time.second,
-    )
 
 
 def _moment(seconds: float) -> datetime:

@@ -176,7 +176,7 @@ class Deposit:
             return
         self._control.release()
         if flow is not None:
-            self._control.perform(flow)
+            self._control.spawn(flow)
 
     def _leaves_old(self, refusal: Refusal, status: int) -> bool:
         """Whether what is stored stays: failures may be over soon, and what is fresh was not asked about.

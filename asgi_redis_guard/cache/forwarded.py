@@ -47,7 +47,7 @@ class Unsure(Forwarded):
         """Give it back, unless another request of this process makes use of it."""
         services = self._exchange.services
         if services is not None and services.flights.find(self._place.flight) is None:
-            control.perform(self._given_back(services.identity))
+            control.spawn(self._given_back(services.identity))
 
     def _given_back(self, token: bytes) -> Asking:
         yield Ask([release(self._exchange.keys, self._place, token)])

@@ -13,9 +13,9 @@ class Plan:
     """Keep a response.
 
     Times are in seconds: `lifetime` from age 0 on, `age` that it had when it came, `swr` and `sie` behind the lifetime,
-    `keep` behind all of them where it can be validated. `public`: it
-    says itself that it is for everybody. `names` are what its variants go by, `tags` what it is
-    invalidated by, `headers` what is stored of the head, `policy` what was declared, if anything was.
+    `keep` behind all of them where it can be validated. `public`: it says itself that it is for everybody. `names` are
+    what its variants go by, `tags` what it is invalidated by, `headers` what is stored of the head, `policy` what was
+    declared, if anything was.
     """
 
     lifetime: float

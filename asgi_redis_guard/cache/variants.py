@@ -29,6 +29,7 @@ _IDLE = 60.0
 
 class Variants:
     """The variants of a guard's resources, in one deployment.
+
     `credentials` are request fields that say who asks, `always` those that count wherever they are.
     """
 

@@ -90,7 +90,7 @@ class Control(Protocol):
         goes by now still lives: 0 if it has ended.
         """
 
-    def perform(self, flow: Asking) -> None:
+    def spawn(self, flow: Asking) -> None:
         """Carry out what `flow` asks, in the background: nobody waits for it, no cancellation ends it."""
 
     def release(self) -> None:

@@ -152,7 +152,7 @@ class Handling:
         """Tell whether the app has got anything of a request body."""
         return self._receiving.fed
 
-    def perform(self, flow: Asking) -> None:
+    def spawn(self, flow: Asking) -> None:
         """Carry out what a responder asks, in the background."""
         self._trips.manager.spawn(carry_out([flow], self._trips))
 

@@ -16,9 +16,9 @@ import fakeredis._socket._base
 import fakeredis.commands_mixins.server_mixin
 
 from asgi_redis_guard import RedisManager, ResponseCache
-from asgi_redis_guard.cache.dates import format_date
 from asgi_redis_guard.core.asgi import Headers, Receive, Scope, Send
 from asgi_redis_guard.middleware.engine import GuardMiddleware
+from tests.cache.fixdate import fixdate
 from tests.drive import Response, call, http_scope
 from tests.middleware.calls import settled
 
@@ -53,7 +53,7 @@ class Clock:
         ]
 
     def _dated(self, value: str) -> str:
-        return _OFFSET.sub(lambda found: format_date(self.now + int(found[1])).decode(), value)
+        return _OFFSET.sub(lambda found: fixdate(self.now + int(found[1])).decode(), value)
 
 
 class Reply(NamedTuple):

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asgi_redis_guard.cache.dates import format_date
 from asgi_redis_guard.cache.directives import LONGEST, NOTHING, CacheControl
 from asgi_redis_guard.cache.freshness import Freshness, control_of, freshness, is_heuristic_status
+from tests.cache.fixdate import fixdate
 
 NOW = 1_780_000_000.0
 CDN = b"cdn-cache-control"
@@ -18,7 +18,7 @@ Line = tuple[str, str | int]
 def headers_of(*lines: Line) -> list[tuple[bytes, bytes]]:
     """Header fields; a number stands for the date so many seconds from now."""
     return [
-        (name.lower().encode(), format_date(NOW + value) if isinstance(value, int) else value.encode("latin-1"))
+        (name.lower().encode(), fixdate(NOW + value) if isinstance(value, int) else value.encode("latin-1"))
         for name, value in lines
     ]
 

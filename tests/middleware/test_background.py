@@ -211,7 +211,7 @@ async def test_what_a_responder_performs_is_done_whatever_becomes_of_the_exchang
             def flow() -> Asking:
                 yield Ask([count("performed")])
 
-            control.perform(flow())
+            control.spawn(flow())
 
     app, performs = App(), Performs()
     call = Call(GuardMiddleware(app, [passing(performs)], redis=redis)).start()
@@ -230,7 +230,7 @@ async def test_what_fails_in_what_is_performed_is_logged(redis: TestRedis, caplo
                 yield Ask([count("performed")])
                 raise LookupError("afterwards")
 
-            control.perform(flow())
+            control.spawn(flow())
 
     app = App()
     app.go_on.set()
