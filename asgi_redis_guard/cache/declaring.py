@@ -1,13 +1,16 @@
 """How a route tells the cache around it what to keep: `@cached` finds the running response here.
 
-The responder of a request that the cache has a part in is in a context variable while the app runs. It is left there
-when the response is through, and takes no more declarations then.
+The responder of a request that the cache has a part in is found by a context variable while the app runs. The variable
+stays as it is when the response is through, in every task that the app has begun meanwhile: so it only knows where the
+responder is, and holds nothing of it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Protocol
+from weakref import ref
 
 from .policy import CachePolicy
 
@@ -45,11 +48,22 @@ def is_without_cache() -> bool:
     return not _CACHES.any
 
 
-#: The response in the making, in this context.
-MAKING: ContextVar[Declared | None] = ContextVar("asgi_redis_guard_making", default=None)
+_MAKING: ContextVar[Callable[[], Declared | None] | None] = ContextVar("asgi_redis_guard_making", default=None)
+
+
+def is_made_by(response: Declared | None, *, lasting: bool = False) -> None:
+    """Let declarations in this context go to `response` from now on, as long as somebody else holds it; None: nowhere.
+
+    `lasting`: it is held here.
+    """
+    if response is None:
+        _MAKING.set(None)
+    else:
+        _MAKING.set((lambda: response) if lasting else ref(response))
 
 
 def making() -> Declared | None:
     """Return the response in the making, None where no cache has a part in it."""
-    response = MAKING.get()
+    found = _MAKING.get()
+    response = None if found is None else found()
     return None if response is None or response.over else response

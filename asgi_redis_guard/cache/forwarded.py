@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from ..core.exchange import Exchange
 from ..core.responder import Control, Head, Outcome, Responder
 from ..core.steps import Ask, Asking
-from .declaring import MAKING
+from .declaring import is_made_by
 from .operations import Place, release
 from .policy import CachePolicy
 from .status import Reason
@@ -56,7 +56,7 @@ class Unsure(Forwarded):
 class Learning(Forwarded):
     """Remembers what the route declares as well, for only that says what the requests after this one go by."""
 
-    __slots__ = ("_exchange", "_names", "_policy", "_route", "_tags", "_variants", "over")
+    __slots__ = ("__weakref__", "_exchange", "_names", "_policy", "_route", "_tags", "_variants", "over")
 
     def __init__(self, cache: ResponseCache, exchange: Exchange, names: bytes, route: bytes) -> None:
         super().__init__(cache.telling, "bypass", "key")
@@ -70,7 +70,7 @@ class Learning(Forwarded):
 
     def bind(self, control: Control) -> None:
         """Be found by the route's declaration."""
-        MAKING.set(self)
+        is_made_by(self)
 
     def declare(self, policy: CachePolicy, tags: tuple[str, ...]) -> None:
         """Take what is declared; nothing is kept this time."""

@@ -134,9 +134,9 @@ class ResponseCache(OneRoundGuard):
 
     def _seek(self, exchange: Exchange, hot: Hot | None = None, replies: Replies | None = None) -> Pass | Admission:
         """Look for what is stored, or let the app answer."""
-        declaring.MAKING.set(None)  # a request of the app to itself: what its route declares is not for the one around
+        declaring.is_made_by(None)  # a request of the app to itself: what its route declares is not for the one around
         if self.variants.learned(route := self.variants.route(exchange)).idle_until > exchange.now:
-            declaring.MAKING.set(Waking(self.variants, route))
+            declaring.is_made_by(Waking(self.variants, route), lasting=True)
             return PASS
         resource = self.requests.target(exchange.scope)
         wish = Wish.of(exchange, self.options.hears_clients)
@@ -146,7 +146,7 @@ class ResponseCache(OneRoundGuard):
         return Seek(self, exchange, resource, wish).run(hot, replies)
 
     def _unsafe(self, exchange: Exchange) -> Pass:
-        declaring.MAKING.set(None)
+        declaring.is_made_by(None)
         if exchange.method in _SAFE:
             return Pass(responder=Forwarded(self.telling, "method", None))
         return Pass(responder=Invalidating(self, exchange))

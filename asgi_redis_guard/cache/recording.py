@@ -10,13 +10,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..core.asgi import Headers
-from ..core.inside import INSIDE
+from ..core.inside import hear_inside
 from ..core.responder import Control, Head, Outcome, Responder
 from ..core.steps import Answer, Asking
 from .bare import warn_of_bare
 from .conditional import same_representation
 from .credentials import identity_of
-from .declaring import MAKING
+from .declaring import is_made_by
 from .deposit import Deposit
 from .endpoints import is_of_another
 from .entry import Entry
@@ -73,8 +73,8 @@ class Recording(Responder):
 
     def bind(self, control: Control) -> None:
         """Be found by the route's declaration, and keep the fill."""
-        MAKING.set(self)
-        INSIDE.set(self._hear)
+        is_made_by(self)
+        hear_inside(self._hear)
         self._deposit.bind(control)
 
     def _hear(self, facts: Mapping[str, Any]) -> None:

@@ -18,7 +18,7 @@ from ..core.warnings import Warnings
 from ..errors import GuardError
 from .bare import warn_of_bare
 from .credentials import identity_of
-from .declaring import MAKING
+from .declaring import is_made_by
 from .groups import groups_of
 from .operations import invalidate_resource, invalidate_tags
 from .policy import CachePolicy, name_of
@@ -47,7 +47,7 @@ class Invalidating(Responder):
 
     def bind(self, control: Control) -> None:
         """Be found by the route's declaration."""
-        MAKING.set(self)
+        is_made_by(self)
 
     def declare(self, policy: CachePolicy, tags: tuple[str, ...]) -> None:
         """Nothing is kept of the answer to a write."""

@@ -1,5 +1,7 @@
 """What routes declare: several at once, none around, in another request's context, and what is warned about."""
 
+import asyncio
+import gc
 import logging
 from typing import Any
 
@@ -7,10 +9,12 @@ import pytest
 
 from asgi_redis_guard import RateLimit, RedisManager, RevocationList, cached, invalidates
 from asgi_redis_guard.cache import declaring, decorator
+from asgi_redis_guard.cache.recording import Recording
 from asgi_redis_guard.core.asgi import Receive, Scope, Send
 from asgi_redis_guard.core.warnings import Warnings
 from tests.cache.people import jwt, me, token
 from tests.cache.shops import PROFILES, Shop, cache, declared, echo, fresh, header, outcomes, page, shop_at
+from tests.cache.site import routes, site
 from tests.drive import call, http_scope
 
 
@@ -186,3 +190,19 @@ async def test_clients_are_told_the_same_of_a_declared_response_whether_it_was_s
             assert stored["cache-control"] == said.format(20 + int(stored["age"]))
         etag = (await shop.get("/ask"))["etag"]
         assert (await shop.get("/ask", {"if-none-match": etag})).status == 304
+
+
+async def test_a_task_that_outlives_its_request_holds_nothing_of_the_response(redis_url: str) -> None:
+    tasks: list[asyncio.Task[bool]] = []
+    body = b"x" * 500_000
+
+    async def page(scope: Scope, receive: Receive, send: Send) -> None:
+        tasks.append(asyncio.create_task(asyncio.Event().wait()))
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": body})
+
+    async with site(routes(page=cached(60)(page)), redis_url) as here:
+        await here.get("/page")
+        gc.collect()
+        assert not [one for one in gc.get_objects() if isinstance(one, Recording)]
+        tasks[0].cancel()

@@ -49,16 +49,17 @@ pieces = st.lists(st.sampled_from(PARTS), max_size=4).map("".join)
 spellings = st.sampled_from(
     [
         ("a.example", b"a.example"),
-        ("A.Example", b"A.EXAMPLE."),
+        ("A.Example", b"A.EXAMPLE"),
+        ("a.example.", b"A.Example."),
         ("a.example:443", b"a.example:"),
         ("b.example", b"b.example:0443"),
-        ("a.example:80", b"a.example.:80"),
+        ("a.example:80", b"A.example:80"),
         ("[::1]", b"[0:0::0:1]:443"),
         ("[::ffff:1.2.3.4]", b"[::FFFF:102:304]"),
     ]
 )
 CANONICAL = {
-    "a.example": "a", "A.Example": "a", "a.example:443": "a", "a.example:80": "a80", "b.example": "b", "[::1]": "::1",
+    "a.example": "a", "A.Example": "a", "a.example.": "a.", "a.example:443": "a", "a.example:80": "a80", "b.example": "b", "[::1]": "::1",
     "[::ffff:1.2.3.4]": "::ffff",
 }  # fmt: skip
 fields = st.lists(
