@@ -33,6 +33,7 @@ class Deposit:
         self._exchange = exchange = miss.exchange
         self._found = miss.found
         self._lead = miss.lead
+        self._left = False
         self._control: Control | None = None
         self.asked_at = exchange.now if exchange.services is None else exchange.services.clock()
         self.over = False
@@ -102,8 +103,8 @@ class Deposit:
             yield from self._given_back(None)
             raise
         finally:
-            if self._lead is not None:
-                self._lead.scatter()
+            self._scatter()
+        yield from self._left_over()
 
     def _unfit(self, entry: Entry, reason: str) -> Asking:
         """Give the fill back of what cannot be kept, this time or the next."""
@@ -139,8 +140,7 @@ class Deposit:
             self._stored(entry, place, replies.clock)
         else:
             cache.telling.event(self._exchange, "refused", "invalidated", status=entry.status)
-            if self._lead is not None:
-                self._lead.hand_over()
+            self._hand_over()
 
     def _stored(self, entry: Entry, place: Place, clock: int) -> None:
         """Let everybody have it who waits; where it has another place than they thought, they look again."""
@@ -148,8 +148,9 @@ class Deposit:
         self._cache.telling.event(
             self._exchange, "stored", self._miss.reason, status=entry.status, size=len(entry.body), seconds=seconds
         )
-        if self._lead is not None:
-            self._lead.land(Filled(entry, clock) if place.entry == self._found.place.entry else None)
+        filled = Filled(entry, clock) if place.entry == self._found.place.entry else None
+        if self._lead is not None and self._lead.land(filled):
+            self._left = True
 
     def _life(self, entry: Entry, plan: Plan) -> int:
         """Milliseconds that it is kept; what can be validated some time longer."""
@@ -166,8 +167,7 @@ class Deposit:
             return
         self.over = True
         self._cache.telling.event(self._exchange, "refused", refusal.reason, status=status or None)
-        if self._lead is not None:
-            self._lead.scatter()
+        self._scatter()
         if self._leaves_old(refusal, status):
             refusal = replace(refusal, reason="failed")
         flow = self._given_back(refusal) if self._found.claimed or not refusal.idle else None
@@ -203,13 +203,27 @@ class Deposit:
             yield from self._given_back(None)
         finally:
             self._let_go(cancelled)
+        yield from self._left_over()
 
     def _let_go(self, cancelled: bool) -> None:
-        if self._lead is not None:
-            if cancelled:
-                self._lead.hand_over()
-            else:
-                self._lead.scatter()
+        if cancelled:
+            self._hand_over()
+        else:
+            self._scatter()
+
+    # The flight. What another request of this process was given meanwhile, and has left here, is to be given back.
+
+    def _hand_over(self) -> None:
+        if self._lead is not None and self._lead.hand_over():
+            self._left = True
+
+    def _scatter(self) -> None:
+        if self._lead is not None and self._lead.scatter():
+            self._left = True
+
+    def _left_over(self) -> Asking:
+        if self._left:
+            yield from self._given_back(None)
 
     def _is_to_be_told(self, refusal: Refusal) -> bool:
         """Whether nobody is to wait for it the next time; of what nobody waits for anyway, there is nothing to say."""

@@ -28,7 +28,10 @@ _ALONE = Landing("alone")
 
 
 class Lead:
-    """The right to end one flight: what its leader holds. The first of the three ends it, the others do nothing."""
+    """The right to end one flight: what its leader holds. The first of the three ends it, the others do nothing.
+
+    Each tells whether the flight is over and was marked: what somebody has left with its leader is nobody's then.
+    """
 
     __slots__ = ("_flight",)
 
@@ -40,20 +43,23 @@ class Lead:
         """How many wait for it; 0 once it was ended."""
         return 0 if self._flight is None else self._flight.waiting
 
-    def land(self, value: Any) -> None:
+    def land(self, value: Any) -> bool:
         """It is done: everybody who waits gets `value`; an exception is a value like others."""
-        if (flight := self._take()) is not None:
-            flight.end(Landing("landed", value))
+        if (flight := self._take()) is None:
+            return False
+        flight.end(Landing("landed", value))
+        return flight.marked
 
-    def scatter(self) -> None:
+    def scatter(self) -> bool:
         """Nothing came of it that could be shared: everybody who waits goes for himself at once."""
-        if (flight := self._take()) is not None:
-            flight.end(_ALONE)
+        if (flight := self._take()) is None:
+            return False
+        flight.end(_ALONE)
+        return flight.marked
 
-    def hand_over(self) -> None:
+    def hand_over(self) -> bool:
         """Give up: who has waited longest becomes the leader, the others go on waiting. If nobody does, it ends."""
-        if (flight := self._take()) is not None:
-            flight.pass_on()
+        return (flight := self._take()) is not None and not flight.pass_on() and flight.marked
 
     def _take(self) -> Flight | None:
         flight, self._flight = self._flight, None
@@ -112,14 +118,15 @@ class Flight:
             for waiter in waiters:
                 _tell(waiter, landing)
 
-    def pass_on(self) -> None:
-        """Make the first who waits the leader. For `Lead` alone."""
+    def pass_on(self) -> bool:
+        """Make the first who waits the leader; false if nobody does. For `Lead` alone."""
         while self._waiters:
             waiter = next(iter(self._waiters))
             del self._waiters[waiter]
             if _tell(waiter, Landing("lead", lead=Lead(self))):
-                return
+                return True
         self._leave()
+        return False
 
     def forget(self) -> None:
         """Be over, and tell nobody. For `Flights` alone."""

@@ -30,7 +30,7 @@ def _app(messages: Iterable[Message | Exception]) -> Any:
         calls.append(scope)
         for message in messages:
             if isinstance(message, Exception):
-                raise message
+                raise type(message)(*message.args)  # that of the table would hold the frames that it has passed
             await send(message)
 
     app.calls = calls  # type: ignore[attr-defined]

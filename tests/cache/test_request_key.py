@@ -59,7 +59,8 @@ spellings = st.sampled_from(
     ]
 )
 CANONICAL = {
-    "a.example": "a", "A.Example": "a", "a.example.": "a.", "a.example:443": "a", "a.example:80": "a80", "b.example": "b", "[::1]": "::1",
+    "a.example": "a", "A.Example": "a", "a.example.": "a.", "a.example:443": "a", "a.example:80": "a80",
+    "b.example": "b", "[::1]": "::1",
     "[::ffff:1.2.3.4]": "::ffff",
 }  # fmt: skip
 fields = st.lists(

@@ -352,3 +352,26 @@ async def test_at_random_there_is_never_a_second_leader_and_nobody_is_left(fligh
     assert (len(flights), crowd.leads) == (0, {})
     assert all(crowd.told.values()), crowd.told
     assert sum(crowd.told.values()) <= len(crowd.tasks)
+
+
+async def test_who_ends_a_marked_flight_is_told_unless_somebody_leads_it_on() -> None:
+    flights = Flights(asyncio.get_running_loop())
+    for end in (lambda lead: lead.land(1), lambda lead: lead.scatter(), lambda lead: lead.hand_over()):
+        lead = flights.begin("a")
+        assert end(lead) is False, "nobody has left anything"
+        lead = flights.begin("a")
+        flight = flights.find("a")
+        assert flight is not None
+        flight.marked = True
+        assert end(lead) is True
+        assert end(lead) is False, "it is told once"
+    lead = flights.begin("a")
+    flight = flights.find("a")
+    assert flight is not None
+    flight.marked = True
+    waiting = asyncio.ensure_future(flight.wait())
+    await asyncio.sleep(0)
+    assert lead.hand_over() is False, "it is the next one's"
+    following = (await waiting).lead
+    assert following is not None
+    assert following.scatter() is True
