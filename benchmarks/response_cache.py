@@ -4,7 +4,7 @@ Routes that return ready objects, of 550 bytes and of 50 KB as JSON, under uvico
 them in one Redis server as its documentation says (`apps/cached_*.py`), in turns. The same objects have to come out of
 every app, and no handler of a cache may run while it is measured. All clients ask for one entry, or each for the next
 of 1,000: cashews reads an entry once for all callers that want it at that moment, which helps with the first alone.
-`--freeze` as in `stack.py`.
+`--freeze` as in `stack.py`; `--memory-ttl` gives ours a first level in the process.
 """
 
 import json
@@ -88,8 +88,8 @@ def measure(names: Sequence[str], redis_url: str, options: object) -> dict[str, 
     """Start every app, then measure one kind of request after the other."""
     result = {}
     with ExitStack() as running:
-        freeze = "1" if options.freeze else "0"
-        apps = [running.enter_context(uvicorn_app(name, redis_url=redis_url, BENCH_FREEZE=freeze)) for name in names]
+        settings = {"BENCH_FREEZE": "1" if options.freeze else "0", "BENCH_MEMORY_TTL": str(options.memory_ttl)}
+        apps = [running.enter_context(uvicorn_app(name, redis_url=redis_url, **settings)) for name in names]
         for app in apps:
             prove(app)
         for path in BODIES:
@@ -105,6 +105,7 @@ def main() -> None:
     parser.add_argument("--freeze", action="store_true", help="every app calls gc.freeze() when it has been loaded")
     parser.add_argument("--unix", action="store_true", help="reach Redis over a unix socket instead of TCP")
     parser.add_argument("--connections", type=int, default=64)
+    parser.add_argument("--memory-ttl", type=float, default=0.0, help="seconds of our first level in the process")
     parser.add_argument("--only", default=",".join((OURS, *PEERS)), help="the apps to measure, by commas")
     options = parser.parse_args()
     stop_cleanly_on_sigterm()

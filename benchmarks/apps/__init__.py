@@ -12,6 +12,7 @@ SECRET = "a secret for benchmarks only, 32 bytes or more"
 REDIS_URL = os.environ.get("REDIS_URL", "")
 POOL_SIZE = int(os.environ.get("REDIS_MAX_CONNECTIONS", "256"))
 LIMITS = tuple(os.environ.get("BENCH_LIMITS", "1000000/minute;10000000/hour").split(";"))
+MEMORY_TTL = float(os.environ.get("BENCH_MEMORY_TTL", "0"))
 TOKEN_LIFE = 3600
 
 #: What a session holds after its login.

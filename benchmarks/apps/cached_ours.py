@@ -4,12 +4,12 @@ from fastapi import FastAPI
 
 from asgi_redis_guard import Cache, RedisManager, ResponseCacheMiddleware, cached
 
-from . import REDIS_URL, work
+from . import MEMORY_TTL, REDIS_URL, work
 from .work import TAG, TTL, Body
 
 redis = RedisManager(REDIS_URL)
 app = FastAPI()
-app.add_middleware(ResponseCacheMiddleware, redis=redis)
+app.add_middleware(ResponseCacheMiddleware, redis=redis, memory_ttl=MEMORY_TTL)
 
 
 @app.post("/runs")
