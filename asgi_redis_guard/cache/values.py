@@ -33,7 +33,8 @@ class Cache:
     and is cleared as a whole. `ttl`: seconds that a value is fresh where nothing else is said; up to `jitter` of it is
     taken off at random. `early`: how early values are made anew before they end, as in `ResponseCache`; 0 is never.
     `wait`: seconds that a caller waits for another's making at most. `responses`: the guard whose responses
-    `invalidate(url=…)` is about, where it has options of its own for its keys. `integrity_key`, `compress_from`,
+    `invalidate(url=…)` is about, where it has options of its own for its keys; `root_path`: that of their server, if it
+    has one. `integrity_key`, `compress_from`,
     `max_size`: as in `ResponseCache`. `on_event` gets `ValueEvent`s.
 
     Values come back as they were, each caller's its own: text, bytes, None, bool, int, float, lists, tuples, sets,
@@ -53,6 +54,7 @@ class Cache:
         early: float = 1.0,
         wait: float = 10.0,
         responses: ResponseCache | None = None,
+        root_path: str = "",
         serializer: Serializer | None = None,
         integrity_key: str | bytes | None = None,
         compress_from: int | None = 8192,
@@ -74,6 +76,7 @@ class Cache:
         self._options.codec()  # its faults are told now
         self._redis = redis
         self._requests = RequestKeys() if responses is None else responses.requests
+        self._root_path = root_path
         self._keeping: Keeping | None = None
 
     @property
@@ -250,7 +253,8 @@ class Cache:
         value_event(self._options.hooks, self._options.namespace, "", "invalidated", "soft" if soft else "", size)
 
     def _resource(self, url: str) -> bytes:
-        resource = self._requests.of_url(url)
+        is_http = isinstance(url, str) and url[:8].lower().startswith(("http://", "https://"))
+        resource = self._requests.of_url(url, root_path=self._root_path) if is_http else None
         if resource is None:
             raise ValueError(
                 f"url: {url!r} given; allowed are absolute ones of the app's hosts, 'https://a.test/items/1'"
