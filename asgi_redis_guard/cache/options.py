@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
-from difflib import get_close_matches
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypedDict
 
+from ..core.keywords import options_of
 from ..errors import ConfigurationError
 from .codec import Codec
 from .credentials import CREDENTIALS
@@ -100,13 +100,7 @@ class Options:
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> Options:
         """Return the options that were given by keyword; raises TypeError for one that there is not."""
-        known = [option.name for option in fields(cls)]
-        for name in given:
-            if name not in known:
-                close = get_close_matches(name, known, 1)
-                hint = f"; did you mean {close[0]!r}?" if close else ""
-                raise TypeError(f"a cache has no option {name!r}{hint}")
-        return cls(**given)
+        return options_of(cls, given, "a cache")
 
     def check(self) -> None:
         """Raise `ConfigurationError` with all that is wrong."""

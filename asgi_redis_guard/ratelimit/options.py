@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, fields
-from difflib import get_close_matches
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypedDict
 
 from ..core.client_ip import TrustedProxies
 from ..core.exchange import Exchange
 from ..core.guard import OnRefused, refusal_faults
+from ..core.keywords import options_of
 from ..errors import ConfigurationError
 from .checks import MOST_UNITS, choice_faults, is_units, is_within, plain_faults
 from .door import Listed
@@ -86,13 +86,7 @@ class Options:
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> Options:
         """Return the options that were given by keyword; raises TypeError for one that there is not."""
-        known = [option.name for option in fields(cls)]
-        for name in given:
-            if name not in known:
-                close = get_close_matches(name, known, 1)
-                hint = f"; did you mean {close[0]!r}?" if close else ""
-                raise TypeError(f"a limit has no option {name!r}{hint}")
-        return cls(**given)
+        return options_of(cls, given, "a limit")
 
     def _keep_statuses(self, statuses: Iterable[int]) -> list[str]:
         """Keep the statuses, which may be told only once; return what is wrong with them."""

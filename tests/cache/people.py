@@ -9,6 +9,8 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
+import pytest
+
 from asgi_redis_guard import JWTAuth
 from asgi_redis_guard.core.asgi import Receive, Scope, Send
 from tests.cache.shops import Page, Shop, page
@@ -77,3 +79,8 @@ class Browser:
             name, _, value = field.partition(";")[0].partition("=")
             self.cookies[name] = value
         return response.body
+
+
+def told(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """The warnings of routes whose answers are not kept."""
+    return [record.getMessage() for record in caplog.records if "[not-cached]" in record.getMessage()]

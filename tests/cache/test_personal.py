@@ -1,6 +1,5 @@
 """Under a policy for everybody nothing is kept that was the answer to somebody, whoever knows who that is."""
 
-import logging
 from typing import Any
 
 import pytest
@@ -9,26 +8,15 @@ from starlette.middleware.authentication import AuthenticationMiddleware
 from starlette.requests import HTTPConnection
 
 from asgi_redis_guard import Admission, Pass
-from asgi_redis_guard.cache import telling
 from asgi_redis_guard.core.asgi import Receive, Scope, Send
 from asgi_redis_guard.core.exchange import Exchange
 from asgi_redis_guard.core.guard import Guard
-from asgi_redis_guard.core.warnings import Warnings
-from tests.cache.people import jwt, late, me, name_of, token
+from tests.cache.people import jwt, late, me, name_of, token, told
 from tests.cache.shops import PROFILES, cache, declared, echo, fresh, outcomes, page, shop_at
 
+pytestmark = pytest.mark.usefixtures("warnings")
+
 BOTH = pytest.mark.parametrize("profile", PROFILES)
-
-
-@pytest.fixture(autouse=True)
-def warnings(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
-    """What is told in this test."""
-    monkeypatch.setattr(telling, "_warnings", Warnings(logging.getLogger("asgi_redis_guard.cache")))
-    return caplog
-
-
-def told(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [record.getMessage() for record in caplog.records if "[not-cached]" in record.getMessage()]
 
 
 class ByCookie(AuthenticationBackend):

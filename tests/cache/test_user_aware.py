@@ -1,6 +1,5 @@
 """`user_aware`: one answer for each verified user, by who that is and may do, not by what he shows for it."""
 
-import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -8,24 +7,13 @@ import pytest
 from starlette.authentication import SimpleUser as Named
 
 from asgi_redis_guard import Admission, Exchange, Guard, Pass, RedisManager, Sessions
-from asgi_redis_guard.cache import telling
 from asgi_redis_guard.core.asgi import Receive, Scope, Send
-from asgi_redis_guard.core.warnings import Warnings
-from tests.cache.people import Browser, jwt, late, me, name_of, token
+from tests.cache.people import Browser, jwt, late, me, name_of, token, told
 from tests.cache.shops import Shop, cache, declared, echo, outcomes, page, shop_at
 
+pytestmark = pytest.mark.usefixtures("warnings")
+
 mine = declared(me, user_aware=True)
-
-
-@pytest.fixture(autouse=True)
-def warnings(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
-    """What is told in this test."""
-    monkeypatch.setattr(telling, "_warnings", Warnings(logging.getLogger("asgi_redis_guard.cache")))
-    return caplog
-
-
-def told(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [record.getMessage() for record in caplog.records if "[not-cached]" in record.getMessage()]
 
 
 async def test_each_user_has_his_own(backend: str) -> None:

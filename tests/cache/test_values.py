@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -17,17 +16,6 @@ from tests.redis.tools import PATIENCE
 VALUES: list[Any] = [None, False, 0, 1, 1.0, "1", b"1", "\ud800", "", b"", [], (1, [2]), {"a": {1, 2}}, 2**80]
 VALUES += [float("inf"), Decimal("1.10"), datetime(2026, 1, 2, tzinfo=UTC), {"$t": 1}]
 VALUES += ["x" * 20_000, random.Random(1).randbytes(20_000), b"\xff\x00" * 9000]
-
-
-@pytest.fixture
-async def caches(backend: str) -> AsyncIterator[tuple[Cache, Cache]]:
-    async with two(backend) as both:
-        yield both
-
-
-@pytest.fixture
-async def cache(caches: tuple[Cache, Cache]) -> Cache:
-    return caches[0]
 
 
 async def test_values_come_back_as_they_were_with_their_types(caches: tuple[Cache, Cache]) -> None:

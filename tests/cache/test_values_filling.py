@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -12,17 +11,6 @@ from asgi_redis_guard.testing import FaultProxy
 from tests.cache.two import Made, settled, two
 from tests.redis.tools import PATIENCE, eventually, until_back, within
 from tests.servers import Server
-
-
-@pytest.fixture
-async def caches(backend: str) -> AsyncIterator[tuple[Cache, Cache]]:
-    async with two(backend) as both:
-        yield both
-
-
-@pytest.fixture
-async def cache(caches: tuple[Cache, Cache]) -> Cache:
-    return caches[0]
 
 
 def waiting(cache: Cache) -> int:

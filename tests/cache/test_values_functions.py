@@ -2,7 +2,6 @@
 
 import inspect
 import threading
-from collections.abc import AsyncIterator
 from datetime import date
 from enum import Enum, IntEnum
 from typing import Any
@@ -13,7 +12,6 @@ from hypothesis import strategies as st
 
 from asgi_redis_guard import Cache, ConfigurationError
 from asgi_redis_guard.cache.arguments import call_key, key_of
-from tests.cache.two import two
 
 
 class Color(Enum):
@@ -22,17 +20,6 @@ class Color(Enum):
 
 class Number(IntEnum):
     ONE = 1
-
-
-@pytest.fixture
-async def caches(backend: str) -> AsyncIterator[tuple[Cache, Cache]]:
-    async with two(backend) as both:
-        yield both
-
-
-@pytest.fixture
-async def cache(caches: tuple[Cache, Cache]) -> Cache:
-    return caches[0]
 
 
 async def test_what_a_function_returned_is_returned_for_the_same_arguments(cache: Cache) -> None:
