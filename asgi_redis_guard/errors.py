@@ -12,6 +12,13 @@ GuardError
  ├─ BodyTooLarge               thrown into a guard that asked for the body
  ├─ WaitTimeout                thrown into a guard that waited
  ├─ ResponseAborted            a response ends in the middle on purpose; the server closes the connection
+ ├─ LockError                  something is wrong with a lock
+ │   ├─ LockBusy               others hold it, for longer than the caller would wait
+ │   └─ LockNotOwnedError      it is not held by who would release or extend it
+ │       └─ LockLost           it was held, and was lost before its holder gave it back
+ ├─ IdempotencyError           a call cannot be made once and for all
+ │   ├─ IdempotencyConflict    the same call is under way
+ │   └─ IdempotencyMismatch    the same key stood for other arguments before
  ├─ NoExchange                 a function with guards of its own was called where no middleware can carry them out
  └─ RedisUnavailable           no answer from Redis that can be relied on
      ├─ SessionUnreadable      a session's record cannot be decrypted or decoded; it is kept
@@ -69,6 +76,42 @@ class WaitTimeout(GuardError):
 
 class ResponseAborted(GuardError):
     """The rest of a response that has begun must not be sent; raised so that the server closes the connection."""
+
+
+class LockError(GuardError):
+    """Something is wrong with a lock; the base of what locks raise beside `RedisUnavailable`."""
+
+
+class LockBusy(LockError):
+    """Others hold the lock, for longer than the caller would wait; `retry_after` is seconds until their time is up."""
+
+    def __init__(self, reason: str, retry_after: float = 0.0) -> None:
+        super().__init__(reason)
+        self.retry_after = retry_after
+
+
+class LockNotOwnedError(LockError):
+    """The lock is not held by who would release or extend it."""
+
+
+class LockLost(LockNotOwnedError):
+    """The lock was held and is held no more: its time was up, or Redis has lost it. Another may hold it by now."""
+
+
+class IdempotencyError(GuardError):
+    """A call cannot be made once and for all; the base of what idempotent functions raise."""
+
+
+class IdempotencyConflict(IdempotencyError):
+    """The same call is under way, for longer than the caller would wait; `retry_after` is in seconds."""
+
+    def __init__(self, reason: str, retry_after: float = 0.0) -> None:
+        super().__init__(reason)
+        self.retry_after = retry_after
+
+
+class IdempotencyMismatch(IdempotencyError):
+    """The same key was given with other arguments before."""
 
 
 class NoExchange(GuardError):

@@ -27,6 +27,12 @@
     <p>g:<digest>              string   the longest life of what has it  a tag's generation: what is older is invalid
     <p>g:*                     string   the longest life of anything     the generation of everything that is stored
     <p>cache                   channel  –                                what was invalidated
+    <p>k:{<digest>}            string   that of the lock                 a lock: waiters, fence, who holds it
+    <p>ks:{<digest>}           zset     that of the longest holder       a semaphore: its holders by when they end
+    <p>kf:{<digest>}           string   a day, or the lock's             the last fence of a lock or semaphore
+    <p>y:<digest>              string   the lease, then the record's     an idempotent request: under way, or its answer
+    <p>locks                   channel  –                                locks that were released while some waited
+    <p>idempotency             channel  –                                idempotent requests that others waited for
 
 `<p>` is the prefix, `guard:` by default. A digest is 120 bits of BLAKE2b over length-prefixed parts, so that two
 different inputs never share a key and neither secrets nor personal data stand in one. Keys that one operation touches
@@ -74,17 +80,23 @@ class Keys:
         "_events",
         "_fill",
         "_index",
+        "_fence",
         "_limit",
         "_limit_changes",
         "_limit_statistics",
+        "_lock",
         "_notes",
+        "_once",
         "_resource",
+        "_semaphore",
         "_session",
         "_tag",
         "_token",
         "_user",
         "cache_channel",
         "every_tag",
+        "idempotency_channel",
+        "locks_channel",
         "prefix",
         "revoked",
         "session_counts",
@@ -116,6 +128,12 @@ class Keys:
         self._tag = head + b"g:"
         self.every_tag = head + b"g:*"
         self.cache_channel = head + b"cache"
+        self._lock = head + b"k:"
+        self._semaphore = head + b"ks:"
+        self._fence = head + b"kf:"
+        self._once = head + b"y:"
+        self.locks_channel = head + b"locks"
+        self.idempotency_channel = head + b"idempotency"
 
     def token(self, issuer: str, token_id: str | bytes) -> bytes:
         """The mark of one revoked token, known by its `jti`, or in bytes by the hash of what was signed."""
@@ -193,3 +211,15 @@ class Keys:
     def tag_of(self, known: bytes) -> bytes:
         """The same for a tag that is known by that digest."""
         return self._tag + known
+
+    def lock(self, name: bytes) -> tuple[bytes, bytes]:
+        """A lock and its last fence; the name is given as a digest."""
+        return b"%b{%b}" % (self._lock, name), b"%b{%b}" % (self._fence, name)
+
+    def semaphore(self, name: bytes) -> tuple[bytes, bytes]:
+        """A semaphore and its last fence; the name is given as a digest, which is no lock's."""
+        return b"%b{%b}" % (self._semaphore, name), b"%b{%b}" % (self._fence, name)
+
+    def idempotent(self, request: bytes) -> bytes:
+        """The record of an idempotent request, given as the digest of whose it is and its key."""
+        return self._once + request
