@@ -1,4 +1,4 @@
--- name: lock.acquire
+-- name: locks.acquire
 -- keys: lock (its holder: a mark of waiters, the fence in 16 digits, the token), fence (the last one that was given)
 -- args: token, ttl (ms), memory (ms that the fence is remembered)
 -- keeps: value

@@ -1,4 +1,4 @@
--- name: lock.attend
+-- name: locks.attend
 -- keys: lock (its holder: a mark of waiters, the fence in 16 digits, the token)
 -- args: token
 -- keeps: unmarked

@@ -39,7 +39,8 @@ def _once(kind: OperationKind) -> OperationKind:
 
 def _kinds(prefix: str) -> Kinds:
     acquire, attend, renew, release, peek = (
-        OperationKind.load(__package__, f"{prefix}{name}.lua") for name in ("acquire", "attend", "renew", "release", "peek")
+        OperationKind.load(__package__, f"{prefix}{name}.lua")
+        for name in ("acquire", "attend", "renew", "release", "peek")
     )
     return Kinds(acquire, attend, renew, _once(renew), release, _once(release), peek)
 

@@ -1,4 +1,4 @@
--- name: lock.release
+-- name: locks.release
 -- keys: lock (its holder: a mark of waiters, the fence in 16 digits, the token)
 -- args: token, channel, word (what is said there if somebody waits)
 -- keeps: mine, waited

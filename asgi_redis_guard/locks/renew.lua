@@ -1,4 +1,4 @@
--- name: lock.renew
+-- name: locks.renew
 -- keys: lock (its holder: a mark of waiters, the fence in 16 digits, the token)
 -- args: token, ttl (ms), how (`least`: to no less than ttl; `add`: by ttl; `set`: to ttl)
 -- keeps: ends

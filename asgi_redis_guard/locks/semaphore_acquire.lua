@@ -1,4 +1,4 @@
--- name: semaphore.acquire
+-- name: locks.semaphore_acquire
 -- keys: lock (a sorted set: tokens by when their time is up, µs; a mark of waiters far beyond), fence (the last given)
 -- args: token, ttl (ms), memory (ms that the fence is remembered), permits (how many may hold it at once)
 -- keeps: given

@@ -1,4 +1,4 @@
--- name: semaphore.attend
+-- name: locks.semaphore_attend
 -- keys: lock (a sorted set: tokens by when their time is up, µs; a mark of waiters far beyond)
 -- args: token
 -- keeps: full

@@ -1,4 +1,4 @@
--- name: semaphore.peek
+-- name: locks.semaphore_peek
 -- keys: lock (a sorted set: tokens by when their time is up, µs; a mark of waiters far beyond)
 -- args: token
 -- repeatable: yes

@@ -1,4 +1,4 @@
--- name: semaphore.release
+-- name: locks.semaphore_release
 -- keys: lock (a sorted set: tokens by when their time is up, µs; a mark of waiters far beyond)
 -- args: token, channel, word (what is said there if somebody waits)
 -- keeps: mine

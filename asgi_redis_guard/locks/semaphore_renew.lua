@@ -1,4 +1,4 @@
--- name: semaphore.renew
+-- name: locks.semaphore_renew
 -- keys: lock (a sorted set: tokens by when their time is up, µs; a mark of waiters far beyond)
 -- args: token, ttl (ms), how (`least`: to no less than ttl; `add`: by ttl; `set`: to ttl)
 -- keeps: ends
