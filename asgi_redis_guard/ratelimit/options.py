@@ -13,12 +13,12 @@ from typing import Any, Literal, TypedDict
 from ..core.client_ip import TrustedProxies
 from ..core.exchange import Exchange
 from ..core.guard import OnRefused, refusal_faults
+from ..core.identity import KeyPart
 from ..core.keywords import options_of
 from ..errors import ConfigurationError
 from .checks import MOST_UNITS, choice_faults, is_units, is_within, plain_faults
 from .door import Listed
 from .headers import Draft
-from .identity import KeyPart
 from .ledger import Ban
 from .policy import Algorithm
 from .responder import CountIf
