@@ -41,7 +41,8 @@ class Lock:
     comes `LockLost`. `replicas`: how many must have it before it counts as taken. Raises `ConfigurationError`.
     """
 
-    _permits: int | None = None
+    #: How many may hold it at a time, for a semaphore.
+    permits: int | None = None
 
     def __init__(
         self,
@@ -68,6 +69,8 @@ class Lock:
         self._cancels = lost_of(on_lost)
         self._replicas = replicas_of(replicas)
         self._raises = raise_on_release_error
+        #: What it claims, under no token yet.
+        self._claims = Claims.of(self._manager.keys, self.names, "", self.ttl, self.permits)
         self._taken = False
         self._hold: Hold | None = None
         self._body: WatchedBody | None = None
@@ -121,7 +124,7 @@ class Lock:
         self._taken = True
         self.lost = asyncio.Event()
         try:
-            claims = Claims(self._manager.keys, self.names, _token(token), self.ttl, self._permits)
+            claims = self._claims.under(_token(token))
             taking = Taking(self._manager, claims, self._replicas)
             result = await taking.take(wait)
             if isinstance(result, Busy):
@@ -203,7 +206,7 @@ class Lock:
 
     async def locked(self) -> bool:
         """Tell whether anybody holds it; of several names, all of them. Raises `RedisUnavailable`."""
-        most = self._permits or 1
+        most = self.permits or 1
         return all(state >= most for state, *_ in await self._peek())
 
     async def owned(self) -> bool:
@@ -216,11 +219,7 @@ class Lock:
         return state == 1
 
     async def _peek(self) -> list[Sequence[int]]:
-        claims = (
-            self._hold.claims
-            if self._hold is not None
-            else Claims(self._manager.keys, self.names, _token(None), self.ttl, self._permits)
-        )
+        claims = self._claims if self._hold is None else self._hold.claims
         return [values for _, _, values in await carry_out(self._manager, claims.peek())]
 
     # As a context manager.
@@ -230,8 +229,6 @@ class Lock:
         if isinstance(result, Busy):
             raise LockBusy(f"{self!r} is held by others", result.left)
         self._body = WatchedBody()
-        if self.lost.is_set() and self._cancels:
-            self._body.cancel()
         return self
 
     async def __aexit__(
