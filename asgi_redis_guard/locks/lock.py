@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from os import urandom
 from types import TracebackType
 from typing import Literal, Self
 
@@ -21,7 +20,7 @@ from ..redis.giving_back import give_back
 from ..redis.manager import RedisManager
 from .claims import Claims, Name
 from .hold import Hold
-from .lock_options import UNSET, Unset, lost_of, names_of, replicas_of, ttl_of, wait_of
+from .lock_options import UNSET, Unset, lost_of, names_of, replicas_of, seconds, token_of, ttl_of, wait_of
 from .taking import Busy, Taking
 from .watched import WatchedBody
 
@@ -124,7 +123,7 @@ class Lock:
         self._taken = True
         self.lost = asyncio.Event()
         try:
-            claims = self._claims.under(_token(token))
+            claims = self._claims.under(token_of(token))
             taking = Taking(self._manager, claims, self._replicas)
             result = await taking.take(wait)
             if isinstance(result, Busy):
@@ -185,20 +184,21 @@ class Lock:
     async def extend(self, additional_time: float, replace_ttl: bool = False) -> bool:
         """Hold it for `additional_time` seconds more, or with `replace_ttl` for so long from now on; return True.
 
-        Raises `LockNotOwnedError` where it is not held, `RedisUnavailable`.
+        Raises `LockNotOwnedError` where it is not held, `RedisUnavailable`, `ConfigurationError` for less than 1 ms.
         """
+        seconds("additional_time", additional_time, least=0.001)  # less would delete it, and nobody would be told
         return await self._extend(additional_time, "set" if replace_ttl else "add")
 
     async def reacquire(self) -> bool:
         """Hold it for its whole `ttl` from now on; as `extend`."""
         return await self._extend(self.ttl, "set")
 
-    async def _extend(self, seconds: float, how: Literal["add", "set"]) -> bool:
+    async def _extend(self, time: float, how: Literal["add", "set"]) -> bool:
         hold = self._hold
         if hold is None:
             raise LockNotOwnedError(f"{self!r} is not held")
         since = asyncio.get_running_loop().time()
-        replies = await carry_out(self._manager, hold.claims.extend(round(seconds * 1000), how))
+        replies = await carry_out(self._manager, hold.claims.extend(round(time * 1000), how))
         if not replies.passed:
             raise LockLost(f"{self!r} is held no more")
         hold.prolong(since + min(values[0] for _, _, values in replies) / 1000)
@@ -250,9 +250,3 @@ class Lock:
     def __repr__(self) -> str:
         state = "held" if self._hold is not None and not self._hold.is_over else "not held"
         return f"<{type(self).__name__} {self.name!r}, {state}>"
-
-
-def _token(own: str | bytes | None) -> str:
-    if own is None:
-        return urandom(12).hex()
-    return own if isinstance(own, str) else own.decode("latin-1")
