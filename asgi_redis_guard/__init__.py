@@ -10,6 +10,7 @@ from .cache.warming import Warmed
 from .core.client_ip import TrustedProxies
 from .core.exchange import Exchange
 from .core.guard import Guard, OneRoundGuard, OnRefused
+from .core.identity import KeyPart
 from .core.paths import PathPatterns
 from .core.problem import problem, unavailable
 from .core.responder import Close, Control, Head, Outcome, Responder
@@ -47,7 +48,6 @@ from .ratelimit.concurrency import ConcurrencyLimit
 from .ratelimit.concurrency_middleware import ConcurrencyLimitMiddleware
 from .ratelimit.decorator import rate_limit
 from .ratelimit.guard import RateLimit
-from .ratelimit.identity import KeyPart
 from .ratelimit.ledger import Ban
 from .ratelimit.limiter import LimitResult, RateLimiter
 from .ratelimit.middleware import MessageLimitMiddleware, RateLimitMiddleware

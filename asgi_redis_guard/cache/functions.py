@@ -10,8 +10,8 @@ import inspect
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, Self, TypeVar, overload
 
+from ..core.arguments import bound, call_key, name_of
 from ..errors import ConfigurationError
-from .arguments import bound, call_key, name_of
 from .filling import Make
 from .recall import Lifetime, Spot
 from .tags import expand, template_faults

@@ -12,6 +12,7 @@ from .client_ip import TrustedProxies
 from .keys import Keys
 
 if TYPE_CHECKING:
+    from .script import Replies
     from .steps import Ask, Waitable
 
 NO_FACTS: Mapping[str, Any] = MappingProxyType({})
@@ -46,6 +47,19 @@ class Services(Protocol):
 
     def gone(self, topic: str, word: bytes, key: bytes) -> Waitable:
         """Return what waits until `key` is gone; who deletes it says `word` on `topic`."""
+
+    @property
+    def leases(self) -> Any:
+        """The leases of this loop, which renews them (`redis/leases.py`)."""
+
+    def turn(self, topic: str, word: bytes, ask: Ask, left: Callable[[Replies], float | None], undo: Ask) -> Waitable:
+        """Return what waits for a turn at what others hold, first come first served, and for the replies to `ask`.
+
+        What each of these means stands in `pubsub/turns.py`.
+        """
+
+    def give_back(self, ask: Ask, seconds: float) -> None:
+        """Have `ask` done in the background, again and again for so long at most while Redis is away."""
 
 
 class Exchange:

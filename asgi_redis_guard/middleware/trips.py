@@ -11,11 +11,14 @@ from typing import Any
 from ..core.admissions import Admissions
 from ..core.guard import Guard
 from ..core.rounds import Round, read_replies
-from ..core.script import place_of
+from ..core.script import Replies, place_of
 from ..core.steps import Ask, Asking, Waitable
 from ..errors import GuardProtocolError, OperationFailed, RedisTimeout, RedisUnavailable
+from ..pubsub.turns import Turn
 from ..redis.flight import Flights
+from ..redis.giving_back import give_back
 from ..redis.kept import KeptFuture
+from ..redis.leases import Leases
 from ..redis.manager import RedisManager
 from ..redis.program import program_of
 from .waits import Fetch, Gone
@@ -59,6 +62,19 @@ class RoundTrips:
     def gone(self, topic: str, word: bytes, key: bytes) -> Waitable:
         """Return what waits until `key` is gone."""
         return Gone(self.manager, topic, word, key)
+
+    @property
+    def leases(self) -> Leases:
+        """The leases of the running loop."""
+        return self.manager.leases
+
+    def turn(self, topic: str, word: bytes, ask: Ask, left: Callable[[Replies], float | None], undo: Ask) -> Waitable:
+        """Return what waits for a turn at what others hold."""
+        return Turn(self.manager, topic, word, ask, left, undo)
+
+    def give_back(self, ask: Ask, seconds: float) -> None:
+        """Have what was taken given back, in the background."""
+        give_back(self.manager, ask, seconds)
 
     def admit(self, admissions: Admissions, wanted: Round) -> asyncio.Future[Any]:
         """Send a round of an admission; all of them together last at most the timeout, apart from pauses.

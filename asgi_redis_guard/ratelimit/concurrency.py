@@ -15,6 +15,7 @@ from ..core.checks import choice_faults, is_within, name_faults
 from ..core.client_ip import TrustedProxies
 from ..core.exchange import Exchange
 from ..core.guard import OneRoundGuard, OnRefused, refusal_faults
+from ..core.identity import Identity, KeyPart
 from ..core.keys import digest
 from ..core.paths import PathPatterns
 from ..core.problem import unavailable
@@ -23,7 +24,6 @@ from ..core.script import Operation, OperationKind, Replies
 from ..core.steps import PASS, Answer, Ask, Asking, Pass
 from ..errors import ConfigurationError, OperationFailed, RedisUnavailable
 from .headers import concurrency_headers, expose_ours, put
-from .identity import Identity, KeyPart
 from .options import Cost, checked_cost
 from .refusals import for_group, nobody, too_many
 

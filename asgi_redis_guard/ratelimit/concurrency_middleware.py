@@ -8,13 +8,13 @@ from typing import Literal, TypedDict, Unpack
 from ..core.asgi import ASGIApp
 from ..core.client_ip import TrustedProxies
 from ..core.guard import OnRefused
+from ..core.identity import KeyPart
 from ..errors import ConfigurationError
 from ..middleware.engine import GuardMiddleware
 from ..middleware.lifespan import faults_told
 from ..observability.events import Hook
 from ..redis.manager import RedisManager
 from .concurrency import ConcurrencyLimit
-from .identity import KeyPart
 from .options import Cost
 
 

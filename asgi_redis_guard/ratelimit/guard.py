@@ -9,6 +9,7 @@ from typing import Unpack
 from ..core.client_ip import TrustedProxies
 from ..core.exchange import Exchange
 from ..core.guard import OneRoundGuard
+from ..core.identity import Identity
 from ..core.keys import Keys, digest, is_short
 from ..core.problem import unavailable
 from ..core.script import Replies
@@ -20,7 +21,6 @@ from .changes import Changes
 from .denials import Denial, Denials
 from .door import Door
 from .headers import HeaderStyle, expose_ours
-from .identity import Identity
 from .ledger import Ledger
 from .local import LocalLimits
 from .notation import Style

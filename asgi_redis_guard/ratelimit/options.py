@@ -14,12 +14,12 @@ from ..core.checks import choice_faults, is_within, plain_faults
 from ..core.client_ip import TrustedProxies
 from ..core.exchange import Exchange
 from ..core.guard import OnRefused, refusal_faults
+from ..core.identity import KeyPart
 from ..core.keywords import options_of
 from ..errors import ConfigurationError
 from .checks import MOST_UNITS, is_units
 from .door import Listed
 from .headers import Draft
-from .identity import KeyPart
 from .ledger import Ban
 from .policy import Algorithm
 from .responder import CountIf

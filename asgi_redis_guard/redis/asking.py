@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from ..core.rounds import read_replies
@@ -12,9 +13,14 @@ from .manager import RedisManager
 from .program import program_of
 
 
+def send(redis: RedisManager, ask: Ask) -> asyncio.Future[Any]:
+    """Send what `ask` wants now; the future is the raw reply. Raises `RedisUnavailable`, as the future may."""
+    return redis.evaluate(program_of((ask.place,)), (ask.batch,))
+
+
 async def carry_out(redis: RedisManager, ask: Ask) -> Replies:
     """Do what `ask` wants, in one round trip. Raises `RedisUnavailable`."""
-    return replies_of(ask, await redis.evaluate(program_of((ask.place,)), (ask.batch,)))
+    return replies_of(ask, await send(redis, ask))
 
 
 def replies_of(ask: Ask, raw: Any) -> Replies:

@@ -76,8 +76,10 @@ class Leases:
         self._waiting: deque[Lease] = deque()
         self._in_flight = 0
 
-    def keep(self, operation: Operation, ttl: float, lost: Callable[[], None]) -> Lease:
+    def keep(self, operation: Operation, ttl: float, lost: Callable[[], None], since: float | None = None) -> Lease:
         """Keep a lease of `ttl` seconds that was taken just now, until it is dropped.
+
+        `since` is when that was sent, by the loop's clock, for whoever must not believe for longer that it is held.
 
         The check of `operation` passes while the lease is held, and its commit prolongs it; a check that stops says
         that it is lost. So it is as well when Redis could not be asked until the ttl was over, counted from before the
@@ -86,9 +88,9 @@ class Leases:
         """
         if not _SHORTEST <= ttl < math.inf:
             raise ValueError(f"a lease of {ttl!r} s; allowed are {_SHORTEST} and more")
-        now = self._loop.time()
-        lease = Lease(self, operation, ttl, lost, now + ttl)
-        self._put(lease, _renewal(now, ttl))
+        taken = self._loop.time() if since is None else since
+        lease = Lease(self, operation, ttl, lost, taken + ttl)
+        self._put(lease, _renewal(taken, ttl))
         return lease
 
     def close(self) -> None:
@@ -180,7 +182,7 @@ class Leases:
             status = None if failed else reply.result()[0]
             if status == PASSED:
                 self.take_out(lease)
-                lease.ends = sent + lease.ttl
+                lease.ends = max(lease.ends, sent + lease.ttl)  # its holder may know of a later end
                 self._put(lease, _renewal(sent, lease.ttl))
             elif status == STOPPED:
                 self.take_out(lease)

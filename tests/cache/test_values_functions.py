@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asgi_redis_guard import Cache, ConfigurationError
-from asgi_redis_guard.cache.arguments import call_key, key_of
+from asgi_redis_guard.core.arguments import call_key, key_of
 
 
 class Color(Enum):

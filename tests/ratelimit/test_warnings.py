@@ -8,9 +8,9 @@ import pytest
 from fastapi import FastAPI
 
 from asgi_redis_guard import GuardMiddleware, RateLimit, RateLimitMiddleware, RouteGuards, rate_limit
+from asgi_redis_guard.core import identity
 from asgi_redis_guard.core.warnings import Warnings
 from asgi_redis_guard.middleware import fusion, routed
-from asgi_redis_guard.ratelimit import identity
 from tests.drive import App, get
 from tests.ratelimit.conftest import CountingManager
 

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from asgi_redis_guard.core.client_ip import TrustedProxies
 from asgi_redis_guard.core.exchange import Exchange
+from asgi_redis_guard.core.identity import Identity
 from asgi_redis_guard.core.keys import Keys, digest
 from asgi_redis_guard.errors import ConfigurationError
-from asgi_redis_guard.ratelimit.identity import Identity
 from tests.drive import ADDRESS, http_scope
 
 NOBODY: dict[str, Any] = {}

@@ -1,4 +1,7 @@
-"""Whose requests are counted together: the key of a limit, as a digest."""
+"""Whose requests belong together: the words for what a request goes by, and the parts of a key that they make of one.
+
+Law: what a client may choose at will never passes for what was verified; each part carries its name.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,13 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from ..core.client_ip import TrustedProxies
-from ..core.cookies import cookie_values
-from ..core.exchange import Exchange
-from ..core.warnings import Warnings
 from ..errors import ConfigurationError
+from .client_ip import TrustedProxies
+from .cookies import cookie_values
+from .exchange import Exchange
+from .warnings import Warnings
 
-logger = logging.getLogger("asgi_redis_guard.ratelimit")
+logger = logging.getLogger("asgi_redis_guard.core")
 
 #: One part of a key: `address`, `user`, `path` (the pattern of the rule), `method`, `header:<name>`, `cookie:<name>`,
 #: `query:<name>`, `claim:<name>` of a verified token, several of these with `|` between them for the first that can be
@@ -33,7 +36,7 @@ _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTION
 
 
 class Identity:
-    """Turns an exchange into the parts whose digest its requests are counted under, or None if there are none.
+    """Turns an exchange into the parts whose digest its requests go by, or None if there are none.
 
     `user` is the verified user, for nobody in particular the address: an anonymous flood never shares a bucket with a
     user, nor all of it a single one, nor one with a limit by `address` (two limits on one count would spoil it).
@@ -53,7 +56,7 @@ class Identity:
         if proxies.are_everybody:
             _warnings.tell(
                 "everybody-trusted",
-                "trusted_proxies names every address: any client may choose the one that its requests are counted by",
+                "trusted_proxies names every address: any client may choose the one that its requests go by",
             )
         self._readers = [self._reader(part) for part in self.parts]
         #: The commonest keys, without the general way's lists.
@@ -160,14 +163,14 @@ class Identity:
             self._looks = 0
             _warnings.tell(
                 "untrusted-proxy",
-                "a request came through a proxy, and trusted_proxies names none: a limit by address counts all clients "
-                "behind it as one",
+                "a request came through a proxy, and trusted_proxies names none: what goes by the address takes all "
+                "clients behind it for one",
             )
 
     def _warn(self) -> None:
         _warnings.tell(
             "nobody-known",
-            "a limit counts by user, but nothing outside of it has established one: it counts addresses",
+            "a guard goes by the user, but nothing outside of it has established one: it goes by addresses",
         )
 
 
@@ -205,16 +208,17 @@ def _first(readers: Sequence[tuple[str, Callable[[Exchange], Any]]]) -> Callable
     return read
 
 
+def is_key_word(word: str) -> bool:
+    """Tell whether `word` is a part of a key by itself, without alternatives."""
+    kind, _, name = word.partition(":")
+    return word in _NAMES or (kind in _NAMED and bool(name) and name.isascii())
+
+
 def _known(part: object) -> bool:
     if not isinstance(part, str):
         return callable(part)
     words = part.split("|")
-    return all(word in _NAMES or _is_named(word) for word in words) and ("path" not in words or len(words) == 1)
-
-
-def _is_named(word: str) -> bool:
-    kind, _, name = word.partition(":")
-    return kind in _NAMED and bool(name) and name.isascii()
+    return all(map(is_key_word, words)) and ("path" not in words or len(words) == 1)
 
 
 def _fault(part: object) -> str:

@@ -12,7 +12,6 @@ from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
 from typing import Any
-from uuid import UUID  # noqa: TID251  (the type; none is made here)
 
 _MOST_DEPTH = 32
 
@@ -24,7 +23,6 @@ _TEXTS: dict[type, Callable[[Any], str | bytes]] = {
     str: lambda value: value,
     bytes: lambda value: value,
     Decimal: str,
-    UUID: str,
     date: date.isoformat,
     datetime: lambda value: f"{value.isoformat()} {value.fold}",
     time: lambda value: f"{value.isoformat()} {value.fold}",
@@ -40,7 +38,7 @@ def name_of(function: Callable[..., Any]) -> str:
 def key_of(value: Any, depth: int = 0) -> bytes:
     """Return what stands for a value, with its type; raises TypeError for what has nothing that stands for it."""
     kind = value.__class__
-    text = _TEXTS.get(kind)
+    text = _TEXTS.get(kind) or (str if is_uuid(kind) else None)
     if text is not None:
         return _part(kind.__name__, _bytes(text(value)))
     if depth >= _MOST_DEPTH:
@@ -57,6 +55,11 @@ def key_of(value: Any, depth: int = 0) -> bytes:
     if isinstance(value, type) and "<locals>" not in value.__qualname__:
         return _part("type", _bytes(_path(value)))
     raise TypeError(f"a {kind.__name__}")
+
+
+def is_uuid(kind: type) -> bool:
+    """Tell whether `kind` is `uuid.UUID`; by its name, for a pure module does not import what makes random ones."""
+    return kind.__name__ == "UUID" and kind.__module__ == "uuid"
 
 
 def bound(signature: inspect.Signature, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:

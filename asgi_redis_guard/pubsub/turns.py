@@ -1,0 +1,148 @@
+"""Waiting for what others hold: a lock, a request that is under way. One at a time asks, woken by word.
+
+Callers of one event loop who want the same thing stand in line, by the single flight of the house; the first of them
+asks Redis, once the server has confirmed that word would come, again when it comes, after a gap, and when what is held
+would end by itself. So a process has one that asks for each thing, however many wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from ..core.script import Replies
+from ..core.steps import Ask
+from ..errors import OperationFailed, RedisUnavailable
+from ..redis.asking import replies_of, send
+from ..redis.flight import Lead
+from ..redis.giving_back import give_back
+from .feed import Watch
+
+if TYPE_CHECKING:
+    from ..redis.manager import RedisManager
+
+#: Seconds until it is asked again while Redis does not answer; nobody gives up before his deadline.
+_AGAIN = 0.25
+
+#: Seconds for which it is tried to give back what a caller took who was gone when it came.
+_UNDO = 60.0
+
+
+class Turn:
+    """One caller's wait for a thing that goes by `word` on `topic`.
+
+    `ask` takes it, and has who holds it say the word when it is free; asking again with the same token must change
+    nothing. `left` reads the replies: None for taken (or nothing more to wait for), else the seconds after which it is
+    worth asking again although no word has come. `undo` gives back what a caller has taken who waits no more.
+    """
+
+    __slots__ = ("_asking", "_doubtful", "_error", "_key", "_left", "_manager", "_over", "_replies", "_undo", "_word")
+
+    def __init__(
+        self,
+        manager: RedisManager,
+        topic: str,
+        word: bytes,
+        ask: Ask,
+        left: Callable[[Replies], float | None],
+        undo: Ask,
+    ) -> None:
+        self._manager = manager
+        self._key = (topic, word)
+        self._word = word
+        self._asking = ask
+        self._left = left
+        self._undo = undo
+        self._over = False
+        self._doubtful = False
+        self._error: RedisUnavailable | None = None
+        self._replies: Replies | None = None
+
+    def step_up(self) -> Lead | None:
+        """Be the first in line if nobody of this loop stands there; who is must end the lead."""
+        flights = self._manager.flights
+        return flights.begin(self._key) if flights.find(self._key) is None else None
+
+    async def ask(self, ask: Ask) -> Replies:
+        """Ask once, by `ask` or another that takes the same. A caller that is cancelled leaves nothing taken."""
+        sent = send(self._manager, ask)
+        try:
+            return replies_of(ask, await sent)
+        except asyncio.CancelledError:
+            give_back(self._manager, self._undo, _UNDO)
+            raise
+        except RedisUnavailable as error:
+            if error.maybe_executed or isinstance(error, OperationFailed):
+                give_back(self._manager, self._undo, _UNDO)
+            raise
+
+    async def wait(self, lead: Lead | None = None) -> Replies:
+        """Wait in line, then until it is taken; return the replies that say so. May be cancelled at any time.
+
+        Without an end but the caller's: have a deadline. While Redis is away it goes on trying. `lead` is that of a
+        caller who stands first already.
+        """
+        lead = lead or await self._come_first()
+        try:
+            while self._replies is None:
+                await self._one_word()
+            return self._replies
+        except BaseException:
+            self._over = True
+            if self._doubtful or self._replies is not None:
+                give_back(self._manager, self._undo, _UNDO)
+            raise
+        finally:
+            lead.hand_over()
+
+    @property
+    def error(self) -> RedisUnavailable | None:
+        """What Redis failed with when it was asked last, None if it answered."""
+        return self._error
+
+    async def _come_first(self) -> Lead:
+        flights = self._manager.flights
+        while True:
+            flight = flights.find(self._key)
+            if flight is None:
+                return flights.begin(self._key)
+            landing = await flight.wait()
+            if landing.lead is not None:
+                return landing.lead
+            raise RedisUnavailable("the connections of this event loop were closed")
+
+    async def _one_word(self) -> None:
+        """Wait until the word is said, or until it is taken."""
+        said = asyncio.Event()
+        feed = self._manager.pubsub.feed
+        watch = Watch(*self._key, said.set, self._look)
+        feed.watch(watch)
+        try:
+            await said.wait()
+        finally:
+            feed.unwatch(watch)
+
+    async def _look(self, _: bytes) -> float:
+        """Ask; return the seconds until it is worth asking again, 0 if there is nothing more to wait for."""
+        if self._over or self._replies is not None:
+            return 0.0
+        try:
+            replies = replies_of(self._asking, await send(self._manager, self._asking))
+        except RedisUnavailable as error:
+            self._error = error
+            self._doubtful = self._doubtful or error.maybe_executed or isinstance(error, OperationFailed)
+            if self._over and self._doubtful:
+                give_back(self._manager, self._undo, _UNDO)
+            return _AGAIN
+        self._error = None
+        left = self._left(replies)
+        if left is not None:
+            return max(left, 0.001)
+        if self._over:
+            give_back(self._manager, self._undo, _UNDO)
+        self._replies = replies
+        return 0.0
+
+    def __repr__(self) -> str:
+        return f"<Turn on {self._key[0]}>"
