@@ -57,6 +57,22 @@ def key_of(value: Any, depth: int = 0) -> bytes:
     raise TypeError(f"a {kind.__name__}")
 
 
+def plain_of(value: Any) -> tuple[str | bytes, bool]:
+    """Return the text of a value as it would stand in a URL or in JSON, and True; else what `key_of` gives, and False.
+
+    7 and "7" are the same, and so are an enum and its value: a path has the text of what a function gets as its type.
+    Raises TypeError for what has nothing that stands for it.
+    """
+    if isinstance(value, Enum):
+        value = value.value if isinstance(value.value, str | int) else value.name
+    if isinstance(value, bool):
+        return ("true" if value else "false"), True
+    if isinstance(value, str | int):
+        return int.__repr__(value) if isinstance(value, int) else str.__str__(value), True
+    text = None if value is None else _TEXTS.get(value.__class__) or (str if is_uuid(value.__class__) else None)
+    return (text(value), True) if text is not None else (key_of(value), False)
+
+
 def is_uuid(kind: type) -> bool:
     """Tell whether `kind` is `uuid.UUID`; by its name, for a pure module does not import what makes random ones."""
     return kind.__name__ == "UUID" and kind.__module__ == "uuid"

@@ -9,6 +9,7 @@ from urllib.parse import parse_qsl
 
 from .asgi import Scope
 from .client_ip import TrustedProxies
+from .documents import parsed
 from .keys import Keys
 
 if TYPE_CHECKING:
@@ -72,10 +73,15 @@ class Exchange:
 
     #: What the guards so far have established; to be added to by `publish` alone.
     facts: Mapping[str, Any] = NO_FACTS
+    #: For guards on a route that `reads_arguments`: what its function is called with, defaults included, by parameter.
+    arguments: Mapping[str, Any] = NO_FACTS
+    #: For guards on a route: the name of its function, the same in all processes.
+    route: str = ""
     _merged: dict[str, Any] | None = None
     _fields: dict[bytes, bytes] | None = None
     _path: str | None = None
     _client: tuple[TrustedProxies, str | None] | None = None
+    _document: tuple[bytes, Any] | None = None
 
     def __init__(
         self,
@@ -182,3 +188,9 @@ class Exchange:
         if self._client is None or self._client[0] is not proxies:
             self._client = (proxies, proxies.client(self.scope))
         return self._client[1]
+
+    def document(self, body: bytes) -> Any:
+        """Return what the body says, read as JSON, for `documents.text_at`; None if it is none. Reads it once."""
+        if self._document is None or self._document[0] != body:
+            self._document = (body, parsed(body))
+        return self._document[1]

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 from ..core.keys import Keys, digest
-from ..core.script import Operation, OperationKind, Replies
+from ..core.script import Operation, OperationKind
 
 #: The topic on which it is told that a lock was released which others wait for; the word is the digest of its name.
 TOPIC = "locks"
@@ -24,6 +24,7 @@ class Kinds(NamedTuple):
     """The operations of locks, or of semaphores: the same arguments and replies."""
 
     acquire: OperationKind
+    acquire_all: OperationKind
     attend: OperationKind
     renew: OperationKind
     extend: OperationKind
@@ -42,7 +43,8 @@ def _kinds(prefix: str) -> Kinds:
         OperationKind.load(__package__, f"{prefix}{name}.lua")
         for name in ("acquire", "attend", "renew", "release", "peek")
     )
-    return Kinds(acquire, attend, renew, _once(renew), release, _once(release), peek)
+    together = replace(acquire, group="locks", stops="locks")
+    return Kinds(acquire, together, attend, renew, _once(renew), release, _once(release), peek)
 
 
 LOCK = _kinds("")
@@ -75,9 +77,13 @@ class Claim:
         """Milliseconds that its fence is remembered."""
         return max(_MEMORY * 1000, self.ttl)
 
-    def acquire(self) -> Operation:
-        """Take it if it is free, or say how long it is another's at most; what is held with this token is held anew."""
-        return Operation(self.kinds.acquire, self.keys, (self.token, self.ttl, self.memory, *self.permits))
+    def acquire(self, *, all_or_none: bool = False) -> Operation:
+        """Take it if it is free, or say how long it is another's at most; what is held with this token is held anew.
+
+        `all_or_none`: only if all locks that are asked for together are free.
+        """
+        kind = self.kinds.acquire_all if all_or_none else self.kinds.acquire
+        return Operation(kind, self.keys, (self.token, self.ttl, self.memory, *self.permits))
 
     def attend(self) -> Operation:
         """Have who releases it say so. Stands in front of an `acquire` in the same round."""
@@ -102,19 +108,3 @@ class Claim:
 
     def __repr__(self) -> str:  # the token is a secret
         return f"<Claim of a {'semaphore' if self.permits else 'lock'} for {self.ttl} ms>"
-
-
-@dataclass(frozen=True, slots=True)
-class Grant:
-    """What came of asking: `fence` where it is held now, else None; `left` is seconds until another's time is up."""
-
-    fence: int | None
-    left: float
-
-    @classmethod
-    def of(cls, replies: Replies) -> Grant:
-        """Read the reply to an `acquire`, the last of those that were asked for together."""
-        passed, committed, (number, left) = list(replies)[-1]
-        if passed and committed:
-            return cls(number, 0.0)
-        return cls(None, max(left, 0) / 1000)

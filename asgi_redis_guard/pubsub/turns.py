@@ -37,7 +37,19 @@ class Turn:
     worth asking again although no word has come. `undo` gives back what a caller has taken who waits no more.
     """
 
-    __slots__ = ("_asking", "_doubtful", "_error", "_key", "_left", "_manager", "_over", "_replies", "_undo", "_word")
+    __slots__ = (
+        "_asking",
+        "_doubtful",
+        "_error",
+        "_key",
+        "_left",
+        "_manager",
+        "_over",
+        "_replies",
+        "_undo",
+        "since",
+        "word",
+    )
 
     def __init__(
         self,
@@ -50,7 +62,7 @@ class Turn:
     ) -> None:
         self._manager = manager
         self._key = (topic, word)
-        self._word = word
+        self.word = word
         self._asking = ask
         self._left = left
         self._undo = undo
@@ -58,6 +70,8 @@ class Turn:
         self._doubtful = False
         self._error: RedisUnavailable | None = None
         self._replies: Replies | None = None
+        #: When that was sent which the replies answer, by the loop's clock.
+        self.since = 0.0
 
     def step_up(self) -> Lead | None:
         """Be the first in line if nobody of this loop stands there; who is must end the lead."""
@@ -66,6 +80,7 @@ class Turn:
 
     async def ask(self, ask: Ask) -> Replies:
         """Ask once, by `ask` or another that takes the same. A caller that is cancelled leaves nothing taken."""
+        self.since = self._manager.links.loop.time()
         sent = send(self._manager, ask)
         try:
             return replies_of(ask, await sent)
@@ -127,6 +142,7 @@ class Turn:
         """Ask; return the seconds until it is worth asking again, 0 if there is nothing more to wait for."""
         if self._over or self._replies is not None:
             return 0.0
+        since = self._manager.links.loop.time()
         try:
             replies = replies_of(self._asking, await send(self._manager, self._asking))
         except RedisUnavailable as error:
@@ -141,7 +157,7 @@ class Turn:
             return max(left, 0.001)
         if self._over:
             give_back(self._manager, self._undo, _UNDO)
-        self._replies = replies
+        self._replies, self.since = replies, since
         return 0.0
 
     def __repr__(self) -> str:

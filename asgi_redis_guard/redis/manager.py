@@ -11,7 +11,7 @@ import threading
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Coroutine, Sequence
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import orjson
 from redis.asyncio import Redis
@@ -35,6 +35,10 @@ from .memory import fake_client, fake_server
 from .program import Program, Script
 
 if TYPE_CHECKING:
+    from ..locks.claims import Name
+    from ..locks.lock import Lock
+    from ..locks.lock_options import LockOptions
+    from ..locks.semaphore import Semaphore
     from ..pubsub.hub import Hub
 
 
@@ -250,6 +254,20 @@ class RedisManager:
     def flights(self) -> Flights:
         """The single flights of the running loop."""
         return self.links.flights
+
+    def lock(self, *names: Name, ttl: float = 30, wait: float | None = None, **options: Unpack[LockOptions]) -> Lock:
+        """Return a lock of that name, held for `ttl` seconds unless it is renewed; see `Lock`. Several: all or none."""
+        from ..locks.lock import Lock  # locks stand on the manager
+
+        return Lock(self, list(names), ttl=ttl, wait=wait, **options)
+
+    def semaphore(
+        self, name: Name, permits: int, *, ttl: float = 30, wait: float | None = None, **options: Unpack[LockOptions]
+    ) -> Semaphore:
+        """Return a lock that `permits` holders may have at a time; see `Semaphore`."""
+        from ..locks.semaphore import Semaphore
+
+        return Semaphore(self, name, permits, ttl=ttl, wait=wait, **options)
 
     def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """Run `work` apart from the caller's cancellation; `aclose` waits for it."""

@@ -1,0 +1,103 @@
+"""One lock or several that are wanted together, all or none: what to ask for them, and what the replies mean. Pure.
+
+Several are taken in one step of the server, so that two who want the same ones never hold a part each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+from ..core.keys import Keys
+from ..core.script import Replies
+from ..core.steps import Ask
+from .operations import Claim
+
+#: The name of a lock: text, bytes, or several of these that are kept apart.
+Name = str | bytes | tuple[str | bytes, ...]
+
+
+class Claims:
+    """The locks that one holder wants under one token; in the order of their keys, whatever order they are named in."""
+
+    __slots__ = ("_busy", "_claims")
+
+    def __init__(self, keys: Keys, names: Sequence[Name], token: str, ttl: float, permits: int | None = None) -> None:
+        parts = {name if isinstance(name, tuple) else (name,) for name in names}
+        claims = [Claim.of(keys, name, token, ttl, permits) for name in parts]
+        self._claims = tuple(sorted(claims, key=lambda claim: claim.keys)) if len(claims) > 1 else tuple(claims)
+        self._busy = 0
+
+    @property
+    def token(self) -> str:
+        """What the holder is known by, to itself and Redis."""
+        return self._claims[0].token
+
+    @property
+    def word(self) -> bytes:
+        """What is said when that one is released which was found to be another's last."""
+        return self._claims[self._busy].word
+
+    @property
+    def channel(self) -> bytes:
+        """Where it is said."""
+        return self._claims[0].channel
+
+    def __iter__(self) -> Iterator[Claim]:
+        return iter(self._claims)
+
+    def take(self) -> Ask:
+        """Ask for all of them."""
+        together = len(self._claims) > 1
+        return Ask([claim.acquire(all_or_none=together) for claim in self._claims])
+
+    def attend(self) -> Ask:
+        """Ask for all of them, and for word from who holds the one that was found to be another's."""
+        together = len(self._claims) > 1
+        operations = [claim.acquire(all_or_none=together) for claim in self._claims]
+        return Ask([self._claims[self._busy].attend(), *operations])
+
+    def fence(self, replies: Replies) -> int | None:
+        """Read the replies to either: the highest fence where all are held now, else None."""
+        given = list(replies)[-len(self._claims) :]
+        for place, (passed, _, _) in enumerate(given):
+            if not passed:
+                self._busy = place
+                return None
+        if not all(committed for _, committed, _ in given):
+            return None
+        fences: list[int] = [values[0] for _, _, values in given]
+        return max(fences)
+
+    def left(self, replies: Replies) -> float:
+        """Read the replies that say no: seconds until the other's time is up, at most a day where it never is."""
+        left: int = list(replies)[-len(self._claims) + self._busy].values[1]
+        return 86_400.0 if left < 0 else left / 1000
+
+    def release(self, *, once: bool = False) -> Ask:
+        """Ask to give all back; `once`: not repeated unasked."""
+        return Ask([claim.release(once=once) for claim in self._claims])
+
+    def were_held(self, replies: Replies) -> bool:
+        """Read the replies to a release: whether all were held until then."""
+        return all(values[0] == 1 for _, _, values in replies)
+
+    @property
+    def ttl(self) -> float:
+        """Seconds that they are held, unless they are renewed."""
+        return self._claims[0].ttl / 1000
+
+    def renew(self) -> Ask:
+        """Ask to hold all of them for their whole time from now on at the least."""
+        return Ask([claim.renew() for claim in self._claims])
+
+    def extend(self, milliseconds: int, how: Literal["add", "set"]) -> Ask:
+        """Ask to hold all of them for longer."""
+        return Ask([claim.extend(milliseconds, how) for claim in self._claims])
+
+    def peek(self) -> Ask:
+        """Ask who holds them."""
+        return Ask([claim.peek() for claim in self._claims])
+
+    def __repr__(self) -> str:
+        return f"<Claims of {len(self._claims)}>"

@@ -1,0 +1,84 @@
+"""What a holder has while it holds: leases that are renewed, the time until they end, and word of their loss.
+
+Law: nothing here awaits. A hold ends once, by `drop` or by its loss.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from ..redis.leases import Lease, Leases
+from .claims import Claims
+
+
+class Hold:
+    """Locks that are held; `since` is when they were asked for, by the loop's clock, `lost` is called once at most.
+
+    With `renew` they are held until `drop`, else until their time is up.
+    """
+
+    __slots__ = ("_ends", "_leases", "_loop", "_lost", "_timer", "claims", "fence")
+
+    def __init__(
+        self,
+        leases: Leases,
+        claims: Claims,
+        fence: int,
+        ttl: float,
+        since: float,
+        *,
+        renew: bool,
+        lost: Callable[[], None],
+    ) -> None:
+        self.claims = claims
+        self.fence = fence
+        self._loop = asyncio.get_running_loop()
+        self._lost: Callable[[], None] | None = lost
+        self._ends = since + ttl
+        self._timer: asyncio.TimerHandle | None = None
+        self._leases: list[Lease] = []
+        if renew:
+            self._leases = [leases.keep(claim.renew(), ttl, self._lose, since) for claim in claims]
+        else:
+            self._timer = self._loop.call_at(self._ends, self._lose)
+
+    @property
+    def ends(self) -> float:
+        """When it is over unless it is renewed, by the loop's clock."""
+        return min((lease.ends for lease in self._leases), default=self._ends)
+
+    @property
+    def is_over(self) -> bool:
+        """True once it was lost or dropped."""
+        return self._lost is None
+
+    def prolong(self, ends: float) -> None:
+        """Note that it was extended."""
+        self._ends = ends
+        for lease in self._leases:
+            lease.ends = max(lease.ends, ends)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = self._loop.call_at(ends, self._lose)
+
+    def drop(self) -> None:
+        """Hold it no more: nothing is renewed, and no loss is told."""
+        self._lost = None
+        self._stop()
+
+    def _stop(self) -> None:
+        for lease in self._leases:
+            lease.drop()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _lose(self) -> None:
+        lost, self._lost = self._lost, None
+        self._stop()
+        if lost is not None:
+            lost()
+
+    def __repr__(self) -> str:
+        return f"<Hold {'over' if self.is_over else f'of fence {self.fence}'}>"

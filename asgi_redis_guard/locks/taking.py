@@ -1,0 +1,111 @@
+"""Taking locks: one round trip where they are free, else a turn behind those who wait already.
+
+Law: whoever is cancelled, or hears nothing, leaves nothing taken.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from ..core.script import Replies
+from ..errors import LockError
+from ..pubsub.turns import Turn
+from ..redis.flight import Lead
+from ..redis.giving_back import give_back
+from ..redis.manager import RedisManager
+from ..redis.replicas import acknowledged
+from .claims import Claims
+from .operations import TOPIC
+
+
+@dataclass(frozen=True, slots=True)
+class Busy:
+    """It is another's, for `left` seconds at most."""
+
+    left: float
+
+
+class Taking:
+    """One holder's way to its locks; `since` is when they were asked for the last time, by the loop's clock."""
+
+    __slots__ = ("_claims", "_left", "_manager", "_replicas", "since")
+
+    def __init__(self, manager: RedisManager, claims: Claims, replicas: int = 0) -> None:
+        self._manager = manager
+        self._claims = claims
+        self._replicas = replicas
+        self._left = 0.0
+        self.since = 0.0
+
+    async def take(self, wait: float | None) -> int | Busy:
+        """Take them, waiting for `wait` seconds at most; return the fence. Raises `RedisUnavailable`, `LockError`."""
+        fence = await self._first(wait)
+        if fence is None:
+            return Busy(self._left)
+        if self._replicas:
+            await self._check_replicas()
+        return fence
+
+    async def _first(self, wait: float | None) -> int | None:
+        """Ask at once if nobody of this loop stands in line; wait where somebody does, or another holds it."""
+        turn = self._turn()
+        if wait == 0:
+            return self._read(turn, await turn.ask(self._claims.take()))
+        lead = turn.step_up()
+        if lead is not None:
+            try:
+                fence = self._read(turn, await turn.ask(self._claims.take()))
+            except BaseException:
+                lead.hand_over()
+                raise
+            if fence is not None or turn.word != self._claims.word:
+                lead.hand_over()
+                lead = None
+            if fence is not None:
+                return fence
+        return await self._within(wait, lead)
+
+    async def _within(self, wait: float | None, lead: Lead | None) -> int | None:
+        """Wait in line, as long as may be; None where that is over."""
+        turn = self._turn()
+        try:
+            async with asyncio.timeout(wait):
+                while True:
+                    fence = self._read(turn, await turn.wait(lead))
+                    if fence is not None:
+                        return fence
+                    turn, lead = self._turn(), None  # of several, another one is not free
+        except TimeoutError:
+            if turn.error is not None:
+                raise turn.error from None
+            return None
+
+    def _turn(self) -> Turn:
+        claims = self._claims
+        word = claims.word
+
+        def left(replies: Replies) -> float | None:
+            taken = claims.fence(replies) is not None
+            self._left = 0.0 if taken else claims.left(replies)
+            return None if taken or claims.word != word else self._left
+
+        return Turn(self._manager, TOPIC, word, claims.attend(), left, claims.release())
+
+    def _read(self, turn: Turn, replies: Replies) -> int | None:
+        self.since = turn.since
+        fence = self._claims.fence(replies)
+        if fence is None:
+            self._left = self._claims.left(replies)
+        return fence
+
+    async def _check_replicas(self) -> None:
+        """Give it back where fewer replicas have it than must."""
+        reached = 0
+        try:
+            reached = await acknowledged(self._manager, self._claims.renew(), self._replicas)
+        finally:
+            if reached < self._replicas:
+                give_back(self._manager, self._claims.release(), self._claims.ttl)
+        if reached < self._replicas:
+            raise LockError(f"{reached} of {self._replicas} replicas have the lock; it was given back")

@@ -1,0 +1,29 @@
+"""How many replicas have what was written: WAIT, on a connection of its own, for it blocks what comes after it."""
+
+from __future__ import annotations
+
+from redis import exceptions
+
+from ..core.steps import Ask
+from ..errors import OperationFailed, RedisUnavailable
+from .manager import RedisManager
+from .program import program_of
+
+
+async def acknowledged(manager: RedisManager, ask: Ask, replicas: int) -> int:
+    """Do `ask`, which writes, and return how many replicas have that and all that was written before it.
+
+    Waits for `replicas` of them, for the manager's timeout at most. Raises `RedisUnavailable`.
+    """
+    program = program_of((ask.place,))
+    _, _, count, *rest = program.call((ask.batch,))
+    pipeline = manager.client.pipeline(transaction=False)
+    pipeline.execute_command("EVAL", program.source, count, *rest)
+    pipeline.execute_command("WAIT", replicas, max(1, round(manager.settings.timeout * 1000)))
+    try:
+        *_, reached = await pipeline.execute()
+    except exceptions.ResponseError as error:
+        raise OperationFailed(str(error)) from error
+    except exceptions.RedisError as error:
+        raise RedisUnavailable(str(error), maybe_executed=True) from error
+    return int(reached)
