@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Self
 
 from asgi_redis_guard import RedisManager
@@ -54,19 +54,13 @@ class Process:
 @asynccontextmanager
 async def processes(url: str, count: int, *, timeout: float = PATIENCE) -> AsyncIterator[list[Process]]:
     """Some processes, each with the network in order; nothing of theirs is left when they end."""
-    those = [Process(url, timeout=timeout) for _ in range(count)]
-    started: list[Process] = []
-    try:
-        for process in those:
-            started.append(await process.__aenter__())
+    async with AsyncExitStack() as stack:
+        those = [await stack.enter_async_context(Process(url, timeout=timeout)) for _ in range(count)]
         yield those
         for process in those:
             process.proxy.heal()
         for process in those:
             await nothing_is_left_of(process.redis)
-    finally:
-        for process in reversed(started):
-            await process.__aexit__()
 
 
 async def nothing_is_left_of(redis: RedisManager) -> None:

@@ -9,21 +9,27 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import hypothesis.strategies as st
+import pytest
 from hypothesis import HealthCheck, settings
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
-from asgi_redis_guard.errors import LockError, LockNotOwnedError, RedisUnavailable
+from asgi_redis_guard.errors import LockNotOwnedError, RedisUnavailable
 from asgi_redis_guard.locks.lock import Lock
 from tests.conftest import MakeServer
 from tests.faults.locks import TIMEOUT, Process, held, nothing_is_left_of, outcome, steps
 from tests.redis.tools import PATIENCE, eventually, within
 from tests.servers import Server
-
-import pytest
 
 PROCESSES, LOCKS = 3, 2
 
@@ -86,6 +92,14 @@ class Locks(RuleBasedStateMachine):
     def run(self, work: Awaitable[Any]) -> Any:
         return self.loop.run_until_complete(work)
 
+    def do(self, what: Callable[[], Any]) -> Any:
+        """Call it within the loop."""
+
+        async def call() -> Any:
+            return what()
+
+        return self.run(call())
+
     # What befalls them.
 
     @initialize(
@@ -110,7 +124,7 @@ class Locks(RuleBasedStateMachine):
     @rule(who=st.integers(0, PROCESSES - 1), after=st.integers(0, 3))
     def connections_are_reset(self, who: int, after: int) -> None:
         self.run(steps(after))
-        self.processes[who].proxy.reset_all()
+        self.do(self.processes[who].proxy.reset_all)
 
     @rule(who=st.integers(0, PROCESSES - 1))
     def the_next_reply_is_lost(self, who: int) -> None:
@@ -118,7 +132,7 @@ class Locks(RuleBasedStateMachine):
 
     @rule(who=st.integers(0, PROCESSES - 1), fault=st.sampled_from(["drop_replies", "black_hole", "refuse"]))
     def the_network_fails(self, who: int, fault: str) -> None:
-        getattr(self.processes[who].proxy, fault)()
+        self.do(getattr(self.processes[who].proxy, fault))
 
     @rule(who=st.integers(0, PROCESSES - 1), seconds=st.sampled_from([0.0, 0.01, 0.05]))
     def the_network_is_slow(self, who: int, seconds: float) -> None:
@@ -126,7 +140,7 @@ class Locks(RuleBasedStateMachine):
 
     @rule(who=st.integers(0, PROCESSES - 1))
     def the_network_heals(self, who: int) -> None:
-        self.processes[who].proxy.heal()
+        self.do(self.processes[who].proxy.heal)
 
     @rule()
     @precondition(lambda self: not self.paused)
@@ -271,8 +285,9 @@ class Locks(RuleBasedStateMachine):
     @invariant()
     def leases_are_those_of_holders(self) -> None:
         for process in self.processes:
-            holding = sum(caller.held and not caller.lock.lost.is_set() for caller in self.callers if caller.process is process)
-            assert len(process.redis.links_of(self.loop).leases) <= holding
+            callers = [caller for caller in self.callers if caller.process is process]
+            holding = sum(caller.held and not caller.lock.lost.is_set() for caller in callers)
+            assert len(process.redis._links_by_loop[self.loop].leases) <= holding
 
     def teardown(self) -> None:
         try:
@@ -309,15 +324,6 @@ class Locks(RuleBasedStateMachine):
 
 @pytest.mark.timeout(300)
 def test_locks_under_whatever_may_befall_them(make_server: MakeServer) -> None:
-   class Case(Locks):
-        server = make_server()
-
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
-        Case,
-        settings=settings(
-            max_examples=25,
-            stateful_step_count=25,
-            deadline=None,
-            suppress_health_check=list(HealthCheck),
-        ),
-    )
+    case = type("Case", (Locks,), {"server": make_server()})
+    checks = settings(max_examples=25, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck))
+    run_state_machine_as_test(case, settings=checks)  # type: ignore[no-untyped-call]
