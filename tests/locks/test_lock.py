@@ -237,7 +237,8 @@ async def test_one_of_several_that_is_lost_is_the_loss_of_all(here: RedisManager
             (first, *_) = await here.execute("KEYS", "guard:k:*")
             await here.execute("DEL", first)
             await asyncio.Event().wait()
-    assert not await here.execute("KEYS", "guard:k:*")
+    while await here.execute("KEYS", "guard:k:*"):  # the other is given back in the background
+        pass
 
 
 async def test_redis_py_s_own_words_mean_the_same(redis_url: str) -> None:
