@@ -8,6 +8,7 @@ would end by itself. So a process has one that asks for each thing, however many
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 #: Seconds until it is asked again while Redis does not answer; nobody gives up before his deadline.
 _AGAIN = 0.25
+
+#: Seconds within which the processes that wait ask, once word has come: each is as likely as the others to be first.
+_SPREAD = 0.001
 
 #: Seconds for which it is tried to give back what a caller took who was gone when it came.
 _UNDO = 60.0
@@ -142,6 +146,9 @@ class Turn:
                 raise RedisUnavailable("the connections of this event loop were closed")
         finally:
             feed.unwatch(watch)
+        # The server tells processes in the order in which they subscribed: the first would get it every time.
+        if self._replies is None:
+            await asyncio.sleep(random.random() * _SPREAD)  # noqa: S311  (chance is all that is wanted)
 
     async def _look(self, _: bytes) -> float:
         """Ask; return the seconds until it is worth asking again, 0 if there is nothing more to wait for."""
