@@ -27,13 +27,14 @@ async def cancelled_at(work: Awaitable[object], count: int) -> object:
     return await outcome(within(task))
 
 
-async def until_woken(task: asyncio.Task[object], times: int) -> None:
-    """Wait until a task is about to be woken for so many times, or has ended."""
+async def cancel_awoken(task: asyncio.Task[object], times: int) -> None:
+    """Cancel a task in the very pass in which it is about to be woken, for so many times, unless it has ended."""
     while not task.done():
         waiter = task._fut_waiter  # type: ignore[attr-defined]
         if waiter is not None and waiter.done():
             times -= 1
             if times == 0:
+                task.cancel()
                 return
         await asyncio.sleep(0)
 
@@ -68,8 +69,7 @@ async def test_acquiring_cancelled_when_it_has_just_been_taken(valkey: Server, r
     async with processes(redis_url, 2) as (one, other):
         lock = one.lock()
         acquiring = asyncio.ensure_future(lock.acquire())
-        await until_woken(acquiring, 1)
-        acquiring.cancel()
+        await cancel_awoken(acquiring, 1)
         assert isinstance(await outcome(within(acquiring)), asyncio.CancelledError)
         await is_another(other)
         await nothing_is_left_of(one.redis)
@@ -104,12 +104,12 @@ async def test_a_waiter_cancelled_when_it_is_about_to_wake(valkey: Server, redis
         theirs, lock = other.lock(), one.lock(wait=None)
         assert await theirs.acquire()
         acquiring = asyncio.ensure_future(lock.acquire())
-        cutting = asyncio.ensure_future(until_woken(acquiring, times))
-        cutting.add_done_callback(lambda _: acquiring.cancel())
+        cutting = asyncio.ensure_future(cancel_awoken(acquiring, times))
         while not acquiring.done() and valkey.command("GET", held(valkey)[0])[:1] != b"w":  # noqa: ASYNC110
             await asyncio.sleep(0)
         await theirs.release()
         await ends_well(lock, acquiring)
+        await cutting
         await is_another(other)
         await nothing_is_left_of(one.redis)
         assert not held(valkey)
@@ -131,13 +131,13 @@ async def test_one_in_line_cancelled_when_it_is_about_to_wake(
                 order.append(who)
 
         line = [asyncio.ensure_future(work(who)) for who in range(3)]
-        cutting = asyncio.ensure_future(until_woken(line[victim], times))
-        cutting.add_done_callback(lambda _: line[victim].cancel())
+        cutting = asyncio.ensure_future(cancel_awoken(line[victim], times))
         await is_attended(valkey)
         await first.release()
         outcomes = await within(asyncio.gather(*line, return_exceptions=True))
         assert all(ended is None for who, ended in enumerate(outcomes) if who != victim)
         assert order == [who for who in range(3) if who in order]
+        await cutting
         await nothing_is_left_of(one.redis)
         assert not held(valkey)
 
