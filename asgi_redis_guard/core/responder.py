@@ -22,7 +22,7 @@ class Head:
     else None.
     """
 
-    __slots__ = ("content", "editor", "headers", "replaced", "replaced_by", "scope", "status", "trailers")
+    __slots__ = ("answered", "content", "editor", "headers", "replaced", "replaced_by", "scope", "status", "trailers")
 
     def __init__(self, status: int, headers: Headers, content: bytes | None = None, scope: Scope | None = None) -> None:
         self.status = status
@@ -32,6 +32,8 @@ class Head:
         self.scope = scope
         #: True if trailers follow the body.
         self.trailers = False
+        #: True if it is a guard's answer, and not what the app has made of the request.
+        self.answered = False
         self.replaced: bytes | None = None
         #: Places of the responder at work and of the one that replaced the response last; the engine's business.
         self.editor = -1
@@ -107,13 +109,15 @@ class Control(Protocol):
 class Responder:
     """A guard's part in one response. Override what is needed; what is not overridden costs nothing.
 
-    `hold` is how many bytes of body may be kept back until the end of it, so that `start` sees it whole. One that
+    `hold` is how many bytes of body may be kept back until the end of it, so that `start` sees it whole; what is made
+    bit by bit is kept back as well, unless `holds_streams` is false: a stream then goes out as it comes. One that
     `outlives` wants the response although its client may leave, or read slowly, until it says `Control.release`.
     """
 
     __slots__ = ()
 
     hold: ClassVar[int] = 0
+    holds_streams: ClassVar[bool] = True
     outlives: ClassVar[bool] = False
     hooks: ClassVar[frozenset[str]] = frozenset()
     #: Nothing but heads to edit: nobody needs to watch how the exchange goes on.

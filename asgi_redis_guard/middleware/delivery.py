@@ -17,6 +17,7 @@ from ..core.steps import Answer, Asking
 from ..errors import RedisUnavailable, ResponseAborted
 from ..redis.leases import Lease
 from .ending import end_all
+from .holding import Held, hold
 from .hooks import hooks_of
 from .trips import RoundTrips
 from .whole import whole
@@ -33,9 +34,7 @@ class Delivery:
     """Send messages through `responders`, given outermost first."""
 
     # Most responses never touch these.
-    _held: Message | None = None
-    _kept: list[bytes]
-    _size = 0
+    _held: Held | None = None
     _replaced_by = -1
     _dropping = False
     _trailers = False
@@ -82,8 +81,8 @@ class Delivery:
         kind = message["type"]
         if kind in HEADS:
             if self._hold and kind == "http.response.start":
-                self._held, self._kept, self._size = message, [], 0
-            else:
+                self._held = hold(message, self.hooks)
+            if self._held is None:
                 await self._start(message, None)
         elif kind in _BODIES:
             await self._body(message)
@@ -107,6 +106,7 @@ class Delivery:
     async def _start(self, message: Message, content: bytes | None) -> None:
         head = Head(message.get("status", 101), list(message.get("headers") or ()), content, self.scope)
         head.trailers = bool(message.get("trailers", False))
+        head.answered = self.kind == "refused"
         try:
             await self._edit(head)
         except Exception as error:
@@ -164,13 +164,10 @@ class Delivery:
     async def _body(self, message: Message) -> None:
         more = self._unfinished = bool(message.get("more_body", False))
         if self._held is not None:
-            self._kept.append(message.get("body", b""))
-            self._size += len(self._kept[-1])
-            fits = self._size <= self._hold
-            if more and fits:
+            if self._held.take(message.get("body", b""), more):
                 return
-            message = {**message, "body": b"".join(self._kept)}
-            await self._release_held(message["body"] if fits else None)
+            message = {**message, "body": self._held.body}
+            await self._release_held()
         if self.hooks.body and not self._unseen:
             self._show(message.get("body", b""), more, range(self._replaced_by + 1, len(self.responders)))
         if not self._dropping and self.failure is None:
@@ -178,11 +175,10 @@ class Delivery:
         if not more and not self._trailers:
             self.end()
 
-    async def _release_held(self, content: bytes | None) -> None:
+    async def _release_held(self) -> None:
         held, self._held = self._held, None
-        self._kept = []
         if held is not None:
-            await self._start(held, content)
+            await self._start(held.head, held.content)
 
     def _show(self, chunk: bytes, more: bool, places: range) -> None:
         """Show a chunk to responders, inside first. One that fails now ends the response in the middle."""
@@ -199,7 +195,7 @@ class Delivery:
     async def _other(self, message: Message) -> None:
         kind = message["type"]
         if self._held is not None:
-            await self._release_held(None)
+            await self._release_held()
         if not self._dropping:
             await self._send(message)
         self._unseen = self._unseen or kind in _UNSEEN  # what follows is not shown as if it were all

@@ -226,7 +226,7 @@ class GuardMiddleware:
         """Send an answer to which no responder does more than to edit its head."""
         scope = admissions.exchange.scope
         if admissions.responders:
-            send = HeadSend(scope, admissions.responders, trips, send)
+            send = HeadSend(scope, admissions.responders, trips, send, "refused")
         body = b"" if admissions.exchange.method == "HEAD" else answer.body
         await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
         await send({"type": "http.response.body", "body": body})

@@ -7,6 +7,7 @@ responder that asks Redis or fails) is handed to a `Delivery`, which begins anew
 from __future__ import annotations
 
 from collections.abc import Awaitable, Sequence
+from typing import Literal
 
 from ..core.asgi import Message, Scope, Send
 from ..core.responder import Head, Responder
@@ -17,13 +18,21 @@ from .trips import RoundTrips
 class HeadSend:
     """The `send` of an HTTP exchange whose responders have a `start` alone."""
 
-    __slots__ = ("_delivery", "_responders", "_scope", "_send", "_trips")
+    __slots__ = ("_delivery", "_kind", "_responders", "_scope", "_send", "_trips")
 
-    def __init__(self, scope: Scope, responders: Sequence[Responder], trips: RoundTrips, send: Send) -> None:
+    def __init__(
+        self,
+        scope: Scope,
+        responders: Sequence[Responder],
+        trips: RoundTrips,
+        send: Send,
+        kind: Literal["complete", "refused"] = "complete",
+    ) -> None:
         self._scope = scope
         self._responders = responders
         self._trips = trips
         self._send = send
+        self._kind: Literal["complete", "refused"] = kind
         self._delivery: Delivery | None = None
 
     def __call__(self, message: Message) -> Awaitable[None]:
@@ -32,9 +41,10 @@ class HeadSend:
         if message["type"] != "http.response.start":
             return self._send(message)
         head = Head(message["status"], list(message.get("headers") or ()), None, self._scope)
+        head.answered = self._kind == "refused"
         if self._edit(head):
             return self._send({**message, "status": head.status, "headers": head.headers})
-        self._delivery = Delivery(self._scope, self._responders, self._trips, self._send)
+        self._delivery = Delivery(self._scope, self._responders, self._trips, self._send, self._kind)
         return self._delivery.send(message)
 
     def _edit(self, head: Head) -> bool:

@@ -11,7 +11,7 @@ from ..core.responder import Responder
 class Hooks:
     """The places of the responders that have each method; responders are given outermost first."""
 
-    __slots__ = ("binds", "body", "end", "hold", "outlives", "receive", "rescue", "start", "watches")
+    __slots__ = ("binds", "body", "end", "hold", "hold_streams", "outlives", "receive", "rescue", "start", "watches")
 
     def __init__(self, types: tuple[type[Responder], ...]) -> None:
         def having(hook: str) -> tuple[int, ...]:
@@ -26,6 +26,7 @@ class Hooks:
         self.watches = bool(self.receive or self.end)
         self.outlives = any(kind.outlives for kind in types)
         self.hold = max((kind.hold for kind in types), default=0)
+        self.hold_streams = max((kind.hold for kind in types if kind.holds_streams), default=0)
 
 
 _hooks_of_types = lru_cache(maxsize=1024)(Hooks)

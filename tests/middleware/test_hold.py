@@ -1,11 +1,12 @@
 """Responders that have the body held back, so that they see it whole before the head is sent."""
 
 import asyncio
+import itertools
 from typing import ClassVar
 
 import pytest
 
-from asgi_redis_guard import Answer, GuardMiddleware, Head
+from asgi_redis_guard import Answer, GuardMiddleware, Head, Outcome, Responder
 from asgi_redis_guard.core.asgi import Receive, Scope, Send
 from tests.guards import Watches, answering, passing
 from tests.middleware.calls import Call, TestRedis, responding
@@ -122,3 +123,102 @@ async def test_a_guard_s_answer_is_not_held(redis: TestRedis) -> None:
     guards = [passing(holds), answering(Answer(401, [], b"who?"))]
     call = await Call(GuardMiddleware(responding(), guards, redis=redis)).run()
     assert (call.status, call.body, holds.heads) == (401, b"who?", [(401, None)])
+
+
+class HoldsNoStreams(Watches):
+    """Wants up to sixteen bytes, of what is not made bit by bit."""
+
+    hold: ClassVar[int] = 16
+    holds_streams: ClassVar[bool] = False
+
+
+async def test_what_is_made_bit_by_bit_leaves_as_it_comes_where_streams_are_not_held(redis: TestRedis) -> None:
+    more = asyncio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"", "more_body": True})
+        await more.wait()
+        await send({"type": "http.response.body", "body": b"a", "more_body": False})
+
+    holds = HoldsNoStreams()
+    call = Call(around(app, redis, holds)).start()
+    await call.sees("http.response.body")
+    assert holds.heads == [(200, None)]
+    more.set()
+    await call.task
+    assert call.body == b"a"
+
+
+@pytest.mark.parametrize("kind", [b"text/event-stream", b"Text/Event-Stream; charset=utf-8"])
+async def test_the_head_of_an_event_stream_leaves_before_its_first_event(redis: TestRedis, kind: bytes) -> None:
+    more = asyncio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", kind)]})
+        await more.wait()
+        await send({"type": "http.response.body", "body": b"data: a\n\n", "more_body": False})
+
+    holds = HoldsNoStreams()
+    call = Call(around(app, redis, holds)).start()
+    await call.sees("http.response.start")
+    assert holds.heads == [(200, None)]
+    more.set()
+    await call.task
+
+
+async def test_what_will_have_trailers_is_no_whole_where_streams_are_not_held(redis: TestRedis) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [], "trailers": True})
+        await send({"type": "http.response.body", "body": b"a"})
+        await send({"type": "http.response.trailers", "headers": [(b"x-t", b"1")]})
+
+    holds = HoldsNoStreams()
+    call = await Call(around(app, redis, holds)).run()
+    assert holds.heads == [(200, None)]
+    assert call.kinds[-1] == "http.response.trailers"
+
+
+@pytest.mark.parametrize("chunks", [[b"1234", b"5678"], [b"", b"12345678"]])
+async def test_a_body_whose_length_is_known_is_no_stream(redis: TestRedis, chunks: list[bytes]) -> None:
+    holds = HoldsNoStreams()
+    app = responding(*chunks, headers=[(b"Content-Length", b"8")])
+    await Call(around(app, redis, holds)).run()
+    assert holds.heads == [(200, b"12345678")]
+
+
+@pytest.mark.parametrize("order", [0, 1])
+async def test_a_stream_is_held_as_far_as_somebody_holds_streams(redis: TestRedis, order: int) -> None:
+    pair = [HoldsNoStreams(), Holds()]
+    await Call(around(responding(b"1234", b"5678"), redis, *pair[:: 1 if order else -1])).run()
+    assert [holds.heads for holds in pair] == [[(200, b"12345678")]] * 2
+    pair = [HoldsNoStreams(), Holds()]
+    await Call(around(responding(b"1234", b"5678", b"9"), redis, *pair)).run()
+    assert [holds.heads for holds in pair] == [[(200, None)]] * 2
+
+
+class SeesAnswers(Responder):
+    """Notes whether a head is a guard's answer."""
+
+    def __init__(self) -> None:
+        self.notes: list[bool] = []
+
+    def start(self, head: Head) -> None:
+        self.notes.append(head.answered)
+
+
+class SeesTheEnd(SeesAnswers):
+    """The same on the longer way."""
+
+    def end(self, outcome: Outcome) -> None:
+        self.notes.append(outcome.kind == "refused")
+
+
+@pytest.mark.parametrize("kind", [SeesAnswers, SeesTheEnd])
+async def test_a_head_tells_a_guard_s_answer_from_the_app_s_own(redis: TestRedis, kind: type[SeesAnswers]) -> None:
+    sees = kind()
+    for status in (204, 403):
+        answer = answering(Answer(status, [], b"", reason="no"))
+        await Call(GuardMiddleware(responding(), [passing(sees), answer], redis=redis)).run()
+    await Call(GuardMiddleware(responding(status=403), [passing(sees)], redis=redis)).run()
+    assert [told for told, _ in itertools.groupby(sees.notes)] == [True, False]
