@@ -122,7 +122,7 @@ class RouteLock(OneRoundGuard):
         if isinstance(upper, HeldLock) and not (names := upper.lacks(exchange.keys, names, self.permits)):
             return PASS  # this request has it already: it would wait for itself
         token = b2a_base64(exchange.random(15), newline=False).decode("ascii")
-        claims = Claims(exchange.keys, names, token, self.ttl, self.permits)
+        claims = Claims.of(exchange.keys, names, token, self.ttl, self.permits)
         services = exchange.services
         if self.wait and services is not None and services.flights.find((TOPIC, claims.word)) is not None:
             return self._wait(exchange, services, claims, 0.0)  # behind those who came before

@@ -83,7 +83,7 @@ class HeldLock:
         """Return those of `names` that it does not hold; for guards further in, which would wait for it."""
         if self._hold.is_over:
             return list(names)
-        wanted = {name: Claims(keys, [name], "", 1, permits) for name in names}
+        wanted = {name: Claims.of(keys, [name], "", 1, permits) for name in names}
         return [name for name, claims in wanted.items() if self._keys.isdisjoint(keys_of(claims))]
 
     @property
