@@ -1,7 +1,5 @@
 """Locks that are lost while they are held: the holder is told, and nothing else is cancelled or swallowed by that."""
 
-# ruff: noqa: PT012  (what is raised is raised out of the whole block)
-
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress

@@ -1,7 +1,5 @@
 """Locks whose replies are lost, late or garbage: nobody's lock stays behind, and nobody believes what is not so."""
 
-# ruff: noqa: PT012  (what is raised is raised out of the whole block)
-
 import asyncio
 
 import pytest
