@@ -33,7 +33,7 @@ class Hold:
     ) -> None:
         self.claims = claims
         self.fence = fence
-        self._loop = asyncio.get_running_loop()
+        self._loop = leases.loop
         self._lost: Callable[[], None] | None = lost
         self._ends = since + ttl
         self._timer: asyncio.TimerHandle | None = None
