@@ -73,7 +73,7 @@ class Leases:
         loop: asyncio.AbstractEventLoop,
         evaluate: Callable[[Program, Sequence[Batch]], asyncio.Future[Any]],
     ) -> None:
-        self.loop = loop
+        self._loop = loop
         self._evaluate = evaluate
         self._moments: dict[float, set[Lease]] = {}
         self._timer: asyncio.TimerHandle | None = None
@@ -97,7 +97,7 @@ class Leases:
         """
         if not _SHORTEST <= ttl < math.inf:
             raise ValueError(f"a lease of {ttl!r} s; allowed are {_SHORTEST} and more")
-        taken = self.loop.time() if since is None else since
+        taken = self._loop.time() if since is None else since
         lease = Lease(self, operation, ttl, lost, taken + ttl)
         self._put(lease, _renewal(taken, ttl))
         return lease
@@ -152,12 +152,12 @@ class Leases:
                 return
             self._timer.cancel()
         self._wakes_at = moment
-        self._timer = self.loop.call_at(moment, self._wake)
+        self._timer = self._loop.call_at(moment, self._wake)
 
     def _wake(self) -> None:
         """Do what is due; a loop that was held up finds leases that are over."""
         self._timer = None
-        now = max(self.loop.time(), self._wakes_at)  # timers may be early by the clock's resolution
+        now = max(self._loop.time(), self._wakes_at)  # timers may be early by the clock's resolution
         due = [lease for moment in self._moments if moment <= now for lease in self._moments[moment]]
         over = []
         for lease in sorted(due, key=lambda lease: lease.ends):
@@ -181,7 +181,7 @@ class Leases:
             if lease.moment is None:
                 continue  # dropped, or over, while it waited
             lease.batch = batch = lease.batch or Batch((lease.operation,))
-            sent = self.loop.time()
+            sent = self._loop.time()
             try:
                 reply = self._evaluate(program_of((place_of(False, batch.kinds),)), (batch,))
             except RedisUnavailable:
@@ -208,7 +208,7 @@ class Leases:
 
     def _put_off(self, lease: Lease) -> None:
         """Try again later, the sooner the nearer the end is: an outage that is shorter than the ttl loses nothing."""
-        now = self.loop.time()
+        now = self._loop.time()
         grain = lease.ttl / _TRIES
         pause = max(grain, min(lease.ttl / 12, (lease.ends - now) / 4))
         self.take_out(lease)
