@@ -30,7 +30,7 @@ class Event:
         await self.event.wait()
 
 
-async def test_before_the_head_the_handler_is_cancelled_and_the_client_told_to_come_again(manager: RedisManager) -> None:
+async def test_before_the_head_the_handler_is_cancelled_and_the_client_told_to_retry(manager: RedisManager) -> None:
     work = Work()
     call = Call(stack(work, manager, RouteLock("x", ttl=0.3))).start()
     await work.runs(1)
