@@ -95,9 +95,7 @@ class Lock:
 
     def remaining(self) -> float:
         """Return the seconds for which it is held if it is not renewed any more; 0 if it is not held."""
-        if self._hold is None or self._hold.is_over:
-            return 0.0
-        return max(0.0, self._hold.ends - asyncio.get_running_loop().time())
+        return 0.0 if self._hold is None else self._hold.left
 
     # Taking it.
 
@@ -184,9 +182,12 @@ class Lock:
     async def extend(self, additional_time: float, replace_ttl: bool = False) -> bool:
         """Hold it for `additional_time` seconds more, or with `replace_ttl` for so long from now on; return True.
 
-        Raises `LockNotOwnedError` where it is not held, `RedisUnavailable`, `ConfigurationError` for less than 1 ms.
+        What is renewed is never held for less than its `ttl`. Raises `LockNotOwnedError` where it is not held,
+        `RedisUnavailable`, `ConfigurationError` for less than 1 ms.
         """
         seconds("additional_time", additional_time, least=0.001)  # less would delete it, and nobody would be told
+        if replace_ttl and self._renew:
+            additional_time = max(additional_time, self.ttl)
         return await self._extend(additional_time, "set" if replace_ttl else "add")
 
     async def reacquire(self) -> bool:

@@ -9,7 +9,7 @@ import asyncio
 from dataclasses import dataclass
 
 from ..core.script import Replies
-from ..errors import LockError
+from ..errors import LockError, RedisTimeout
 from ..pubsub.turns import Turn, ask_once, step_up
 from ..redis.flight import Lead
 from ..redis.giving_back import give_back
@@ -45,6 +45,9 @@ class Taking:
             return Busy(self._left)
         if self._replicas:
             await self._check_replicas()
+        if self._manager.links.loop.time() >= self.since + self._claims.ttl:
+            give_back(self._manager, self._claims.release(), self._claims.ttl)
+            raise RedisTimeout("its time was over before the reply came", maybe_executed=True)
         return fence
 
     async def _first(self, wait: float | None) -> int | None:

@@ -38,11 +38,8 @@ async def ask_once(manager: RedisManager, ask: Ask, undo: Callable[[], Ask]) -> 
     sent = send(manager, ask)
     try:
         return replies_of(ask, await sent)
-    except asyncio.CancelledError:
-        give_back(manager, undo(), _UNDO)
-        raise
-    except RedisUnavailable as error:
-        if error.maybe_executed or isinstance(error, OperationFailed):
+    except BaseException as error:
+        if not isinstance(error, RedisUnavailable) or error.maybe_executed or isinstance(error, OperationFailed):
             give_back(manager, undo(), _UNDO)
         raise
 
@@ -166,6 +163,9 @@ class Turn:
             if self._over and self._doubtful:
                 give_back(self._manager, self._undo, _UNDO)
             return _AGAIN
+        except BaseException:  # the loop's connections are closed, and do not wait for it
+            self._doubtful = True
+            raise
         self._error = None
         left = self._left(replies)
         if left is not None:

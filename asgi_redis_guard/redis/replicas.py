@@ -13,7 +13,8 @@ from .program import program_of
 async def acknowledged(manager: RedisManager, ask: Ask, replicas: int) -> int:
     """Do `ask`, which writes, and return how many replicas have that and all that was written before it.
 
-    Waits for `replicas` of them, for half of the manager's timeout at most: the rest is for the way. Raises `RedisUnavailable`.
+    Waits for `replicas` of them, for half of the manager's timeout at most: the rest is for the way. Raises
+    `RedisUnavailable`.
     """
     program = program_of((ask.place,))
     _, _, count, *rest = program.call((ask.batch,))

@@ -1,4 +1,4 @@
-"""Managers of two processes, as far as Redis can tell."""
+"""What tests of locks share: managers on each kind of store, and of two processes as far as Redis can tell."""
 
 from collections.abc import AsyncIterator
 
@@ -35,7 +35,7 @@ async def there(redis_url: str) -> AsyncIterator[RedisManager]:
 
 @pytest.fixture
 async def memory() -> AsyncIterator[TestRedis]:
-    """A store in this process that tells of its rounds, and whose replies can be held back."""
+    """A store in this process whose replies can be held back."""
     async with TestRedis(timeout=PATIENCE) as redis:
         yield redis
         await settled(redis)
