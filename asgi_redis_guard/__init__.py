@@ -21,6 +21,13 @@ from .errors import (
     ConfigurationError,
     GuardError,
     GuardProtocolError,
+    IdempotencyConflict,
+    IdempotencyError,
+    IdempotencyMismatch,
+    LockBusy,
+    LockError,
+    LockLost,
+    LockNotOwnedError,
     NoExchange,
     OperationFailed,
     RedisOverloaded,
@@ -38,6 +45,8 @@ from .jwt.guard import JWTAuth
 from .jwt.middleware import JWTAuthMiddleware
 from .jwt.revocation import Revocation, RevocationList, RevocationStats
 from .jwt.user import VerifiedUser
+from .locks.lock import Lock
+from .locks.semaphore import Semaphore
 from .middleware.engine import GuardMiddleware
 from .middleware.routes import RouteGuards, guarded
 from .observability.events import Decision, Hook
@@ -108,6 +117,9 @@ __all__ = [
     "Health",
     "Hook",
     "Hub",
+    "IdempotencyConflict",
+    "IdempotencyError",
+    "IdempotencyMismatch",
     "JWTAuth",
     "JWTAuthMiddleware",
     "KeyPart",
@@ -117,6 +129,11 @@ __all__ = [
     "LimitStatus",
     "LimitTotals",
     "LimitedIdentity",
+    "Lock",
+    "LockBusy",
+    "LockError",
+    "LockLost",
+    "LockNotOwnedError",
     "Malformed",
     "Message",
     "MessageLimit",
@@ -154,6 +171,7 @@ __all__ = [
     "SecurityEventKind",
     "SecurityEvents",
     "SecurityHook",
+    "Semaphore",
     "Session",
     "SessionCipher",
     "SessionDataError",

@@ -88,6 +88,15 @@ def bound(signature: inspect.Signature, args: tuple[Any, ...], kwargs: Mapping[s
     return given.arguments
 
 
+def by_name(signature: inspect.Signature, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the same, and what a `**` parameter takes by its own names."""
+    arguments = bound(signature, args, kwargs)
+    for parameter in signature.parameters.values():
+        if parameter.kind is inspect.Parameter.VAR_KEYWORD:
+            return {**arguments.pop(parameter.name), **arguments}
+    return arguments
+
+
 def call_key(name: str, arguments: Mapping[str, Any]) -> bytes:
     """Return what stands for a call; raises TypeError that names the argument which has nothing that does."""
     return b"".join(_named(name, arguments.items()))

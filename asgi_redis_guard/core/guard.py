@@ -42,6 +42,9 @@ class Guard:
     of its kind in a stack. `refunds`: it is a limit, whose 429 gives back what limits further out have counted, in a
     round before or on the way to a route (`Responder.withdraw`). `claims` stands for the keys that it writes: no two
     guards of a stack may claim the same, for they would write over each other.
+
+    On a route, `reads_body` is how many bytes of the request's body it wants to see, which frameworks read before they
+    call the function; `reads_arguments` says that it looks at what the function is called with.
     """
 
     kind: ClassVar[str] = "guard"
@@ -62,6 +65,8 @@ class Guard:
     provides: frozenset[str] = frozenset()
     known_early: frozenset[str] = frozenset()
     withholds: Mapping[str, str] = MappingProxyType({})
+    reads_body: int = 0
+    reads_arguments: bool = False
     claims: frozenset[Hashable] = frozenset()
     exempt: PathPatterns = PathPatterns()
     exempt_preflight: bool = True

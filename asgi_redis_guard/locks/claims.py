@@ -6,7 +6,7 @@ Several are taken in one step of the server, so that two who want the same ones 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from ..core.keys import Keys
 from ..core.script import Replies
@@ -22,11 +22,19 @@ class Claims:
 
     __slots__ = ("_busy", "_claims")
 
-    def __init__(self, keys: Keys, names: Sequence[Name], token: str, ttl: float, permits: int | None = None) -> None:
-        parts = {name if isinstance(name, tuple) else (name,) for name in names}
-        claims = [Claim.of(keys, name, token, ttl, permits) for name in parts]
-        self._claims = tuple(sorted(claims, key=lambda claim: claim.keys)) if len(claims) > 1 else tuple(claims)
+    def __init__(self, claims: Sequence[Claim]) -> None:
+        self._claims = tuple(claims)
         self._busy = 0
+
+    @classmethod
+    def of(cls, keys: Keys, names: Sequence[Name], token: str, ttl: float, permits: int | None = None) -> Claims:
+        """Claim the locks of these names for `ttl` seconds, each once; with `permits` places in semaphores."""
+        parts = {name if isinstance(name, tuple) else (name,) for name in names}
+        return cls(sorted([Claim.of(keys, name, token, ttl, permits) for name in parts], key=lambda claim: claim.keys))
+
+    def under(self, token: str) -> Claims:
+        """Claim the same under another token."""
+        return Claims([claim.under(token) for claim in self._claims])
 
     @property
     def token(self) -> str:
@@ -46,10 +54,10 @@ class Claims:
     def __iter__(self) -> Iterator[Claim]:
         return iter(self._claims)
 
-    def take(self) -> Ask:
-        """Ask for all of them."""
+    def take(self, *, closed: bool = False, about: Any = None) -> Ask:
+        """Ask for all of them; `closed` and `about` are those of the `Ask`."""
         together = len(self._claims) > 1
-        return Ask([claim.acquire(all_or_none=together) for claim in self._claims])
+        return Ask([claim.acquire(all_or_none=together) for claim in self._claims], closed=closed, about=about)
 
     def attend(self) -> Ask:
         """Ask for all of them, and for word from who holds the one that was found to be another's."""
@@ -59,6 +67,9 @@ class Claims:
 
     def fence(self, replies: Replies) -> int | None:
         """Read the replies to either: the highest fence where all are held now, else None."""
+        if replies.passed and len(self._claims) == 1:
+            single: int = replies.flat[-2]
+            return single
         given = list(replies)[-len(self._claims) :]
         for place, (passed, _, _) in enumerate(given):
             if not passed:
@@ -80,6 +91,8 @@ class Claims:
 
     def were_held(self, replies: Replies) -> bool:
         """Read the replies to a release: whether all were held until then."""
+        if len(self._claims) == 1:
+            return bool(replies.flat[1])
         return all(values[0] == 1 for _, _, values in replies)
 
     @property

@@ -49,15 +49,20 @@ class Hold:
         return min((lease.ends for lease in self._leases), default=self._ends)
 
     @property
+    def left(self) -> float:
+        """Seconds until it is over unless it is renewed; 0 once it is. May be read from any thread."""
+        return 0.0 if self.is_over else max(0.0, self.ends - self._loop.time())
+
+    @property
     def is_over(self) -> bool:
         """True once it was lost or dropped."""
         return self._lost is None
 
     def prolong(self, ends: float) -> None:
-        """Note that it was extended."""
+        """Note until when it was extended; with `replace_ttl` that may be sooner than before."""
         self._ends = ends
         for lease in self._leases:
-            lease.ends = max(lease.ends, ends)
+            lease.end_at(ends)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = self._loop.call_at(ends, self._lose)

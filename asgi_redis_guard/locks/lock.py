@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from os import urandom
 from types import TracebackType
 from typing import Literal, Self
 
@@ -21,7 +20,7 @@ from ..redis.giving_back import give_back
 from ..redis.manager import RedisManager
 from .claims import Claims, Name
 from .hold import Hold
-from .lock_options import UNSET, Unset, lost_of, names_of, replicas_of, ttl_of, wait_of
+from .lock_options import UNSET, Unset, lost_of, names_of, replicas_of, seconds, token_of, ttl_of, wait_of
 from .taking import Busy, Taking
 from .watched import WatchedBody
 
@@ -41,7 +40,8 @@ class Lock:
     comes `LockLost`. `replicas`: how many must have it before it counts as taken. Raises `ConfigurationError`.
     """
 
-    _permits: int | None = None
+    #: How many may hold it at a time, for a semaphore.
+    permits: int | None = None
 
     def __init__(
         self,
@@ -68,6 +68,8 @@ class Lock:
         self._cancels = lost_of(on_lost)
         self._replicas = replicas_of(replicas)
         self._raises = raise_on_release_error
+        #: What it claims, under no token yet.
+        self._claims = Claims.of(self._manager.keys, self.names, "", self.ttl, self.permits)
         self._taken = False
         self._hold: Hold | None = None
         self._body: WatchedBody | None = None
@@ -93,9 +95,7 @@ class Lock:
 
     def remaining(self) -> float:
         """Return the seconds for which it is held if it is not renewed any more; 0 if it is not held."""
-        if self._hold is None or self._hold.is_over:
-            return 0.0
-        return max(0.0, self._hold.ends - asyncio.get_running_loop().time())
+        return 0.0 if self._hold is None else self._hold.left
 
     # Taking it.
 
@@ -121,7 +121,7 @@ class Lock:
         self._taken = True
         self.lost = asyncio.Event()
         try:
-            claims = Claims(self._manager.keys, self.names, _token(token), self.ttl, self._permits)
+            claims = self._claims.under(token_of(token))
             taking = Taking(self._manager, claims, self._replicas)
             result = await taking.take(wait)
             if isinstance(result, Busy):
@@ -182,20 +182,24 @@ class Lock:
     async def extend(self, additional_time: float, replace_ttl: bool = False) -> bool:
         """Hold it for `additional_time` seconds more, or with `replace_ttl` for so long from now on; return True.
 
-        Raises `LockNotOwnedError` where it is not held, `RedisUnavailable`.
+        What is renewed is never held for less than its `ttl`. Raises `LockNotOwnedError` where it is not held,
+        `RedisUnavailable`, `ConfigurationError` for less than 1 ms.
         """
+        seconds("additional_time", additional_time, least=0.001)  # less would delete it, and nobody would be told
+        if replace_ttl and self._renew:
+            additional_time = max(additional_time, self.ttl)
         return await self._extend(additional_time, "set" if replace_ttl else "add")
 
     async def reacquire(self) -> bool:
         """Hold it for its whole `ttl` from now on; as `extend`."""
         return await self._extend(self.ttl, "set")
 
-    async def _extend(self, seconds: float, how: Literal["add", "set"]) -> bool:
+    async def _extend(self, time: float, how: Literal["add", "set"]) -> bool:
         hold = self._hold
         if hold is None:
             raise LockNotOwnedError(f"{self!r} is not held")
         since = asyncio.get_running_loop().time()
-        replies = await carry_out(self._manager, hold.claims.extend(round(seconds * 1000), how))
+        replies = await carry_out(self._manager, hold.claims.extend(round(time * 1000), how))
         if not replies.passed:
             raise LockLost(f"{self!r} is held no more")
         hold.prolong(since + min(values[0] for _, _, values in replies) / 1000)
@@ -203,7 +207,7 @@ class Lock:
 
     async def locked(self) -> bool:
         """Tell whether anybody holds it; of several names, all of them. Raises `RedisUnavailable`."""
-        most = self._permits or 1
+        most = self.permits or 1
         return all(state >= most for state, *_ in await self._peek())
 
     async def owned(self) -> bool:
@@ -216,11 +220,7 @@ class Lock:
         return state == 1
 
     async def _peek(self) -> list[Sequence[int]]:
-        claims = (
-            self._hold.claims
-            if self._hold is not None
-            else Claims(self._manager.keys, self.names, _token(None), self.ttl, self._permits)
-        )
+        claims = self._claims if self._hold is None else self._hold.claims
         return [values for _, _, values in await carry_out(self._manager, claims.peek())]
 
     # As a context manager.
@@ -230,8 +230,6 @@ class Lock:
         if isinstance(result, Busy):
             raise LockBusy(f"{self!r} is held by others", result.left)
         self._body = WatchedBody()
-        if self.lost.is_set() and self._cancels:
-            self._body.cancel()
         return self
 
     async def __aexit__(
@@ -253,9 +251,3 @@ class Lock:
     def __repr__(self) -> str:
         state = "held" if self._hold is not None and not self._hold.is_over else "not held"
         return f"<{type(self).__name__} {self.name!r}, {state}>"
-
-
-def _token(own: str | bytes | None) -> str:
-    if own is None:
-        return urandom(12).hex()
-    return own if isinstance(own, str) else own.decode("latin-1")

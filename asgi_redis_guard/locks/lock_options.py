@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from os import urandom
 from typing import Final, Literal, TypedDict
 
 from ..errors import ConfigurationError
@@ -96,6 +97,15 @@ def replicas_of(replicas: object) -> int:
     if isinstance(replicas, bool) or not isinstance(replicas, int) or not 0 <= replicas <= 100:
         raise ConfigurationError(f"replicas: {replicas!r} given; allowed are whole numbers from 0 to 100")
     return replicas
+
+
+def token_of(own: str | bytes | None) -> str:
+    """Return what a holder is known by, made up unless it is given; raises `ConfigurationError`."""
+    if own is None:
+        return urandom(12).hex()
+    if not own:
+        raise ConfigurationError("token: an empty one given; allowed is any that nobody else uses")
+    return own if isinstance(own, str) else own.decode("latin-1")
 
 
 def _is_name(name: object) -> bool:

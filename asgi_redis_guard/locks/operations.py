@@ -6,7 +6,7 @@ leaves nobody's lock behind.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal, NamedTuple
 
 from ..core.keys import Keys, digest
@@ -51,8 +51,7 @@ LOCK = _kinds("")
 SEMAPHORE = _kinds("semaphore_")
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(NamedTuple):
     """What one caller wants of one lock: `ttl` in milliseconds; `word` stands for the lock among those who wait."""
 
     kinds: Kinds
@@ -71,6 +70,10 @@ class Claim:
         if permits is None:
             return cls(LOCK, keys.lock(word), word, token, milliseconds, keys.locks_channel)
         return cls(SEMAPHORE, keys.semaphore(word), word, token, milliseconds, keys.locks_channel, (permits,))
+
+    def under(self, token: str) -> Claim:
+        """Claim the same under another token."""
+        return Claim(self.kinds, self.keys, self.word, token, self.ttl, self.channel, self.permits)
 
     @property
     def memory(self) -> int:

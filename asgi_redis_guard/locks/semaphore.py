@@ -26,8 +26,8 @@ class Semaphore(Lock):
         wait: float | None = None,
         **options: Unpack[LockOptions],
     ) -> None:
+        self.permits = permits_of(permits)
         super().__init__(redis, name, ttl=ttl, wait=wait, **options)
-        self._permits = self.permits = permits_of(permits)
 
     def _is_mine(self, state: int, left: int, *_: int) -> bool:
         return left > 0

@@ -1,5 +1,5 @@
 -- name: locks.semaphore_peek
--- keys: lock (a sorted set: tokens by when their time is up, µs; a mark of waiters far beyond)
+-- keys: lock (a sorted set: tokens by when their time is up, µs; '' far beyond marks waiters)
 -- args: token
 -- repeatable: yes
 -- returns: state (how many hold it), left (ms of this token; 0 if it does not)

@@ -1,5 +1,5 @@
 -- name: locks.semaphore_renew
--- keys: lock (a sorted set: tokens by when their time is up, µs; a mark of waiters far beyond)
+-- keys: lock (a sorted set: tokens by when their time is up, µs; '' far beyond marks waiters)
 -- args: token, ttl (ms), how (`least`: to no less than ttl; `add`: by ttl; `set`: to ttl)
 -- keeps: ends
 -- returns: left (ms)

@@ -9,8 +9,8 @@ import asyncio
 from dataclasses import dataclass
 
 from ..core.script import Replies
-from ..errors import LockError
-from ..pubsub.turns import Turn
+from ..errors import LockError, RedisTimeout
+from ..pubsub.turns import Turn, ask_once, step_up
 from ..redis.flight import Lead
 from ..redis.giving_back import give_back
 from ..redis.manager import RedisManager
@@ -45,26 +45,38 @@ class Taking:
             return Busy(self._left)
         if self._replicas:
             await self._check_replicas()
+        if self._manager.links.loop.time() >= self.since + self._claims.ttl:
+            give_back(self._manager, self._claims.release(), self._claims.ttl)
+            raise RedisTimeout("its time was over before the reply came", maybe_executed=True)
         return fence
 
     async def _first(self, wait: float | None) -> int | None:
         """Ask at once if nobody of this loop stands in line; wait where somebody does, or another holds it."""
-        turn = self._turn()
+        claims = self._claims
         if wait == 0:
-            return self._read(turn, await turn.ask(self._claims.take()))
-        lead = turn.step_up()
-        if lead is not None:
-            try:
-                fence = self._read(turn, await turn.ask(self._claims.take()))
-            except BaseException:
-                lead.hand_over()
-                raise
-            if fence is not None or turn.word != self._claims.word:
-                lead.hand_over()
-                lead = None
-            if fence is not None:
-                return fence
-        return await self._within(wait, lead)
+            return await self._ask()
+        word = claims.word
+        lead = step_up(self._manager, TOPIC, word)
+        if lead is None:
+            return await self._within(wait, None)
+        try:
+            fence = await self._ask()
+        except BaseException:
+            lead.hand_over()
+            raise
+        if fence is None and word == claims.word:
+            return await self._within(wait, lead)
+        lead.hand_over()
+        return fence if fence is not None else await self._within(wait, None)
+
+    async def _ask(self) -> int | None:
+        claims = self._claims
+        self.since = self._manager.links.loop.time()
+        replies = await ask_once(self._manager, claims.take(), claims.release)
+        fence = claims.fence(replies)
+        if fence is None:
+            self._left = claims.left(replies)
+        return fence
 
     async def _within(self, wait: float | None, lead: Lead | None) -> int | None:
         """Wait in line, as long as may be; None where that is over."""
@@ -72,8 +84,9 @@ class Taking:
         try:
             async with asyncio.timeout(wait):
                 while True:
-                    fence = self._read(turn, await turn.wait(lead))
+                    fence = self._claims.fence(await turn.wait(lead))
                     if fence is not None:
+                        self.since = turn.since
                         return fence
                     turn, lead = self._turn(), None  # of several, another one is not free
         except TimeoutError:
@@ -91,13 +104,6 @@ class Taking:
             return None if taken or claims.word != word else self._left
 
         return Turn(self._manager, TOPIC, word, claims.attend(), left, claims.release())
-
-    def _read(self, turn: Turn, replies: Replies) -> int | None:
-        self.since = turn.since
-        fence = self._claims.fence(replies)
-        if fence is None:
-            self._left = self._claims.left(replies)
-        return fence
 
     async def _check_replicas(self) -> None:
         """Give it back where fewer replicas have it than must."""

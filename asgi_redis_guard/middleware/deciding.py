@@ -5,12 +5,14 @@ What comes of it goes to the running exchange (`routed.py`), which sees to the r
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Awaitable, Callable, Mapping
 from os import urandom
 from typing import Any
 
 from ..core.admissions import Admissions, starts_of
-from ..core.exchange import Exchange
+from ..core.arguments import by_name, name_of
+from ..core.exchange import NO_FACTS, Exchange
 from ..core.guard import Guard
 from ..core.responder import Outcome
 from ..core.rounds import Round
@@ -31,35 +33,49 @@ from .routed import RUNNING, RoutedHandling
 from .scopes import edited_scope
 from .waits import wait_for
 
+#: Makes of a function, as a coroutine function, what is called in its place where no exchange runs.
+Outside = Callable[[Callable[..., Awaitable[Any]]], Callable[..., Awaitable[Any]]]
+
 
 class Route:
     """A function and the guards in front of it, outermost first."""
 
-    __slots__ = ("function", "guards", "starts", "wrapper")
+    __slots__ = ("function", "guards", "name", "outside", "signature", "starts", "wrapper")
 
-    def __init__(self, function: Callable[..., Any], guards: tuple[Guard, ...]) -> None:
+    def __init__(self, function: Callable[..., Any], guards: tuple[Guard, ...], outside: Outside | None = None) -> None:
         self.function = function
         self.guards = guards
+        self.outside = outside
+        self.name = name_of(function)
         self.starts = starts_of(guards)
+        reading = any(guard.reads_arguments for guard in guards)
+        self.signature = inspect.signature(function) if reading else None
         self.wrapper: Callable[..., Any] | None = None
+
+    @staticmethod
+    def found() -> RoutedHandling | None:
+        """Return the running exchange, if there is one that guards could refuse."""
+        run = RUNNING.get()
+        return None if run is None or run.over else run
 
     def running(self) -> RoutedHandling:
         """Return the running exchange; raises `NoExchange`."""
-        run = RUNNING.get()
-        if run is None or run.over:
+        run = self.found()
+        if run is None:
             raise NoExchange(
                 f"{self.function.__qualname__} has guards and was called outside of a request that they can refuse; "
                 "add GuardMiddleware(app, guards=[RouteGuards()]), or any middleware of this package, around the app"
             )
         return run
 
-    async def admit(self, run: RoutedHandling) -> None:
-        """Let the guards decide on the running exchange; raises `RouteRefused`."""
+    async def admit(self, run: RoutedHandling, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        """Let the guards decide on the running exchange, and this call of the function; raises `RouteRefused`."""
         if run.refusal is None:
             first = run.around.begin_at.get(self, 0)
             if first == len(self.guards):
                 return
-            await Decision(self, first, run).make()
+            arguments = NO_FACTS if self.signature is None else by_name(self.signature, args, kwargs)
+            await Decision(self, first, run, arguments).make()
         if run.refusal is not None:
             raise RouteRefused(run.refusal.answer)
 
@@ -70,11 +86,12 @@ class Route:
 class Decision:
     """One decision of a route's guards, from number `first` on."""
 
-    def __init__(self, route: Route, first: int, run: RoutedHandling) -> None:
+    def __init__(self, route: Route, first: int, run: RoutedHandling, arguments: Mapping[str, Any]) -> None:
         self._route, self._first, self._run = route, first, run
         self._guards = route.guards[first:]
         self._standing = run.standing()
         exchange = Exchange(run.scope, run.around.clock(), urandom, run.trips.keys, run.trips)
+        exchange.route, exchange.arguments = route.name, arguments
         if run.facts:
             exchange.publish(run.facts)
         self._admissions = Admissions(self._guards, exchange, route.starts[first:])
@@ -115,7 +132,7 @@ class Decision:
 
     async def _fetch(self, step: Wait | Body) -> None:
         """Get a guard what it waits for."""
-        admissions, run = self._admissions, self._run
+        admissions = self._admissions
         if isinstance(step, Wait):
             try:
                 admissions.resumed(await wait_for(step))
@@ -123,13 +140,21 @@ class Decision:
                 admissions.thrown(error)
         elif admissions.exchange.is_websocket:
             admissions.resumed(b"")
-        elif run.touched:
-            where = self._route.function.__qualname__
-            admissions.thrown(GuardProtocolError(f"a guard of {where} wants the body, which the app has begun to read"))
-        elif (content := await run.read(step.limit)) is None:
-            admissions.thrown(BodyTooLarge(f"the body is longer than {step.limit} bytes"))
         else:
-            admissions.resumed(content)
+            await self._read(step.limit)
+
+    async def _read(self, limit: int) -> None:
+        admissions = self._admissions
+        try:
+            content = await self._run.read(limit)
+        except GuardProtocolError as error:
+            where = self._route.function.__qualname__
+            admissions.thrown(GuardProtocolError(f"a guard of {where} wants {error}: its reads_body must say how much"))
+        else:
+            if content is None:
+                admissions.thrown(BodyTooLarge(f"the body is longer than {limit} bytes"))
+            else:
+                admissions.resumed(content)
 
     def _conclude(self) -> None:
         """Give the running exchange what the guards have found, and their answer."""

@@ -12,24 +12,24 @@ import weakref
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextvars import ContextVar
 from functools import partial
-from types import FunctionType, MappingProxyType
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from ..core.asgi import Message
 from ..core.exchange import NO_FACTS, Exchange
 from ..core.responder import Outcome, Responder
 from ..core.steps import Answer, RequestEdits
-from ..core.warnings import Warnings
-from ..errors import ResponseAborted
+from ..errors import GuardProtocolError, ResponseAborted
 from ..observability.events import Hook
-from .body import RequestBody
 from .delivery import HEADS
 from .detached import run_detached
 from .ending import Standing, end_all, withdraw_all
 from .handling import Handling
 from .refusals import Refusal, is_the_refusal
 from .scopes import edited_scope
+from .shared_body import SharedBody
 from .trips import RoundTrips
+from .unguarded import warn_of_bare
 
 logger = logging.getLogger("asgi_redis_guard.middleware")
 
@@ -38,13 +38,14 @@ class _Declared:
     """Whether any route of this process has guards of its own, and the functions as they were without."""
 
     any = False
+    #: The most bytes of a request's body that a guard of theirs wants to see.
+    reads_body = 0
 
     def __init__(self) -> None:
         self.bare: weakref.WeakSet[Callable[..., Any]] = weakref.WeakSet()
 
 
 DECLARED = _Declared()
-_warnings = Warnings(logger)
 
 
 class Around(NamedTuple):
@@ -69,6 +70,7 @@ class RoutedHandling(Handling):
     touched = False
     #: Decisions that must be made before the head.
     due: Sequence[Callable[[], Awaitable[None]]] = ()
+    _body: SharedBody | None = None
 
     def __init__(self, *args: Any, around: Around) -> None:
         super().__init__(*args)
@@ -76,6 +78,8 @@ class RoutedHandling(Handling):
         self.facts = around.facts
         #: The very scope that the app gets; what it was stays as it is, for background runs and for who is around.
         self.scope = self._delivery.scope = dict(self._scope)
+        if DECLARED.reads_body and self.scope["type"] == "http":
+            self._share_body(DECLARED.reads_body)
 
     @property
     def trips(self) -> RoundTrips:
@@ -123,9 +127,14 @@ class RoutedHandling(Handling):
             self.refusal = refusal
 
     async def read(self, limit: int) -> bytes | None:
-        """Read the request's body for a guard, which the app has not touched; None if it is longer than `limit`."""
-        self._receiving.source = body = RequestBody(self._receiving.source)
-        return await body.read(limit)
+        """Read the request's body for a guard; None if it is longer than `limit`. Raises `GuardProtocolError`."""
+        if self._body is None and self.touched:
+            raise GuardProtocolError("the body, which the app has begun to read")
+        return await (self._body or self._share_body(0)).read(limit)
+
+    def _share_body(self, keep: int) -> SharedBody:
+        self._receiving.source = self._body = SharedBody(self._receiving.source, keep)
+        return self._body
 
     def gone(self) -> None:
         """Note that the client has left, in the middle of its body."""
@@ -172,7 +181,7 @@ class RoutedHandling(Handling):
         finally:
             RUNNING.reset(token)
         if (endpoint := self.scope.get("endpoint")) is not None:
-            _warn_of_bare(endpoint)
+            warn_of_bare(endpoint, DECLARED.bare)
 
     def receive(self) -> Awaitable[Message]:
         """The `receive` that the app gets."""
@@ -235,13 +244,3 @@ def handling_of(
 
 async def _nowhere() -> None:
     """What an app sends after it was refused."""
-
-
-def _warn_of_bare(endpoint: Any) -> None:
-    """Warn of a route that the framework calls without the guards that its function was given."""
-    if isinstance(endpoint, FunctionType) and endpoint in DECLARED.bare:
-        _warnings.tell(
-            "unguarded-route",
-            f"{endpoint.__module__}.{endpoint.__qualname__} has guards and is called without them: their decorator "
-            "must stand beneath the framework's own",
-        )

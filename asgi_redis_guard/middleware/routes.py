@@ -18,7 +18,7 @@ from ..core.exchange import Exchange
 from ..core.guard import Guard, OneRoundGuard
 from ..core.steps import PASS, Pass
 from ..errors import ConfigurationError
-from .deciding import Route
+from .deciding import Outside, Route
 from .fusion import check_order
 from .routed import DECLARED
 from .streams import async_stream, stream
@@ -50,24 +50,36 @@ class RouteDecorator(Protocol):
     def __call__(self, function: Callable[P, R], /) -> Callable[P, Awaitable[R]]: ...
 
 
-def guarded(function: Callable[..., Any], guards: Iterable[Guard]) -> Callable[..., Any]:
+def guarded(
+    function: Callable[..., Any],
+    guards: Iterable[Guard],
+    *,
+    outside: Outside | None = None,
+    forced_outside: bool = False,
+) -> Callable[..., Any]:
     """Put `guards`, outermost first, in front of a route function; they decide each time that it is called.
 
     What comes back is a coroutine function with the signature of `function`; a plain function runs in a thread. Of a
     generator function it is a function that returns a generator: the guards decide before the head of the response is
     sent, or before the first item is made, whichever comes first. Guards that are put in front of a guarded function
-    decide together with those it has. Raises `ConfigurationError`.
+    decide together with those it has.
+
+    Where no exchange runs, what `outside` has made of the function, as a coroutine function, is called instead; without
+    it, or beside other guards without it, that is `NoExchange`. `forced_outside`: it is called always, and the guards
+    are not asked. Neither is for generators. Raises `ConfigurationError`.
     """
-    if isinstance(function, type | staticmethod) or not callable(function) or not hasattr(function, "__qualname__"):
-        raise ConfigurationError(
-            f"decorators of routes: {function!r} given; allowed is a function, beneath the framework's own decorator"
-        )
+    _check(function)
+    if forced_outside and outside is not None:
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            raise ConfigurationError(f"decorators of functions: {function!r} is a generator, which is for routes alone")
+        return functools.wraps(function)(outside(_awaitable(function)))
     known: Route | None = getattr(function, _MARK, None)
-    route = Route(function, tuple(guards))
+    route = Route(function, tuple(guards), outside)
     if known is not None and known.wrapper is function:
-        route = Route(known.function, (*route.guards, *known.guards))
+        route = Route(known.function, (*route.guards, *known.guards), _both(outside, known.outside))
     check_order(route.guards)
     DECLARED.any = True
+    DECLARED.reads_body = max([DECLARED.reads_body, *(guard.reads_body for guard in route.guards)])
     if isinstance(route.function, FunctionType):
         DECLARED.bare.add(route.function)
     route.wrapper = functools.wraps(route.function)(_wrapper(route))
@@ -75,27 +87,53 @@ def guarded(function: Callable[..., Any], guards: Iterable[Guard]) -> Callable[.
     return route.wrapper
 
 
+def _check(function: Any) -> None:
+    if isinstance(function, type | staticmethod) or not callable(function) or not hasattr(function, "__qualname__"):
+        raise ConfigurationError(
+            f"decorators of routes: {function!r} given; allowed is a function, beneath the framework's own decorator"
+        )
+
+
+def _both(outer: Outside | None, inner: Outside | None) -> Outside | None:
+    """Return what both make of a function, if both make anything of it."""
+    if outer is None or inner is None:
+        return None
+    return lambda function: outer(inner(function))
+
+
 def _wrapper(route: Route) -> Callable[..., Any]:
     """Return what is called in the place of the route's function."""
-    function = route.function
+
+    def streaming(*args: Any, **kwargs: Any) -> Any:
+        return stream(route, args, kwargs)
+
+    def async_streaming(*args: Any, **kwargs: Any) -> Any:
+        return async_stream(route, args, kwargs)
+
+    if inspect.isasyncgenfunction(route.function):
+        return async_streaming
+    if inspect.isgeneratorfunction(route.function):
+        return streaming
+    function = _awaitable(route.function)
+    outside = None if route.outside is None else route.outside(function)
 
     async def awaiting(*args: Any, **kwargs: Any) -> Any:
-        await route.admit(route.running())
+        if outside is not None and route.found() is None:
+            return await outside(*args, **kwargs)
+        await route.admit(route.running(), args, kwargs)
         return await function(*args, **kwargs)
 
+    return awaiting
+
+
+def _awaitable(function: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:
+    """Return a function as a coroutine function; a plain one runs in a thread."""
+    if inspect.iscoroutinefunction(function):
+        return function
+
+    @functools.wraps(function)
     async def in_thread(*args: Any, **kwargs: Any) -> Any:
-        await route.admit(route.running())
         result = await run_in_threadpool(function, *args, **kwargs)
         return await result if inspect.isawaitable(result) else result
 
-    def streaming(*args: Any, **kwargs: Any) -> Any:
-        return stream(route, function(*args, **kwargs))
-
-    def async_streaming(*args: Any, **kwargs: Any) -> Any:
-        return async_stream(route, function(*args, **kwargs))
-
-    if inspect.isasyncgenfunction(function):
-        return async_streaming
-    if inspect.isgeneratorfunction(function):
-        return streaming
-    return awaiting if inspect.iscoroutinefunction(function) else in_thread
+    return in_thread

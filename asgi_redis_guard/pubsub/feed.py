@@ -39,13 +39,15 @@ _AGAIN = 1.0
 class Watch:
     """One watcher of one key: `ended` is called once at most.
 
-    `lives` tells for how many seconds the key it is given still lives if nothing happens: 0 if it has ended.
+    `lives` tells for how many seconds the key it is given still lives if nothing happens: 0 if it has ended. `closed`
+    is called if the connections of the loop are closed meanwhile, after which no word comes.
     """
 
     topic: str
     key: bytes
     ended: Callable[[], None]
     lives: Callable[[bytes], Awaitable[float]]
+    closed: Callable[[], None] | None = None
     timer: asyncio.TimerHandle | None = None
 
     def look_in(self, seconds: float, look: Callable[[], object]) -> None:
@@ -188,6 +190,10 @@ class Feed:
 
     def close(self) -> None:
         """Look no more: the loop's connections are closed."""
+        for watch in [watch for watches in self._watches.values() for watch in watches]:
+            watch.stop()
+            if watch.closed is not None:
+                watch.closed()
         for timer in self._waiting.values():
             timer.cancel()
         self._waiting.clear()

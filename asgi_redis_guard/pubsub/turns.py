@@ -8,6 +8,7 @@ would end by itself. So a process has one that asks for each thing, however many
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -25,8 +26,29 @@ if TYPE_CHECKING:
 #: Seconds until it is asked again while Redis does not answer; nobody gives up before his deadline.
 _AGAIN = 0.25
 
+#: Seconds within which the processes that wait ask, once word has come: each is as likely as the others to be first.
+_SPREAD = 0.001
+
 #: Seconds for which it is tried to give back what a caller took who was gone when it came.
 _UNDO = 60.0
+
+
+async def ask_once(manager: RedisManager, ask: Ask, undo: Callable[[], Ask]) -> Replies:
+    """Ask for what others may hold; a caller that is cancelled, or hears nothing, leaves nothing taken."""
+    sent = send(manager, ask)
+    try:
+        return replies_of(ask, await sent)
+    except BaseException as error:
+        if not isinstance(error, RedisUnavailable) or error.maybe_executed or isinstance(error, OperationFailed):
+            give_back(manager, undo(), _UNDO)
+        raise
+
+
+def step_up(manager: RedisManager, topic: str, word: bytes) -> Lead | None:
+    """Be the first in line for a thing if nobody of this loop stands there; who is must end the lead."""
+    flights = manager.flights
+    key = (topic, word)
+    return flights.begin(key) if flights.find(key) is None else None
 
 
 class Turn:
@@ -73,25 +95,6 @@ class Turn:
         #: When that was sent which the replies answer, by the loop's clock.
         self.since = 0.0
 
-    def step_up(self) -> Lead | None:
-        """Be the first in line if nobody of this loop stands there; who is must end the lead."""
-        flights = self._manager.flights
-        return flights.begin(self._key) if flights.find(self._key) is None else None
-
-    async def ask(self, ask: Ask) -> Replies:
-        """Ask once, by `ask` or another that takes the same. A caller that is cancelled leaves nothing taken."""
-        self.since = self._manager.links.loop.time()
-        sent = send(self._manager, ask)
-        try:
-            return replies_of(ask, await sent)
-        except asyncio.CancelledError:
-            give_back(self._manager, self._undo, _UNDO)
-            raise
-        except RedisUnavailable as error:
-            if error.maybe_executed or isinstance(error, OperationFailed):
-                give_back(self._manager, self._undo, _UNDO)
-            raise
-
     async def wait(self, lead: Lead | None = None) -> Replies:
         """Wait in line, then until it is taken; return the replies that say so. May be cancelled at any time.
 
@@ -129,14 +132,23 @@ class Turn:
 
     async def _one_word(self) -> None:
         """Wait until the word is said, or until it is taken."""
-        said = asyncio.Event()
+        said: asyncio.Future[bool] = self._manager.links.loop.create_future()
+
+        def tell(word: bool) -> None:
+            if not said.done():
+                said.set_result(word)
+
         feed = self._manager.pubsub.feed
-        watch = Watch(*self._key, said.set, self._look)
+        watch = Watch(*self._key, lambda: tell(True), self._look, lambda: tell(False))
         feed.watch(watch)
         try:
-            await said.wait()
+            if not await said:
+                raise RedisUnavailable("the connections of this event loop were closed")
         finally:
             feed.unwatch(watch)
+        # The server tells processes in the order in which they subscribed: the first would get it every time.
+        if self._replies is None:
+            await asyncio.sleep(random.random() * _SPREAD)  # noqa: S311  (chance is all that is wanted)
 
     async def _look(self, _: bytes) -> float:
         """Ask; return the seconds until it is worth asking again, 0 if there is nothing more to wait for."""
@@ -151,6 +163,9 @@ class Turn:
             if self._over and self._doubtful:
                 give_back(self._manager, self._undo, _UNDO)
             return _AGAIN
+        except BaseException:  # the loop's connections are closed, and do not wait for it
+            self._doubtful = True
+            raise
         self._error = None
         left = self._left(replies)
         if left is not None:

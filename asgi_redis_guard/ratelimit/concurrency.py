@@ -11,6 +11,7 @@ from binascii import b2a_base64
 from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
+from ..core.checks import choice_faults, is_within, name_faults
 from ..core.client_ip import TrustedProxies
 from ..core.exchange import Exchange
 from ..core.guard import OneRoundGuard, OnRefused, refusal_faults
@@ -22,7 +23,6 @@ from ..core.responder import Control, Head, Outcome, Responder
 from ..core.script import Operation, OperationKind, Replies
 from ..core.steps import PASS, Answer, Ask, Asking, Pass
 from ..errors import ConfigurationError, OperationFailed, RedisUnavailable
-from .checks import choice_faults, is_within, name_faults
 from .headers import concurrency_headers, expose_ours, put
 from .options import Cost, checked_cost
 from .refusals import for_group, nobody, too_many

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from hashlib import sha256
 from typing import Any, Unpack
 
+from ..core.checks import LONGEST_NAME
 from ..middleware.routes import RouteDecorator, guarded
-from .checks import LONGEST_NAME
 from .guard import RateLimit
 from .options import RateLimitOptions
 from .rules import LimitsFor

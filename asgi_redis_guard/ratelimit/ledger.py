@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from ..core.checks import is_within
 from ..core.keys import Keys
 from ..core.script import Operation, OperationKind
-from .checks import is_within
 
 BAN = OperationKind.load(__package__, "ban.lua")
 TALLY = OperationKind.load(__package__, "tally.lua")

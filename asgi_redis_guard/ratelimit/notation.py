@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 from limits import RateLimitItem, parse_many
 
+from ..core.checks import name_faults
 from ..errors import ConfigurationError
 from .calendar import UNITS, zone_of
-from .checks import MOST_UNITS, name_faults
+from .checks import MOST_UNITS
 from .policy import KINDS, Algorithm, Limit
 
 #: Entries of one sorted set; a log of more stalls the server when many are written at once.

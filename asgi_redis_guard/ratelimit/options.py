@@ -10,13 +10,14 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypedDict
 
+from ..core.checks import choice_faults, is_within, plain_faults
 from ..core.client_ip import TrustedProxies
 from ..core.exchange import Exchange
 from ..core.guard import OnRefused, refusal_faults
 from ..core.identity import KeyPart
 from ..core.keywords import options_of
 from ..errors import ConfigurationError
-from .checks import MOST_UNITS, choice_faults, is_units, is_within, plain_faults
+from .checks import MOST_UNITS, is_units
 from .door import Listed
 from .headers import Draft
 from .ledger import Ban

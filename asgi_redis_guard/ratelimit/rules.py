@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
+from ..core.checks import plain_faults
 from ..core.exchange import Exchange
 from ..core.keys import digest
 from ..core.paths import PathPatterns, lean
 from ..errors import ConfigurationError
-from .checks import plain_faults
 from .headers import HeaderStyle
 from .notation import Style, make_limits
 from .plan import Plan

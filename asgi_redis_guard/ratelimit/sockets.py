@@ -10,11 +10,11 @@ from copy import copy
 from typing import Any, Literal, Unpack
 
 from ..core.asgi import Message
+from ..core.checks import choice_faults
 from ..core.exchange import Exchange
 from ..core.responder import Close, Control, Responder
 from ..core.steps import PASS, Answer, Ask, Pass, Wait
 from ..errors import ConfigurationError, RedisUnavailable
-from .checks import choice_faults
 from .denials import Denial
 from .guard import RateLimit
 from .options import OnBreach, RateLimitOptions, signature_with

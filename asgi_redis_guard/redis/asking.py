@@ -8,7 +8,7 @@ from typing import Any
 from ..core.rounds import read_replies
 from ..core.script import Replies
 from ..core.steps import Ask
-from ..errors import OperationFailed
+from ..errors import OperationFailed, RedisUnavailable
 from .manager import RedisManager
 from .program import program_of
 
@@ -24,7 +24,9 @@ async def carry_out(redis: RedisManager, ask: Ask) -> Replies:
 
 
 def replies_of(ask: Ask, raw: Any) -> Replies:
-    """Read what answers `ask`, which stands first in its round; raises `OperationFailed`."""
+    """Read what answers `ask`, which stands first in its round; raises `OperationFailed`, `RedisUnavailable`."""
+    if not isinstance(raw, list) or len(raw) <= ask.place.width:
+        raise RedisUnavailable("a reply to something else", maybe_executed=True)
     replies = read_replies(ask, raw[: ask.place.width], raw[-1])
     if not isinstance(replies, Replies):
         raise replies or OperationFailed("ERR the operations were not run")

@@ -56,6 +56,11 @@ class Lease:
         self.lost = None
         self._home.take_out(self)
 
+    def end_at(self, ends: float) -> None:
+        """Note when it is over unless it is renewed, by the loop's clock: its holder has set that in Redis."""
+        self.ends = ends
+        self._home.move_up(self)
+
     def __repr__(self) -> str:
         return f"<Lease {self.operation!r}, {'over' if self.moment is None else f'for {self.ttl:g} s'}>"
 
@@ -75,6 +80,10 @@ class Leases:
         self._wakes_at = 0.0
         self._waiting: deque[Lease] = deque()
         self._in_flight = 0
+
+    def time(self) -> float:
+        """Return the present time, by the loop's clock."""
+        return self._loop.time()
 
     def keep(self, operation: Operation, ttl: float, lost: Callable[[], None], since: float | None = None) -> Lease:
         """Keep a lease of `ttl` seconds that was taken just now, until it is dropped.
@@ -130,6 +139,12 @@ class Leases:
             leases.discard(lease)
             if not leases:
                 del self._moments[moment]  # the timer stays: the next lease may want it at the same moment
+
+    def move_up(self, lease: Lease) -> None:
+        """Have nothing to do for a lease any later than it is over. For `Lease` alone."""
+        if lease.moment is not None and lease.moment > lease.ends:
+            self.take_out(lease)
+            self._put(lease, lease.ends)
 
     def _wake_by(self, moment: float) -> None:
         if self._timer is not None:

@@ -155,6 +155,8 @@ class RedisManager:
             await self._links_by_loop[loop].drain()  # they may need the links still
         hub, links = self._hubs.pop(loop, None), self._links_by_loop.pop(loop, None)
         self._here.links = None
+        if links is not None:
+            links.flights.close()  # or who waits next would open connections anew
         if hub is not None:
             await hub.aclose()
         if links is not None:

@@ -52,6 +52,11 @@ def built(keys: Keys) -> dict[str, bytes]:
         "tag_of": keys.tag_of(digest("user:7")),
         "every_tag": keys.every_tag,
         "cache_channel": keys.cache_channel,
+        **{f"lock {place}": key for place, key in enumerate(keys.lock(digest("lock", "import")))},
+        **{f"semaphore {place}": key for place, key in enumerate(keys.semaphore(digest("semaphore", "import")))},
+        "locks_channel": keys.locks_channel,
+        "idempotent": keys.idempotent(digest("alice", "8e03978e")),
+        "idempotency_channel": keys.idempotency_channel,
     }
 
 
@@ -83,6 +88,12 @@ def test_a_resource_its_variants_and_their_fills_share_a_hash_tag() -> None:
     resource, variant = digest("GET", "/"), digest("en")
     for key in (Keys().resource(resource), Keys().variant(resource, variant), Keys().fill(resource, variant)):
         assert key.partition(b"{")[2].partition(b"}")[0] == resource
+
+
+def test_a_lock_and_its_fence_share_a_hash_tag() -> None:
+    name = digest("lock", "import")
+    for key in (*Keys().lock(name), *Keys().semaphore(name)):
+        assert key.partition(b"{")[2].partition(b"}")[0] == name
 
 
 def test_the_key_of_a_tag_ends_with_its_digest() -> None:

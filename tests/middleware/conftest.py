@@ -19,3 +19,4 @@ async def redis() -> AsyncIterator[TestRedis]:
 def no_route_is_guarded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each test begins as a process does in which no route has guards: the engine takes its shorter way."""
     monkeypatch.setattr(DECLARED, "any", False)
+    monkeypatch.setattr(DECLARED, "reads_body", 0)

@@ -23,9 +23,9 @@ PARTS = [{"type": "http.request", "body": part, "more_body": part == b"a"} for p
 class Reads(Does):
     """Reads the body and keeps what came of it."""
 
-    def __init__(self, limit: int = 10) -> None:
+    def __init__(self, limit: int = 10, **attributes: Any) -> None:
         self.found: list[Any] = []
-        super().__init__(self.read, name="reads")
+        super().__init__(self.read, name="reads", **attributes)
         self.limit = limit
 
     def read(self, exchange: Exchange) -> Admission:
@@ -83,6 +83,47 @@ async def test_a_body_that_the_app_has_begun_to_read_is_refused_with_a_clear_err
 
     assert (await Call(GuardMiddleware(app, [RouteGuards()], redis=redis), POST, *PARTS).run()).status == 200
     assert "hello wants the body, which the app has begun to read" in str(reads.found[0])
+
+
+@pytest.mark.parametrize("begun", [1, 2])
+@pytest.mark.parametrize("limit", [1, 10])
+async def test_a_body_that_the_app_has_begun_to_read_is_there_for_a_guard_that_says_so(
+    redis: TestRedis, begun: int, limit: int
+) -> None:
+    reads, again = Reads(limit, reads_body=10), Reads(10)
+    function = guarded(hello, [reads, again])
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        messages = [await receive() for _ in range(begun)]
+        await function()
+        messages += [await receive() for _ in range(2 - begun)]
+        await responding(*(message["body"] for message in messages))(scope, receive, send)
+
+    assert (await Call(GuardMiddleware(app, [RouteGuards()], redis=redis), POST, *PARTS).run()).body == b"ab"
+    assert again.found == [b"ab"]
+    assert reads.found == [b"ab"] if limit == 10 else isinstance(reads.found[0], BodyTooLarge)
+
+
+@pytest.mark.parametrize("begun", [0, 1, 2])
+async def test_a_client_that_leaves_in_the_middle_never_runs_the_function_whoever_was_told(
+    redis: TestRedis, begun: int
+) -> None:
+    ends, ran = Ends(), []
+
+    async def function() -> bytes:
+        ran.append("function")
+        return b""
+
+    guards = guarded(function, [Lock("lock"), passing(ends), Reads(reads_body=10)])
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        for _ in range(begun):
+            await receive()
+        await responding(await guards())(scope, receive, send)
+
+    call = await Call(GuardMiddleware(app, [RouteGuards()], redis=redis), POST, PARTS[0], GONE).run()
+    await settled(redis)
+    assert (call.sent, ran, ends.kinds, await redis.value("lock")) == ([], [], ["disconnect"], None)
 
 
 async def test_a_client_that_leaves_in_the_middle_of_its_body_ends_the_request(redis: TestRedis) -> None:

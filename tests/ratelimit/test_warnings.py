@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from asgi_redis_guard import GuardMiddleware, RateLimit, RateLimitMiddleware, RouteGuards, rate_limit
 from asgi_redis_guard.core import identity
 from asgi_redis_guard.core.warnings import Warnings
-from asgi_redis_guard.middleware import fusion, routed
+from asgi_redis_guard.middleware import fusion, routed, unguarded
 from tests.drive import App, get
 from tests.ratelimit.conftest import CountingManager
 
@@ -108,7 +108,7 @@ async def test_a_decorator_above_the_frameworks_own_is_told(
     manager: CountingManager, told: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(routed.DECLARED, "any", False)
-    monkeypatch.setattr(routed, "_warnings", Warnings(routed.logger))
+    monkeypatch.setattr(unguarded, "_warnings", Warnings(unguarded.logger))
     app = FastAPI()
 
     @app.get("/right")

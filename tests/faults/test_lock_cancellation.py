@@ -1,0 +1,189 @@
+"""Callers of locks who are cancelled at any step of the loop: no lock of nobody's, no task, no lease, no waiter."""
+
+import asyncio
+import random
+from collections.abc import Awaitable
+
+import pytest
+
+from tests.faults.locks import Process, held, is_free, nothing_is_left_of, outcome, processes, steps
+from tests.redis.tools import eventually, within
+from tests.servers import Server
+
+#: Steps that acquiring or releasing takes at the most, over a proxy in the same loop.
+MANY = 40
+
+
+async def cancelled_at(work: Awaitable[object], count: int) -> object:
+    """Cancel it after so many steps of the loop; what came of it."""
+    task = asyncio.ensure_future(work)
+    await steps(count)
+    task.cancel()
+    return await outcome(within(task))
+
+
+async def is_another(other: Process) -> None:
+    """Another process can have it, so that it is nobody's."""
+    lock = other.lock(wait=None)
+    assert await within(lock.acquire())
+    await lock.release()
+
+
+async def test_acquiring_cancelled_at_every_step(valkey: Server, redis_url: str) -> None:
+    async with processes(redis_url, 2) as (one, other):
+        for count in range(MANY):
+            lock = one.lock()
+            if await cancelled_at(lock.acquire(), count) is True:
+                await lock.release()
+            await is_another(other)
+            await nothing_is_left_of(one.redis)
+            assert not held(valkey)
+
+
+async def test_acquiring_what_another_process_holds_cancelled_at_every_step(valkey: Server, redis_url: str) -> None:
+    """While it subscribes, while it waits for the word, and when it has just been told."""
+    async with processes(redis_url, 2) as (one, other):
+        for count in range(0, MANY * 2, 2):
+            theirs = other.lock()
+            assert await theirs.acquire()
+            lock = one.lock(wait=None)
+            acquiring = asyncio.ensure_future(lock.acquire())
+            if count < MANY:
+                await steps(count)
+                acquiring.cancel()
+                await theirs.release()
+            else:
+                await eventually(lambda: valkey.command("GET", held(valkey)[0])[:1] == b"w")
+                await theirs.release()
+                await steps(count - MANY)
+                acquiring.cancel()
+            if await outcome(within(acquiring)) is True:
+                await lock.release()
+            await is_another(other)
+            await nothing_is_left_of(one.redis)
+            assert not held(valkey)
+
+
+async def test_acquiring_what_the_same_process_holds_cancelled_at_every_step(valkey: Server, redis_url: str) -> None:
+    """Those who stand in line behind it get it nevertheless, in their order."""
+    async with processes(redis_url, 1) as (one,):
+        for count in range(MANY):
+            first = one.lock()
+            assert await first.acquire()
+            locks = [one.lock(wait=None) for _ in range(3)]
+            line = [asyncio.ensure_future(lock.acquire()) for lock in locks]
+            await steps(3)
+            await first.release()
+            await steps(count)
+            line[0].cancel()
+            for lock, acquiring in zip(locks, line, strict=True):
+                if await outcome(within(acquiring)) is True:
+                    await lock.release()
+                else:
+                    assert acquiring is line[0]
+            await nothing_is_left_of(one.redis)
+            assert not held(valkey)
+
+
+async def test_releasing_cancelled_at_every_step(valkey: Server, redis_url: str) -> None:
+    async with processes(redis_url, 2) as (one, other):
+        for count in range(MANY):
+            lock = one.lock()
+            assert await lock.acquire()
+            await cancelled_at(lock.release(), count)
+            if await lock.owned():  # cancelled before it began
+                await lock.release()
+            await is_another(other)
+            await nothing_is_left_of(one.redis)
+            assert not held(valkey)
+
+
+async def test_extending_cancelled_at_every_step(valkey: Server, redis_url: str) -> None:
+    async with processes(redis_url, 1) as (one,):
+        lock = one.lock()
+        assert await lock.acquire()
+        for count in range(MANY):
+            await cancelled_at(lock.extend(1), count)
+            assert await lock.owned()
+        await lock.release()
+        assert not held(valkey)
+
+
+async def test_a_body_cancelled_at_every_step_leaves_the_lock(valkey: Server, redis_url: str) -> None:
+    """The whole of `async with`: into it, within it and out of it."""
+
+    async def work(one: Process, entered: list[int]) -> None:
+        async with one.lock():
+            entered.append(1)
+            await asyncio.sleep(0)
+        entered.append(2)
+
+    async with processes(redis_url, 1) as (one,):
+        for count in range(MANY):
+            entered: list[int] = []
+            ended = await cancelled_at(work(one, entered), count)
+            assert ended is None or isinstance(ended, asyncio.CancelledError)
+            assert (ended is None) == (2 in entered)
+            await is_free(valkey)
+            await nothing_is_left_of(one.redis)
+
+
+@pytest.mark.parametrize("seconds", [0, 0.005])
+async def test_a_deadline_in_the_middle_is_a_timeout_and_leaves_no_lock(
+    valkey: Server, redis_url: str, seconds: float
+) -> None:
+    async with processes(redis_url, 1) as (one,):
+        one.proxy.latency = 0.02
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(seconds), one.lock():
+                raise AssertionError("it was entered")
+        await nothing_is_left_of(one.redis)
+        await is_free(valkey)
+
+
+async def test_cancelled_while_redis_is_away_it_is_given_back_later(valkey: Server, redis_url: str) -> None:
+    async with processes(redis_url, 1) as (one,):
+        one.proxy.drop_replies()
+        lock = one.lock()
+        acquiring = asyncio.ensure_future(lock.acquire())
+        await eventually(lambda: held(valkey))
+        acquiring.cancel()
+        assert isinstance(await outcome(within(acquiring, 5)), asyncio.CancelledError), "it does not wait for Redis"
+        one.proxy.heal()
+        await is_free(valkey)
+
+
+async def test_a_crowd_of_which_half_is_cancelled_at_random(valkey: Server, redis_url: str) -> None:
+    """The others get it one after another, whoever gives up in between."""
+    chance = random.Random(11)
+    inside = 0
+    served: list[int] = []
+    fences: list[int] = []
+
+    async with processes(redis_url, 3) as those:
+
+        async def work(who: int) -> None:
+            nonlocal inside
+            lock = those[who % 3].lock(wait=None)
+            async with lock:
+                assert lock.fence is not None
+                fences.append(lock.fence)
+                inside += 1
+                assert inside == 1
+                try:
+                    await steps(chance.randrange(4))
+                finally:
+                    inside -= 1
+                served.append(who)
+
+        tasks = [asyncio.create_task(work(who)) for who in range(120)]
+        victims = tasks[::2]
+        while victims:
+            await steps(1)
+            for _ in range(min(len(victims), chance.randrange(3))):
+                victims.pop(chance.randrange(len(victims))).cancel()
+        outcomes = await within(asyncio.gather(*tasks, return_exceptions=True), 45)
+        assert outcomes[1::2] == [None] * 60
+        assert fences == sorted(set(fences))
+        await is_free(valkey)
+    assert isinstance(next((o for o in outcomes[::2] if o is not None), None), asyncio.CancelledError)

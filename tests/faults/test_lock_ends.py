@@ -1,0 +1,309 @@
+"""Locks whose manager, loop or process ends, and crowds that want one: nobody waits for ever, nothing is left."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+import tracemalloc
+from pathlib import Path
+
+import pytest
+
+from asgi_redis_guard import RedisManager
+from asgi_redis_guard.errors import LockError, LockLost, RedisUnavailable
+from asgi_redis_guard.testing import RoundTripCounter
+from tests.faults.locks import FOR_LONG, held, is_free, nothing_is_left_of, outcome, processes, watched
+from tests.redis.tools import PATIENCE, eventually, within
+from tests.servers import Server
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+async def test_a_manager_that_closes_under_a_held_lock_tells_its_holder(redis_url: str) -> None:
+    redis = RedisManager(redis_url, timeout=PATIENCE)
+    inside = asyncio.Event()
+
+    async def work() -> None:
+        async with redis.lock("job", ttl=FOR_LONG):
+            inside.set()
+            await asyncio.Event().wait()
+
+    task = asyncio.ensure_future(work())
+    await within(inside.wait())
+    await within(redis.aclose())
+    assert isinstance(await outcome(within(task)), LockLost)
+    await within(redis.aclose())
+
+
+async def test_a_manager_that_closes_lets_everybody_go_who_waits(valkey: Server, redis_url: str) -> None:
+    async with processes(redis_url, 1) as (other,):
+        theirs = other.lock()
+        assert await theirs.acquire()
+        redis = RedisManager(redis_url, timeout=0.5)
+        waiting = [asyncio.ensure_future(redis.lock("job", ttl=FOR_LONG).acquire()) for _ in range(10)]
+        await eventually(lambda: valkey.command("GET", held(valkey)[0])[:1] == b"w")
+        await within(redis.aclose())
+        outcomes = await within(asyncio.gather(*waiting, return_exceptions=True))
+        assert {type(error) for error in outcomes} == {RedisUnavailable}
+        assert await theirs.owned()
+        await theirs.release()
+        await within(redis.aclose())
+        await is_free(valkey)
+
+
+ENDS = """
+import asyncio, sys
+from asgi_redis_guard.redis.manager import RedisManager
+
+redis = RedisManager(sys.argv[1], timeout=20)
+"""
+
+LOOP_ENDS_UNDER_HOLDERS = """
+async def work(inside):
+    async with redis.lock("job", ttl=300):
+        inside.set()
+        await asyncio.Event().wait()
+
+async def waiter():
+    await redis.lock("job", ttl=300).acquire()
+
+async def main():
+    inside = asyncio.Event()
+    asyncio.ensure_future(work(inside))
+    await inside.wait()
+    for _ in range(3):
+        asyncio.ensure_future(waiter())
+    await asyncio.sleep(0.1)
+
+async def other():
+    async with redis.lock("job", ttl=300, wait=0):
+        pass
+
+for _ in range(2):
+    asyncio.run(main())
+    asyncio.run(other())  # it was given back when the loop ended
+print("well")
+"""
+
+LOOP_CLOSED_UNDER_HOLDERS = """
+async def take():
+    lock = redis.lock("job", ttl=300)
+    assert await lock.acquire()
+    await asyncio.sleep(0.1)  # what begins with the first use has ended
+    return lock
+
+loop = asyncio.new_event_loop()
+lock = loop.run_until_complete(take())
+loop.close()  # without a word to anybody
+
+async def other():
+    assert not await redis.lock("job", ttl=300).acquire(blocking=False)
+    assert not redis.leases
+    async with redis.lock("other", ttl=300, wait=0):
+        pass
+
+asyncio.run(other())
+print("well")
+"""
+
+FORKED_WITH_A_LOCK = """
+import os
+
+async def main():
+    async with redis.lock("job", ttl=1) as lock:
+        if not (pid := os.fork()):
+            asyncio._set_running_loop(None)
+            asyncio.run(child())
+            os._exit(0)
+        while os.waitpid(pid, os.WNOHANG) == (0, 0):
+            await asyncio.sleep(0.01)
+        assert not lock.lost.is_set()
+        assert await lock.owned()
+        assert lock.remaining() > 0
+    await redis.aclose()
+
+async def child():
+    assert not await redis.lock("job", ttl=1).acquire(blocking=False)
+    assert not redis.leases, "the parent renews it, the child does not"
+    async with redis.lock("mine", ttl=1):
+        await asyncio.sleep(1.5)
+
+asyncio.run(main())
+print("well")
+"""
+
+
+@pytest.mark.parametrize(
+    "story", [LOOP_ENDS_UNDER_HOLDERS, LOOP_CLOSED_UNDER_HOLDERS, FORKED_WITH_A_LOCK], ids=["ends", "closed", "forked"]
+)
+def test_loops_and_processes_that_end_with_locks(redis_url: str, story: str) -> None:
+    run = subprocess.run(
+        [sys.executable, "-Werror", "-c", ENDS + story, redis_url],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        timeout=50,
+        check=False,
+    )
+    assert (run.stdout, run.stderr, run.returncode) == ("well\n", "", 0)
+
+
+HOLDER = """
+async def main():
+    async with redis.lock("job", ttl=1) as lock:
+        print(lock.fence, flush=True)
+        await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
+
+
+async def test_a_holder_that_crashes_is_followed_when_its_time_is_up(redis_url: str) -> None:
+    """No sooner, and without its help: nobody says a word."""
+    holder = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", ENDS + HOLDER, redis_url, cwd=ROOT, stdout=asyncio.subprocess.PIPE
+    )
+    assert holder.stdout is not None
+    fence = int(await within(holder.stdout.readline()))
+    async with processes(redis_url, 1) as (one,):
+        lock = one.lock(wait=None)
+        waiting = asyncio.ensure_future(lock.acquire())
+        await asyncio.sleep(1.5)  # it is renewed in the meantime
+        assert not waiting.done()
+        crashed = time.monotonic()
+        os.kill(holder.pid, signal.SIGKILL)
+        await holder.wait()
+        assert await within(waiting)
+        assert time.monotonic() - crashed > 0.5
+        assert lock.fence is not None
+        assert lock.fence > fence
+        await lock.release()
+
+
+async def test_ten_thousand_who_wait_for_one_lock_are_one_who_asks(valkey: Server, redis_url: str) -> None:
+    """They cost the server nothing, this process little each, and each gets its turn in the order of coming."""
+    crowd = 10_000
+    async with RoundTripCounter(redis_url) as proxy, RedisManager(proxy.url, timeout=PATIENCE) as redis:
+        order: list[int] = []
+        fences: list[int] = []
+
+        async def wait(who: int) -> None:
+            async with redis.lock("job", ttl=FOR_LONG) as lock:
+                order.append(who)
+                assert lock.fence is not None
+                fences.append(lock.fence)
+
+        holder = redis.lock("job", ttl=FOR_LONG)
+        assert await holder.acquire()
+        tracemalloc.start()
+        tasks = [asyncio.create_task(wait(who)) for who in range(crowd)]
+        await eventually(lambda: valkey.command("GET", held(valkey)[0])[:1] == b"w")
+        per_waiter = tracemalloc.get_traced_memory()[0] / crowd
+        tracemalloc.stop()
+        proxy.reset()
+        await asyncio.sleep(0.5)
+        assert proxy.commands == [], "who waits is silent"
+        assert watched(redis) == 1
+        assert per_waiter < 10_000
+        for task in tasks[200:]:
+            task.cancel()
+        await asyncio.wait(tasks[200:])
+        await holder.release()
+        await within(asyncio.gather(*tasks[:200]), 45)
+        assert order == list(range(200))
+        assert fences == sorted(set(fences))
+        await nothing_is_left_of(redis)
+        assert not held(valkey)
+
+
+async def test_ten_thousand_who_give_up_leave_nothing(valkey: Server, redis_url: str) -> None:
+    async with RedisManager(redis_url, timeout=PATIENCE) as redis:
+        async with redis.lock("job", ttl=FOR_LONG):
+            tries = await within(
+                asyncio.gather(*(redis.lock("job", ttl=FOR_LONG, wait=0.2).acquire() for _ in range(10_000))), 45
+            )
+            assert not any(tries)
+        await nothing_is_left_of(redis)
+        assert not held(valkey)
+
+
+async def test_waiters_of_many_processes_get_it_one_after_another(valkey: Server, redis_url: str) -> None:
+    inside = 0
+    fences: list[int] = []
+
+    async with processes(redis_url, 5) as those:
+
+        async def work(who: int) -> None:
+            nonlocal inside
+            async with those[who % 5].lock(wait=None) as lock:
+                assert lock.fence is not None
+                fences.append(lock.fence)
+                inside += 1
+                assert inside == 1
+                await asyncio.sleep(0)
+                inside -= 1
+
+        await within(asyncio.gather(*(work(who) for who in range(200))), 45)
+        assert fences == sorted(set(fences))
+        assert not held(valkey)
+
+
+async def test_a_semaphore_holds_as_many_as_it_has_permits(valkey: Server, redis_url: str) -> None:
+    inside = most = 0
+
+    async with processes(redis_url, 3) as those:
+
+        async def work(who: int) -> None:
+            nonlocal inside, most
+            async with those[who % 3].redis.semaphore("places", 4, ttl=FOR_LONG):
+                inside += 1
+                most = max(most, inside)
+                await asyncio.sleep(0.001)
+                inside -= 1
+
+        await within(asyncio.gather(*(work(who) for who in range(150))), 45)
+        assert most == 4
+        await is_free(valkey)
+
+
+async def test_a_word_that_is_lost_is_made_up_for(valkey: Server, redis_url: str) -> None:
+    """The connection on which it would come breaks just then: who waits asks again when it is back."""
+    async with processes(redis_url, 2) as (one, other):
+        theirs = other.lock()
+        assert await theirs.acquire()
+        lock = one.lock(wait=None)
+        waiting = asyncio.ensure_future(lock.acquire())
+        await eventually(lambda: valkey.command("GET", held(valkey)[0])[:1] == b"w")
+        one.proxy.refuse()
+        await theirs.release()
+        one.proxy.heal()
+        assert await within(waiting)
+        await lock.release()
+
+
+async def test_while_redis_is_away_who_waits_goes_on_waiting(fresh_server: Server) -> None:
+    async with processes(fresh_server.url, 1, timeout=0.2) as (one,):
+        assert await one.lock().acquire()
+        lock = one.lock(wait=None)
+        waiting = asyncio.ensure_future(lock.acquire())
+        await eventually(lambda: fresh_server.command("GET", held(fresh_server)[0])[:1] == b"w")
+        await asyncio.to_thread(fresh_server.kill)
+        await asyncio.sleep(0.5)
+        assert not waiting.done()
+        await asyncio.to_thread(fresh_server.start)
+        assert await within(waiting), "an empty server has no holder"
+        await lock.release()
+        one.redis.leases.close()  # that of the first, which nobody released
+
+
+async def test_a_wait_that_ends_while_redis_is_away_says_so(fresh_server: Server) -> None:
+    async with processes(fresh_server.url, 1, timeout=0.2) as (one,):
+        await asyncio.to_thread(fresh_server.kill)
+        failed = await outcome(within(one.lock(wait=0.5).acquire()))
+        assert isinstance(failed, RedisUnavailable) or failed is False
+        with pytest.raises((RedisUnavailable, LockError)):
+            async with one.lock(wait=0.3):
+                raise AssertionError("it was entered")
+        await asyncio.to_thread(fresh_server.start)

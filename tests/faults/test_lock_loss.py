@@ -1,0 +1,465 @@
+"""Locks that are lost while they are held: the holder is told, and nothing else is cancelled or swallowed by that."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import suppress
+
+import pytest
+from redis.exceptions import ResponseError
+
+from asgi_redis_guard import RedisManager
+from asgi_redis_guard.errors import LockLost, LockNotOwnedError, OperationFailed
+from tests.conftest import MakeServer
+from tests.faults.locks import TIMEOUT, held, is_free, nothing_is_left_of, processes
+from tests.faults.test_silence import block
+from tests.redis.tools import PATIENCE, eventually, until_back, within
+from tests.servers import Server
+
+#: Seconds, of which a third passes until it is renewed, and the loss is seen.
+TTL = 0.6
+
+
+@pytest.fixture
+async def redis(redis_url: str) -> AsyncIterator[RedisManager]:
+    """A manager on the shared server, of which nothing may be left."""
+    async with RedisManager(redis_url, timeout=PATIENCE) as redis:
+        yield redis
+        await nothing_is_left_of(redis)
+
+
+async def for_ever() -> None:
+    """Wait until somebody cancels it."""
+    await asyncio.Event().wait()
+
+
+def take_away(server: Server) -> None:
+    """Delete what is held, as an eviction does."""
+    assert server.command("DEL", *held(server))
+
+
+async def test_flushall_under_a_held_lock_cancels_its_holder(redis: RedisManager, valkey: Server) -> None:
+    done = []
+    with pytest.raises(LockLost):
+        async with redis.lock("job", ttl=TTL) as lock:
+            valkey.command("FLUSHALL")
+            try:
+                await within(for_ever())
+            finally:
+                done.append(lock.lost.is_set())
+    assert done == [True]
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0, "who catches LockLost is not a cancelled task"
+    await asyncio.sleep(0)
+    async with redis.lock("job", ttl=TTL, wait=0) as lock:
+        assert lock.remaining() > 0
+
+
+async def test_a_body_that_ends_before_the_cancellation_arrives_is_told_all_the_same(
+    redis: RedisManager, valkey: Server
+) -> None:
+    """It was done without the lock, so that it must not count as done under it."""
+    with pytest.raises(LockLost):
+        async with redis.lock("job", ttl=TTL) as lock:
+            take_away(valkey)
+            await within(lock.lost.wait())
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0
+    await asyncio.sleep(0.01)  # where a cancellation that came too late would be felt
+
+
+async def test_a_body_that_notices_nothing_is_told_when_it_ends(redis: RedisManager, valkey: Server) -> None:
+    """Nothing was renewed in between: the release finds that it is another's, or nobody's."""
+    with pytest.raises(LockNotOwnedError):
+        async with redis.lock("job", ttl=30):
+            take_away(valkey)
+
+
+async def test_what_the_body_raised_is_not_hidden_by_the_loss(redis: RedisManager, valkey: Server) -> None:
+    with pytest.raises(ZeroDivisionError):
+        async with redis.lock("job", ttl=30):
+            take_away(valkey)
+            raise ZeroDivisionError
+
+
+async def test_a_body_that_swallows_the_cancellation_is_told_when_it_ends(redis: RedisManager, valkey: Server) -> None:
+    with pytest.raises(LockLost):
+        async with redis.lock("job", ttl=TTL):
+            take_away(valkey)
+            with suppress(asyncio.CancelledError):
+                await within(for_ever())
+            await asyncio.sleep(0.01)  # it goes on as if nothing had been
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0
+
+
+async def test_a_body_that_fails_because_it_was_cancelled_says_both(redis: RedisManager, valkey: Server) -> None:
+    """The loss is the reason, and the failure of the cleaning up is not forgotten."""
+    with pytest.raises((LockLost, ValueError)) as caught:
+        async with redis.lock("job", ttl=TTL):
+            take_away(valkey)
+            try:
+                await within(for_ever())
+            except asyncio.CancelledError:
+                raise ValueError("cleaning up has failed") from None
+    told = caught.value
+    chain = [told, told.__cause__, told.__context__]
+    assert any(isinstance(error, ValueError) for error in chain)
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0
+
+
+async def test_told_and_not_cancelled_where_that_is_asked_for(redis: RedisManager, valkey: Server) -> None:
+    finished = []
+    with pytest.raises(LockNotOwnedError):
+        async with redis.lock("job", ttl=TTL, on_lost="tell") as lock:
+            take_away(valkey)
+            await within(lock.lost.wait())
+            await asyncio.sleep(0.05)
+            finished.append(True)
+    assert finished
+
+
+async def test_the_callers_own_cancellation_is_not_taken_for_the_loss(redis: RedisManager, valkey: Server) -> None:
+    """A server that ends a request just when the lock is lost: the request ends as cancelled, not with LockLost."""
+    cleaning = asyncio.Event()
+
+    async def work() -> None:
+        async with redis.lock("job", ttl=TTL):
+            take_away(valkey)
+            try:
+                await for_ever()
+            finally:
+                cleaning.set()
+                await for_ever()
+
+    task = asyncio.ensure_future(work())
+    await within(cleaning.wait())
+    task.cancel("the server's own")
+    with pytest.raises(asyncio.CancelledError):
+        await within(task)
+    assert task.cancelled()
+    assert task.cancelling() == 1
+
+
+async def test_cancelled_by_the_caller_before_the_loss_it_stays_cancelled(redis: RedisManager, valkey: Server) -> None:
+    inside = asyncio.Event()
+
+    async def work() -> None:
+        async with redis.lock("job", ttl=TTL) as lock:
+            inside.set()
+            try:
+                await for_ever()
+            finally:
+                take_away(valkey)
+                await lock.lost.wait()
+
+    task = asyncio.ensure_future(work())
+    await within(inside.wait())
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await within(task)
+
+
+async def test_the_loss_of_the_inner_lock_leaves_the_outer_one(redis: RedisManager, valkey: Server) -> None:
+    async with redis.lock("outer", ttl=30) as outer:
+        outers = held(valkey)
+        with pytest.raises(LockLost):
+            async with redis.lock("inner", ttl=TTL):
+                valkey.command("DEL", *set(held(valkey)) - set(outers))
+                await within(for_ever())
+        await asyncio.sleep(0)
+        assert not outer.lost.is_set()
+        assert await outer.owned()
+    assert not held(valkey)
+
+
+async def test_the_loss_of_the_outer_lock_goes_through_the_inner_one(redis: RedisManager, valkey: Server) -> None:
+    """The inner one is given back on the way, and takes the cancellation of the outer one for no loss of its own."""
+    with pytest.raises(LockLost) as caught:
+        async with redis.lock("outer", ttl=TTL) as outer:
+            outers = held(valkey)
+            with pytest.raises(asyncio.CancelledError):
+                async with redis.lock("inner", ttl=30) as inner:
+                    valkey.command("DEL", *outers)
+                    await within(for_ever())
+            assert not inner.lost.is_set()
+            assert not held(valkey)
+            raise asyncio.CancelledError
+    assert outer.lost.is_set()
+    assert isinstance(caught.value, LockLost)
+    await is_free(valkey)
+
+
+async def test_both_locks_lost_at_once_are_one_loss_and_no_cancellation(redis: RedisManager, valkey: Server) -> None:
+    with pytest.raises(LockLost):
+        async with redis.lock("outer", ttl=TTL), redis.lock("inner", ttl=TTL):
+            valkey.command("FLUSHALL")
+            await within(for_ever())
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0
+    await asyncio.sleep(0.01)
+
+
+async def test_a_deadline_outside_is_not_reached_by_the_loss(redis: RedisManager, valkey: Server) -> None:
+    with pytest.raises(LockLost):
+        async with asyncio.timeout(PATIENCE) as deadline, redis.lock("job", ttl=TTL):
+            take_away(valkey)
+            await for_ever()
+    assert not deadline.expired()
+
+
+async def test_a_deadline_inside_is_a_timeout_of_its_own(redis: RedisManager, valkey: Server) -> None:
+    async with redis.lock("job", ttl=TTL) as lock:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.01):
+                await for_ever()
+        assert not lock.lost.is_set()
+    assert not held(valkey)
+
+
+async def test_the_loss_inside_a_deadline_inside_the_lock_is_the_loss(redis: RedisManager, valkey: Server) -> None:
+    with pytest.raises(LockLost):
+        async with redis.lock("job", ttl=TTL):
+            take_away(valkey)
+            async with asyncio.timeout(PATIENCE):
+                await for_ever()
+
+
+async def test_a_deadline_and_the_loss_at_the_same_moment_are_one_of_both(redis: RedisManager, valkey: Server) -> None:
+    """Whichever comes out, nobody is left cancelled."""
+    with pytest.raises((LockLost, TimeoutError)):
+        async with asyncio.timeout(PATIENCE) as deadline, redis.lock("job", ttl=TTL) as lock:
+            take_away(valkey)
+            try:
+                await for_ever()
+            finally:
+                deadline.reschedule(0)
+                assert lock.lost.is_set()
+                await asyncio.sleep(0)
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0
+    await asyncio.sleep(0.01)
+
+
+async def test_the_loss_ends_the_tasks_of_a_group_inside(redis: RedisManager, valkey: Server) -> None:
+    ended = []
+
+    async def part() -> None:
+        try:
+            await for_ever()
+        finally:
+            ended.append(True)
+
+    with pytest.raises(LockLost):
+        async with redis.lock("job", ttl=TTL), asyncio.TaskGroup() as group:
+            for _ in range(3):
+                group.create_task(part())
+            await asyncio.sleep(0)
+            take_away(valkey)
+    assert ended == [True] * 3
+
+
+async def test_the_loss_in_a_task_of_a_group_ends_the_group_with_it(redis: RedisManager, valkey: Server) -> None:
+    async def part() -> None:
+        async with redis.lock("job", ttl=TTL):
+            take_away(valkey)
+            await for_ever()
+
+    with pytest.raises(ExceptionGroup) as caught:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(part())
+            group.create_task(for_ever())
+    assert [type(error) for error in caught.value.exceptions] == [LockLost]
+
+
+async def test_lost_when_it_is_released_just_then_is_no_loss(redis: RedisManager, valkey: Server) -> None:
+    """Renewals on their way when it is released say that it is not held any more: that is no news."""
+    for _ in range(100):
+        async with redis.lock("job", ttl=0.1) as lock:
+            deadline = asyncio.get_running_loop().time() + 0.1 / 3
+            while asyncio.get_running_loop().time() < deadline - 0.0005:  # noqa: ASYNC110  (the moment is the point)
+                await asyncio.sleep(0)
+        assert not lock.lost.is_set()
+        assert not held(valkey)
+        await asyncio.sleep(0)
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0
+
+
+async def test_a_renewal_never_outlives_the_release(redis: RedisManager, valkey: Server) -> None:
+    """Redisson #7272: a watchdog that was scheduled after it was cancelled."""
+    for _ in range(50):
+        lock = redis.lock("job", ttl=0.3)
+        acquiring = asyncio.ensure_future(lock.acquire())
+        while not acquiring.done():  # noqa: ASYNC110  (the very step is the point)
+            await asyncio.sleep(0)
+        await lock.release()
+        assert not redis.leases
+    other = redis.lock("job", ttl=30, wait=0)
+    assert await other.acquire()
+    await asyncio.sleep(0.4)
+    assert other.remaining() > 29
+    await other.release()
+
+
+async def test_an_evicted_lock_is_noticed(make_server: MakeServer) -> None:
+    """With `volatile-lru` it is what has an end that goes first, and every lock has one."""
+    server = make_server("valkey9", maxmemory_policy="volatile-lru", maxmemory_samples=10)
+    async with RedisManager(server.url, timeout=PATIENCE) as redis:
+        with pytest.raises(LockLost):
+            async with redis.lock("job", ttl=TTL) as lock:
+                used = int(server.command("INFO", "memory")["used_memory"])
+                await asyncio.to_thread(server.command, "CONFIG", "SET", "maxmemory", used + 4_000_000)
+                for number in range(400):
+                    if not held(server):
+                        break
+                    with suppress(ResponseError):  # one that finds nothing more to evict
+                        await asyncio.to_thread(server.command, "SET", f"other {number}", "x" * 20_000)
+                assert not held(server), "nothing was evicted"
+                await within(for_ever())
+        assert lock.lost.is_set()
+        await nothing_is_left_of(redis)
+
+
+@pytest.mark.parametrize("kind", ["valkey9", "redis62"])
+async def test_full_memory_still_renews_extends_and_releases(make_server: MakeServer, kind: str) -> None:
+    server = make_server(kind, maxmemory_policy="noeviction")
+    async with RedisManager(server.url, timeout=PATIENCE) as redis:
+        lock = redis.lock("job", ttl=TTL, wait=0)
+        async with redis.semaphore("places", 2, ttl=TTL), lock:
+            await asyncio.to_thread(server.command, "CONFIG", "SET", "maxmemory", "1")
+            await asyncio.sleep(TTL * 2)
+            assert not lock.lost.is_set()
+            assert await lock.extend(30)
+            assert lock.remaining() > 29
+        assert not held(server)
+        with pytest.raises(OperationFailed, match="OOM"):
+            await lock.acquire()
+        await nothing_is_left_of(redis)
+        assert not held(server)
+
+
+async def test_a_server_that_comes_back_empty_has_lost_its_locks(fresh_server: Server) -> None:
+    async with RedisManager(fresh_server.url, timeout=TIMEOUT) as redis:
+        with pytest.raises(LockLost):
+            async with redis.lock("job", ttl=5) as lock:
+                fence = lock.fence
+                await asyncio.to_thread(fresh_server.restart)
+                await within(for_ever())
+        if redis.links.breaker.is_open:
+            await until_back(redis)
+        async with redis.lock("job", ttl=5) as lock:
+            assert lock.fence > fence
+        await nothing_is_left_of(redis)
+
+
+async def test_a_pause_of_the_server_that_is_shorter_than_the_ttl_loses_nothing(fresh_server: Server) -> None:
+    async with RedisManager(fresh_server.url, timeout=TIMEOUT) as redis:
+        async with redis.lock("job", ttl=6) as lock:
+            fresh_server.pause()
+            await asyncio.sleep(2.5)
+            fresh_server.resume()
+            assert not lock.lost.is_set()
+            await eventually(lambda: lock.remaining() > 5)
+        await is_free(fresh_server)
+        await nothing_is_left_of(redis)
+
+
+async def test_a_pause_of_the_server_that_is_longer_than_the_ttl_is_a_loss_in_time(fresh_server: Server) -> None:
+    """The holder knows before the server says so, for others may have had it since."""
+    async with RedisManager(fresh_server.url, timeout=TIMEOUT) as redis:
+        try:
+            with pytest.raises(LockLost):
+                async with redis.lock("job", ttl=1):
+                    fresh_server.pause()
+                    await within(for_ever())
+        finally:
+            fresh_server.resume()
+        await nothing_is_left_of(redis)
+        await is_free(fresh_server)
+
+
+async def test_a_loop_that_was_blocked_for_longer_than_the_ttl_has_lost_the_lock(redis_url: str) -> None:
+    """The next await is where its holder is told, and by then another has it."""
+    async with processes(redis_url, 2) as (one, other):
+        with pytest.raises(LockLost):
+            async with one.lock(ttl=0.3) as lock:
+                block(0.5)
+                assert lock.remaining() <= 0
+                await within(for_ever())
+        theirs = other.lock()
+        assert await theirs.acquire()
+        await theirs.release()
+
+
+async def test_a_blocked_holder_without_another_await_is_told_at_the_end(redis_url: str) -> None:
+    async with processes(redis_url, 1) as (one,):
+        with pytest.raises(LockNotOwnedError):
+            async with one.lock(ttl=0.2):
+                block(0.4)
+
+
+async def test_a_lock_that_is_not_renewed_ends_by_its_time(redis_url: str) -> None:
+    async with processes(redis_url, 1) as (one,):
+        with pytest.raises(LockLost):
+            async with one.lock(ttl=0.3, renew=False):
+                await within(for_ever())
+
+
+async def test_a_semaphores_place_that_is_lost_is_told(redis: RedisManager, valkey: Server) -> None:
+    with pytest.raises(LockLost):
+        async with redis.semaphore("places", 3, ttl=TTL):
+            take_away(valkey)
+            await within(for_ever())
+
+
+async def test_several_locks_of_which_one_is_lost_are_lost(redis: RedisManager, valkey: Server) -> None:
+    with pytest.raises(LockLost):
+        async with redis.lock("a", "b", "c", ttl=TTL) as lock:
+            one, *_ = held(valkey)
+            valkey.command("DEL", one)
+            await within(for_ever())
+    assert lock.lost.is_set()
+    await is_free(valkey)
+
+
+async def test_released_twice_is_told_and_takes_nobodys_lock(redis: RedisManager, valkey: Server) -> None:
+    lock = redis.lock("job", ttl=30)
+    with pytest.raises(LockNotOwnedError):
+        await lock.release()
+    assert await lock.acquire()
+    outcomes = await asyncio.gather(lock.release(), lock.release(), return_exceptions=True)
+    assert sorted(type(outcome) for outcome in outcomes if outcome is not None) == [LockNotOwnedError]
+    async with redis.lock("job", ttl=30) as other:
+        with pytest.raises(LockNotOwnedError):
+            await lock.release()
+        assert await other.owned()
+    assert not held(valkey)
+
+
+async def test_what_was_cut_short_is_not_believed_to_be_held_for_longer(redis: RedisManager, valkey: Server) -> None:
+    """Extended far, then set to less: what is renewed keeps its ttl, what is not ends by the new time."""
+    async with redis.lock("job", ttl=10) as lock:
+        assert await lock.extend(300)
+        assert lock.remaining() > 300
+        assert await lock.extend(1, replace_ttl=True)
+        assert 9 < lock.remaining() <= 10
+        assert 9_000 < valkey.command("PTTL", *held(valkey)) <= 10_000
+    with pytest.raises(LockLost):
+        async with redis.lock("job", ttl=10, renew=False) as lock:
+            assert await lock.extend(0.2, replace_ttl=True)
+            assert lock.remaining() <= 0.2
+            await within(for_ever())
+
+
+async def test_the_time_that_is_left_may_be_asked_for_in_a_thread(redis: RedisManager) -> None:
+    async with redis.lock("job", ttl=10) as lock:
+        assert 9 < await asyncio.to_thread(lock.remaining) <= 10
+    assert await asyncio.to_thread(lock.remaining) == 0
