@@ -5,38 +5,34 @@ The semantics are those of draft-ietf-httpapi-idempotency-key-header-07.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
-from typing import Any, Literal
+from collections.abc import Iterable
+from typing import Literal
 
+from ..core.checks import choice_faults
 from ..core.client_ip import TrustedProxies
 from ..core.exchange import Exchange
 from ..core.guard import OneRoundGuard, OnRefused, refusal_faults
 from ..core.identity import Identity, KeyPart
 from ..core.keys import digest
 from ..core.paths import PathPatterns
-from ..core.script import Replies
-from ..core.steps import PASS, Admission, Answer, Ask, Body, Pass, Step, Verdict, Wait
-from ..errors import BodyTooLarge, ConfigurationError, OperationFailed, RedisUnavailable, WaitTimeout
+from ..core.steps import PASS, Admission, Answer, Body, Pass
+from ..errors import BodyTooLarge, ConfigurationError
 from . import refusals
+from .admitting import Admitting
 from .fingerprint import fingerprint_of
 from .key_field import key_of
-from .operations import ALL, BUSY, HELD_BACK, MISMATCH, NOT_KEPT, REPLAY, RUN, TOPIC, Claim, Found
+from .operations import ALL, Claim
 from .options import (
     LONGEST_LEASE,
     LONGEST_TTL,
     LONGEST_WAIT,
     bytes_faults,
-    choice_faults,
     header_faults,
     method_faults,
     name_faults,
     seconds_faults,
 )
-from .record import decode
 from .responder import running
-
-#: Seconds that a large record may take on its way from Redis.
-_FETCH = 2.0
 
 
 class Idempotency(OneRoundGuard):
@@ -98,7 +94,7 @@ class Idempotency(OneRoundGuard):
         self.ttl, self.lease, self.wait, self.max_body = ttl, lease, wait, max_body
         self.is_open = on_outage == "open"
         self.reads_body = max_body
-        self._running = running(max_response)
+        self.responder = running(max_response)
         self._methods = frozenset(method.upper() for method in methods)
         self._required = required
         self._header, self._field = header, header.lower().encode()
@@ -136,78 +132,7 @@ class Idempotency(OneRoundGuard):
             return self.refuse(exchange, refusals.too_large(self.max_body))
         fingerprint = fingerprint_of(exchange.scope, body)
         claim = Claim.of(exchange.keys, word, fingerprint, exchange.random, self.lease, self.ttl)
-        try:
-            found = yield from self._begin(claim)
-            if found.state == BUSY and self.wait and exchange.services is not None:
-                found = yield from self._wait(exchange, claim, found)
-        except RedisUnavailable as error:
-            return self._away(exchange, claim, error)
-        return (yield from self._conclude(exchange, claim, found))
-
-    def _begin(self, claim: Claim) -> Generator[Step, Any, Found]:
-        ask = Ask((claim.begin(),), closed=not self.is_open)
-        while True:
-            found = Found.of((yield ask))
-            if (
-                found.state != HELD_BACK
-            ):  # else a guard in front was stopped, which has let the request pass all the same
-                return found
-
-    def _wait(self, exchange: Exchange, claim: Claim, found: Found) -> Generator[Step, Any, Found]:
-        """Wait until whoever runs the request is through; return how it stands then."""
-        services = exchange.services
-        if services is None:
-            return found
-
-        def left(replies: Replies) -> float | None:
-            nonlocal found
-            found = Found.of(replies)
-            return found.left if found.state == BUSY else None
-
-        asking, undo = Ask((claim.attend(), claim.begin())), Ask((claim.release(),))
-        try:
-            replies = yield Wait(services.turn(TOPIC, claim.word, asking, left, undo), self.wait)
-        except WaitTimeout:
-            return found._replace(state=BUSY)
-        return Found.of(replies)
-
-    def _conclude(self, exchange: Exchange, claim: Claim, found: Found) -> Generator[Step, Any, Verdict]:
-        if found.state == RUN:
-            return Pass(responder=self._running(self, exchange, claim))
-        if found.state == REPLAY:
-            return (yield from self._replay(exchange, claim, found))
-        if found.state == BUSY:
-            return self.refuse(exchange, refusals.in_progress(found.left))
-        if found.state == MISMATCH:
-            return self.refuse(exchange, refusals.reused())
-        if found.state == NOT_KEPT:
-            return self.refuse(exchange, refusals.not_kept(found.content or b""))
-        return self.refuse(exchange, refusals.unreadable())
-
-    def _replay(self, exchange: Exchange, claim: Claim, found: Found) -> Generator[Step, Any, Verdict]:
-        """Answer as the first was answered; a large record is fetched."""
-        content = found.content
-        if content is None:
-            content = yield from self._fetch(exchange, claim)
-            if content is None:  # gone meanwhile, or too slow: a retry will see
-                return self.refuse(exchange, refusals.unsure())
-        recorded = decode(content)
-        return self.refuse(exchange, refusals.unreadable()) if recorded is None else refusals.replay(recorded)
-
-    def _fetch(self, exchange: Exchange, claim: Claim) -> Generator[Step, Any, bytes | None]:
-        if exchange.services is None:
-            return None
-        try:
-            return claim.content_of((yield Wait(exchange.services.fetch(claim.key), _FETCH)))
-        except WaitTimeout:
-            return None
-
-    def _away(self, exchange: Exchange, claim: Claim, error: RedisUnavailable) -> Pass | Answer:
-        """Follow `on_outage`; what may have been taken all the same is given back."""
-        services = exchange.services
-        if services is not None and (error.maybe_executed or isinstance(error, OperationFailed)):
-            services.give_back(Ask((claim.release(),)), self.lease)
-        return PASS if self.is_open else self.refuse(exchange, refusals.unsure())
+        return (yield from Admitting(self, exchange, claim).run())
 
     def __repr__(self) -> str:
         methods = ", ".join(sorted(self._methods))

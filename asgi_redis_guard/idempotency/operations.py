@@ -93,20 +93,22 @@ class Claim:
 class Found(NamedTuple):
     """How it stands: `left` is seconds that it is under way at most, `content` what is replayed, or told.
 
-    `content` is None where the record is too large to travel with a round.
+    `content` is None where the record is too large to travel with a round; `since` is when it was asked, by the loop's
+    clock.
     """
 
     state: int
     left: float = 0.0
     content: bytes | None = None
+    since: float = 0.0
 
     @classmethod
-    def of(cls, replies: Replies) -> Found:
+    def of(cls, replies: Replies, since: float = 0.0) -> Found:
         """Read the reply to a `begin`, the last of those that were asked for together."""
         passed, committed, (state, left, _, value) = list(replies)[-1]
         if passed and not committed:
             return cls(HELD_BACK)
-        return cls(state, max(left, 0) / 1000, value[_HEAD:] if value else None)
+        return cls(state, max(left, 0) / 1000, value[_HEAD:] if value else None, since)
 
 
 def is_recorded(replies: Replies) -> bool:

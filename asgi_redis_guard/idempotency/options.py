@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
+
+from ..core.checks import is_within
 
 #: Seconds.
 LONGEST_TTL, LONGEST_LEASE, LONGEST_WAIT = 366 * 86_400, 3_600, 600
@@ -19,7 +21,7 @@ _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+\-.^_`|~]+")
 
 def seconds_faults(option: str, value: object, least: float, most: float) -> list[str]:
     """What is wrong with a number of seconds."""
-    if isinstance(value, int | float) and not isinstance(value, bool) and least <= value <= most:
+    if is_within(value, least, most):
         return []
     return [f"{option}: {value!r} given; allowed are {least:g} to {most} seconds"]
 
@@ -29,11 +31,6 @@ def bytes_faults(option: str, value: object) -> list[str]:
     if value.__class__ is int and 0 <= value <= MOST_BODY:
         return []
     return [f"{option}: {value!r} given; allowed are 0 to {MOST_BODY} bytes"]
-
-
-def choice_faults(option: str, given: object, allowed: Sequence[object]) -> list[str]:
-    """What is wrong with what was chosen."""
-    return [] if given in allowed else [f"{option}: {given!r} given; allowed are {', '.join(map(repr, allowed))}"]
 
 
 def name_faults(name: object) -> list[str]:

@@ -6,12 +6,13 @@ taken back, and what is another's is never written over.
 
 from __future__ import annotations
 
+import logging
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from ..core.exchange import Exchange
 from ..core.responder import Control, Head, Outcome, Responder
-from ..core.steps import Ask, Asking
+from ..core.steps import Answer, Ask, Asking
 from ..errors import RedisUnavailable
 from .operations import Claim, is_recorded
 from .record import encode
@@ -19,6 +20,8 @@ from .refusals import NOT_STORED, lost, unsure
 
 if TYPE_CHECKING:
     from .guard import Idempotency
+
+logger = logging.getLogger("asgi_redis_guard.idempotency")
 
 #: Seconds for which it is tried to record what could not be recorded while Redis was away.
 _RECORDING = 300.0
@@ -46,7 +49,7 @@ class Running(Responder):
     outlives = True
     holds_streams = False
 
-    def __init__(self, guard: Idempotency, exchange: Exchange, claim: Claim) -> None:
+    def __init__(self, guard: Idempotency, exchange: Exchange, claim: Claim, since: float) -> None:
         self._guard = guard
         self._exchange = exchange
         self._claim = claim
@@ -55,21 +58,26 @@ class Running(Responder):
         self._is_lost = False
         self._is_recorded = False
         services = exchange.services
-        self._lease: Any = services and services.leases.keep(claim.renew(), guard.lease, self._lose)
+        self._lease: Any = services and services.leases.keep(claim.renew(), guard.lease, self._lose, since)
 
     def bind(self, control: Control) -> None:
         """Take the handle; a lease that was lost while guards behind waited ends the handler before it begins."""
         self._control = control
-        if self._is_lost:
-            control.cancel(self._refusal())
+        services = self._exchange.services
+        if self._is_lost or (services is not None and self._lease.ends <= services.leases.time()):
+            self._lose()
 
     def _lose(self) -> None:
         self._is_lost = True
         if self._control is not None:
             self._control.cancel(self._refusal())
 
-    def _refusal(self) -> Any:
-        return self._guard.refuse(self._exchange, lost())
+    def _refusal(self) -> Answer:
+        try:
+            return self._guard.refuse(self._exchange, lost())
+        except Exception:
+            logger.exception("an answer of the app's own for an interrupted request failed")
+            return lost()
 
     def start(self, head: Head) -> Asking | None:
         """Record what the app has answered, if a retry is to be answered the same."""
