@@ -14,7 +14,7 @@ from .keys import Keys
 
 if TYPE_CHECKING:
     from .script import Replies
-    from .steps import Ask, Waitable
+    from .steps import Ask, InLine, Waitable
 
 NO_FACTS: Mapping[str, Any] = MappingProxyType({})
 
@@ -53,7 +53,7 @@ class Services(Protocol):
     def leases(self) -> Any:
         """The leases of this loop, which renews them (`redis/leases.py`)."""
 
-    def turn(self, topic: str, word: bytes, ask: Ask, left: Callable[[Replies], float | None], undo: Ask) -> Waitable:
+    def turn(self, topic: str, word: bytes, ask: Ask, left: Callable[[Replies], float | None], undo: Ask) -> InLine:
         """Return what waits for a turn at what others hold, first come first served, and for the replies to `ask`.
 
         What each of these means stands in `pubsub/turns.py`.

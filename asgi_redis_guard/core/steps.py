@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Generator, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ..errors import RedisUnavailable
 from .asgi import Headers
 from .script import Batch, Operation, Replies, place_of
 
@@ -53,6 +54,16 @@ class Waitable(Protocol):
     """Something to wait for: a lock's release, another request's fill."""
 
     def wait(self) -> Awaitable[Any]: ...
+
+
+class InLine(Waitable, Protocol):
+    """A turn that is waited for: `since` is when that was sent which was answered, by the loop's clock."""
+
+    since: float
+
+    @property
+    def error(self) -> RedisUnavailable | None:
+        """What Redis failed with when it was asked last, None if it answered."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ Several are taken in one step of the server, so that two who want the same ones 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from ..core.keys import Keys
 from ..core.script import Replies
@@ -54,10 +54,10 @@ class Claims:
     def __iter__(self) -> Iterator[Claim]:
         return iter(self._claims)
 
-    def take(self) -> Ask:
-        """Ask for all of them."""
+    def take(self, *, closed: bool = False, about: Any = None) -> Ask:
+        """Ask for all of them; `closed` and `about` are those of the `Ask`."""
         together = len(self._claims) > 1
-        return Ask([claim.acquire(all_or_none=together) for claim in self._claims])
+        return Ask([claim.acquire(all_or_none=together) for claim in self._claims], closed=closed, about=about)
 
     def attend(self) -> Ask:
         """Ask for all of them, and for word from who holds the one that was found to be another's."""

@@ -82,6 +82,10 @@ class Handling:
             self._delivery.responders[place].bind(self)
 
     async def _run_app(self) -> None:
+        if self._answer is not None:  # cancelled as soon as responders were bound: the app does not run
+            await self._absorb()
+            await self._answer_instead()
+            return
         try:
             await self._call_app()
         except asyncio.CancelledError:

@@ -68,7 +68,7 @@ class RoundTrips:
         """The leases of the running loop."""
         return self.manager.leases
 
-    def turn(self, topic: str, word: bytes, ask: Ask, left: Callable[[Replies], float | None], undo: Ask) -> Waitable:
+    def turn(self, topic: str, word: bytes, ask: Ask, left: Callable[[Replies], float | None], undo: Ask) -> Turn:
         """Return what waits for a turn at what others hold."""
         return Turn(self.manager, topic, word, ask, left, undo)
 

@@ -81,6 +81,10 @@ class Leases:
         self._waiting: deque[Lease] = deque()
         self._in_flight = 0
 
+    def time(self) -> float:
+        """Return the present time, by the loop's clock."""
+        return self._loop.time()
+
     def keep(self, operation: Operation, ttl: float, lost: Callable[[], None], since: float | None = None) -> Lease:
         """Keep a lease of `ttl` seconds that was taken just now, until it is dropped.
 

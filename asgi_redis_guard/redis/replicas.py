@@ -13,13 +13,14 @@ from .program import program_of
 async def acknowledged(manager: RedisManager, ask: Ask, replicas: int) -> int:
     """Do `ask`, which writes, and return how many replicas have that and all that was written before it.
 
-    Waits for `replicas` of them, for the manager's timeout at most. Raises `RedisUnavailable`.
+    Waits for `replicas` of them, for half of the manager's timeout at most: the rest is for the way. Raises
+    `RedisUnavailable`.
     """
     program = program_of((ask.place,))
     _, _, count, *rest = program.call((ask.batch,))
     pipeline = manager.client.pipeline(transaction=False)
     pipeline.execute_command("EVAL", program.source, count, *rest)
-    pipeline.execute_command("WAIT", replicas, max(1, round(manager.settings.timeout * 1000)))
+    pipeline.execute_command("WAIT", replicas, max(1, round(manager.settings.timeout * 500)))
     try:
         *_, reached = await pipeline.execute()
     except exceptions.ResponseError as error:

@@ -64,5 +64,5 @@ async def test_it_may_be_held_for_longer(manager: RedisManager) -> None:
 
 @pytest.mark.parametrize("permits", [0, -1, 1.5, True, "2", 10_001])
 def test_permits_are_whole_numbers(permits: Any) -> None:
-    with pytest.raises(ConfigurationError, match="permits: .* allowed are whole numbers from 1 to 10000"):
+    with pytest.raises(ConfigurationError, match=r"permits: .* allowed are whole numbers from 1 to 10000"):
         Semaphore(RedisManager("memory://"), "gpu", permits)
