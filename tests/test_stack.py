@@ -271,7 +271,7 @@ def test_a_lock_is_made_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> N
     assert repr(lock) == "<RouteLock lock: import:{user}, {path}, 3 at once>"
     assert (lock.ttl, lock.wait, lock.on_busy, lock.permits) == (60, 2.5, 423, 3)
     assert (lock._methods, lock._paths.patterns) == ({"POST", "PUT"}, ("/jobs/*",))
-    assert (lock.exempt.patterns, lock._unidentified, lock._closed) == (("/jobs/free",), "allow", False)
+    assert (lock.exempt.patterns, lock._unidentified, lock.is_closed) == (("/jobs/free",), "allow", False)
     code = {"on_refused", "name", "exempt_preflight", "trusted_proxies"}
     assert {f"lock_{name}" for name in RouteLockOptions.__annotations__ if name not in code} <= set(
         Settings.model_fields
