@@ -17,7 +17,11 @@ import asgi_redis_guard
 from asgi_redis_guard import CSRF, ConcurrencyLimit, JWTAuth, RedisManager, Sessions
 from asgi_redis_guard.core.lua import includes_of, read_lua
 from asgi_redis_guard.core.script import OperationKind, place_of
+from asgi_redis_guard.idempotency.guard import Idempotency
+from asgi_redis_guard.idempotency.middleware import IdempotencyOptions
 from asgi_redis_guard.jwt.middleware import JWTAuthOptions
+from asgi_redis_guard.locks.options import Options as RouteLockChoices
+from asgi_redis_guard.locks.options import RouteLockOptions
 from asgi_redis_guard.ratelimit.concurrency_middleware import ConcurrencyLimitOptions
 from asgi_redis_guard.ratelimit.options import Options, RateLimitOptions
 from asgi_redis_guard.redis.program import Script, program_of
@@ -158,8 +162,10 @@ def _in_order(name: str) -> tuple[bool, bool, str]:
         (JWTAuthOptions, JWTAuth),
         (RateLimitOptions, Options),
         (ConcurrencyLimitOptions, ConcurrencyLimit),
+        (IdempotencyOptions, Idempotency),
         (SessionOptions, Sessions),
         (CSRFOptions, CSRF),
+        (RouteLockOptions, RouteLockChoices),
     ],
 )
 def test_a_middleware_takes_exactly_the_options_of_its_guard(options: Any, guard: Any) -> None:
