@@ -17,6 +17,8 @@ import asgi_redis_guard
 from asgi_redis_guard import CSRF, ConcurrencyLimit, JWTAuth, RedisManager, Sessions
 from asgi_redis_guard.core.lua import includes_of, read_lua
 from asgi_redis_guard.core.script import OperationKind, place_of
+from asgi_redis_guard.idempotency.guard import Idempotency
+from asgi_redis_guard.idempotency.middleware import IdempotencyOptions
 from asgi_redis_guard.jwt.middleware import JWTAuthOptions
 from asgi_redis_guard.locks.options import Options as RouteLockChoices
 from asgi_redis_guard.locks.options import RouteLockOptions
@@ -160,6 +162,7 @@ def _in_order(name: str) -> tuple[bool, bool, str]:
         (JWTAuthOptions, JWTAuth),
         (RateLimitOptions, Options),
         (ConcurrencyLimitOptions, ConcurrencyLimit),
+        (IdempotencyOptions, Idempotency),
         (SessionOptions, Sessions),
         (CSRFOptions, CSRF),
         (RouteLockOptions, RouteLockChoices),

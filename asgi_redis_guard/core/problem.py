@@ -17,6 +17,7 @@ _TITLES = {
     403: "Forbidden",
     409: "Conflict",
     413: "Content Too Large",
+    422: "Unprocessable Content",
     423: "Locked",
     429: "Too Many Requests",
     500: "Internal Server Error",

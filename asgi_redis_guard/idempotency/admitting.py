@@ -1,0 +1,122 @@
+"""One request's way to its verdict: it begins, waits for who has begun before, or is answered as it stands. Pure.
+
+Law: a request runs only where Redis says that nobody else does and that nobody has; where nobody can say, the guard's
+`on_outage` decides. What may have been taken is kept by a responder or given back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any
+
+from ..core.exchange import Exchange, Services
+from ..core.script import Replies
+from ..core.steps import PASS, Admission, Answer, Ask, Pass, Step, Verdict, Wait
+from ..errors import OperationFailed, RedisUnavailable, WaitTimeout
+from . import refusals
+from .operations import BUSY, HELD_BACK, MISMATCH, NOT_KEPT, REPLAY, RUN, TOPIC, Claim, Found
+from .record import decode
+
+if TYPE_CHECKING:
+    from .guard import Idempotency
+
+#: Seconds that a large record may take on its way from Redis.
+_FETCH = 2.0
+
+
+class Admitting:
+    """The way of one request with a key."""
+
+    __slots__ = ("_claim", "_exchange", "_guard")
+
+    def __init__(self, guard: Idempotency, exchange: Exchange, claim: Claim) -> None:
+        self._guard = guard
+        self._exchange = exchange
+        self._claim = claim
+
+    def run(self) -> Admission:
+        """Ask how it stands, and go by that."""
+        services = self._exchange.services
+        try:
+            found = yield from self._begin(services)
+            if found.state == BUSY and self._guard.wait and services is not None:
+                found = yield from self._wait(services, found)
+        except RedisUnavailable as error:
+            return self._away(error)
+        return (yield from self._conclude(found))
+
+    def _begin(self, services: Services | None) -> Generator[Step, Any, Found]:
+        ask = Ask((self._claim.begin(),), closed=not self._guard.is_open)
+        while True:
+            since = 0.0 if services is None else services.leases.time()
+            found = Found.of((yield ask), since)
+            if found.state != HELD_BACK:  # else a guard in front was stopped, and has let the request pass all the same
+                return found
+
+    def _wait(self, services: Services, found: Found) -> Generator[Step, Any, Found]:
+        """Wait until whoever runs the request is through; return how it stands then."""
+        claim, latest = self._claim, found
+
+        def left(replies: Replies) -> float | None:
+            nonlocal latest
+            latest = Found.of(replies)
+            return latest.left if latest.state == BUSY else None
+
+        undo = Ask((claim.release(),))
+        turn = services.turn(TOPIC, claim.word, Ask((claim.attend(), claim.begin())), left, undo)
+        try:
+            replies = yield Wait(turn, self._guard.wait)
+        except WaitTimeout:
+            if turn.error is not None:
+                raise turn.error from None
+            return latest._replace(state=BUSY)
+        return Found.of(replies, turn.since)
+
+    def _conclude(self, found: Found) -> Generator[Step, Any, Verdict]:
+        guard, exchange = self._guard, self._exchange
+        if found.state == RUN:
+            return self._run(found.since)
+        if found.state == REPLAY:
+            return (yield from self._replay(found.content))
+        if found.state == BUSY:
+            return guard.refuse(exchange, refusals.in_progress(found.left))
+        if found.state == MISMATCH:
+            return guard.refuse(exchange, refusals.reused())
+        if found.state == NOT_KEPT:
+            return guard.refuse(exchange, refusals.not_kept(found.content or b""))
+        return guard.refuse(exchange, refusals.unreadable())
+
+    def _run(self, since: float) -> Pass | Answer:
+        """Let it run under its lease; what came so late that this is over by now is given back."""
+        guard, exchange, services = self._guard, self._exchange, self._exchange.services
+        if services is not None and since + guard.lease <= services.leases.time():
+            services.give_back(Ask((self._claim.release(),)), guard.lease)
+            return guard.refuse(exchange, refusals.lost())
+        return Pass(responder=guard.responder(guard, exchange, self._claim, since))
+
+    def _replay(self, content: bytes | None) -> Generator[Step, Any, Answer]:
+        """Answer as the first was answered; a large record is fetched."""
+        if content is None:
+            content = yield from self._fetch()
+            if content is None:  # gone meanwhile, or too slow: a retry will see
+                return self._guard.refuse(self._exchange, refusals.unsure())
+        recorded = decode(content)
+        if recorded is None:
+            return self._guard.refuse(self._exchange, refusals.unreadable())
+        return refusals.replay(recorded)
+
+    def _fetch(self) -> Generator[Step, Any, bytes | None]:
+        services = self._exchange.services
+        if services is None:
+            return None
+        try:
+            return self._claim.content_of((yield Wait(services.fetch(self._claim.key), _FETCH)))
+        except WaitTimeout:
+            return None
+
+    def _away(self, error: RedisUnavailable) -> Pass | Answer:
+        """Follow `on_outage`; what may have been taken all the same is given back."""
+        guard, services = self._guard, self._exchange.services
+        if services is not None and (error.maybe_executed or isinstance(error, OperationFailed)):
+            services.give_back(Ask((self._claim.release(),)), guard.lease)
+        return PASS if guard.is_open else guard.refuse(self._exchange, refusals.unsure())

@@ -1,0 +1,143 @@
+"""One run of an idempotent request: its lease is kept, and what it is answered is recorded before the head is sent.
+
+Law: a response that the client may see is recorded, or known to be none of those that are; what was recorded is never
+taken back, and what is another's is never written over.
+"""
+
+from __future__ import annotations
+
+import logging
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from ..core.exchange import Exchange
+from ..core.responder import Control, Head, Outcome, Responder
+from ..core.steps import Answer, Ask, Asking
+from ..errors import RedisUnavailable
+from .operations import Claim, is_recorded
+from .record import encode
+from .refusals import NOT_STORED, lost, unsure
+
+if TYPE_CHECKING:
+    from .guard import Idempotency
+
+logger = logging.getLogger("asgi_redis_guard.idempotency")
+
+#: Seconds for which it is tried to record what could not be recorded while Redis was away.
+_RECORDING = 300.0
+
+#: Statuses that say that the request may be sent again as it is, or that it found others in its way.
+_TRANSIENT = frozenset((409, 425, 429))
+
+
+def is_final(status: int) -> bool:
+    """Tell whether a retry must be answered the same: the request was carried out, or is wrong in itself."""
+    return 200 <= status < 500 and status not in _TRANSIENT
+
+
+@lru_cache(maxsize=64)
+def running(hold: int) -> type[Running]:
+    """Return the responder that holds bodies up to so many bytes."""
+    return type("Running", (Running,), {"hold": hold, "__slots__": ()})
+
+
+class Running(Responder):
+    """The request that runs, from the moment at which its record is there."""
+
+    __slots__ = ("_claim", "_completion", "_control", "_exchange", "_guard", "_is_lost", "_is_recorded", "_lease")
+
+    outlives = True
+    holds_streams = False
+
+    def __init__(self, guard: Idempotency, exchange: Exchange, claim: Claim, since: float) -> None:
+        self._guard = guard
+        self._exchange = exchange
+        self._claim = claim
+        self._control: Control | None = None
+        self._completion: Ask | None = None
+        self._is_lost = False
+        self._is_recorded = False
+        services = exchange.services
+        self._lease: Any = services and services.leases.keep(claim.renew(), guard.lease, self._lose, since)
+
+    def bind(self, control: Control) -> None:
+        """Take the handle; a lease that was lost while guards behind waited ends the handler before it begins."""
+        self._control = control
+        services = self._exchange.services
+        if self._is_lost or (services is not None and self._lease.ends <= services.leases.time()):
+            self._lose()
+
+    def _lose(self) -> None:
+        self._is_lost = True
+        if self._control is not None:
+            self._control.cancel(self._refusal())
+
+    def _refusal(self) -> Answer:
+        try:
+            return self._guard.refuse(self._exchange, lost())
+        except Exception:
+            logger.exception("an answer of the app's own for an interrupted request failed")
+            return lost()
+
+    def start(self, head: Head) -> Asking | None:
+        """Record what the app has answered, if a retry is to be answered the same."""
+        if self._control is None or head.answered or self._is_recorded:
+            return None
+        if self._is_lost:
+            head.replace(self._refusal())
+        elif is_final(head.status):
+            return self._record(head)
+        self._control.release()
+        return None
+
+    def _record(self, head: Head) -> Asking:
+        content = head.content
+        if content is None or len(content) > self.hold:
+            operation = self._claim.complete(b"U", b"%d" % head.status)
+            head.headers.append(NOT_STORED)
+        else:
+            operation = self._claim.complete(b"D", encode(head.status, head.headers, content))
+        self._drop()  # from here on the record says whose it is
+        self._completion = Ask((operation,))
+        try:
+            recorded = is_recorded((yield self._completion))
+        except RedisUnavailable:
+            self._go_on()
+            if not self._guard.is_open:
+                head.replace(self._guard.refuse(self._exchange, unsure()))
+        else:
+            self._completion = None
+            if not recorded:
+                head.replace(self._refusal())
+        self._is_recorded = True
+        if self._control is not None:
+            self._control.release()
+
+    def _go_on(self) -> None:
+        """Try in the background to record what could not be recorded."""
+        completion, self._completion = self._completion, None
+        services = self._exchange.services
+        if completion is not None and services is not None:
+            services.give_back(completion, _RECORDING)
+
+    def _drop(self) -> None:
+        lease, self._lease = self._lease, None
+        if lease is not None:
+            lease.drop()
+
+    def end(self, outcome: Outcome) -> Asking | None:
+        """Let the request be sent again, where nothing of it is recorded."""
+        self._drop()
+        if self._completion is not None:  # cancelled while the reply was on its way
+            self._go_on()
+        elif not self._is_recorded:
+            return self._free()
+        return None
+
+    def _free(self) -> Asking:
+        release = Ask((self._claim.release(),))
+        try:
+            yield release
+        except RedisUnavailable:
+            if (services := self._exchange.services) is not None:
+                services.give_back(release, self._guard.lease)

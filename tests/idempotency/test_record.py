@@ -1,0 +1,50 @@
+"""Responses as they are recorded: they come back to the byte, and what is none is never taken for one."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from asgi_redis_guard.idempotency.record import decode, encode
+
+CLEAN = st.binary(max_size=20).filter(lambda text: not {0, 10, 13} & {*text})
+RESPONSES = st.tuples(st.integers(100, 999), st.lists(st.tuples(CLEAN, CLEAN), max_size=5), st.binary(max_size=200))
+
+
+@given(RESPONSES)
+def test_a_response_comes_back_to_the_byte_fields_in_their_order(response: tuple[int, list, bytes]) -> None:
+    assert decode(encode(*response)) == response
+
+
+@given(RESPONSES, st.data())
+def test_what_was_cut_or_grown_is_no_response(response: tuple[int, list, bytes], data: st.DataObject) -> None:
+    content = encode(*response)
+    cut = data.draw(st.integers(0, len(content) - 1))
+    assert decode(content[:cut]) is None
+    assert decode(content + b"x") is None
+
+
+@given(RESPONSES, st.data())
+def test_garbage_is_no_response_or_one_that_could_have_been_sent(
+    response: tuple[int, list, bytes], data: st.DataObject
+) -> None:
+    content = bytearray(encode(*response))
+    for _ in range(data.draw(st.integers(1, 4))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    found = decode(bytes(content))
+    if found is not None:
+        assert 100 <= found.status <= 999
+        assert not {0, 10, 13} & {letter for field in found.headers for text in field for letter in text}
+
+
+@given(st.binary(max_size=100))
+def test_any_bytes_are_read_without_an_error(content: bytes) -> None:
+    decode(content)
+
+
+def test_a_field_that_would_break_its_line_is_no_field() -> None:
+    assert decode(encode(200, [(b"a", b"b\r\nc: d")], b"")) is None
+
+
+def test_a_length_that_lies_is_no_response() -> None:
+    assert decode(b"200 4 0\n9:ab") is None
+    assert decode(b"200 2 0\n0:") is None
+    assert decode(b"099 0 0\n") is None
