@@ -4,11 +4,13 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
+from fastapi import FastAPI, WebSocket
 
 from asgi_redis_guard import ResponseAborted
 from asgi_redis_guard.core.asgi import ASGIApp
+from asgi_redis_guard.locks.decorator import locked
 from asgi_redis_guard.middleware.routed import DECLARED
-from tests.drive import http_scope
+from tests.drive import handshake, http_scope, websocket_scope
 from tests.frameworks.locked import APPS, Site, around
 from tests.locks.work import held, seize
 from tests.middleware.calls import GONE, Call, TestRedis, noting
@@ -96,3 +98,45 @@ async def test_a_stream_whose_lock_is_lost_is_cut_off(app: ASGIApp, site: Site, 
     await eventually(lambda: site.ended == ["cancelled"])
     assert call.body == b"begun, "
     assert call.sent[-1]["more_body"], "never a clean end"
+
+
+async def test_a_websocket_route_holds_its_lock_until_it_is_closed_and_others_are_denied(redis: TestRedis) -> None:
+    app = FastAPI()
+
+    @app.websocket("/rooms/{name}")
+    @locked("room:{name}")
+    async def room(socket: WebSocket, name: str) -> None:
+        await socket.accept()
+        await socket.send_text(str(socket.scope["lock"].fence))
+        await socket.receive_text()
+
+    guarded = around(app, redis)  # type: ignore[arg-type]
+    first = Call(guarded, websocket_scope("/rooms/a"), {"type": "websocket.connect"}).start()
+    assert int((await first.sees("websocket.send"))["text"]) > 0
+    denied = await handshake(guarded, "/rooms/a")
+    assert (denied.status, 0 < int(denied["retry-after"]) <= 30) == (409, True)
+    assert (await handshake(guarded, "/rooms/a", denial=False)).status == 403
+    other = Call(guarded, websocket_scope("/rooms/b"), {"type": "websocket.connect"}).start()
+    await other.sees("websocket.send")
+    assert await held(redis) == 2
+    for call in (first, other):
+        call.feed({"type": "websocket.receive", "text": "bye"})
+        await call.task
+    assert await held(redis) == 0
+
+
+async def test_a_websocket_route_whose_lock_is_lost_is_cut_off(redis: TestRedis) -> None:
+    app = FastAPI()
+
+    @app.websocket("/rooms/{name}")
+    @locked("room:{name}", ttl=0.3)
+    async def room(socket: WebSocket, name: str) -> None:
+        await socket.accept()
+        await socket.receive_text()
+
+    call = Call(around(app, redis), websocket_scope("/rooms/a"), {"type": "websocket.connect"}).start()  # type: ignore[arg-type]
+    await call.sees("websocket.accept")
+    await seize(redis)
+    with pytest.raises(ResponseAborted):
+        await call.task
+    assert call.kinds == ["websocket.accept"]
