@@ -29,7 +29,7 @@ from asgi_redis_guard.locks.held import HeldLock
 from tests.frameworks.decorated import timed
 from tests.redis.tools import PATIENCE
 
-one_at_a_time = locked("item:{number}", ttl=0.5)
+one_at_a_time = locked("item:{number}", ttl=1)
 
 
 class Site:

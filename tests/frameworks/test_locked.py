@@ -129,7 +129,7 @@ async def test_a_websocket_route_whose_lock_is_lost_is_cut_off(redis: TestRedis)
     app = FastAPI()
 
     @app.websocket("/rooms/{name}")
-    @locked("room:{name}", ttl=0.3)
+    @locked("room:{name}", ttl=1)
     async def room(socket: WebSocket, name: str) -> None:
         await socket.accept()
         await socket.receive_text()

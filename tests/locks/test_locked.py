@@ -111,7 +111,7 @@ async def test_a_semaphore_around_calls(manager: Manager, names: tuple[str, ...]
 async def test_a_call_that_loses_its_lock_is_cancelled(manager: Manager) -> None:
     gate = Gate()
 
-    @locked("import", ttl=0.3, redis=manager)
+    @locked("import", ttl=1, redis=manager)
     async def load() -> bytes:
         return await gate.work()
 
@@ -250,7 +250,7 @@ async def test_a_function_whose_lock_is_lost_while_guards_behind_wait_does_not_r
         yield Wait(what, PATIENCE)
         return PASS
 
-    route: Any = guarded(gate.work, [RouteLock("x", ttl=0.2), Does(admit)])
+    route: Any = guarded(gate.work, [RouteLock("x", ttl=1), Does(admit)])
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         inner = routing(route)(scope, receive, send)
