@@ -128,6 +128,7 @@ class Running(Responder):
     def end(self, outcome: Outcome) -> Asking | None:
         """Let the request be sent again, where nothing of it is recorded."""
         self._drop()
+        self._control = None  # else the request would be a cycle, which only the collector of garbage ends
         if self._completion is not None:  # cancelled while the reply was on its way
             self._go_on()
         elif not self._is_recorded:
