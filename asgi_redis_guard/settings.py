@@ -25,6 +25,7 @@ LimitOutagePolicy = Literal["local", "open", "closed"]
 SessionOutagePolicy = Literal["closed", "anonymous"]
 SessionExcess = Literal["evict_oldest", "evict_lru", "deny"]
 CacheProfile = Literal["app", "http"]
+Unidentified = Literal["refuse", "allow"]
 SameSite = Literal["lax", "strict", "none"]
 Words = Annotated[tuple[str, ...], NoDecode]
 Numbers = Annotated[tuple[int, ...], NoDecode]
@@ -171,6 +172,18 @@ class Settings(BaseSettings):
     cache_invalidates_unsafe: bool = Field(True, validation_alias=_env("GUARD_CACHE_INVALIDATES_UNSAFE"))
     cache_status: str = Field("guard", validation_alias=_env("GUARD_CACHE_STATUS"))
     cache_exempt: Words = Field((), validation_alias=_env("GUARD_CACHE_EXEMPT"))
+
+    lock_key: Words = Field((), validation_alias=_env("GUARD_LOCK_KEY"))
+    lock_ttl: float = Field(30.0, validation_alias=_env("GUARD_LOCK_TTL"))
+    lock_wait: float = Field(0.0, validation_alias=_env("GUARD_LOCK_WAIT"))
+    lock_on_busy: int = Field(409, validation_alias=_env("GUARD_LOCK_ON_BUSY"))
+    lock_permits: int | None = Field(None, validation_alias=_env("GUARD_LOCK_PERMITS"))
+    lock_methods: Words = Field((), validation_alias=_env("GUARD_LOCK_METHODS"))
+    lock_paths: Words = Field((), validation_alias=_env("GUARD_LOCK_PATHS"))
+    lock_exempt: Words = Field((), validation_alias=_env("GUARD_LOCK_EXEMPT"))
+    lock_unidentified: Unidentified = Field("refuse", validation_alias=_env("GUARD_LOCK_UNIDENTIFIED"))
+    lock_on_outage: OutagePolicy = Field("closed", validation_alias=_env("GUARD_LOCK_ON_OUTAGE"))
+    lock_max_body: int = Field(1 << 20, validation_alias=_env("GUARD_LOCK_MAX_BODY"))
 
     def __init__(self, **options: Any) -> None:
         faults = [f"{name}: no such option" for name in options if name not in _NAMES and not name.startswith("_")]

@@ -13,6 +13,7 @@ from .cache.options import ResponseCacheOptions
 from .core.guard import Guard
 from .errors import ConfigurationError
 from .jwt.guard import JWTAuth
+from .locks.guard import RouteLock
 from .ratelimit.concurrency import ConcurrencyLimit
 from .ratelimit.guard import RateLimit
 from .redis.manager import RedisManager
@@ -203,6 +204,23 @@ def _cache(settings: Settings, events: SecurityEvents | None) -> Guard:
     return ResponseCache(**options)
 
 
+def _lock(settings: Settings, events: SecurityEvents | None) -> Guard:
+    return RouteLock(
+        settings.lock_key,
+        ttl=settings.lock_ttl,
+        wait=settings.lock_wait,
+        on_busy=settings.lock_on_busy,  # type: ignore[arg-type]  # it says itself which ones are allowed
+        permits=settings.lock_permits,
+        methods=settings.lock_methods,
+        paths=settings.lock_paths,
+        exempt=settings.lock_exempt,
+        trusted_proxies=settings.trusted_proxies,
+        unidentified=settings.lock_unidentified,
+        on_outage=settings.lock_on_outage,
+        max_body=settings.lock_max_body,
+    )
+
+
 #: What the names of each guard's own settings begin with.
 _PREFIXES = {
     "jwt": "jwt_",
@@ -211,6 +229,7 @@ _PREFIXES = {
     "sessions": "session_",
     "csrf": "csrf_",
     "cache": "cache_",
+    "lock": "lock_",
 }
 
 _BUILDERS: dict[str, Callable[[Settings, SecurityEvents | None], Guard]] = {
@@ -220,4 +239,5 @@ _BUILDERS: dict[str, Callable[[Settings, SecurityEvents | None], Guard]] = {
     "sessions": _sessions,
     "csrf": _csrf,
     "cache": _cache,
+    "lock": _lock,
 }

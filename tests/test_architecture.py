@@ -20,6 +20,8 @@ from asgi_redis_guard.core.script import OperationKind, place_of
 from asgi_redis_guard.idempotency.guard import Idempotency
 from asgi_redis_guard.idempotency.middleware import IdempotencyOptions
 from asgi_redis_guard.jwt.middleware import JWTAuthOptions
+from asgi_redis_guard.locks.options import Options as RouteLockChoices
+from asgi_redis_guard.locks.options import RouteLockOptions
 from asgi_redis_guard.ratelimit.concurrency_middleware import ConcurrencyLimitOptions
 from asgi_redis_guard.ratelimit.options import Options, RateLimitOptions
 from asgi_redis_guard.redis.program import Script, program_of
@@ -163,6 +165,7 @@ def _in_order(name: str) -> tuple[bool, bool, str]:
         (IdempotencyOptions, Idempotency),
         (SessionOptions, Sessions),
         (CSRFOptions, CSRF),
+        (RouteLockOptions, RouteLockChoices),
     ],
 )
 def test_a_middleware_takes_exactly_the_options_of_its_guard(options: Any, guard: Any) -> None:

@@ -18,7 +18,7 @@ class Hold:
     With `renew` they are held until `drop`, else until their time is up.
     """
 
-    __slots__ = ("_ends", "_leases", "_loop", "_lost", "_timer", "claims", "fence")
+    __slots__ = ("_ends", "_leases", "_lost", "_time", "_timer", "claims", "fence")
 
     def __init__(
         self,
@@ -33,7 +33,7 @@ class Hold:
     ) -> None:
         self.claims = claims
         self.fence = fence
-        self._loop = asyncio.get_running_loop()
+        self._time = leases.time
         self._lost: Callable[[], None] | None = lost
         self._ends = since + ttl
         self._timer: asyncio.TimerHandle | None = None
@@ -41,7 +41,7 @@ class Hold:
         if renew:
             self._leases = [leases.keep(claim.renew(), ttl, self._lose, since) for claim in claims]
         else:
-            self._timer = self._loop.call_at(self._ends, self._lose)
+            self._end_at(self._ends)
 
     @property
     def ends(self) -> float:
@@ -51,7 +51,7 @@ class Hold:
     @property
     def left(self) -> float:
         """Seconds until it is over unless it is renewed; 0 once it is. May be read from any thread."""
-        return 0.0 if self.is_over else max(0.0, self.ends - self._loop.time())
+        return 0.0 if self.is_over else max(0.0, self.ends - self._time())
 
     @property
     def is_over(self) -> bool:
@@ -65,7 +65,11 @@ class Hold:
             lease.end_at(ends)
         if self._timer is not None:
             self._timer.cancel()
-            self._timer = self._loop.call_at(ends, self._lose)
+            self._end_at(ends)
+
+    def _end_at(self, ends: float) -> None:
+        # The loop is asked for here alone: on Python 3.11 that is a system call.
+        self._timer = asyncio.get_running_loop().call_at(ends, self._lose)
 
     def drop(self) -> None:
         """Hold it no more: nothing is renewed, and no loss is told."""

@@ -22,14 +22,16 @@ class Kept:
     __slots__ = ("_future", "_late", "_outcome")
 
     def __init__(self, future: KeptFuture) -> None:
-        self._future = future
+        #: None once it was told: the two would be a cycle, which only the collector of garbage ends.
+        self._future: KeptFuture | None = future
         self._late: asyncio.Future[Any] | None = None
         self._outcome: tuple[Any, BaseException | None] | None = None
         future.kept = self
 
     def done(self) -> bool:
         """Tell whether the reply is there; that nobody waits for it is no reason to drop it."""
-        return self._outcome is not None or (self._future.done() and not self._future.cancelled())
+        future = self._future
+        return future is None or (future.done() and not future.cancelled())
 
     def set_result(self, result: Any, /) -> None:
         """Take the reply."""
@@ -41,7 +43,8 @@ class Kept:
 
     def _tell(self, result: Any, exception: BaseException | None) -> None:
         self._outcome = (result, exception)
-        future = self._late if self._future.done() else self._future
+        first, self._future = self._future, None
+        future = self._late if first is None or first.done() else first
         if future is None or future.done():
             return
         if exception is None:
@@ -51,7 +54,7 @@ class Kept:
 
     def __await__(self) -> Generator[Any, None, Any]:
         if self._outcome is None:
-            self._late = self._future.get_loop().create_future()
+            self._late = asyncio.get_running_loop().create_future()
             return (yield from self._late)
         result, exception = self._outcome
         if exception is not None:

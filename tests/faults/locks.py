@@ -89,6 +89,13 @@ def held(server: Server) -> list[bytes]:
     return [key for key in keys if key.startswith((b"guard:k:", b"guard:ks:"))]
 
 
+async def is_attended(server: Server) -> None:
+    """Wait until somebody waits for the one lock that is held there."""
+    async with asyncio.timeout(PATIENCE):
+        while not (server.command("GET", held(server)[0]) or b"").startswith(b"w"):  # noqa: ASYNC110  (as above)
+            await asyncio.sleep(0.002)
+
+
 async def steps(count: int) -> None:
     """Let the loop go round so many times."""
     for _ in range(count):

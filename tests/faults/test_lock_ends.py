@@ -14,8 +14,8 @@ import pytest
 from asgi_redis_guard import RedisManager
 from asgi_redis_guard.errors import LockError, LockLost, RedisUnavailable
 from asgi_redis_guard.testing import RoundTripCounter
-from tests.faults.locks import FOR_LONG, held, is_free, nothing_is_left_of, outcome, processes, watched
-from tests.redis.tools import PATIENCE, eventually, within
+from tests.faults.locks import FOR_LONG, held, is_attended, is_free, nothing_is_left_of, outcome, processes, watched
+from tests.redis.tools import PATIENCE, within
 from tests.servers import Server
 
 ROOT = Path(__file__).parent.parent.parent
@@ -43,7 +43,7 @@ async def test_a_manager_that_closes_lets_everybody_go_who_waits(valkey: Server,
         assert await theirs.acquire()
         redis = RedisManager(redis_url, timeout=0.5)
         waiting = [asyncio.ensure_future(redis.lock("job", ttl=FOR_LONG).acquire()) for _ in range(10)]
-        await eventually(lambda: valkey.command("GET", held(valkey)[0])[:1] == b"w")
+        await is_attended(valkey)
         await within(redis.aclose())
         outcomes = await within(asyncio.gather(*waiting, return_exceptions=True))
         assert {type(error) for error in outcomes} == {RedisUnavailable}
@@ -199,7 +199,7 @@ async def test_ten_thousand_who_wait_for_one_lock_are_one_who_asks(valkey: Serve
         assert await holder.acquire()
         tracemalloc.start()
         tasks = [asyncio.create_task(wait(who)) for who in range(crowd)]
-        await eventually(lambda: valkey.command("GET", held(valkey)[0])[:1] == b"w")
+        await is_attended(valkey)
         per_waiter = tracemalloc.get_traced_memory()[0] / crowd
         tracemalloc.stop()
         proxy.reset()
@@ -275,7 +275,7 @@ async def test_a_word_that_is_lost_is_made_up_for(valkey: Server, redis_url: str
         assert await theirs.acquire()
         lock = one.lock(wait=None)
         waiting = asyncio.ensure_future(lock.acquire())
-        await eventually(lambda: valkey.command("GET", held(valkey)[0])[:1] == b"w")
+        await is_attended(valkey)
         one.proxy.refuse()
         await theirs.release()
         one.proxy.heal()
@@ -288,7 +288,7 @@ async def test_while_redis_is_away_who_waits_goes_on_waiting(fresh_server: Serve
         assert await one.lock().acquire()
         lock = one.lock(wait=None)
         waiting = asyncio.ensure_future(lock.acquire())
-        await eventually(lambda: fresh_server.command("GET", held(fresh_server)[0])[:1] == b"w")
+        await is_attended(fresh_server)
         await asyncio.to_thread(fresh_server.kill)
         await asyncio.sleep(0.5)
         assert not waiting.done()

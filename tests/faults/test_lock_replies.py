@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from asgi_redis_guard.errors import LockLost, LockNotOwnedError, RedisTimeout, RedisUnavailable
-from tests.faults.locks import FOR_LONG, TIMEOUT, held, is_free, outcome, processes
+from tests.faults.locks import FOR_LONG, TIMEOUT, held, is_attended, is_free, outcome, processes
 from tests.faults.test_silence import block
 from tests.redis.tools import eventually, within
 from tests.servers import Server
@@ -39,7 +39,7 @@ async def test_a_reply_lost_on_release_does_not_take_the_lock_of_who_came_next(v
         mine, theirs = one.lock(), other.lock(wait=None)
         assert await mine.acquire()
         waiting = asyncio.ensure_future(theirs.acquire())
-        await eventually(lambda: b"w" in valkey.command("GET", held(valkey)[0])[:1])
+        await is_attended(valkey)
         one.proxy.cut_after_request(b"EVALSHA")
         await within(mine.release())
         assert await within(waiting)

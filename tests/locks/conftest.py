@@ -34,13 +34,6 @@ async def there(redis_url: str) -> AsyncIterator[RedisManager]:
 
 
 @pytest.fixture
-async def redis(backend: str) -> AsyncIterator[RedisManager]:
-    """A manager on each kind of store in turn."""
-    async with RedisManager(backend, timeout=PATIENCE) as redis:
-        yield redis
-
-
-@pytest.fixture
 async def memory() -> AsyncIterator[TestRedis]:
     """A store in this process whose replies can be held back."""
     async with TestRedis(timeout=PATIENCE) as redis:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import hypothesis.strategies as st
 import pytest
@@ -31,10 +31,34 @@ from tests.faults.locks import TIMEOUT, Process, held, nothing_is_left_of, outco
 from tests.redis.tools import PATIENCE, eventually, within
 from tests.servers import Server
 
-PROCESSES, LOCKS = 3, 2
+PROCESSES, CALLERS = 2, 2
 
 #: Seconds: one that runs out within a history, and one that does not.
 SHORT, LONG = 0.4, 300.0
+
+#: Their times, and whether they are renewed.
+KINDS = [(SHORT, False), (SHORT, True), (LONG, True)]
+
+#: What networks do.
+FAULTS = ["cut", "cut", "reset_all", "drop_replies", "black_hole", "refuse", "slow"]
+
+
+class Deed(NamedTuple):
+    """What a caller does when it is its turn; which of it depends on how it stands."""
+
+    who: int
+    wait: float | None
+    ends: bool
+    after: int
+
+
+DEED = st.builds(
+    Deed,
+    st.integers(0, PROCESSES * CALLERS - 1),
+    st.sampled_from([0, 0, 0.03, 0.3, 5.0, None]),
+    st.booleans(),
+    st.integers(0, 12),
+)
 
 #: Seconds by which the clocks of the server and of this process may differ in what they call a millisecond.
 GRAIN = 0.005
@@ -45,12 +69,10 @@ class Store:
 
     def __init__(self) -> None:
         self.last = 0
-        self.refused = 0
 
     def write(self, fence: int) -> bool:
         """Write; tell whether that was taken."""
         if fence < self.last:
-            self.refused += 1
             return False
         self.last = fence
         return True
@@ -82,7 +104,6 @@ class Locks(RuleBasedStateMachine):
         super().__init__()
         self.loop = asyncio.new_event_loop()
         self.era = 0
-        self.fences: list[int] = []
         self.eras: dict[int, int] = {}
         self.store = Store()
         self.paused = False
@@ -102,45 +123,33 @@ class Locks(RuleBasedStateMachine):
 
     # What befalls them.
 
-    @initialize(
-        ttls=st.lists(
-            st.tuples(st.sampled_from([SHORT, LONG]), st.booleans()),
-            min_size=PROCESSES * LOCKS,
-            max_size=PROCESSES * LOCKS,
-        )
-    )
-    def begin(self, ttls: list[tuple[float, bool]]) -> None:
+    @initialize(kinds=st.lists(st.sampled_from(KINDS), min_size=PROCESSES * CALLERS, max_size=PROCESSES * CALLERS))
+    def begin(self, kinds: list[tuple[float, bool]]) -> None:
         self.server.command("FLUSHALL")
 
         async def start() -> None:
             for number in range(PROCESSES):
                 process = await Process(self.server.url, timeout=TIMEOUT).__aenter__()
                 self.processes.append(process)
-                for ttl, renew in ttls[number * LOCKS : (number + 1) * LOCKS]:
+                for ttl, renew in kinds[number * CALLERS : (number + 1) * CALLERS]:
                     self.callers.append(Caller(process, ttl, renew))
 
         self.run(start())
 
-    @rule(who=st.integers(0, PROCESSES - 1), after=st.integers(0, 3))
-    def connections_are_reset(self, who: int, after: int) -> None:
-        self.run(steps(after))
-        self.do(self.processes[who].proxy.reset_all)
-
-    @rule(who=st.integers(0, PROCESSES - 1))
-    def the_next_reply_is_lost(self, who: int) -> None:
-        self.processes[who].proxy.cut_after_request(b"EVALSHA")
-
-    @rule(who=st.integers(0, PROCESSES - 1), fault=st.sampled_from(["drop_replies", "black_hole", "refuse"]))
+    @rule(who=st.integers(0, PROCESSES - 1), fault=st.sampled_from(FAULTS))
     def the_network_fails(self, who: int, fault: str) -> None:
-        self.do(getattr(self.processes[who].proxy, fault))
+        proxy = self.processes[who].proxy
+        if fault == "slow":
+            proxy.latency = 0.03
+        elif fault == "cut":
+            proxy.cut_after_request(b"EVALSHA")
+        else:
+            self.do(getattr(proxy, fault))
 
-    @rule(who=st.integers(0, PROCESSES - 1), seconds=st.sampled_from([0.0, 0.01, 0.05]))
-    def the_network_is_slow(self, who: int, seconds: float) -> None:
-        self.processes[who].proxy.latency = seconds
-
-    @rule(who=st.integers(0, PROCESSES - 1))
-    def the_network_heals(self, who: int) -> None:
-        self.do(self.processes[who].proxy.heal)
+    @rule()
+    def the_network_heals(self) -> None:
+        for process in self.processes:
+            self.do(process.proxy.heal)
 
     @rule()
     @precondition(lambda self: not self.paused)
@@ -154,7 +163,7 @@ class Locks(RuleBasedStateMachine):
         self.server.resume()
         self.paused = False
 
-    @rule(how=st.sampled_from(["flush", "evict", "evict", "restart"]))
+    @rule(how=st.sampled_from(["flush", "evict", "restart"]))
     @precondition(lambda self: not self.paused)
     def the_server_loses_its_data(self, how: str) -> None:
         self.era += 1
@@ -165,106 +174,94 @@ class Locks(RuleBasedStateMachine):
         elif keys := held(self.server):
             self.server.command("DEL", *keys)
 
-    @rule(seconds=st.sampled_from([0.01, 0.15, SHORT * 1.2]))
-    def time_passes(self, seconds: float) -> None:
-        self.run(asyncio.sleep(seconds))
-
-    @rule(seconds=st.sampled_from([0.15, SHORT * 1.2]))
-    def the_loop_is_blocked(self, seconds: float) -> None:
-        self.run(steps(1))
-        time.sleep(seconds)
-        self.run(steps(1))
+    @rule(seconds=st.sampled_from([0.01, 0.15, SHORT * 1.2]), blocked=st.booleans())
+    def time_passes(self, seconds: float, blocked: bool) -> None:
+        if blocked:
+            time.sleep(seconds)
+        self.run(asyncio.sleep(0.001 if blocked else seconds))
 
     # What they do.
 
-    @rule(who=st.integers(0, PROCESSES * LOCKS - 1), wait=st.sampled_from([0, 0, 0.03, 0.3]))
-    def tries(self, who: int, wait: float) -> None:
-        self.begins(who, wait)
-        caller = self.callers[who]
-        if caller.acquiring is not None:
-            self.run(within(asyncio.wait([caller.acquiring])))
+    @rule(deeds=st.lists(DEED, min_size=1, max_size=4))
+    def they_act(self, deeds: list[Deed]) -> None:
+        """Each does what it can: one that is idle asks, one that waits may give up, a holder writes or releases."""
+        for deed in deeds:
             self.settle()
+            caller = self.callers[deed.who]
+            if caller.held:
+                self.run(self.goes_on(caller, deed))
+            elif caller.acquiring is None:
+                self.asks(caller, deed)
+            elif deed.ends:
+                self.run(steps(deed.after))
+                self.do(caller.acquiring.cancel)
+                self.run(within(asyncio.wait([caller.acquiring]), 5))
 
-    @rule(who=st.integers(0, PROCESSES * LOCKS - 1), wait=st.sampled_from([0.05, 5.0, None]))
-    def begins(self, who: int, wait: float | None) -> None:
-        caller = self.callers[who]
-        if caller.acquiring is None and not caller.held:
-            caller.acquiring = self.loop.create_task(self.acquire(caller, wait))
+    def asks(self, caller: Caller, deed: Deed) -> None:
+        if deed.ends and deed.after == 0:
+            assert isinstance(self.run(outcome(caller.lock.release())), LockNotOwnedError)
+        caller.acquiring = self.loop.create_task(self.acquire(caller, deed.wait))
+        if deed.wait is not None and deed.wait < 1:
+            self.run(within(asyncio.wait([caller.acquiring])))
+
+    async def goes_on(self, caller: Caller, deed: Deed) -> None:
+        if deed.ends:
+            await self.release(caller, deed.after if deed.after > 4 else None)
+        elif deed.after % 2:
+            await self.extend(caller, 0.2 if deed.after % 4 == 1 else 1, replace=deed.after < 6)
+        elif caller.believes:
+            assert caller.lock.fence is not None
+            taken = self.store.write(caller.lock.fence)
+            assert taken or caller.era != self.era, "who holds it for certain is refused"
 
     async def acquire(self, caller: Caller, wait: float | None) -> None:
-        era = self.era
+        era, lock = self.era, caller.lock
         try:
-            got = await (caller.lock.acquire(blocking=False) if wait == 0 else self.acquire_within(caller.lock, wait))
+            got = await (lock.acquire(blocking=False) if wait == 0 else lock.acquire(blocking_timeout=wait))
         except RedisUnavailable:
             return
         if got:
             caller.held, caller.era = True, self.era
             self.granted(caller, same_era=era == self.era)
 
-    async def acquire_within(self, lock: Lock, wait: float | None) -> bool:
-        return await lock.acquire(blocking_timeout=wait)
-
     def granted(self, caller: Caller, *, same_era: bool) -> None:
         """Somebody was told that the lock is his."""
         fence = caller.lock.fence
         assert fence is not None
         assert fence not in self.eras, "a fence is given once"
-        if same_era and caller.believes:
+        if same_era:
             earlier = [other for other, era in self.eras.items() if era == self.era]
             assert all(other < fence for other in earlier), "who comes later has the greater fence"
         self.eras[fence] = self.era
 
-    @rule(who=st.integers(0, PROCESSES * LOCKS - 1), after=st.integers(0, 25))
-    def gives_up(self, who: int, after: int) -> None:
-        caller = self.callers[who]
-        if caller.acquiring is not None:
-            self.run(steps(after))
-            caller.acquiring.cancel()
-            self.run(within(asyncio.wait([caller.acquiring])))
-            self.settle()
-
-    @rule(who=st.integers(0, PROCESSES * LOCKS - 1), cancelled_after=st.sampled_from([None, None, 0, 1, 2, 5, 12]))
-    def releases(self, who: int, cancelled_after: int | None) -> None:
-        caller = self.callers[who]
-        if caller.acquiring is not None:
-            return
-        self.run(self.release(caller, cancelled_after))
+    def certain_until(self, caller: Caller) -> float:
+        """Until when nobody may tell a holder that it is none, by the loop's clock."""
+        certain = caller.believes and caller.era == self.era
+        return self.loop.time() + caller.lock.remaining() - GRAIN if certain else 0.0
 
     async def release(self, caller: Caller, cancelled_after: int | None) -> None:
-        believed, doubt = caller.believes, caller.era != self.era
+        until = self.certain_until(caller)
         task = asyncio.ensure_future(caller.lock.release())
         if cancelled_after is not None:
             await steps(cancelled_after)
             task.cancel()
         ended = await outcome(within(task))
         if isinstance(ended, LockNotOwnedError):
-            assert not believed or doubt or not caller.lock.remaining() > GRAIN, "it was held, as far as anybody knows"
+            assert self.loop.time() >= until, "it was held, as far as anybody knows"
         elif isinstance(ended, asyncio.CancelledError):
-            if await outcome(within(caller.lock.owned())) is True:
+            if caller.lock.token is not None:
                 return  # it was cancelled before it began
         else:
             assert ended is None or isinstance(ended, RedisUnavailable), repr(ended)
-            assert caller.held, "released twice"
         caller.held = False
 
-    @rule(who=st.integers(0, PROCESSES * LOCKS - 1))
-    def extends(self, who: int) -> None:
-        caller = self.callers[who]
-        if caller.acquiring is None and caller.held:
-            believed, doubt = caller.believes, caller.era != self.era
-            ended = self.run(outcome(within(caller.lock.extend(0.2))))
-            if isinstance(ended, LockNotOwnedError):
-                assert not believed or doubt or caller.lock.remaining() <= GRAIN
-            else:
-                assert ended is True or isinstance(ended, RedisUnavailable), repr(ended)
-
-    @rule(who=st.integers(0, PROCESSES * LOCKS - 1))
-    def writes(self, who: int) -> None:
-        caller = self.callers[who]
-        if caller.believes:
-            assert caller.lock.fence is not None
-            taken = self.store.write(caller.lock.fence)
-            assert taken or caller.era != self.era or any(other.era != self.era for other in self.callers)
+    async def extend(self, caller: Caller, seconds: float, *, replace: bool) -> None:
+        until = self.certain_until(caller)
+        ended = await outcome(within(caller.lock.extend(seconds, replace)))
+        if isinstance(ended, LockNotOwnedError):
+            assert self.loop.time() >= until, "it was held, as far as anybody knows"
+        else:
+            assert ended is True or isinstance(ended, RedisUnavailable), repr(ended)
 
     # What must hold.
 
@@ -325,5 +322,5 @@ class Locks(RuleBasedStateMachine):
 @pytest.mark.timeout(300)
 def test_locks_under_whatever_may_befall_them(make_server: MakeServer) -> None:
     case = type("Case", (Locks,), {"server": make_server()})
-    checks = settings(max_examples=25, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck))
+    checks = settings(max_examples=40, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck))
     run_state_machine_as_test(case, settings=checks)  # type: ignore[no-untyped-call]

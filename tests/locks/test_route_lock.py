@@ -25,29 +25,29 @@ def posted(document: Any) -> dict[str, Any]:
     return {"scope": http_scope(method="POST"), "body": json.dumps(document).encode()}
 
 
-async def test_one_request_at_a_time_and_the_others_are_told_when_to_come_again(redis: RedisManager) -> None:
+async def test_one_request_at_a_time_and_the_others_are_told_when_to_come_again(manager: RedisManager) -> None:
     work = Work()
-    app = stack(work, redis, RouteLock("import", ttl=20))
+    app = stack(work, manager, RouteLock("import", ttl=20))
     first = Call(app).start()
     await work.runs(1)
     refused = await get(app)
     assert (refused.status, refused["content-type"]) == (409, "application/problem+json")
     assert 1 <= int(refused["retry-after"]) <= 20
-    assert await held(redis) == 1
+    assert await held(manager) == 1
     work.open.set()
     await first.task
-    assert await held(redis) == 0
+    assert await held(manager) == 0
     assert (first.status, (await get(app)).status, work.most) == (200, 200, 1)
 
 
-async def test_retry_after_is_what_is_left_of_the_holder_s_time_and_never_0(redis: RedisManager) -> None:
+async def test_retry_after_is_what_is_left_of_the_holder_s_time_and_never_0(manager: RedisManager) -> None:
     work = Work()
-    app = stack(work, redis, RouteLock("import"))
+    app = stack(work, manager, RouteLock("import"))
     first = Call(app).start()
     await work.runs(1)
-    (key,) = await redis.execute("KEYS", "guard:k:*")
+    (key,) = await manager.execute("KEYS", "guard:k:*")
     for left, told in ((7_500, {"8"}), (400, {"1"})):
-        await redis.execute("PEXPIRE", key, left)
+        await manager.execute("PEXPIRE", key, left)
         assert {(await get(app))["retry-after"]} <= told
     work.open.set()
     await first.task
@@ -64,15 +64,15 @@ async def test_the_refusal_has_the_status_of_choice(memory: TestRedis, status: A
     await first.task
 
 
-async def test_keys_that_differ_do_not_wait_for_each_other(redis: RedisManager) -> None:
+async def test_keys_that_differ_do_not_wait_for_each_other(manager: RedisManager) -> None:
     work = Work()
-    app = stack(work, redis, RouteLock("import:{address}"))
+    app = stack(work, manager, RouteLock("import:{address}"))
     calls = [Call(app, http(client=(f"203.0.113.{number}", 1))).start() for number in range(5)]
     await work.runs(5)
-    assert await held(redis) == 5
+    assert await held(manager) == 5
     work.open.set()
     await asyncio.gather(*[call.task for call in calls])
-    assert await held(redis) == 0
+    assert await held(manager) == 0
 
 
 async def test_a_hundred_requests_of_two_processes_never_run_two_at_a_time(backend: str) -> None:
@@ -122,14 +122,14 @@ async def test_what_is_refused_leaves_no_trace_of_the_guards_behind_it(memory: T
     await first.task
 
 
-async def test_the_handler_sees_its_lock_and_nothing_of_it_tells_the_token(redis: RedisManager) -> None:
+async def test_the_handler_sees_its_lock_and_nothing_of_it_tells_the_token(manager: RedisManager) -> None:
     work = Work()
-    app = stack(work, redis, RouteLock("import", ttl=40))
+    app = stack(work, manager, RouteLock("import", ttl=40))
     first = Call(app).start()
     await work.runs(1)
     lock = work.lock
-    (key,) = await redis.execute("KEYS", "guard:k:*")
-    mark_and_fence, token = (value := (await redis.execute("GET", key)).decode())[:17], value[17:]
+    (key,) = await manager.execute("KEYS", "guard:k:*")
+    mark_and_fence, token = (value := (await manager.execute("GET", key)).decode())[:17], value[17:]
     assert (lock.token, lock.fence, lock.ttl) == (token, int(mark_and_fence[1:]), 40)
     assert 20 < lock.remaining() <= 40
     assert not lock.lost.is_set()
@@ -140,13 +140,13 @@ async def test_the_handler_sees_its_lock_and_nothing_of_it_tells_the_token(redis
     assert not lock.lost.is_set(), "it was given back, not lost"
 
 
-async def test_a_lock_can_be_held_for_longer(redis: RedisManager) -> None:
+async def test_a_lock_can_be_held_for_longer(manager: RedisManager) -> None:
     work = Work()
-    first = Call(stack(work, redis, RouteLock("import", ttl=40))).start()
+    first = Call(stack(work, manager, RouteLock("import", ttl=40))).start()
     await work.runs(1)
     await work.lock.extend(60)
-    (key,) = await redis.execute("KEYS", "guard:k:*")
-    assert 80_000 < await redis.execute("PTTL", key) <= 100_000
+    (key,) = await manager.execute("KEYS", "guard:k:*")
+    assert 80_000 < await manager.execute("PTTL", key) <= 100_000
     assert 80 < work.lock.remaining() <= 100
     for wrong in (0, -1, float("nan")):
         with pytest.raises(ValueError, match="seconds"):
@@ -155,9 +155,9 @@ async def test_a_lock_can_be_held_for_longer(redis: RedisManager) -> None:
     await first.task
 
 
-async def test_a_semaphore_lets_so_many_in(redis: RedisManager) -> None:
+async def test_a_semaphore_lets_so_many_in(manager: RedisManager) -> None:
     work = Work()
-    app = stack(work, redis, RouteLock("import", permits=2))
+    app = stack(work, manager, RouteLock("import", permits=2))
     calls = [Call(app).start() for _ in range(2)]
     await work.runs(2)
     refused = await get(app)
@@ -166,24 +166,24 @@ async def test_a_semaphore_lets_so_many_in(redis: RedisManager) -> None:
     assert len(set(fences)) == 2
     work.open.set()
     await asyncio.gather(*[call.task for call in calls])
-    assert await held(redis) == 0
+    assert await held(manager) == 0
 
 
-async def test_several_locks_are_taken_all_or_none(redis: RedisManager) -> None:
+async def test_several_locks_are_taken_all_or_none(manager: RedisManager) -> None:
     work = Work()
-    both = stack(work, redis, RouteLock(["from:{query:a}", "to:{query:b}"]))
+    both = stack(work, manager, RouteLock(["from:{query:a}", "to:{query:b}"]))
     first = Call(both, http(query_string=b"a=1&b=1")).start()
     await work.runs(1)
-    assert await held(redis) == 2
+    assert await held(manager) == 2
     for query in (b"a=1&b=2", b"a=2&b=1"):
         assert (await get(both, query_string=query)).status == 409
-    assert await held(redis) == 2, "nothing of what was refused"
+    assert await held(manager) == 2, "nothing of what was refused"
     second = Call(both, http(query_string=b"a=2&b=2")).start()
     await work.runs(2)
-    assert await held(redis) == 4
+    assert await held(manager) == 4
     work.open.set()
     await asyncio.gather(first.task, second.task)
-    assert await held(redis) == 0
+    assert await held(manager) == 0
 
 
 async def test_several_locks_that_another_guard_holds_back_are_asked_for_again(memory: TestRedis) -> None:
@@ -201,7 +201,7 @@ async def test_several_locks_that_another_guard_holds_back_are_asked_for_again(m
     assert await held(memory) == 0
 
 
-async def test_a_key_in_the_body_is_read_first_and_the_app_gets_the_body_all_the_same(redis: RedisManager) -> None:
+async def test_a_key_in_the_body_is_read_first_and_the_app_gets_the_body_all_the_same(manager: RedisManager) -> None:
     bodies = []
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -209,7 +209,7 @@ async def test_a_key_in_the_body_is_read_first_and_the_app_gets_the_body_all_the
         await work(scope, receive, send)
 
     work = Work()
-    guarded = stack(app, redis, RouteLock("order:{json:order.id}", max_body=64))
+    guarded = stack(app, manager, RouteLock("order:{json:order.id}", max_body=64))
     first = asyncio.ensure_future(call(guarded, **posted({"order": {"id": 7}})))
     await work.runs(1)
     assert (await call(guarded, **posted({"order": {"id": 7}}))).status == 409
@@ -219,7 +219,7 @@ async def test_a_key_in_the_body_is_read_first_and_the_app_gets_the_body_all_the
     assert (large.status, large.json()["limit"]) == (413, 64)
     work.open.set()
     assert ((await first).status, bodies) == (200, [b'{"order": {"id": 7}}'])
-    assert await held(redis) == 0
+    assert await held(manager) == 0
 
 
 async def test_a_client_that_leaves_in_the_middle_of_its_body_takes_no_lock(memory: TestRedis) -> None:

@@ -30,29 +30,29 @@ class Event:
         await self.event.wait()
 
 
-async def test_before_the_head_the_handler_is_cancelled_and_the_client_told_to_come_again(redis: RedisManager) -> None:
+async def test_before_the_head_the_handler_is_cancelled_and_the_client_told_to_retry(manager: RedisManager) -> None:
     work = Work()
-    call = Call(stack(work, redis, RouteLock("x", ttl=0.3))).start()
+    call = Call(stack(work, manager, RouteLock("x", ttl=0.3))).start()
     await work.runs(1)
-    await seize(redis)
+    await seize(manager)
     await call.task
     headers = dict(call.headers)
     assert (call.status, headers[b"retry-after"], headers[b"content-type"]) == (503, b"1", b"application/problem+json")
     assert work.ended == [asyncio.CancelledError]
     assert work.lock.lost.is_set()
-    assert (work.lock.remaining(), await held(redis)) == (0, 1), "the other one's"
+    assert (work.lock.remaining(), await held(manager)) == (0, 1), "the other one's"
 
 
-async def test_after_the_head_the_connection_is_cut_off(redis: RedisManager) -> None:
+async def test_after_the_head_the_connection_is_cut_off(manager: RedisManager) -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b"a", "more_body": True})
         await work(scope, receive, send)
 
     work = Work()
-    call = Call(stack(app, redis, RouteLock("x", ttl=0.3))).start()
+    call = Call(stack(app, manager, RouteLock("x", ttl=0.3))).start()
     await work.runs(1)
-    await redis.execute("FLUSHALL")
+    await manager.execute("FLUSHALL")
     with pytest.raises(ResponseAborted):
         await call.task
     assert call.kinds == ["http.response.start", "http.response.body"]
@@ -60,37 +60,37 @@ async def test_after_the_head_the_connection_is_cut_off(redis: RedisManager) -> 
     assert work.ended == [asyncio.CancelledError]
 
 
-async def test_a_websocket_is_cut_off(redis: RedisManager) -> None:
+async def test_a_websocket_is_cut_off(manager: RedisManager) -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await receive()
         await send({"type": "websocket.accept"})
         await work(scope, receive, send)
 
     work = Work()
-    call = Call(stack(app, redis, RouteLock("x", ttl=0.3)), websocket()).start()
+    call = Call(stack(app, manager, RouteLock("x", ttl=0.3)), websocket()).start()
     await work.runs(1)
-    await seize(redis)
+    await seize(manager)
     with pytest.raises(ResponseAborted):
         await call.task
     assert call.kinds == ["websocket.accept"]
 
 
-async def test_a_semaphore_s_place_that_is_lost_is_told_too(redis: RedisManager) -> None:
+async def test_a_semaphore_s_place_that_is_lost_is_told_too(manager: RedisManager) -> None:
     work = Work()
-    call = Call(stack(work, redis, RouteLock("x", permits=3, ttl=0.3))).start()
+    call = Call(stack(work, manager, RouteLock("x", permits=3, ttl=0.3))).start()
     await work.runs(1)
-    await redis.execute("FLUSHALL")
+    await manager.execute("FLUSHALL")
     await call.task
     assert (call.status, work.ended) == (503, [asyncio.CancelledError])
 
 
-async def test_where_one_of_several_is_lost_the_others_are_given_back(redis: RedisManager) -> None:
+async def test_where_one_of_several_is_lost_the_others_are_given_back(manager: RedisManager) -> None:
     work = Work()
-    call = Call(stack(work, redis, RouteLock(["x", "y"], ttl=0.3))).start()
+    call = Call(stack(work, manager, RouteLock(["x", "y"], ttl=0.3))).start()
     await work.runs(1)
-    await redis.execute("DEL", (await redis.execute("KEYS", "guard:k:*"))[0])
+    await manager.execute("DEL", (await manager.execute("KEYS", "guard:k:*"))[0])
     await call.task
-    assert (call.status, await held(redis)) == (503, 0)
+    assert (call.status, await held(manager)) == (503, 0)
 
 
 async def test_while_redis_is_away_for_longer_than_the_lease_it_counts_as_lost(memory: TestRedis) -> None:
@@ -104,15 +104,15 @@ async def test_while_redis_is_away_for_longer_than_the_lease_it_counts_as_lost(m
     assert await held(memory) == 0
 
 
-async def test_a_lock_that_is_renewed_outlasts_its_ttl(redis: RedisManager) -> None:
+async def test_a_lock_that_is_renewed_outlasts_its_ttl(manager: RedisManager) -> None:
     work = Work()
-    call = Call(stack(work, redis, RouteLock("x", ttl=0.3))).start()
+    call = Call(stack(work, manager, RouteLock("x", ttl=0.3))).start()
     await work.runs(1)
-    (key,) = await redis.execute("KEYS", "guard:k:*")
+    (key,) = await manager.execute("KEYS", "guard:k:*")
     began = asyncio.get_running_loop().time()
     lowest = 300
     while asyncio.get_running_loop().time() < began + 0.9:
-        left = await redis.execute("PTTL", key)
+        left = await manager.execute("PTTL", key)
         lowest = min(lowest, left)
         await asyncio.sleep(0.01)
     assert left > 0, "it is held three times as long as its ttl"
@@ -121,7 +121,7 @@ async def test_a_lock_that_is_renewed_outlasts_its_ttl(redis: RedisManager) -> N
     assert call.status == 200
 
 
-async def test_a_handler_that_swallows_its_cancellation_sends_nothing_more(redis: RedisManager) -> None:
+async def test_a_handler_that_swallows_its_cancellation_sends_nothing_more(manager: RedisManager) -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         try:
             await work(scope, receive, send)
@@ -129,9 +129,9 @@ async def test_a_handler_that_swallows_its_cancellation_sends_nothing_more(redis
             await App(body=b"as if nothing were")(scope, receive, send)
 
     work = Work()
-    call = Call(stack(app, redis, RouteLock("x", ttl=0.3))).start()
+    call = Call(stack(app, manager, RouteLock("x", ttl=0.3))).start()
     await work.runs(1)
-    await seize(redis)
+    await seize(manager)
     await asyncio.wait([call.task])
     assert call.task.exception() is None
     assert not call.task.cancelled()
@@ -165,7 +165,7 @@ async def test_a_reply_that_comes_after_the_lease_would_be_over_is_no_lock(memor
     assert await held(memory) == 0
 
 
-async def test_a_handler_in_a_thread_is_told(redis: RedisManager) -> None:
+async def test_a_handler_in_a_thread_is_told(manager: RedisManager) -> None:
     told = threading.Event()
 
     def works(lock: Any) -> None:
@@ -179,26 +179,26 @@ async def test_a_handler_in_a_thread_is_told(redis: RedisManager) -> None:
         await run_in_threadpool(works, scope["lock"])
 
     started = threading.Event()
-    call = Call(stack(app, redis, RouteLock("x", ttl=0.5))).start()
+    call = Call(stack(app, manager, RouteLock("x", ttl=0.5))).start()
     await asyncio.to_thread(started.wait, PATIENCE)
-    await seize(redis)
+    await seize(manager)
     await call.task
     assert call.status == 503
     assert await asyncio.to_thread(told.wait, PATIENCE)
 
 
-async def test_what_is_over_cannot_be_held_for_longer(redis: RedisManager) -> None:
+async def test_what_is_over_cannot_be_held_for_longer(manager: RedisManager) -> None:
     work = Work()
-    app = stack(work, redis, RouteLock("x", ttl=30))
+    app = stack(work, manager, RouteLock("x", ttl=30))
     call = Call(app).start()
     await work.runs(1)
-    await seize(redis)
+    await seize(manager)
     with pytest.raises(LockLost):
         await work.lock.extend(5)
-    await redis.execute("FLUSHALL")
+    await manager.execute("FLUSHALL")
     work.open.set()
     await call.task
-    await settled(redis)
+    await settled(manager)
     with pytest.raises(LockNotOwnedError) as told:
         await work.lock.extend(5)
     assert type(told.value) is LockNotOwnedError

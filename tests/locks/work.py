@@ -55,19 +55,19 @@ class Work:
                 await self.changed.wait()
 
 
-async def held(redis: RedisManager) -> int:
+async def held(manager: RedisManager) -> int:
     """How many holders stand in Redis when what is on its way has arrived."""
-    await settled(redis)
-    semaphores = [await redis.execute("ZCARD", key) for key in await redis.execute("KEYS", "guard:ks:*")]
-    return len(await redis.execute("KEYS", "guard:k:*")) + sum(semaphores)
+    await settled(manager)
+    semaphores = [await manager.execute("ZCARD", key) for key in await manager.execute("KEYS", "guard:ks:*")]
+    return len(await manager.execute("KEYS", "guard:k:*")) + sum(semaphores)
 
 
-async def seize(redis: RedisManager) -> None:
+async def seize(manager: RedisManager) -> None:
     """Let another have all locks that are held now, as after a failover."""
-    for key in await redis.execute("KEYS", "guard:k:*"):
-        await redis.execute("SET", key, "-" + "9" * 16 + "another", "PX", 60_000)
+    for key in await manager.execute("KEYS", "guard:k:*"):
+        await manager.execute("SET", key, "-" + "9" * 16 + "another", "PX", 60_000)
 
 
-def stack(app: Any, redis: RedisManager, *guards: Guard) -> GuardMiddleware:
+def stack(app: Any, manager: RedisManager, *guards: Guard) -> GuardMiddleware:
     """Put guards around an app, outermost first."""
-    return GuardMiddleware(app, guards, redis=redis)
+    return GuardMiddleware(app, guards, redis=manager)
