@@ -18,8 +18,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, PositiveInt
 
-from asgi_redis_guard import GuardMiddleware, JWTAuth, RedisManager
-from asgi_redis_guard.idempotency.guard import Idempotency
+from asgi_redis_guard import GuardMiddleware, Idempotency, JWTAuth, RedisManager
 
 SECRET = os.environ.get("JWT_SECRET", "a secret of at least 32 bytes, from a secret store")
 

@@ -16,9 +16,7 @@ import jwt
 from fastapi import FastAPI, Request
 from fastapi.responses import StreamingResponse
 
-from asgi_redis_guard import GuardMiddleware, JWTAuth, RedisManager
-from asgi_redis_guard.locks.decorator import locked
-from asgi_redis_guard.locks.held import HeldLock
+from asgi_redis_guard import GuardMiddleware, HeldLock, JWTAuth, RedisManager, locked
 
 SECRET = os.environ.get("JWT_SECRET", "a secret of at least 32 bytes, from a secret store")
 
