@@ -14,7 +14,7 @@ LONGEST_TTL, LONGEST_LEASE, LONGEST_WAIT = 366 * 86_400, 3_600, 600
 MOST_BODY = 64 << 20
 
 #: Characters of a name.
-_LONGEST_NAME = 200
+LONGEST_NAME = 200
 
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+\-.^_`|~]+")
 
@@ -35,9 +35,9 @@ def bytes_faults(option: str, value: object) -> list[str]:
 
 def name_faults(name: object) -> list[str]:
     """What is wrong with a name; None is none."""
-    if name is None or (isinstance(name, str) and 0 < len(name) <= _LONGEST_NAME and name.isprintable()):
+    if name is None or (isinstance(name, str) and 0 < len(name) <= LONGEST_NAME and name.isprintable()):
         return []
-    return [f"name: {name!r} given; allowed are 1 to {_LONGEST_NAME} printable characters"]
+    return [f"name: {name!r} given; allowed are 1 to {LONGEST_NAME} printable characters"]
 
 
 def method_faults(methods: Collection[object]) -> list[str]:

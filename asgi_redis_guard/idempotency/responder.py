@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("asgi_redis_guard.idempotency")
 
 #: Seconds for which it is tried to record what could not be recorded while Redis was away.
-_RECORDING = 300.0
+RECORDING = 300.0
 
 #: Statuses that say that the request may be sent again as it is, or that it found others in its way.
 _TRANSIENT = frozenset((409, 425, 429))
@@ -118,7 +118,7 @@ class Running(Responder):
         completion, self._completion = self._completion, None
         services = self._exchange.services
         if completion is not None and services is not None:
-            services.give_back(completion, _RECORDING)
+            services.give_back(completion, RECORDING)
 
     def _drop(self) -> None:
         lease, self._lease = self._lease, None
@@ -128,6 +128,7 @@ class Running(Responder):
     def end(self, outcome: Outcome) -> Asking | None:
         """Let the request be sent again, where nothing of it is recorded."""
         self._drop()
+        self._control = None  # else the request would be a cycle, which only the collector of garbage ends
         if self._completion is not None:  # cancelled while the reply was on its way
             self._go_on()
         elif not self._is_recorded:

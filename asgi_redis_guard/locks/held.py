@@ -142,6 +142,7 @@ class Holder(Responder):
     def end(self, outcome: Outcome) -> Asking:
         """Give it back. Who may still run after its request was cut off is told."""
         self._hold.drop()
+        self._control = None  # else the request would be a cycle, which only the collector of garbage ends
         if outcome.kind != "complete":
             self.lock.lost.set()
         return self._give_back()

@@ -18,11 +18,11 @@ from ..errors import LockBusy, LockError, LockLost, LockNotOwnedError, RedisUnav
 from ..redis.asking import carry_out
 from ..redis.giving_back import give_back
 from ..redis.manager import RedisManager
+from ..redis.watched import WatchedBody
 from .claims import Claims, Name
 from .hold import Hold
 from .lock_options import UNSET, Unset, lost_of, names_of, replicas_of, seconds, token_of, ttl_of, wait_of
 from .taking import Busy, Taking
-from .watched import WatchedBody
 
 logger = logging.getLogger("asgi_redis_guard.locks")
 

@@ -38,6 +38,7 @@ class Shop:
             await (self.then or self._answer)(scope, receive, send)
         finally:
             self.running -= 1
+            self._changed.set()
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = b"charge %d" % len(self.charges)

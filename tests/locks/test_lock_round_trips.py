@@ -1,16 +1,19 @@
 """What a lock costs: round trips, commands, connections, garbage."""
 
 import asyncio
-import gc
 from collections.abc import AsyncIterator
 from typing import NamedTuple
 
 import pytest
 
-from asgi_redis_guard import RedisManager
+from asgi_redis_guard import GuardMiddleware, RedisManager
+from asgi_redis_guard.core.asgi import Receive, Scope, Send
 from asgi_redis_guard.errors import LockBusy
+from asgi_redis_guard.locks.guard import RouteLock
 from asgi_redis_guard.locks.operations import Claim
 from asgi_redis_guard.testing import RoundTripCounter
+from tests.drive import get
+from tests.garbage import garbage_of
 from tests.redis.tools import PATIENCE, eventually, within
 
 
@@ -107,12 +110,15 @@ async def test_taking_and_giving_back_leaves_nothing_to_the_collector_of_garbage
         await lock.release()
 
     lock = counted.other.lock("it")
-    await pair()
-    gc.collect()
-    gc.disable()
-    try:
-        for _ in range(50):
-            await pair()
-        assert gc.collect() < 50
-    finally:
-        gc.enable()
+    assert await garbage_of(pair) < 1
+
+
+async def test_nor_does_a_locked_request(counted: Counted) -> None:
+    async def page(scope: Scope, receive: Receive, send: Send) -> None:
+        assert scope["lock"].remaining() > 0
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"ok"})
+
+    app = GuardMiddleware(page, [RouteLock("{path}")], redis=counted.other)
+    assert (await get(app)).status == 200
+    assert await garbage_of(lambda: get(app)) < 1

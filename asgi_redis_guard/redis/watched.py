@@ -1,4 +1,4 @@
-"""The body of an `async with` that is cancelled when its lock is lost, as `asyncio.timeout` does at its time."""
+"""Work that is cancelled when what it is done under is lost, as `asyncio.timeout` cancels a body at its time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class WatchedBody:
     def __init__(self) -> None:
         task = asyncio.current_task()
         if task is None:
-            raise RuntimeError("a lock is entered by a task")
+            raise RuntimeError("what may be lost is held by a task")
         self._task: asyncio.Task[object] | None = task
         self._cancelling = task.cancelling()
         self._cancelled = False
