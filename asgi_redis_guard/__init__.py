@@ -41,11 +41,18 @@ from .errors import (
     TooManySessions,
     WaitTimeout,
 )
+from .idempotency.decorator import idempotent
+from .idempotency.guard import Idempotency
+from .idempotency.middleware import IdempotencyMiddleware
 from .jwt.guard import JWTAuth
 from .jwt.middleware import JWTAuthMiddleware
 from .jwt.revocation import Revocation, RevocationList, RevocationStats
 from .jwt.user import VerifiedUser
+from .locks.decorator import locked
+from .locks.guard import RouteLock
+from .locks.held import HeldLock
 from .locks.lock import Lock
+from .locks.middleware import RouteLockMiddleware
 from .locks.semaphore import Semaphore
 from .middleware.engine import GuardMiddleware
 from .middleware.routes import RouteGuards, guarded
@@ -115,10 +122,13 @@ __all__ = [
     "GuardProtocolError",
     "Head",
     "Health",
+    "HeldLock",
     "Hook",
     "Hub",
+    "Idempotency",
     "IdempotencyConflict",
     "IdempotencyError",
+    "IdempotencyMiddleware",
     "IdempotencyMismatch",
     "JWTAuth",
     "JWTAuthMiddleware",
@@ -166,6 +176,8 @@ __all__ = [
     "RevocationList",
     "RevocationStats",
     "RouteGuards",
+    "RouteLock",
+    "RouteLockMiddleware",
     "RouteRefused",
     "SecurityEvent",
     "SecurityEventKind",
@@ -197,7 +209,9 @@ __all__ = [
     "Warmed",
     "cached",
     "guarded",
+    "idempotent",
     "invalidates",
+    "locked",
     "problem",
     "rate_limit",
     "unavailable",

@@ -185,6 +185,20 @@ class Settings(BaseSettings):
     lock_on_outage: OutagePolicy = Field("closed", validation_alias=_env("GUARD_LOCK_ON_OUTAGE"))
     lock_max_body: int = Field(1 << 20, validation_alias=_env("GUARD_LOCK_MAX_BODY"))
 
+    idempotency_methods: Words = Field(("POST", "PATCH"), validation_alias=_env("GUARD_IDEMPOTENCY_METHODS"))
+    idempotency_required: bool = Field(False, validation_alias=_env("GUARD_IDEMPOTENCY_REQUIRED"))
+    idempotency_key: Words = Field(("user",), validation_alias=_env("GUARD_IDEMPOTENCY_KEY"))
+    idempotency_ttl: float = Field(86_400.0, validation_alias=_env("GUARD_IDEMPOTENCY_TTL"))
+    idempotency_lease: float = Field(30.0, validation_alias=_env("GUARD_IDEMPOTENCY_LEASE"))
+    idempotency_wait: float = Field(0.0, validation_alias=_env("GUARD_IDEMPOTENCY_WAIT"))
+    idempotency_max_body: int = Field(1 << 20, validation_alias=_env("GUARD_IDEMPOTENCY_MAX_BODY"))
+    idempotency_max_response: int = Field(1 << 20, validation_alias=_env("GUARD_IDEMPOTENCY_MAX_RESPONSE"))
+    idempotency_header: str = Field("idempotency-key", validation_alias=_env("GUARD_IDEMPOTENCY_HEADER"))
+    idempotency_paths: Words = Field((), validation_alias=_env("GUARD_IDEMPOTENCY_PATHS"))
+    idempotency_exempt: Words = Field((), validation_alias=_env("GUARD_IDEMPOTENCY_EXEMPT"))
+    idempotency_unidentified: Unidentified = Field("refuse", validation_alias=_env("GUARD_IDEMPOTENCY_UNIDENTIFIED"))
+    idempotency_on_outage: OutagePolicy = Field("closed", validation_alias=_env("GUARD_IDEMPOTENCY_ON_OUTAGE"))
+
     def __init__(self, **options: Any) -> None:
         faults = [f"{name}: no such option" for name in options if name not in _NAMES and not name.startswith("_")]
         ConfigurationError.raise_for(_misspelt(os.environ))

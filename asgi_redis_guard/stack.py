@@ -12,6 +12,7 @@ from .cache.guard import ResponseCache
 from .cache.options import ResponseCacheOptions
 from .core.guard import Guard
 from .errors import ConfigurationError
+from .idempotency.guard import Idempotency
 from .jwt.guard import JWTAuth
 from .locks.guard import RouteLock
 from .ratelimit.concurrency import ConcurrencyLimit
@@ -221,6 +222,25 @@ def _lock(settings: Settings, events: SecurityEvents | None) -> Guard:
     )
 
 
+def _idempotency(settings: Settings, events: SecurityEvents | None) -> Guard:
+    return Idempotency(
+        methods=settings.idempotency_methods,
+        required=settings.idempotency_required,
+        key=settings.idempotency_key,
+        ttl=settings.idempotency_ttl,
+        lease=settings.idempotency_lease,
+        wait=settings.idempotency_wait,
+        max_body=settings.idempotency_max_body,
+        max_response=settings.idempotency_max_response,
+        header=settings.idempotency_header,
+        paths=settings.idempotency_paths,
+        exempt=settings.idempotency_exempt,
+        trusted_proxies=settings.trusted_proxies,
+        unidentified=settings.idempotency_unidentified,
+        on_outage=settings.idempotency_on_outage,
+    )
+
+
 #: What the names of each guard's own settings begin with.
 _PREFIXES = {
     "jwt": "jwt_",
@@ -230,6 +250,7 @@ _PREFIXES = {
     "csrf": "csrf_",
     "cache": "cache_",
     "lock": "lock_",
+    "idempotency": "idempotency_",
 }
 
 _BUILDERS: dict[str, Callable[[Settings, SecurityEvents | None], Guard]] = {
@@ -240,4 +261,5 @@ _BUILDERS: dict[str, Callable[[Settings, SecurityEvents | None], Guard]] = {
     "csrf": _csrf,
     "cache": _cache,
     "lock": _lock,
+    "idempotency": _idempotency,
 }

@@ -15,8 +15,9 @@ import jwt
 import pytest
 
 import asgi_redis_guard
-from asgi_redis_guard import GuardMiddleware, RedisManager, cached
+from asgi_redis_guard import GuardMiddleware, Idempotency, RedisManager, cached
 from asgi_redis_guard.cache.options import ResponseCacheOptions
+from asgi_redis_guard.locks.options import RouteLockOptions
 from asgi_redis_guard.ratelimit.concurrency_middleware import ConcurrencyLimitOptions
 from asgi_redis_guard.ratelimit.options import RateLimitOptions
 from tests.drive import websocket_scope
@@ -58,11 +59,11 @@ def test_every_block_of_python_in_the_readme_is_run():
         {"sessions", "store", "sockets", "csrf", "both"},
         {"limits", "tiers", "logins", "tokens", "router", "limiter", "messages", "refusals", "admin"},
     )
-    assert set(BLOCKS) == quick_starts | sessions | limits | {"cached"}
+    assert set(BLOCKS) == quick_starts | sessions | limits | {"cached", "locked", "lock", "idempotent"}
     assert README.read_text("utf-8").count("```python") == len(BLOCKS)
 
 
-@pytest.mark.parametrize(("room", "least"), [("ratelimit", 10), ("cache", 7)])
+@pytest.mark.parametrize(("room", "least"), [("ratelimit", 10), ("cache", 7), ("locks", 6), ("idempotency", 3)])
 def test_everything_public_of_a_room_is_in_the_readme_or_an_example(room, least):
     told = "".join(path.read_text("utf-8") for path in (README, *README.parent.glob("examples/*.py")))
     public = [getattr(asgi_redis_guard, name) for name in asgi_redis_guard.__all__]
@@ -80,6 +81,12 @@ def test_every_option_of_a_limit_is_in_the_readme():
 def test_every_option_of_a_cache_is_in_the_readme():
     told = README.read_text("utf-8")
     options = {*ResponseCacheOptions.__annotations__, *inspect.signature(cached).parameters} - {"exempt", "name"}
+    assert [name for name in options if f"{name}=" not in told and f"`{name}`" not in told] == []
+
+
+def test_every_option_of_a_lock_and_of_idempotency_is_in_the_readme():
+    told = README.read_text("utf-8")
+    options = {*RouteLockOptions.__annotations__, *inspect.signature(Idempotency).parameters}
     assert [name for name in options if f"{name}=" not in told and f"`{name}`" not in told] == []
 
 
@@ -327,3 +334,33 @@ async def eventually(asked: Callable[[], Awaitable[str]], word: str) -> None:
     """Ask until it is stored, which is done behind a response."""
     while word not in await asked():
         pass
+
+
+@pytest.mark.parametrize("client", ["locked"], indirect=True)
+async def test_a_route_is_locked_for_each_user(client: httpx.AsyncClient):
+    first, second = [(await client.post("/import", headers=token())).json() for _ in range(2)]
+    assert first["fence"] < second["fence"]
+    assert 0 < first["seconds"] <= 30
+    assert (await client.post("/orders/7/ship", headers=token())).json() == "shipped 7"
+
+
+async def test_locks_of_your_own_have_fences_and_say_who_is_busy(redis_url: str, capsys: pytest.CaptureFixture[str]):
+    names: dict[str, Any] = {"__name__": "readme"}
+    exec(compile(BLOCKS["lock"], "README:lock", "exec"), names)
+    async with RedisManager(redis_url, timeout=20) as manager:
+        fences = await names["main"](manager) + await names["main"](manager)
+    assert fences == sorted(set(fences))
+    assert "held for 30 seconds more" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("client", ["idempotent"], indirect=True)
+async def test_a_payment_is_made_once(client: httpx.AsyncClient):
+    assert (await client.post("/payments?amount=5", headers=token())).status_code == 400
+    keyed = token() | {"idempotency-key": '"order-7"'}
+    first, again = [await client.post("/payments?amount=5", headers=keyed) for _ in range(2)]
+    assert (first.status_code, first.json()) == (201, {"number": 1})
+    assert (again.status_code, again.content) == (201, first.content)
+    assert again.headers["idempotent-replayed"] == "true"
+    assert (await client.post("/payments?amount=6", headers=keyed)).status_code == 422
+    other = token(sub="bob") | {"idempotency-key": '"order-7"'}
+    assert (await client.post("/payments?amount=5", headers=other)).json() == {"number": 2}

@@ -16,8 +16,6 @@ from asgi_redis_guard import (
     SessionUnreadable,
     Settings,
 )
-from asgi_redis_guard.locks.guard import RouteLock
-from asgi_redis_guard.locks.options import RouteLockOptions
 from asgi_redis_guard.sessions.csrf_middleware import CSRFOptions
 from asgi_redis_guard.sessions.middleware import SessionOptions
 from asgi_redis_guard.stack import build_stack
@@ -259,50 +257,6 @@ def test_options_reach_their_guards() -> None:
     assert auth.exempt.patterns == limit.exempt.patterns == ("/health", "/static/*")
     assert limit.needs == {"user"}
     assert repr(limit) == "<RateLimit ratelimit: 5 per 1 s by user, header:x-tenant>"
-
-
-def test_a_lock_is_made_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    variables = {"KEY": "import:{user}, {path}", "TTL": "60", "WAIT": "2.5", "ON_BUSY": "423", "PERMITS": "3"}
-    variables |= {"METHODS": "post,PUT", "PATHS": "/jobs/*", "EXEMPT": "/jobs/free", "UNIDENTIFIED": "allow"}
-    for name, value in {**variables, "ON_OUTAGE": "open", "MAX_BODY": "99"}.items():
-        monkeypatch.setenv(f"GUARD_LOCK_{name}", value)
-    (lock,) = build_stack(Settings(stack="lock"))
-    assert isinstance(lock, RouteLock)
-    assert repr(lock) == "<RouteLock lock: import:{user}, {path}, 3 at once>"
-    assert (lock.ttl, lock.wait, lock.on_busy, lock.permits) == (60, 2.5, 423, 3)
-    assert (lock._methods, lock._paths.patterns) == ({"POST", "PUT"}, ("/jobs/*",))
-    assert (lock.exempt.patterns, lock._unidentified, lock._closed) == (("/jobs/free",), "allow", False)
-    code = {"on_refused", "name", "exempt_preflight", "trusted_proxies"}
-    assert {f"lock_{name}" for name in RouteLockOptions.__annotations__ if name not in code} <= set(
-        Settings.model_fields
-    )
-
-
-@pytest.mark.parametrize(
-    ("name", "value", "words"),
-    [
-        ("KEY", "", "allowed are 1 to 8"),
-        ("KEY", "{nobody", "'{nobody'"),
-        ("TTL", "0", "allowed are 0.1 to"),
-        ("WAIT", "-1", "allowed are 0"),
-        ("ON_BUSY", "500", "allowed are 409, 423, 429, 503"),
-        ("PERMITS", "0", "allowed are 1 to"),
-        ("METHODS", "PO ST", "names of methods"),
-        ("PATHS", "jobs", "a pattern starts with '/'"),
-        ("EXEMPT", "jobs", "a pattern starts with '/'"),
-        ("UNIDENTIFIED", "perhaps", "'refuse' or 'allow'"),
-        ("ON_OUTAGE", "local", "'open' or 'closed'"),
-        ("MAX_BODY", "0", "allowed are 1 to"),
-    ],
-)
-def test_a_fault_of_a_lock_names_the_variable(
-    monkeypatch: pytest.MonkeyPatch, name: str, value: str, words: str
-) -> None:
-    monkeypatch.setenv("GUARD_LOCK_KEY", "x")
-    monkeypatch.setenv(f"GUARD_LOCK_{name}", value)
-    (told,) = faults(stack="lock").splitlines()
-    assert f"(GUARD_LOCK_{name}): " in told
-    assert words in told
 
 
 def test_a_middleware_without_guards_takes_them_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -130,6 +130,7 @@ class Running(Responder):
     def end(self, outcome: Outcome) -> None:
         """Let the request be sent again, where nothing of it is recorded; sent before whatever comes next."""
         self._drop()
+        self._control = None  # else the request would be a cycle, which only the collector of garbage ends
         services = self._exchange.services
         if self._completion is not None:  # cancelled while the reply was on its way
             self._go_on()

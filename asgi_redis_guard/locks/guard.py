@@ -74,7 +74,7 @@ class RouteLock(OneRoundGuard):
         acquire = kinds.acquire if len(self.templates) == 1 else kinds.acquire_all
         self.operations = (acquire, kinds.renew, kinds.release)
         self._unidentified = given.unidentified
-        self._closed = given.on_outage == "closed"
+        self.is_closed = given.on_outage == "closed"
 
     def ask(self, exchange: Exchange) -> Ask | Pass | Answer | Admission:
         """Ask for the lock, or stand in line where others of this process do."""
@@ -130,7 +130,7 @@ class RouteLock(OneRoundGuard):
 
     def _ask_for(self, exchange: Exchange, claims: Claims) -> Ask:
         since = 0.0 if exchange.services is None else exchange.services.leases.time()
-        return claims.take(closed=self._closed, about=Wish(claims, since))
+        return claims.take(closed=self.is_closed, about=Wish(claims, since))
 
     def _read_first(self, exchange: Exchange) -> Admission:
         """Read the body, for it tells what is to be locked."""
@@ -195,7 +195,7 @@ class RouteLock(OneRoundGuard):
         return Pass(facts, scope=facts, responder=holder)
 
     def _without(self, exchange: Exchange) -> Pass | Answer:
-        return self.refuse(exchange, away()) if self._closed else _WITHOUT
+        return self.refuse(exchange, away()) if self.is_closed else _WITHOUT
 
     def __repr__(self) -> str:
         of = "" if self.permits is None else f", {self.permits} at once"

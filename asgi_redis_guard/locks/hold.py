@@ -18,7 +18,7 @@ class Hold:
     With `renew` they are held until `drop`, else until their time is up.
     """
 
-    __slots__ = ("_ends", "_leases", "_lost", "_time", "_timer", "claims", "fence")
+    __slots__ = ("_ends", "_home", "_leases", "_lost", "_timer", "claims", "fence")
 
     def __init__(
         self,
@@ -33,7 +33,7 @@ class Hold:
     ) -> None:
         self.claims = claims
         self.fence = fence
-        self._time = leases.time
+        self._home = leases
         self._lost: Callable[[], None] | None = lost
         self._ends = since + ttl
         self._timer: asyncio.TimerHandle | None = None
@@ -51,7 +51,7 @@ class Hold:
     @property
     def left(self) -> float:
         """Seconds until it is over unless it is renewed; 0 once it is. May be read from any thread."""
-        return 0.0 if self.is_over else max(0.0, self.ends - self._time())
+        return 0.0 if self.is_over else max(0.0, self.ends - self._home.time())
 
     @property
     def is_over(self) -> bool:

@@ -75,7 +75,9 @@ class Route:
             if first == len(self.guards):
                 return
             arguments = NO_FACTS if self.signature is None else by_name(self.signature, args, kwargs)
+            run.note_caller()
             await Decision(self, first, run, arguments).make()
+            await run.stop_if_cancelled()
         if run.refusal is not None:
             raise RouteRefused(run.refusal.answer)
 

@@ -35,6 +35,8 @@ class Handling:
     _answer: Answer | None = None
     _task: asyncio.Task[Any] | None = None
     _cancelling = 0
+    #: Tasks other than the app's that call functions of routes: not every framework passes a cancellation on to them.
+    _callers: Sequence[asyncio.Task[Any]] = ()
     _watches: Sequence[Watch] = ()
     client: Released | None = None
 
@@ -75,6 +77,18 @@ class Handling:
         """Note what is to be cancelled, and how often that was asked for already by others."""
         self._task = asyncio.current_task()
         self._cancelling = self._task.cancelling() if self._task is not None else 0
+
+    def note_caller(self) -> None:
+        """Note that a route's function is called in this task."""
+        task = asyncio.current_task()
+        if task is not None and task is not self._task and task not in self._callers:
+            self._callers = (*self._callers, task)
+
+    async def stop_if_cancelled(self) -> None:
+        """End the work of a task whose handler a responder has cancelled, before it goes on."""
+        if self._answer is not None:
+            await asyncio.sleep(0)  # where it is the task that was cancelled, that arrives here
+            raise asyncio.CancelledError
 
     def _bind(self) -> None:
         self._note_task()
@@ -131,7 +145,8 @@ class Handling:
         """Cancel the handler; `answer` is sent if the head was not, else the connection is aborted."""
         if self._task is not None and self._answer is None and not self._delivery.ended:
             self._answer = answer
-            self._task.cancel()
+            for task in (self._task, *self._callers):
+                task.cancel()
 
     def rerun(self, responder: Responder) -> None:
         """Run the app once more in the background, detached from the client."""

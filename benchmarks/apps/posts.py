@@ -5,8 +5,7 @@ import os
 from fastapi import FastAPI
 from pydantic import BaseModel
 
-from asgi_redis_guard import GuardMiddleware, RedisManager
-from asgi_redis_guard.locks.guard import RouteLock
+from asgi_redis_guard import GuardMiddleware, RedisManager, RouteLock
 
 from . import REDIS_URL
 
@@ -30,7 +29,7 @@ guard = os.environ.get("BENCH_GUARD", "")
 if guard == "lock":
     app.add_middleware(GuardMiddleware, guards=(RouteLock("order:{path}", wait=5),), redis=RedisManager(REDIS_URL))
 elif guard == "idempotency":
-    from asgi_redis_guard.idempotency.guard import Idempotency
+    from asgi_redis_guard import Idempotency
 
     app.add_middleware(GuardMiddleware, guards=(Idempotency(key="address"),), redis=RedisManager(REDIS_URL))
 elif guard:

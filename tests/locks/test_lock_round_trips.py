@@ -1,8 +1,7 @@
 """What a lock costs: round trips, commands, connections, garbage."""
 
 import asyncio
-import gc
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from typing import NamedTuple
 
 import pytest
@@ -14,6 +13,7 @@ from asgi_redis_guard.locks.guard import RouteLock
 from asgi_redis_guard.locks.operations import Claim
 from asgi_redis_guard.testing import RoundTripCounter
 from tests.drive import get
+from tests.garbage import garbage_of
 from tests.redis.tools import PATIENCE, eventually, within
 
 
@@ -102,19 +102,6 @@ async def test_however_many_wait_one_of_them_asks_over_one_subscription(counted:
     assert set(commands) == {b"EVALSHA"}
     assert len(commands) == 200
     assert order == [*range(100)]
-
-
-async def garbage_of(again: Callable[[], Awaitable[object]]) -> float:
-    """How many objects are left to the collector of garbage each time."""
-    await again()
-    gc.collect()
-    gc.disable()
-    try:
-        for _ in range(50):
-            await again()
-        return gc.collect() / 50
-    finally:
-        gc.enable()
 
 
 async def test_taking_and_giving_back_leaves_nothing_to_the_collector_of_garbage(counted: Counted) -> None:

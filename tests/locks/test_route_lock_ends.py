@@ -12,6 +12,7 @@ from tests.guards import Does, answering, asking, count
 from tests.locks.work import Work, held, stack
 from tests.middleware.calls import GONE, Call, TestRedis, responding, settled, websocket
 from tests.ratelimit.gates import fails, leaves
+from tests.redis.tools import PATIENCE
 
 
 @pytest.mark.parametrize("then", [responding(b"a", b"b"), responding(status=503), fails, leaves])
@@ -70,6 +71,21 @@ async def test_what_a_guard_in_front_refuses_after_all_gives_its_lock_back(memor
     assert (await get(stack(App(), memory, Does(admit), RouteLock("x")))).status == 403
     assert memory.rounds[0] == ["test.count", "locks.acquire"]
     assert await held(memory) == 0
+
+
+async def test_what_a_guard_in_front_refuses_after_all_does_not_wait_for_a_lock(memory: TestRedis) -> None:
+    def admit(exchange: Any) -> Any:
+        yield Ask([count("outer")])
+        return Answer(403, [], b"no", reason="no")
+
+    lock, work = RouteLock("x", wait=PATIENCE), Work()
+    holder = Call(stack(work, memory, lock)).start()
+    await work.runs(1)
+    assert (await get(stack(App(), memory, Does(admit), lock))).status == 403
+    assert await held(memory) == 1
+    work.open.set()
+    await holder.task
+    assert (await held(memory), len(memory.flights)) == (0, 0)
 
 
 async def test_a_stream_holds_its_lock_until_the_last_byte(manager: RedisManager) -> None:

@@ -107,7 +107,7 @@ async def test_a_server_that_comes_back_empty_has_given_the_lock_to_nobody_and_i
     fresh_redis: RedisManager, fresh_server: Server
 ) -> None:
     work = Work()
-    call = Call(stack(work, fresh_redis, RouteLock("x", ttl=0.6))).start()
+    call = Call(stack(work, fresh_redis, RouteLock("x", ttl=1))).start()
     await work.runs(1)
     fence = work.lock.fence
     fresh_server.kill()
