@@ -14,7 +14,7 @@ from ..core.script import Replies
 from ..core.steps import PASS, Admission, Answer, Ask, Pass, Step, Verdict, Wait
 from ..errors import OperationFailed, RedisUnavailable, WaitTimeout
 from . import refusals
-from .operations import BUSY, HELD_BACK, MISMATCH, NOT_KEPT, REPLAY, RUN, TOPIC, Claim, Found
+from .operations import BUSY, MISMATCH, NOT_KEPT, REPLAY, RUN, TOPIC, Claim, Found
 from .record import decode
 
 if TYPE_CHECKING:
@@ -46,12 +46,9 @@ class Admitting:
         return (yield from self._conclude(found))
 
     def _begin(self, services: Services | None) -> Generator[Step, Any, Found]:
-        ask = Ask((self._claim.begin(),), closed=not self._guard.is_open)
-        while True:
-            since = 0.0 if services is None else services.leases.time()
-            found = Found.of((yield ask), since)
-            if found.state != HELD_BACK:  # else a guard in front was stopped, and has let the request pass all the same
-                return found
+        since = 0.0 if services is None else services.leases.time()
+        # Nothing stands in front of it in this round, so that nothing can hold it back: the body was waited for.
+        return Found.of((yield Ask((self._claim.begin(),), closed=not self._guard.is_open)), since)
 
     def _wait(self, services: Services, found: Found) -> Generator[Step, Any, Found]:
         """Wait until whoever runs the request is through; return how it stands then."""

@@ -86,21 +86,23 @@ class Running(Responder):
         if self._is_lost:
             head.replace(self._refusal())
         elif is_final(head.status):
-            return self._record(head)
+            return self._record(head, self._completion_of(head))
         self._control.release()
         return None
 
-    def _record(self, head: Head) -> Asking:
+    def _completion_of(self, head: Head) -> Ask:
+        """Return what records the head as it is now: what guards further out add to it is for each response anew."""
         content = head.content
         if content is None or len(content) > self.hold:
-            operation = self._claim.complete(b"U", b"%d" % head.status)
             head.headers.append(NOT_STORED)
-        else:
-            operation = self._claim.complete(b"D", encode(head.status, head.headers, content))
+            return Ask((self._claim.complete(b"U", b"%d" % head.status),))
+        return Ask((self._claim.complete(b"D", encode(head.status, head.headers, content)),))
+
+    def _record(self, head: Head, completion: Ask) -> Asking:
         self._drop()  # from here on the record says whose it is
-        self._completion = Ask((operation,))
+        self._completion = completion
         try:
-            recorded = is_recorded((yield self._completion))
+            recorded = is_recorded((yield completion))
         except RedisUnavailable:
             self._go_on()
             if not self._guard.is_open:
@@ -125,20 +127,12 @@ class Running(Responder):
         if lease is not None:
             lease.drop()
 
-    def end(self, outcome: Outcome) -> Asking | None:
-        """Let the request be sent again, where nothing of it is recorded."""
+    def end(self, outcome: Outcome) -> None:
+        """Let the request be sent again, where nothing of it is recorded; sent before whatever comes next."""
         self._drop()
         self._control = None  # else the request would be a cycle, which only the collector of garbage ends
+        services = self._exchange.services
         if self._completion is not None:  # cancelled while the reply was on its way
             self._go_on()
-        elif not self._is_recorded:
-            return self._free()
-        return None
-
-    def _free(self) -> Asking:
-        release = Ask((self._claim.release(),))
-        try:
-            yield release
-        except RedisUnavailable:
-            if (services := self._exchange.services) is not None:
-                services.give_back(release, self._guard.lease)
+        elif not self._is_recorded and services is not None:
+            services.give_back(Ask((self._claim.release(),)), self._guard.lease)

@@ -180,14 +180,11 @@ class RouteLock(OneRoundGuard):
             if fence is not None:
                 return self._hold(exchange, claims, fence, turn.since)
 
-    def _hold(self, exchange: Exchange, claims: Claims, fence: int, since: float) -> Pass | Answer:
-        """Keep what was taken; what came so late that it is over by now is given back."""
+    def _hold(self, exchange: Exchange, claims: Claims, fence: int, since: float) -> Pass:
+        """Keep what was taken; where the reply came so late that it is over by now, its holder finds out."""
         services = exchange.services
         if services is None:
             return Pass()
-        if since + self.ttl <= services.leases.time():
-            services.give_back(claims.release(), self.ttl)
-            return self.refuse(exchange, lost())
         upper = exchange.fact("lock")
         keys = upper.keys if isinstance(upper, HeldLock) else frozenset()
         holder = Holder(services, claims, fence, since, lambda: self.refuse(exchange, lost()), keys)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..core.asgi import Message, Receive
 from ..errors import GuardError
+from .crumbs import Ahead
 
 
 class ClientGone(GuardError):
@@ -15,7 +16,7 @@ class RequestBody:
 
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
-        self._messages: list[Message] = []
+        self._messages = Ahead()
         self._size = 0
         self._complete = False
 
@@ -33,4 +34,4 @@ class RequestBody:
         return b"".join(message.get("body", b"") for message in self._messages)
 
     async def __call__(self) -> Message:
-        return self._messages.pop(0) if self._messages else await self._receive()
+        return self._messages.popleft() if self._messages else await self._receive()

@@ -150,7 +150,7 @@ class GuardMiddleware:
                 return await self._read(admissions, step, receive)
             try:
                 admissions.resumed(await wait_for(step))
-            except WaitTimeout as error:
+            except (WaitTimeout, RedisUnavailable) as error:
                 admissions.thrown(error)
             return receive
 

@@ -7,11 +7,11 @@ time. What the app has got is remembered up to a size, as references to the same
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 
 from ..core.asgi import Message, Receive
 from ..errors import GuardProtocolError
 from .body import ClientGone
+from .crumbs import Ahead, Chunks
 
 
 class SharedBody:
@@ -24,11 +24,11 @@ class SharedBody:
         self._receive = receive
         self._keep = keep
         #: What has come of the body; None as soon as it was too much.
-        self._chunks: list[bytes] | None = []
+        self._chunks: Chunks | None = Chunks()
         self._size = 0
         self._complete = self._gone = False
         #: What was read for a guard, and the app is still to get.
-        self._ahead: deque[Message] = deque()
+        self._ahead = Ahead()
         #: An app may wait for the server in a task of its own (Quart) while its route decides.
         self._turn = asyncio.Lock()
 
@@ -53,7 +53,7 @@ class SharedBody:
             return None
         if self._chunks is None:
             raise GuardProtocolError("the body, of which the app has read more than was kept for it")
-        return b"".join(self._chunks)
+        return bytes(self._chunks)
 
     def _goes_on(self, limit: int) -> bool:
         return not self._complete and not self._gone and self._size <= limit
