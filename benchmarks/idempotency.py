@@ -1,9 +1,9 @@
 """Claim: a locked request costs less than twice a bare FastAPI request, an idempotent one less than three times.
 
 POSTs of a small JSON body, under uvicorn + wrk, each app in a process of its own, in turns. `limit` is one rate limit,
-the least that any guard costs. `lock` takes a lock of the
-request's own path, which nobody else wants, and gives it back; `idempotency` is sent a new key each time, so that a
-record is begun and completed; `replay` is sent a few keys again and again, and the route does not run at all.
+the least that any guard costs. `lock` takes a lock of the request's own path, which nobody else wants, and gives it
+back; `idempotency` is sent a new key each time, so that a record is begun and completed; `replay` is sent a few keys
+again and again, and the route does not run at all.
 """
 
 import json
