@@ -25,12 +25,11 @@ from ..errors import (
     IdempotencyConflict,
     IdempotencyError,
     IdempotencyMismatch,
-    OperationFailed,
     RedisUnavailable,
 )
 from ..exact import from_json, to_json
-from ..pubsub.turns import Turn
-from ..redis.asking import carry_out, replies_of, send
+from ..pubsub.turns import Turn, ask_once
+from ..redis.asking import carry_out
 from ..redis.giving_back import give_back
 from ..redis.manager import RedisManager
 from ..redis.watched import WatchedBody
@@ -146,17 +145,9 @@ class _Call:
 
     async def _ask(self) -> Found:
         """Ask how it stands; a caller that is cancelled leaves nothing taken."""
-        ask, since = Ask((self._claim.begin(),)), asyncio.get_running_loop().time()
-        sent = send(self._manager, ask)
-        try:
-            return Found.of(replies_of(ask, await sent), since)
-        except asyncio.CancelledError:
-            self._free()
-            raise
-        except RedisUnavailable as error:
-            if error.maybe_executed or isinstance(error, OperationFailed):
-                self._free()
-            raise
+        since = asyncio.get_running_loop().time()
+        replies = await ask_once(self._manager, Ask((self._claim.begin(),)), lambda: self._release)
+        return Found.of(replies, since)
 
     async def _replay(self, found: Found) -> Any:
         """Return what the call has returned before; raises where there is nothing to return."""

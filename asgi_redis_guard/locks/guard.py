@@ -17,7 +17,7 @@ from ..core.key_template import KeyTemplate
 from ..core.paths import PathPatterns
 from ..core.script import Replies
 from ..core.steps import PASS, Admission, Answer, Ask, Body, Pass, Wait
-from ..errors import BodyTooLarge, ConfigurationError, OperationFailed, RedisUnavailable, WaitTimeout
+from ..errors import BodyTooLarge, ConfigurationError, RedisUnavailable, WaitTimeout
 from .claims import Claims, Name
 from .held import HeldLock, Holder
 from .operations import LOCK, SEMAPHORE, TOPIC
@@ -100,7 +100,7 @@ class RouteLock(OneRoundGuard):
     def without_redis(self, exchange: Exchange, ask: Ask, error: RedisUnavailable) -> Pass | Answer:
         """Follow `on_outage`; a lock that may have been taken all the same is given back."""
         wish: Wish = ask.about
-        if exchange.services is not None and (error.maybe_executed or isinstance(error, OperationFailed)):
+        if exchange.services is not None and error.leaves_doubt:
             exchange.services.give_back(wish.claims.release(), self.ttl)
         return self._without(exchange)
 
