@@ -25,6 +25,7 @@ from ..errors import (
     IdempotencyConflict,
     IdempotencyError,
     IdempotencyMismatch,
+    RedisTimeout,
     RedisUnavailable,
 )
 from ..exact import from_json, to_json
@@ -120,7 +121,7 @@ class _Call:
     async def result(self) -> Any:
         """Return what the function returns, or has returned."""
         try:
-            found = await self._begin()
+            found = self._in_time(await self._begin())
         except RedisUnavailable:
             if self._options.on_outage == "closed":
                 raise
@@ -128,6 +129,13 @@ class _Call:
         if found.state == RUN:
             return await self._run(found.since)
         return await self._replay(found)
+
+    def _in_time(self, found: Found) -> Found:
+        """Give back what came so late that its lease is over by now, and may be another's."""
+        if found.state == RUN and found.since + self._options.lease <= self._manager.leases.time():
+            self._free()
+            raise RedisTimeout("its lease was over before the reply came", maybe_executed=True)
+        return found
 
     async def _begin(self) -> Found:
         found = await self._ask()
@@ -145,7 +153,7 @@ class _Call:
 
     async def _ask(self) -> Found:
         """Ask how it stands; a caller that is cancelled leaves nothing taken."""
-        since = asyncio.get_running_loop().time()
+        since = self._manager.leases.time()
         replies = await ask_once(self._manager, Ask((self._claim.begin(),)), lambda: self._release)
         return Found.of(replies, since)
 
