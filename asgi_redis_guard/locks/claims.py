@@ -114,6 +114,10 @@ class Claims:
         """Ask to hold all of them for longer."""
         return Ask([claim.extend(milliseconds, how) for claim in self._claims])
 
+    def prolonged(self, replies: Replies) -> float | None:
+        """Read the replies to `extend`: seconds for which all are held from then on; None where one is held no more."""
+        return min(values[0] for _, _, values in replies) / 1000 if replies.passed else None
+
     def peek(self) -> Ask:
         """Ask who holds them."""
         return Ask([claim.peek() for claim in self._claims])
