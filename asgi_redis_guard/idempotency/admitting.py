@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ..core.exchange import Exchange, Services
 from ..core.script import Replies
 from ..core.steps import PASS, Admission, Answer, Ask, Pass, Step, Verdict, Wait
-from ..errors import OperationFailed, RedisUnavailable, WaitTimeout
+from ..errors import RedisUnavailable, WaitTimeout
 from . import refusals
 from .operations import BUSY, MISMATCH, NOT_KEPT, REPLAY, RUN, TOPIC, Claim, Found
 from .record import decode
@@ -106,6 +106,6 @@ class Admitting:
     def _away(self, error: RedisUnavailable) -> Pass | Answer:
         """Follow `on_outage`; what may have been taken all the same is given back."""
         guard, services = self._guard, self._exchange.services
-        if services is not None and (error.maybe_executed or isinstance(error, OperationFailed)):
+        if services is not None and error.leaves_doubt:
             services.give_back(Ask((self._claim.release(),)), guard.lease)
         return PASS if guard.is_open else guard.refuse(self._exchange, refusals.unsure())
