@@ -67,11 +67,11 @@ async def befalls(those: list[Process], server: Server, judge: Judge, fault: str
     proxy.heal()
 
 
-@pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("faults", [[], FAULTS[:6], FAULTS], ids=["none", "network", "all"])
-async def test_a_history(make_server: MakeServer, seed: int, faults: list[str]) -> None:
-    chance = random.Random(seed)
-    server, judge, over = make_server(), Judge(), asyncio.Event()
+@pytest.mark.parametrize("permits", [None, 3], ids=["lock", "semaphore"])
+async def test_a_history(make_server: MakeServer, permits: int | None, faults: list[str]) -> None:
+    chance = random.Random(len(faults))
+    server, judge, over = make_server(), Judge(permits), asyncio.Event()
     async with processes(server.url, 3, timeout=TIMEOUT) as those:
         for number in range(9):
             ttl, renew = chance.choice([(SHORT, False), (SHORT, True), (LONG, True)])
