@@ -12,7 +12,7 @@ from tests.redis.tools import within
 from tests.servers import Server
 
 #: Seconds that a history lasts at the least, and grants after which it may end.
-LASTS, GRANTS = 3.0, 100
+LASTS, GRANTS = 2.0, 60
 
 FAULTS = ["cut", "reset_all", "drop_replies", "black_hole", "refuse", "slow", "pause", "flush", "evict", "restart"]
 
