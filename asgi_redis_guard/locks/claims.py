@@ -95,6 +95,10 @@ class Claims:
         """Ask to give all back; `once`: not repeated unasked."""
         return Ask([claim.release(once=once) for claim in self._claims])
 
+    def were_wanted(self, replies: Replies) -> bool:
+        """Read the replies to a release: whether others wait for the one that all stand in line for."""
+        return bool(list(replies)[self._busy].values[1])
+
     def were_held(self, replies: Replies) -> bool:
         """Read the replies to a release: whether all were held until then."""
         if len(self._claims) == 1:
