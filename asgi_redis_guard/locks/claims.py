@@ -97,6 +97,8 @@ class Claims:
 
     def were_wanted(self, replies: Replies) -> bool:
         """Read the replies to a release: whether others wait for the one that all stand in line for."""
+        if len(self._claims) == 1:
+            return bool(replies.flat[2])
         return bool(list(replies)[self._busy].values[1])
 
     def were_held(self, replies: Replies) -> bool:
