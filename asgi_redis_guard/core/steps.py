@@ -70,6 +70,8 @@ class InLine(Waitable, Protocol):
 class Wait:
     """Wait for `what`, at most `deadline` seconds; its result comes back, or `WaitTimeout` is thrown in.
 
+    So is a `RedisUnavailable` of what is waited for.
+
     Without anything to wait for, wait until the deadline; None comes back. The guards before this one have passed by
     then; those behind have not taken effect.
     """

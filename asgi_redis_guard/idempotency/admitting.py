@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from ..core.exchange import Exchange, Services
 from ..core.script import Replies
 from ..core.steps import PASS, Admission, Answer, Ask, Pass, Step, Verdict, Wait
-from ..errors import OperationFailed, RedisUnavailable, WaitTimeout
+from ..errors import RedisUnavailable, WaitTimeout
 from . import refusals
-from .operations import BUSY, HELD_BACK, MISMATCH, NOT_KEPT, REPLAY, RUN, TOPIC, Claim, Found
+from .operations import BUSY, MISMATCH, NOT_KEPT, REPLAY, RUN, TOPIC, Claim, Found
 from .record import decode
 
 if TYPE_CHECKING:
@@ -46,12 +46,9 @@ class Admitting:
         return (yield from self._conclude(found))
 
     def _begin(self, services: Services | None) -> Generator[Step, Any, Found]:
-        ask = Ask((self._claim.begin(),), closed=not self._guard.is_open)
-        while True:
-            since = 0.0 if services is None else services.leases.time()
-            found = Found.of((yield ask), since)
-            if found.state != HELD_BACK:  # else a guard in front was stopped, and has let the request pass all the same
-                return found
+        since = 0.0 if services is None else services.leases.time()
+        # Nothing stands in front of it in this round, so that nothing can hold it back: the body was waited for.
+        return Found.of((yield Ask((self._claim.begin(),), closed=not self._guard.is_open)), since)
 
     def _wait(self, services: Services, found: Found) -> Generator[Step, Any, Found]:
         """Wait until whoever runs the request is through; return how it stands then."""
@@ -69,13 +66,13 @@ class Admitting:
         except WaitTimeout:
             if turn.error is not None:
                 raise turn.error from None
-            return latest._replace(state=BUSY)
+            return latest
         return Found.of(replies, turn.since)
 
     def _conclude(self, found: Found) -> Generator[Step, Any, Verdict]:
         guard, exchange = self._guard, self._exchange
         if found.state == RUN:
-            return self._run(found.since)
+            return Pass(responder=guard.responder(guard, exchange, self._claim, found.since))
         if found.state == REPLAY:
             return (yield from self._replay(found.content))
         if found.state == BUSY:
@@ -85,14 +82,6 @@ class Admitting:
         if found.state == NOT_KEPT:
             return guard.refuse(exchange, refusals.not_kept(found.content or b""))
         return guard.refuse(exchange, refusals.unreadable())
-
-    def _run(self, since: float) -> Pass | Answer:
-        """Let it run under its lease; what came so late that this is over by now is given back."""
-        guard, exchange, services = self._guard, self._exchange, self._exchange.services
-        if services is not None and since + guard.lease <= services.leases.time():
-            services.give_back(Ask((self._claim.release(),)), guard.lease)
-            return guard.refuse(exchange, refusals.lost())
-        return Pass(responder=guard.responder(guard, exchange, self._claim, since))
 
     def _replay(self, content: bytes | None) -> Generator[Step, Any, Answer]:
         """Answer as the first was answered; a large record is fetched."""
@@ -117,6 +106,6 @@ class Admitting:
     def _away(self, error: RedisUnavailable) -> Pass | Answer:
         """Follow `on_outage`; what may have been taken all the same is given back."""
         guard, services = self._guard, self._exchange.services
-        if services is not None and (error.maybe_executed or isinstance(error, OperationFailed)):
+        if services is not None and error.leaves_doubt:
             services.give_back(Ask((self._claim.release(),)), guard.lease)
         return PASS if guard.is_open else guard.refuse(self._exchange, refusals.unsure())

@@ -122,7 +122,7 @@ class Idempotency(OneRoundGuard):
         identity = self.identity.of(exchange, pattern)
         if identity is None:
             return PASS if self._allows_nobody else self.refuse(exchange, refusals.nobody())
-        return self._admit(exchange, digest(self._space, *identity, "key", key))
+        return self._admit(exchange, digest("request", self._space, *identity, "key", key))
 
     def _admit(self, exchange: Exchange, word: bytes) -> Admission:
         """Read the body, then run the request, or answer it as it stands."""

@@ -31,9 +31,6 @@ INLINE = 8192
 #: What `begin` says of a record.
 RUN, REPLAY, BUSY, MISMATCH, NOT_KEPT, UNREADABLE = range(6)
 
-#: It may run, but something in front was stopped, so that nothing was taken: to be asked again.
-HELD_BACK = -1
-
 #: Bytes in front of what is replayed, and where the fingerprint stands in them.
 _HEAD, _PRINT = 38, slice(2, 22)
 
@@ -105,9 +102,7 @@ class Found(NamedTuple):
     @classmethod
     def of(cls, replies: Replies, since: float = 0.0) -> Found:
         """Read the reply to a `begin`, the last of those that were asked for together."""
-        passed, committed, (state, left, _, value) = list(replies)[-1]
-        if passed and not committed:
-            return cls(HELD_BACK)
+        _, _, (state, left, _, value) = list(replies)[-1]
         return cls(state, max(left, 0) / 1000, value[_HEAD:] if value else None, since)
 
 

@@ -89,23 +89,24 @@ class Running(Responder):
         if self._is_lost:
             head.replace(self._refused(lost))
         elif is_final(head.status):
-            return self._record(head)
+            return self._record(head, self._completion_of(head))
         self._control.release()
         return None
 
-    def _record(self, head: Head) -> Asking:
+    def _completion_of(self, head: Head) -> Ask:
+        """Return what records the head as it is now: what guards further out add to it is for each response anew."""
         content = head.content
         if content is None or len(content) > self.hold:
-            operation = self._claim.complete(b"U", b"%d" % head.status)
             head.headers.append(NOT_STORED)
-        else:
-            operation = self._claim.complete(b"D", encode(head.status, head.headers, content))
+            return Ask((self._claim.complete(b"U", b"%d" % head.status),))
+        return Ask((self._claim.complete(b"D", encode(head.status, head.headers, content)),))
+
+    def _record(self, head: Head, completion: Ask) -> Asking:
         self._drop()  # from here on the record says whose it is
-        self._completion = Ask((operation,))
+        self._completion = completion
         try:
-            recorded = is_recorded((yield self._completion))
-        except RedisUnavailable:
-            self._go_on()
+            recorded = is_recorded((yield completion))
+        except RedisUnavailable:  # `end` goes on trying
             if not self._guard.is_open:
                 head.replace(self._refused(unsure))
         else:
@@ -116,32 +117,19 @@ class Running(Responder):
         if self._control is not None:
             self._control.release()
 
-    def _go_on(self) -> None:
-        """Try in the background to record what could not be recorded."""
-        completion, self._completion = self._completion, None
-        services = self._exchange.services
-        if completion is not None and services is not None:
-            services.give_back(completion, RECORDING)
-
     def _drop(self) -> None:
         lease, self._lease = self._lease, None
         if lease is not None:
             lease.drop()
 
-    def end(self, outcome: Outcome) -> Asking | None:
-        """Let the request be sent again, where nothing of it is recorded."""
+    def end(self, outcome: Outcome) -> None:
+        """Record what could not be recorded, else let the request be sent again; sent before whatever comes next."""
         self._drop()
         self._control = None  # else the request would be a cycle, which only the collector of garbage ends
-        if self._completion is not None:  # cancelled while the reply was on its way
-            self._go_on()
+        services = self._exchange.services
+        if services is None:
+            return
+        if self._completion is not None:
+            services.give_back(self._completion, RECORDING)
         elif not self._is_recorded:
-            return self._free()
-        return None
-
-    def _free(self) -> Asking:
-        release = Ask((self._claim.release(),))
-        try:
-            yield release
-        except RedisUnavailable:
-            if (services := self._exchange.services) is not None:
-                services.give_back(release, self._guard.lease)
+            services.give_back(Ask((self._claim.release(),)), self._guard.lease)

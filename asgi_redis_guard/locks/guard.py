@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from binascii import b2a_base64
 from collections.abc import Iterable
+from functools import partial
 from typing import NamedTuple, Unpack
 
 from ..core.client_ip import TrustedProxies
@@ -17,7 +18,7 @@ from ..core.key_template import KeyTemplate
 from ..core.paths import PathPatterns
 from ..core.script import Replies
 from ..core.steps import PASS, Admission, Answer, Ask, Body, Pass, Wait
-from ..errors import BodyTooLarge, ConfigurationError, OperationFailed, RedisUnavailable, WaitTimeout
+from ..errors import BodyTooLarge, ConfigurationError, RedisUnavailable, WaitTimeout
 from .claims import Claims, Name
 from .held import HeldLock, Holder
 from .operations import LOCK, SEMAPHORE, TOPIC
@@ -93,15 +94,14 @@ class RouteLock(OneRoundGuard):
             return self._hold(exchange, wish.claims, fence, wish.since)
         if all(passed for passed, _, _ in replies):  # free, and held back by another lock of this request
             return self._ask_again(exchange, wish.claims)
-        left = wish.claims.left(replies)
         if self.wait and exchange.services is not None:
-            return self._wait(exchange, exchange.services, wish.claims, left)
-        return self.refuse(exchange, busy(self.on_busy, left))
+            return self._wait(exchange, exchange.services, wish.claims)
+        return self.refuse(exchange, busy(self.on_busy, wish.claims.left))
 
     def without_redis(self, exchange: Exchange, ask: Ask, error: RedisUnavailable) -> Pass | Answer:
         """Follow `on_outage`; a lock that may have been taken all the same is given back."""
         wish: Wish = ask.about
-        if exchange.services is not None and (error.maybe_executed or isinstance(error, OperationFailed)):
+        if exchange.services is not None and error.leaves_doubt:
             exchange.services.give_back(wish.claims.release(), self.ttl)
         return self._without(exchange)
 
@@ -132,7 +132,7 @@ class RouteLock(OneRoundGuard):
         claims = Claims.of(exchange.keys, names, token, self.ttl, self.permits)
         services = exchange.services
         if self.wait and services is not None and services.flights.find((TOPIC, claims.word)) is not None:
-            return self._wait(exchange, services, claims, 0.0)  # behind those who came before
+            return self._wait(exchange, services, claims)  # behind those who came before
         return self._ask_for(exchange, claims)
 
     def _ask_for(self, exchange: Exchange, claims: Claims) -> Ask:
@@ -162,39 +162,27 @@ class RouteLock(OneRoundGuard):
             return step
         return (yield from step)
 
-    def _wait(self, exchange: Exchange, services: Services, claims: Claims, left: float) -> Admission:
+    def _wait(self, exchange: Exchange, services: Services, claims: Claims) -> Admission:
         """Wait in line; of several locks, for one after the other until all are free at once."""
         until = services.leases.time() + self.wait
-        latest = left
-
-        def worth(replies: Replies) -> float | None:
-            nonlocal latest
-            if claims.fence(replies) is not None:
-                return None
-            latest = claims.left(replies)
-            return latest if claims.word == word else None  # of several, another one is not free
-
         while True:
             word = claims.word
-            turn = services.turn(TOPIC, word, claims.attend(), worth, claims.release())
+            turn = services.turn(TOPIC, word, claims.attend(), partial(claims.worth, word), claims.release())
             try:
                 replies = yield Wait(turn, max(0.0, until - services.leases.time()))
             except WaitTimeout:
-                return self._without(exchange) if turn.error else self.refuse(exchange, waited(latest))
+                return self._without(exchange) if turn.error else self.refuse(exchange, waited(claims.left))
             except RedisUnavailable:
                 return self._without(exchange)
             fence = claims.fence(replies)
             if fence is not None:
                 return self._hold(exchange, claims, fence, turn.since)
 
-    def _hold(self, exchange: Exchange, claims: Claims, fence: int, since: float) -> Pass | Answer:
-        """Keep what was taken; what came so late that it is over by now is given back."""
+    def _hold(self, exchange: Exchange, claims: Claims, fence: int, since: float) -> Pass:
+        """Keep what was taken; where the reply came so late that it is over by now, its holder finds out."""
         services = exchange.services
         if services is None:
             return Pass()
-        if since + self.ttl <= services.leases.time():
-            services.give_back(claims.release(), self.ttl)
-            return self.refuse(exchange, lost())
         upper = exchange.fact("lock")
         keys = upper.keys if isinstance(upper, HeldLock) else frozenset()
         holder = Holder(services, claims, fence, since, lambda: self.refuse(exchange, lost()), keys)

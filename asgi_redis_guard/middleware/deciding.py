@@ -138,7 +138,7 @@ class Decision:
         if isinstance(step, Wait):
             try:
                 admissions.resumed(await wait_for(step))
-            except WaitTimeout as error:
+            except (WaitTimeout, RedisUnavailable) as error:
                 admissions.thrown(error)
         elif admissions.exchange.is_websocket:
             admissions.resumed(b"")

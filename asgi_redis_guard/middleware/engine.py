@@ -121,6 +121,7 @@ class GuardMiddleware:
                         reply = trips.admit(admissions, step)
                         step = None  # nobody needs it while the reply is awaited
                         admissions.replied(await reply)
+                        del reply  # nor that while the app runs
                     except RedisUnavailable as error:
                         admissions.failed(error)
                 else:
@@ -150,7 +151,7 @@ class GuardMiddleware:
                 return await self._read(admissions, step, receive)
             try:
                 admissions.resumed(await wait_for(step))
-            except WaitTimeout as error:
+            except (WaitTimeout, RedisUnavailable) as error:
                 admissions.thrown(error)
             return receive
 

@@ -9,21 +9,16 @@ from __future__ import annotations
 import asyncio
 import threading
 import weakref
-from collections.abc import AsyncIterator, Awaitable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Unpack
 
-import orjson
-from redis.asyncio import Redis
-
 from ..core.keys import Keys
-from ..core.script import Batch
 from ..errors import ConfigurationError, RedisUnavailable
 from ..settings import Settings
 from . import registry
 from .address import Address
-from .client import GuardClient
-from .dedicated import make_pool
+from .commands import Commands
 from .embedded import EmbeddedServer
 from .flight import Flights
 from .health import Health, examine, tell
@@ -31,8 +26,7 @@ from .leases import Leases
 from .link import Link
 from .links import Links
 from .loop_end import AtLoopEnd
-from .memory import fake_client, fake_server
-from .program import Program, Script
+from .memory import fake_server
 
 if TYPE_CHECKING:
     from ..locks.claims import Name
@@ -42,7 +36,7 @@ if TYPE_CHECKING:
     from ..pubsub.hub import Hub
 
 
-class RedisManager:
+class RedisManager(Commands):
     """Connections to one Redis, for every event loop of this process.
 
     `url` is `redis://`, `rediss://`, `unix://`, `memory://` (fakeredis) or `embedded://` (a Valkey child process);
@@ -61,7 +55,6 @@ class RedisManager:
         self._here = threading.local()  # `links`: those last used in this thread
         self._memory: Any = fake_server() if self.address.scheme == "memory" else None
         self._embedded = EmbeddedServer() if self.address.scheme == "embedded" else None
-        self._client: Redis | None = None
         self._hubs: dict[asyncio.AbstractEventLoop, Hub] = {}
         self._users: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, int] = weakref.WeakKeyDictionary()
         self._connecting = False
@@ -185,56 +178,6 @@ class RedisManager:
         """Return a context manager for frameworks that take `lifespan=`; middlewares need none."""
         async with self:
             yield
-
-    # Commands.
-
-    def evaluate(self, program: Program, batches: Sequence[Batch], timeout: float | None = None) -> asyncio.Future[Any]:
-        """Run a round on lane 1. For the engine alone."""
-        return self.links.lane1.evaluate(program, batches, timeout)
-
-    async def run_script(
-        self, script: Script, keys: tuple[bytes, ...] = (), args: tuple[Any, ...] = (), *, repeatable: bool = False
-    ) -> Any:
-        """Run a service's script on lane 2; raises `RedisUnavailable`."""
-        call = ("EVALSHA", script.sha, len(keys), *keys, *args)
-        return await self.links.lane2.submit(call, repeatable=repeatable, script=script)
-
-    def execute(self, *args: Any) -> Awaitable[Any]:
-        """Send one command; await its raw reply. Raises `RedisUnavailable`, `OperationFailed` for an error reply.
-
-        Not for commands that block or change the connection: `client` handles those.
-        """
-        if not args:
-            raise ValueError("execute() needs a command")
-        return self.links.lane2.submit(args)
-
-    @property
-    def client(self) -> Redis:
-        """redis-py's whole asyncio API on this manager's connections."""
-        if self._memory is not None:
-            return self._memory_client()
-        if self._client is None:
-            template = make_pool(self.address, self.settings)
-            self._client = GuardClient(template, lambda: self.links.pool, lambda: self.links.lane2)
-        return self._client
-
-    def _memory_client(self) -> Redis:
-        """The client of the running loop; outside of any, one that is nobody else's."""
-        try:
-            return self.links.memory_client
-        except RuntimeError:
-            client: Redis = fake_client(self._memory, decode_responses=self.settings.decode_responses)
-            return client
-
-    async def get_json(self, key: str) -> Any:
-        """Return the decoded JSON value of `key`, None if there is none."""
-        raw = await self.execute("GET", key)
-        return None if raw is None else orjson.loads(raw)
-
-    async def set_json(self, key: str, value: Any, *, ttl: float | None = None) -> None:
-        """Store `value` as JSON under `key`, for `ttl` seconds (at least a millisecond) or without end."""
-        expiry = () if ttl is None else ("PX", max(1, round(ttl * 1000)))
-        await self.execute("SET", key, orjson.dumps(value), *expiry)
 
     @property
     def pubsub(self) -> Hub:

@@ -1,7 +1,6 @@
 """Callers of locks who are cancelled at any step of the loop: no lock of nobody's, no task, no lease, no waiter."""
 
 import asyncio
-import random
 from collections.abc import Awaitable
 
 import pytest
@@ -225,39 +224,3 @@ async def test_cancelled_while_redis_is_away_it_is_given_back_later(valkey: Serv
         assert isinstance(await outcome(within(acquiring, 5)), asyncio.CancelledError), "it does not wait for Redis"
         one.proxy.heal()
         await is_free(valkey)
-
-
-async def test_a_crowd_of_which_half_is_cancelled_at_random(valkey: Server, redis_url: str) -> None:
-    """The others get it one after another, whoever gives up in between."""
-    chance = random.Random(11)
-    inside = 0
-    served: list[int] = []
-    fences: list[int] = []
-
-    async with processes(redis_url, 3) as those:
-
-        async def work(who: int) -> None:
-            nonlocal inside
-            lock = those[who % 3].lock(wait=None)
-            async with lock:
-                assert lock.fence is not None
-                fences.append(lock.fence)
-                inside += 1
-                assert inside == 1
-                try:
-                    await steps(chance.randrange(4))
-                finally:
-                    inside -= 1
-                served.append(who)
-
-        tasks = [asyncio.create_task(work(who)) for who in range(120)]
-        victims = tasks[::2]
-        while victims:
-            await steps(1)
-            for _ in range(min(len(victims), chance.randrange(3))):
-                victims.pop(chance.randrange(len(victims))).cancel()
-        outcomes = await within(asyncio.gather(*tasks, return_exceptions=True), 45)
-        assert outcomes[1::2] == [None] * 60
-        assert fences == sorted(set(fences))
-        await is_free(valkey)
-    assert isinstance(next((o for o in outcomes[::2] if o is not None), None), asyncio.CancelledError)

@@ -1,4 +1,4 @@
-"""Locks whose manager, loop or process ends, and crowds that want one: nobody waits for ever, nothing is left."""
+"""Locks whose manager, loop or process ends: nobody waits for ever, nothing is left."""
 
 import asyncio
 import os
@@ -6,15 +6,13 @@ import signal
 import subprocess
 import sys
 import time
-import tracemalloc
 from pathlib import Path
 
 import pytest
 
 from asgi_redis_guard import RedisManager
-from asgi_redis_guard.errors import LockError, LockLost, RedisUnavailable
-from asgi_redis_guard.testing import RoundTripCounter
-from tests.faults.locks import FOR_LONG, held, is_attended, is_free, nothing_is_left_of, outcome, processes, watched
+from asgi_redis_guard.errors import LockLost, RedisUnavailable
+from tests.faults.locks import FOR_LONG, is_attended, is_free, outcome, processes
 from tests.redis.tools import PATIENCE, within
 from tests.servers import Server
 
@@ -180,130 +178,3 @@ async def test_a_holder_that_crashes_is_followed_when_its_time_is_up(redis_url: 
         assert lock.fence is not None
         assert lock.fence > fence
         await lock.release()
-
-
-async def test_ten_thousand_who_wait_for_one_lock_are_one_who_asks(valkey: Server, redis_url: str) -> None:
-    """They cost the server nothing, this process little each, and each gets its turn in the order of coming."""
-    crowd = 10_000
-    async with RoundTripCounter(redis_url) as proxy, RedisManager(proxy.url, timeout=PATIENCE) as redis:
-        order: list[int] = []
-        fences: list[int] = []
-
-        async def wait(who: int) -> None:
-            async with redis.lock("job", ttl=FOR_LONG) as lock:
-                order.append(who)
-                assert lock.fence is not None
-                fences.append(lock.fence)
-
-        holder = redis.lock("job", ttl=FOR_LONG)
-        assert await holder.acquire()
-        tracemalloc.start()
-        tasks = [asyncio.create_task(wait(who)) for who in range(crowd)]
-        await is_attended(valkey)
-        per_waiter = tracemalloc.get_traced_memory()[0] / crowd
-        tracemalloc.stop()
-        proxy.reset()
-        await asyncio.sleep(0.5)
-        assert proxy.commands == [], "who waits is silent"
-        assert watched(redis) == 1
-        assert per_waiter < 10_000
-        for task in tasks[200:]:
-            task.cancel()
-        await asyncio.wait(tasks[200:])
-        await holder.release()
-        await within(asyncio.gather(*tasks[:200]), 45)
-        assert order == list(range(200))
-        assert fences == sorted(set(fences))
-        await nothing_is_left_of(redis)
-        assert not held(valkey)
-
-
-async def test_ten_thousand_who_give_up_leave_nothing(valkey: Server, redis_url: str) -> None:
-    async with RedisManager(redis_url, timeout=PATIENCE) as redis:
-        async with redis.lock("job", ttl=FOR_LONG):
-            tries = await within(
-                asyncio.gather(*(redis.lock("job", ttl=FOR_LONG, wait=0.2).acquire() for _ in range(10_000))), 45
-            )
-            assert not any(tries)
-        await nothing_is_left_of(redis)
-        assert not held(valkey)
-
-
-async def test_waiters_of_many_processes_get_it_one_after_another(valkey: Server, redis_url: str) -> None:
-    inside = 0
-    fences: list[int] = []
-
-    async with processes(redis_url, 5) as those:
-
-        async def work(who: int) -> None:
-            nonlocal inside
-            async with those[who % 5].lock(wait=None) as lock:
-                assert lock.fence is not None
-                fences.append(lock.fence)
-                inside += 1
-                assert inside == 1
-                await asyncio.sleep(0)
-                inside -= 1
-
-        await within(asyncio.gather(*(work(who) for who in range(200))), 45)
-        assert fences == sorted(set(fences))
-        assert not held(valkey)
-
-
-async def test_a_semaphore_holds_as_many_as_it_has_permits(valkey: Server, redis_url: str) -> None:
-    inside = most = 0
-
-    async with processes(redis_url, 3) as those:
-
-        async def work(who: int) -> None:
-            nonlocal inside, most
-            async with those[who % 3].redis.semaphore("places", 4, ttl=FOR_LONG):
-                inside += 1
-                most = max(most, inside)
-                await asyncio.sleep(0.001)
-                inside -= 1
-
-        await within(asyncio.gather(*(work(who) for who in range(150))), 45)
-        assert most == 4
-        await is_free(valkey)
-
-
-async def test_a_word_that_is_lost_is_made_up_for(valkey: Server, redis_url: str) -> None:
-    """The connection on which it would come breaks just then: who waits asks again when it is back."""
-    async with processes(redis_url, 2) as (one, other):
-        theirs = other.lock()
-        assert await theirs.acquire()
-        lock = one.lock(wait=None)
-        waiting = asyncio.ensure_future(lock.acquire())
-        await is_attended(valkey)
-        one.proxy.refuse()
-        await theirs.release()
-        one.proxy.heal()
-        assert await within(waiting)
-        await lock.release()
-
-
-async def test_while_redis_is_away_who_waits_goes_on_waiting(fresh_server: Server) -> None:
-    async with processes(fresh_server.url, 1, timeout=0.2) as (one,):
-        assert await one.lock().acquire()
-        lock = one.lock(wait=None)
-        waiting = asyncio.ensure_future(lock.acquire())
-        await is_attended(fresh_server)
-        await asyncio.to_thread(fresh_server.kill)
-        await asyncio.sleep(0.5)
-        assert not waiting.done()
-        await asyncio.to_thread(fresh_server.start)
-        assert await within(waiting), "an empty server has no holder"
-        await lock.release()
-        one.redis.leases.close()  # that of the first, which nobody released
-
-
-async def test_a_wait_that_ends_while_redis_is_away_says_so(fresh_server: Server) -> None:
-    async with processes(fresh_server.url, 1, timeout=0.2) as (one,):
-        await asyncio.to_thread(fresh_server.kill)
-        failed = await outcome(within(one.lock(wait=0.5).acquire()))
-        assert isinstance(failed, RedisUnavailable) or failed is False
-        with pytest.raises((RedisUnavailable, LockError)):
-            async with one.lock(wait=0.3):
-                raise AssertionError("it was entered")
-        await asyncio.to_thread(fresh_server.start)

@@ -12,6 +12,8 @@ from asgi_redis_guard.locks.guard import RouteLock
 from asgi_redis_guard.locks.operations import Claim
 from asgi_redis_guard.testing import FaultProxy
 from tests.drive import App, get
+from tests.guards import asking, count
+from tests.locks.test_route_lock_waiting import marked
 from tests.locks.work import Work, held, stack
 from tests.middleware.calls import Call, TestRedis
 from tests.redis.tools import PATIENCE, eventually
@@ -67,6 +69,38 @@ async def test_while_it_waits_redis_may_be_away_for_a_while(memory: TestRedis) -
     assert await held(memory) == 0
 
 
+@pytest.mark.parametrize(("on_outage", "status"), [("open", 200), ("closed", 503)])
+async def test_where_redis_is_away_until_the_wait_is_over_it_is_an_outage_and_not_busy(
+    fresh_redis: RedisManager, fresh_server: Server, on_outage: Any, status: int
+) -> None:
+    """Who held it would have been through by then, and nobody can tell."""
+    key = Claim.of(Keys(), ("x",), "token", 30).keys[0]
+    await fresh_redis.execute("SET", key, "-" + "0" * 16 + "another", "PX", 700)
+    call = Call(stack(App(), fresh_redis, RouteLock("x", wait=2, on_outage=on_outage))).start()
+    await marked(fresh_redis)
+    fresh_server.kill()
+    await call.task
+    assert call.status == status
+    assert b"cannot be taken now" in call.body or status == 200
+
+
+@pytest.mark.parametrize(("on_outage", "status"), [("open", 200), ("closed", 503)])
+async def test_who_waits_is_told_when_the_connections_are_closed(on_outage: Any, status: int) -> None:
+    async with TestRedis(timeout=PATIENCE) as redis:
+        work, app = Work(), App()
+        first = Call(stack(work, redis, RouteLock("x"))).start()
+        await work.runs(1)
+        lock = RouteLock("x", wait=PATIENCE, on_outage=on_outage)
+        others = [Call(stack(app, redis, lock)).start() for _ in range(2)]
+        await eventually(lambda: sum(flight.waiting for flight in redis.flights._flights.values()) == 1)
+        closing = asyncio.ensure_future(redis.aclose())
+        await asyncio.gather(*[call.task for call in others])
+        assert [call.status for call in others] == [status] * 2
+        assert [scope["lock"] for scope in app.scopes] == ([None] * 2 if status == 200 else [])
+        work.open.set()
+        await asyncio.wait([first.task, closing])
+
+
 async def test_where_redis_is_away_at_the_end_the_release_is_tried_again(
     fresh_redis: RedisManager, fresh_server: Server
 ) -> None:
@@ -88,10 +122,12 @@ async def test_where_redis_is_away_at_the_end_the_release_is_tried_again(
 async def test_a_spoiled_key_is_an_outage_of_this_lock_alone(manager: RedisManager) -> None:
     claim = Claim.of(Keys(), ("x",), "token", 30)
     await manager.execute("LPUSH", claim.keys[0], "no lock")
-    for on_outage, status in (("closed", 503), ("open", 200)):
-        app = stack(App(), manager, RateLimit("9/hour"), RouteLock("x", on_outage=on_outage))
+    outcomes: list[tuple[Any, int]] = [("closed", 503), ("open", 200)]
+    for on_outage, status in outcomes:
+        app = stack(App(), manager, RateLimit("9/hour"), RouteLock("x", on_outage=on_outage), asking(count(on_outage)))
         response = await get(app)
         assert (response.status, bool(response.all("ratelimit"))) == (status, True)
+        assert bool(await manager.execute("EXISTS", on_outage)) == (status == 200), "what is refused counts nothing"
     assert await manager.execute("TYPE", claim.keys[0]) in (b"list", "list")
 
 

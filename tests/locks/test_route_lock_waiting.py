@@ -112,6 +112,21 @@ async def test_who_has_waited_too_long_is_told_when_to_come_again(manager: Redis
     assert await held(manager) == 0
 
 
+async def test_who_was_second_in_line_is_told_the_time_of_the_holder_too(manager: RedisManager) -> None:
+    work = Work()
+    first = Call(stack(work, manager, RouteLock("x"))).start()
+    await work.runs(1)
+    second = Call(stack(work, manager, RouteLock("x", wait=PATIENCE))).start()
+    await marked(manager)
+    third = Call(stack(work, manager, RouteLock("x", wait=0.3))).start()
+    await waiting(manager, 2)
+    second.task.cancel()
+    await third.task
+    assert (third.status, 1 < int(dict(third.headers)[b"retry-after"]) <= 30) == (503, True)
+    work.open.set()
+    await first.task
+
+
 async def test_who_leaves_while_it_waits_leaves_no_lock(manager: RedisManager) -> None:
     work = Work()
     app = stack(work, manager, RouteLock("x", wait=PATIENCE))

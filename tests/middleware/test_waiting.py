@@ -5,12 +5,24 @@ from typing import Any
 
 import pytest
 
-from asgi_redis_guard import PASS, Answer, Ask, Exchange, GuardMiddleware, Wait, WaitTimeout
+from asgi_redis_guard import (
+    PASS,
+    Answer,
+    Ask,
+    Exchange,
+    GuardMiddleware,
+    RedisUnavailable,
+    RouteGuards,
+    Wait,
+    WaitTimeout,
+    guarded,
+)
 from asgi_redis_guard.core.steps import Admission
 from asgi_redis_guard.middleware import trips
 from asgi_redis_guard.testing import ManualClock
 from tests.guards import Does, Ends, asking, count, passing
 from tests.middleware.calls import Call, TestRedis, responding
+from tests.middleware.site import hello, routing
 
 
 class Thing:
@@ -54,6 +66,27 @@ async def test_the_guard_gets_what_it_waited_for(redis: TestRedis) -> None:
     thing.came.set_result("here")
     await call.task
     assert (waits.got, call.status) == (["here"], 200)
+
+
+@pytest.mark.parametrize("on_route", [False, True])
+async def test_where_redis_is_away_that_is_thrown_in_and_who_does_not_catch_it_refuses(
+    redis: TestRedis, on_route: bool
+) -> None:
+    def catches(exchange: Exchange) -> Admission:
+        try:
+            yield Wait(thing, 60.0)
+        except RedisUnavailable as error:
+            return Answer(418, [], str(error).encode())
+        return PASS
+
+    thing = Thing()
+    for guard, status in ((Does(catches), 418), (Waits(thing), 503)):
+        app = GuardMiddleware(responding(), [guard], redis=redis)
+        if on_route:
+            app = GuardMiddleware(routing(guarded(hello, [guard])), [RouteGuards()], redis=redis)
+        thing.came = asyncio.get_running_loop().create_future()
+        thing.came.set_exception(RedisUnavailable("away"))
+        assert (await Call(app).run()).status == status
 
 
 async def test_past_the_deadline_the_guard_is_told_and_decides(redis: TestRedis) -> None:
