@@ -169,7 +169,7 @@ class RouteLock(OneRoundGuard):
             word = claims.word
             turn = services.turn(TOPIC, word, claims.attend(), partial(claims.worth, word), claims.release())
             try:
-                replies = yield Wait(turn, max(0.0, until - services.leases.time()))
+                replies = yield Wait(turn, max(0.0, until - services.leases.time()), heeds_client=True)
             except WaitTimeout:
                 return self._without(exchange) if turn.error else self.refuse(exchange, waited(claims.left))
             except RedisUnavailable:
