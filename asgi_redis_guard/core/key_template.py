@@ -22,6 +22,7 @@ Filling = tuple[str, str | bytes]
 _Read = Callable[[Exchange, bytes | None], Filling | None]
 
 _PARTS = re.compile(r"(\{\{|\}\})|\{([^{}]*)\}|([{}])|([^{}]+)")
+_TOKEN = re.compile(r"[!#$%&'*+.^_`~0-9A-Za-z-]+")
 _ALONE = ("path", "route")
 _NAMED = ("header", "cookie", "query", "claim", "param", "json")
 _ALLOWED = (
@@ -77,6 +78,14 @@ class KeyTemplate:
                 return None
         return tuple(found)
 
+    def untold(self, exchange: Exchange, body: bytes | None = None) -> list[str]:
+        """The places that an exchange does not fill, as they stand in the template without their braces."""
+        return [
+            "|".join(_spelt(word) for word in part)
+            for part, readers in zip(self.parts, self._readers, strict=True)
+            if not isinstance(readers, str) and all(read(exchange, body) is None for read in readers)
+        ]
+
     def of_call(self, arguments: Mapping[str, Any]) -> tuple[str | bytes, ...]:
         """Return the parts for a call outside of requests, of its arguments by name (`core.arguments.bound`).
 
@@ -99,7 +108,9 @@ class KeyTemplate:
         """What is wrong with the template for calls of a function with these parameters, outside of requests."""
         if self._foreign:
             places = ", ".join(f"{{{word}}}" for word in self._foreign)
-            return [f"{self.template!r} wants {places}, which only a request has; allowed are arguments"]
+            named = [f"{{param:{word}}}" for word in self._foreign if word in parameters]
+            hint = f", as {', '.join(named)}" if named else ""
+            return [f"{self.template!r} wants {places}, which only a request has; allowed are arguments{hint}"]
         missing = sorted(self.names.difference(parameters))
         there = ", ".join(parameters) or "none"
         return [f"{self.template!r} wants {', '.join(missing)}; the arguments are {there}"] if missing else []
@@ -135,7 +146,9 @@ def _divided(template: object, option: str) -> tuple[str | tuple[str, ...], ...]
 def _word(word: str) -> str | None:
     """Return a word as it stands in keys; None if it is none."""
     kind, _, name = word.partition(":")
-    if kind == "header" and name:
+    if kind in ("header", "cookie") and not _TOKEN.fullmatch(name):
+        return None  # no request can have a field or cookie of that name
+    if kind == "header":
         word = word.lower()
     if is_key_word(word) or word in _ALONE:
         return word
@@ -154,7 +167,7 @@ def _reader(word: str, proxies: TrustedProxies) -> _Read:
     if word == "route":
         return _route
     if kind == "param":
-        return lambda exchange, _: _filling(word, _parameter(exchange, name))
+        return lambda exchange, _: _filling(word, parameters_of(exchange).get(name))
     if kind == "json":
         path = tuple(name.split("."))
         return lambda exchange, body: (
@@ -169,12 +182,10 @@ def _reader(word: str, proxies: TrustedProxies) -> _Read:
     return read
 
 
-def _parameter(exchange: Exchange, name: str) -> Any:
-    """An argument of the route's function, as the framework has understood it, else what stands in the path."""
-    if name in exchange.arguments:
-        return exchange.arguments[name]
-    parameters = exchange.scope.get("path_params")
-    return parameters.get(name) if isinstance(parameters, Mapping) else None
+def parameters_of(exchange: Exchange) -> Mapping[str, Any]:
+    """Arguments of the route's function, as the framework has understood them, and what stands in the path."""
+    of_path = exchange.scope.get("path_params")
+    return {**of_path, **exchange.arguments} if isinstance(of_path, Mapping) else exchange.arguments
 
 
 def _filling(word: str, value: Any) -> Filling | None:
@@ -211,4 +222,8 @@ def _packed(name: str, values: tuple[str | bytes, ...]) -> Filling:
 
 
 def _shown(words: tuple[str, ...]) -> str:
-    return "{" + "|".join(word.partition(":")[2] for word in words) + "}"
+    return "{" + "|".join(_spelt(word) for word in words) + "}"
+
+
+def _spelt(word: str) -> str:
+    return word.removeprefix("param:")
