@@ -160,6 +160,11 @@ class RedisUnavailable(GuardError):
         super().__init__(reason)
         self.maybe_executed = maybe_executed
 
+    @property
+    def leaves_doubt(self) -> bool:
+        """True if something may have been taken all the same: no answer came, or only a part of it was refused."""
+        return self.maybe_executed
+
 
 class RedisTimeout(RedisUnavailable):
     """Redis did not answer within the deadline."""
@@ -182,3 +187,8 @@ class OperationFailed(RedisUnavailable):
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.code = reason.partition(" ")[0]
+
+    @property
+    def leaves_doubt(self) -> bool:
+        """True: an operation may have written before it failed."""
+        return True

@@ -13,7 +13,7 @@ from ..core.guard import OneRoundGuard
 from ..core.keys import Keys
 from ..core.script import Operation, Replies
 from ..core.steps import PASS, Admission, Answer, Ask, Asking, Pass
-from ..errors import OperationFailed, RedisUnavailable
+from ..errors import RedisUnavailable
 from . import declaring
 from .entry import Entry
 from .forwarded import Forwarded, Unsure, Waking
@@ -128,7 +128,7 @@ class ResponseCache(OneRoundGuard):
     def without_answer(self, exchange: Exchange, place: Place | None, error: RedisUnavailable) -> Pass:
         """Let the app answer where Redis does not, which was asked about a place last."""
         self.telling.event(exchange, "bypass", "unavailable")
-        if place is not None and (error.maybe_executed or isinstance(error, OperationFailed)):
+        if place is not None and error.leaves_doubt:
             return Pass(responder=Unsure(self.telling, exchange, place))
         return Pass(responder=Forwarded(self.telling, "bypass", "unavailable"))
 

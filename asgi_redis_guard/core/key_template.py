@@ -7,15 +7,17 @@ name of what it is. A value that cannot be told makes no key at all: nothing is 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from ..errors import ConfigurationError
 from .arguments import name_of, plain_of
 from .client_ip import TrustedProxies
-from .documents import text_at
+from .cookies import clear_cookies
+from .documents import Unclear, text_at
 from .exchange import Exchange
 from .identity import Identity, is_key_word
+from .paths import lean
 
 #: What fills a place: its name and its value, or None if it cannot be told.
 Filling = tuple[str, str | bytes]
@@ -37,9 +39,11 @@ class KeyTemplate:
 
     `{user}` is the verified user, for nobody in particular the address; `{path}` the decoded path, `{route}` the
     route's template and function. `{name}`, the same as `{param:name}`, is an argument of the route's function, else a
-    parameter of the path. `{json:a.b.0}` is a field of the body: text, a whole number or a truth value. A header,
-    cookie or parameter that is given with different values is the client's address instead. Whole numbers and the text
-    of their digits are the same, for apps take one for the other. `option` is what faults name. Attributes:
+    parameter of the path. `{json:a.b.0}` is a field of the body: text, a whole number or a truth value. Whole numbers
+    and the text of their digits are the same, for apps take one for the other; so are paths that differ in doubled
+    slashes or one at the end. A header, cookie, parameter or field that is given with different values, or so that
+    readers may differ on it, is `Unclear`: the app may go by another than the key. `option` is what faults name.
+    Attributes:
 
     - `needs`: facts that must be known first; `reads_body`, `reads_arguments`: whether these must be given;
     - `parts`: texts, and for each place the tuple of its words; `names`: the parameters that it names.
@@ -62,7 +66,8 @@ class KeyTemplate:
     def of(self, exchange: Exchange, body: bytes | None = None) -> tuple[str | bytes, ...] | None:
         """Return the parts for an exchange, or None if one of them cannot be told.
 
-        Raises TypeError for an argument of the route's function that makes no key: an object of no plain kind.
+        Raises `Unclear` where readers may make different things of what the request says for one of them, and TypeError
+        for an argument of the route's function that makes no key: an object of no plain kind.
         """
         found: list[str | bytes] = []
         for part in self._readers:
@@ -79,12 +84,9 @@ class KeyTemplate:
         return tuple(found)
 
     def untold(self, exchange: Exchange, body: bytes | None = None) -> list[str]:
-        """The places that an exchange does not fill, as they stand in the template without their braces."""
-        return [
-            "|".join(_spelt(word) for word in part)
-            for part, readers in zip(self.parts, self._readers, strict=True)
-            if not isinstance(readers, str) and all(read(exchange, body) is None for read in readers)
-        ]
+        """The places that an exchange does not fill, or not in one way, as the template has them without braces."""
+        places = zip(self.parts, self._readers, strict=True)
+        return ["|".join(map(_spelt, part)) for part, readers in places if not _is_told(readers, exchange, body)]
 
     def of_call(self, arguments: Mapping[str, Any]) -> tuple[str | bytes, ...]:
         """Return the parts for a call outside of requests, of its arguments by name (`core.arguments.bound`).
@@ -100,7 +102,7 @@ class KeyTemplate:
                 continue
             filling = next(filter(None, (_filling(word, arguments[word[len("param:") :]]) for word in part)), None)
             if filling is None:
-                raise TypeError(f"{self.template!r}: {_shown(part)} is None, which makes no key")
+                raise TypeError(f"{self.template!r}: {{{'|'.join(map(_spelt, part))}}} is None, which makes no key")
             found += filling
         return tuple(found)
 
@@ -163,16 +165,18 @@ def _reader(word: str, proxies: TrustedProxies) -> _Read:
     """Return what reads one word of an exchange."""
     kind, _, name = word.partition(":")
     if word == "path":
-        return lambda exchange, _: (word, exchange.path)
+        return lambda exchange, _: (word, lean(exchange.paths[-1]))
     if word == "route":
         return _route
     if kind == "param":
-        return lambda exchange, _: _filling(word, parameters_of(exchange).get(name))
+        return lambda exchange, _: _filling(word, exchange.parameters.get(name))
     if kind == "json":
         path = tuple(name.split("."))
         return lambda exchange, body: (
             None if body is None or (text := text_at(exchange.document(body), path)) is None else (word, text)
         )
+    if (values := _given(kind, name)) is not None:
+        return lambda exchange, _: _agreed(word, values(exchange))
     identity = Identity((word,), proxies)
 
     def read(exchange: Exchange, _: bytes | None) -> Filling | None:
@@ -182,10 +186,31 @@ def _reader(word: str, proxies: TrustedProxies) -> _Read:
     return read
 
 
-def parameters_of(exchange: Exchange) -> Mapping[str, Any]:
-    """Arguments of the route's function, as the framework has understood them, and what stands in the path."""
-    of_path = exchange.scope.get("path_params")
-    return {**of_path, **exchange.arguments} if isinstance(of_path, Mapping) else exchange.arguments
+def _given(kind: str, name: str) -> Callable[[Exchange], Sequence[str | bytes]] | None:
+    """Return what reads all values that a request gives for a header, a cookie or a parameter."""
+    raw = name.encode("latin-1")
+    field = raw.lower()
+    kinds: dict[str, Callable[[Exchange], Sequence[str | bytes]]] = {
+        "header": lambda exchange: exchange.headers(field),
+        "cookie": lambda exchange: clear_cookies(exchange, raw),
+        "query": lambda exchange: exchange.query(name),
+    }
+    return kinds.get(kind)
+
+
+def _is_told(readers: str | tuple[_Read, ...], exchange: Exchange, body: bytes | None) -> bool:
+    try:
+        return isinstance(readers, str) or any(read(exchange, body) is not None for read in readers)
+    except Unclear:
+        return False
+
+
+def _agreed(word: str, values: Sequence[str | bytes]) -> Filling | None:
+    if not values:
+        return None
+    if values.count(values[0]) < len(values):
+        raise Unclear(word)
+    return word, values[0]
 
 
 def _filling(word: str, value: Any) -> Filling | None:
@@ -219,10 +244,6 @@ def _packed(name: str, values: tuple[str | bytes, ...]) -> Filling:
         return name, values[0]
     texts = [value if isinstance(value, bytes) else value.encode("utf-8", "surrogatepass") for value in values]
     return f"{name}*", b"".join(b"%d:%b" % (len(text), text) for text in texts)
-
-
-def _shown(words: tuple[str, ...]) -> str:
-    return "{" + "|".join(_spelt(word) for word in words) + "}"
 
 
 def _spelt(word: str) -> str:

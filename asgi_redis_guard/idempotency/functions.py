@@ -25,12 +25,12 @@ from ..errors import (
     IdempotencyConflict,
     IdempotencyError,
     IdempotencyMismatch,
-    OperationFailed,
+    RedisTimeout,
     RedisUnavailable,
 )
 from ..exact import from_json, to_json
-from ..pubsub.turns import Turn
-from ..redis.asking import carry_out, replies_of, send
+from ..pubsub.turns import Turn, ask_once
+from ..redis.asking import carry_out
 from ..redis.giving_back import give_back
 from ..redis.manager import RedisManager
 from ..redis.watched import WatchedBody
@@ -121,7 +121,7 @@ class _Call:
     async def result(self) -> Any:
         """Return what the function returns, or has returned."""
         try:
-            found = await self._begin()
+            found = self._in_time(await self._begin())
         except RedisUnavailable:
             if self._options.on_outage == "closed":
                 raise
@@ -129,6 +129,13 @@ class _Call:
         if found.state == RUN:
             return await self._run(found.since)
         return await self._replay(found)
+
+    def _in_time(self, found: Found) -> Found:
+        """Give back what came so late that its lease is over by now, and may be another's."""
+        if found.state == RUN and found.since + self._options.lease <= self._manager.leases.time():
+            self._free()
+            raise RedisTimeout("its lease was over before the reply came", maybe_executed=True)
+        return found
 
     async def _begin(self) -> Found:
         found = await self._ask()
@@ -146,17 +153,9 @@ class _Call:
 
     async def _ask(self) -> Found:
         """Ask how it stands; a caller that is cancelled leaves nothing taken."""
-        ask, since = Ask((self._claim.begin(),)), asyncio.get_running_loop().time()
-        sent = send(self._manager, ask)
-        try:
-            return Found.of(replies_of(ask, await sent), since)
-        except asyncio.CancelledError:
-            self._free()
-            raise
-        except RedisUnavailable as error:
-            if error.maybe_executed or isinstance(error, OperationFailed):
-                self._free()
-            raise
+        since = self._manager.leases.time()
+        replies = await ask_once(self._manager, Ask((self._claim.begin(),)), lambda: self._release)
+        return Found.of(replies, since)
 
     async def _replay(self, found: Found) -> Any:
         """Return what the call has returned before; raises where there is nothing to return."""

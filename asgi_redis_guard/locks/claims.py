@@ -20,11 +20,14 @@ Name = str | bytes | tuple[str | bytes, ...]
 class Claims:
     """The locks that one holder wants under one token; in the order of their keys, whatever order they are named in."""
 
-    __slots__ = ("_busy", "_claims")
+    __slots__ = ("_busy", "_claims", "left")
 
     def __init__(self, claims: Sequence[Claim]) -> None:
         self._claims = tuple(claims)
+        #: The place of the one that was found to be another's last.
         self._busy = 0
+        #: Seconds until that one's time is up, at most a day where it never is.
+        self.left = 0.0
 
     @classmethod
     def of(cls, keys: Keys, names: Sequence[Name], token: str, ttl: float, permits: int | None = None) -> Claims:
@@ -71,19 +74,22 @@ class Claims:
             single: int = replies.flat[-2]
             return single
         given = list(replies)[-len(self._claims) :]
-        for place, (passed, _, _) in enumerate(given):
+        for place, (passed, _, values) in enumerate(given):
             if not passed:
                 self._busy = place
+                self.left = 86_400.0 if values[1] < 0 else values[1] / 1000
                 return None
         if not all(committed for _, committed, _ in given):
             return None
         fences: list[int] = [values[0] for _, _, values in given]
         return max(fences)
 
-    def left(self, replies: Replies) -> float:
-        """Read the replies that say no: seconds until the other's time is up, at most a day where it never is."""
-        left: int = list(replies)[-len(self._claims) + self._busy].values[1]
-        return 86_400.0 if left < 0 else left / 1000
+    def worth(self, word: bytes, replies: Replies) -> float | None:
+        """Read the replies to `attend` for who waits for `word`: seconds until it is worth asking again without it.
+
+        None where all are held, or it is another of them that is not free now.
+        """
+        return self.left if self.fence(replies) is None and self.word == word else None
 
     def release(self, *, once: bool = False) -> Ask:
         """Ask to give all back; `once`: not repeated unasked."""
@@ -107,6 +113,10 @@ class Claims:
     def extend(self, milliseconds: int, how: Literal["add", "set"]) -> Ask:
         """Ask to hold all of them for longer."""
         return Ask([claim.extend(milliseconds, how) for claim in self._claims])
+
+    def prolonged(self, replies: Replies) -> float | None:
+        """Read the replies to `extend`: seconds for which all are held from then on; None where one is held no more."""
+        return min(values[0] for _, _, values in replies) / 1000 if replies.passed else None
 
     def peek(self) -> Ask:
         """Ask who holds them."""

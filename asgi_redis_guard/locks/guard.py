@@ -8,16 +8,18 @@ from __future__ import annotations
 import logging
 from binascii import b2a_base64
 from collections.abc import Iterable
+from functools import partial
 from typing import NamedTuple, Unpack
 
 from ..core.client_ip import TrustedProxies
+from ..core.documents import Unclear
 from ..core.exchange import Exchange, Services
 from ..core.guard import OneRoundGuard
-from ..core.key_template import KeyTemplate, parameters_of
+from ..core.key_template import KeyTemplate
 from ..core.paths import PathPatterns
 from ..core.script import Replies
 from ..core.steps import PASS, Admission, Answer, Ask, Body, Pass, Wait
-from ..errors import BodyTooLarge, ConfigurationError, OperationFailed, RedisUnavailable, WaitTimeout
+from ..errors import BodyTooLarge, ConfigurationError, RedisUnavailable, WaitTimeout
 from .claims import Claims, Name
 from .held import HeldLock, Holder
 from .operations import LOCK, SEMAPHORE, TOPIC
@@ -73,7 +75,7 @@ class RouteLock(OneRoundGuard):
     def __init__(self, key: str | Iterable[str], **options: Unpack[RouteLockOptions]) -> None:
         given = Options.of(options)
         self.ttl, self.wait, self.on_busy, self.permits = given.ttl, given.wait, given.on_busy, given.permits
-        self._methods = frozenset(method.upper() for method in given.methods)
+        self._methods = _methods(given.methods)
         self._paths = PathPatterns(given.paths, option="paths", lenient=True)
         self.concern(given.name or "lock", given.exempt, given.exempt_preflight, given.on_refused)
         self.templates = _templates(key, TrustedProxies.of(given.trusted_proxies))
@@ -105,20 +107,22 @@ class RouteLock(OneRoundGuard):
             return self._hold(exchange, wish.claims, fence, wish.since)
         if all(passed for passed, _, _ in replies):  # free, and held back by another lock of this request
             return self._ask_again(exchange, wish.claims)
-        left = wish.claims.left(replies)
         if self.wait and exchange.services is not None:
-            return self._wait(exchange, exchange.services, wish.claims, left)
-        return self.refuse(exchange, busy(self.on_busy, left))
+            return self._wait(exchange, exchange.services, wish.claims)
+        return self.refuse(exchange, busy(self.on_busy, wish.claims.left))
 
     def without_redis(self, exchange: Exchange, ask: Ask, error: RedisUnavailable) -> Pass | Answer:
         """Follow `on_outage`; a lock that may have been taken all the same is given back."""
         wish: Wish = ask.about
-        if exchange.services is not None and (error.maybe_executed or isinstance(error, OperationFailed)):
+        if exchange.services is not None and error.leaves_doubt:
             exchange.services.give_back(wish.claims.release(), self.ttl)
         return self._without(exchange)
 
     def names(self, exchange: Exchange, body: bytes | None) -> list[Name] | None:
-        """Return the names of the locks that a request wants; None if it does not tell a part of one."""
+        """Return the names of the locks that a request wants; None if it does not tell a part of one.
+
+        Raises `Unclear`.
+        """
         found: list[Name] = []
         for template in self.templates:
             name = template.of(exchange, body)
@@ -128,7 +132,10 @@ class RouteLock(OneRoundGuard):
         return found
 
     def _want(self, exchange: Exchange, body: bytes | None) -> Ask | Pass | Answer | Admission:
-        names = self.names(exchange, body)
+        try:
+            names = self.names(exchange, body)
+        except Unclear:  # never allowed: the app may see the very thing that others have locked
+            return self._keyless(exchange, body)
         if names is None:
             return PASS if self._unidentified == "allow" else self._keyless(exchange, body)
         upper = exchange.fact("lock")
@@ -138,14 +145,14 @@ class RouteLock(OneRoundGuard):
         claims = Claims.of(exchange.keys, names, token, self.ttl, self.permits)
         services = exchange.services
         if self.wait and services is not None and services.flights.find((TOPIC, claims.word)) is not None:
-            return self._wait(exchange, services, claims, 0.0)  # behind those who came before
+            return self._wait(exchange, services, claims)  # behind those who came before
         return self._ask_for(exchange, claims)
 
     def _keyless(self, exchange: Exchange, body: bytes | None) -> Answer:
         """Refuse what does not tell a part of the key, and say which; a name that nothing has is the app's mistake."""
         untold = [place for template in self.templates for place in template.untold(exchange, body)]
         names = frozenset().union(*(template.names for template in self.templates))
-        if unknown := sorted(names.difference(parameters_of(exchange), self._unknown)):
+        if unknown := sorted(names.difference(exchange.parameters, self._unknown)):
             self._unknown.update(unknown)
             logger.warning(_UNKNOWN, self, ", ".join(unknown))
         return self.refuse(exchange, keyless(untold))
@@ -177,25 +184,16 @@ class RouteLock(OneRoundGuard):
             return step
         return (yield from step)
 
-    def _wait(self, exchange: Exchange, services: Services, claims: Claims, left: float) -> Admission:
+    def _wait(self, exchange: Exchange, services: Services, claims: Claims) -> Admission:
         """Wait in line; of several locks, for one after the other until all are free at once."""
         until = services.leases.time() + self.wait
-        latest = left
-
-        def worth(replies: Replies) -> float | None:
-            nonlocal latest
-            if claims.fence(replies) is not None:
-                return None
-            latest = claims.left(replies)
-            return latest if claims.word == word else None  # of several, another one is not free
-
         while True:
             word = claims.word
-            turn = services.turn(TOPIC, word, claims.attend(), worth, claims.release())
+            turn = services.turn(TOPIC, word, claims.attend(), partial(claims.worth, word), claims.release())
             try:
                 replies = yield Wait(turn, max(0.0, until - services.leases.time()))
             except WaitTimeout:
-                return self._without(exchange) if turn.error else self.refuse(exchange, waited(latest))
+                return self._without(exchange) if turn.error else self.refuse(exchange, waited(claims.left))
             except RedisUnavailable:
                 return self._without(exchange)
             fence = claims.fence(replies)
@@ -224,6 +222,12 @@ class RouteLock(OneRoundGuard):
 def plain_name(name: tuple[str | bytes, ...]) -> Name:
     """Return what a template made as the name of a lock; one of text alone is the lock that `manager.lock` calls so."""
     return name[1:] if len(name) == 2 and name[0] == "" else name
+
+
+def _methods(given: Iterable[str]) -> frozenset[str]:
+    """The methods in capitals; frameworks answer HEAD by what they have for GET."""
+    methods = frozenset(method.upper() for method in given)
+    return methods | {"HEAD"} if "GET" in methods else methods
 
 
 def _templates(key: object, proxies: TrustedProxies) -> tuple[KeyTemplate, ...]:

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 from ..core.exchange import Services
 from ..core.keys import Keys
 from ..core.responder import Control, Outcome, Responder
-from ..core.steps import Answer, Ask, Asking
+from ..core.steps import Answer, Asking
 from ..errors import LockLost, LockNotOwnedError, RedisUnavailable
 from .claims import Claims, Name
 from .hold import Hold
@@ -32,12 +30,13 @@ class HeldLock:
     cancel, looks at `lost.is_set()` before what must not happen twice. It is renewed without anybody's doing.
     """
 
-    __slots__ = ("_hold", "_keys", "_perform", "lost")
+    __slots__ = ("_hold", "_services", "keys", "lost")
 
-    def __init__(self, hold: Hold, perform: Callable[[Sequence[Ask]], Awaitable[list[Any]]], keys: frozenset[bytes]):
+    def __init__(self, services: Services, hold: Hold, keys: frozenset[bytes]) -> None:
+        self._services = services
         self._hold = hold
-        self._perform = perform
-        self._keys = keys
+        #: The keys of all locks that the request holds with this one.
+        self.keys = keys
         self.lost = asyncio.Event()
 
     @property
@@ -57,7 +56,7 @@ class HeldLock:
 
     def remaining(self) -> float:
         """Return the seconds for which it is surely held if it is not renewed any more; 0 if it is held no more."""
-        return 0.0 if self._hold.is_over else max(0.0, self._hold.ends - time.monotonic())
+        return self._hold.left
 
     async def extend(self, seconds: float) -> None:
         """Hold it for `seconds` more than it is held now, before something that keeps the event loop from renewing it.
@@ -71,25 +70,21 @@ class HeldLock:
             raise LockNotOwnedError("the request has ended and given its lock back")
         if self._hold.is_over:
             raise LockLost("the lock of this request was lost")
-        since = time.monotonic()
-        (replies,) = await self._perform([self._hold.claims.extend(max(1, round(seconds * 1000)), "add")])
+        claims, since = self._hold.claims, self._services.leases.time()
+        (replies,) = await self._services.perform([claims.extend(max(1, round(seconds * 1000)), "add")])
         if isinstance(replies, RedisUnavailable):
             raise replies
-        if not replies.passed:
+        left = claims.prolonged(replies)
+        if left is None:
             raise LockLost("the lock of this request is held no more")
-        self._hold.prolong(since + min(values[0] for _, _, values in replies) / 1000)
+        self._hold.prolong(since + left)
 
     def lacks(self, keys: Keys, names: Sequence[Name], permits: int | None) -> list[Name]:
         """Return those of `names` that it does not hold; for guards further in, which would wait for it."""
         if self._hold.is_over:
             return list(names)
         wanted = {name: Claims.of(keys, [name], "", 1, permits) for name in names}
-        return [name for name, claims in wanted.items() if self._keys.isdisjoint(keys_of(claims))]
-
-    @property
-    def keys(self) -> frozenset[bytes]:
-        """The keys of all locks that the request holds with this one."""
-        return self._keys
+        return [name for name, claims in wanted.items() if self.keys.isdisjoint(keys_of(claims))]
 
     def __repr__(self) -> str:  # never the token
         state = "over" if self._hold.is_over else f"{self.remaining():.1f} s left"
@@ -117,7 +112,7 @@ class Holder(Responder):
         self._answer = answer
         self._control: Control | None = None
         self._hold = Hold(services.leases, claims, fence, claims.ttl, since, renew=True, lost=self._lose)
-        self.lock = HeldLock(self._hold, services.perform, upper | keys_of(claims))
+        self.lock = HeldLock(services, self._hold, upper | keys_of(claims))
 
     def bind(self, control: Control) -> None:
         """Take the means to cancel the handler; at once, where the lock was lost while guards behind made it wait."""

@@ -198,11 +198,11 @@ class Lock:
         hold = self._hold
         if hold is None:
             raise LockNotOwnedError(f"{self!r} is not held")
-        since = asyncio.get_running_loop().time()
-        replies = await carry_out(self._manager, hold.claims.extend(round(time * 1000), how))
-        if not replies.passed:
+        since = self._manager.leases.time()
+        left = hold.claims.prolonged(await carry_out(self._manager, hold.claims.extend(round(time * 1000), how)))
+        if left is None:
             raise LockLost(f"{self!r} is held no more")
-        hold.prolong(since + min(values[0] for _, _, values in replies) / 1000)
+        hold.prolong(since + left)
         return True
 
     async def locked(self) -> bool:

@@ -21,8 +21,8 @@ def waited(left: float) -> Answer:
 
 
 def keyless(untold: Iterable[str]) -> Answer:
-    """The request does not tell what is to be locked: these places of the key are not filled."""
-    detail = f"The request does not tell {', '.join(untold)}, which this route needs to know."
+    """The request does not tell what is to be locked: these places of the key are not filled, or not in one way."""
+    detail = f"The request does not tell, or not clearly, what it is about; needed: {', '.join(untold)}."
     return problem(400, "lock_key_missing", detail)
 
 

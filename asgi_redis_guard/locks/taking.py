@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from functools import partial
 
-from ..core.script import Replies
 from ..errors import LockError, RedisTimeout
 from ..pubsub.turns import Turn, ask_once, step_up
 from ..redis.flight import Lead
@@ -29,20 +29,19 @@ class Busy:
 class Taking:
     """One holder's way to its locks; `since` is when they were asked for the last time, by the loop's clock."""
 
-    __slots__ = ("_claims", "_left", "_manager", "_replicas", "since")
+    __slots__ = ("_claims", "_manager", "_replicas", "since")
 
     def __init__(self, manager: RedisManager, claims: Claims, replicas: int = 0) -> None:
         self._manager = manager
         self._claims = claims
         self._replicas = replicas
-        self._left = 0.0
         self.since = 0.0
 
     async def take(self, wait: float | None) -> int | Busy:
         """Take them, waiting for `wait` seconds at most; return the fence. Raises `RedisUnavailable`, `LockError`."""
         fence = await self._first(wait)
         if fence is None:
-            return Busy(self._left)
+            return Busy(self._claims.left)
         if self._replicas:
             await self._check_replicas()
         if self._manager.links.loop.time() >= self.since + self._claims.ttl:
@@ -73,10 +72,7 @@ class Taking:
         claims = self._claims
         self.since = self._manager.links.loop.time()
         replies = await ask_once(self._manager, claims.take(), claims.release)
-        fence = claims.fence(replies)
-        if fence is None:
-            self._left = claims.left(replies)
-        return fence
+        return claims.fence(replies)
 
     async def _within(self, wait: float | None, lead: Lead | None) -> int | None:
         """Wait in line, as long as may be; None where that is over."""
@@ -97,13 +93,7 @@ class Taking:
     def _turn(self) -> Turn:
         claims = self._claims
         word = claims.word
-
-        def left(replies: Replies) -> float | None:
-            taken = claims.fence(replies) is not None
-            self._left = 0.0 if taken else claims.left(replies)
-            return None if taken or claims.word != word else self._left
-
-        return Turn(self._manager, TOPIC, word, claims.attend(), left, claims.release())
+        return Turn(self._manager, TOPIC, word, claims.attend(), partial(claims.worth, word), claims.release())
 
     async def _check_replicas(self) -> None:
         """Give it back where fewer replicas have it than must."""

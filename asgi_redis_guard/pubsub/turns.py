@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from ..core.script import Replies
 from ..core.steps import Ask
-from ..errors import OperationFailed, RedisUnavailable
+from ..errors import RedisUnavailable
 from ..redis.asking import replies_of, send
 from ..redis.flight import Lead
 from ..redis.giving_back import give_back
@@ -39,7 +39,7 @@ async def ask_once(manager: RedisManager, ask: Ask, undo: Callable[[], Ask]) -> 
     try:
         return replies_of(ask, await sent)
     except BaseException as error:
-        if not isinstance(error, RedisUnavailable) or error.maybe_executed or isinstance(error, OperationFailed):
+        if not isinstance(error, RedisUnavailable) or error.leaves_doubt:
             give_back(manager, undo(), _UNDO)
         raise
 
@@ -159,7 +159,7 @@ class Turn:
             replies = replies_of(self._asking, await send(self._manager, self._asking))
         except RedisUnavailable as error:
             self._error = error
-            self._doubtful = self._doubtful or error.maybe_executed or isinstance(error, OperationFailed)
+            self._doubtful = self._doubtful or error.leaves_doubt
             if self._over and self._doubtful:
                 give_back(self._manager, self._undo, _UNDO)
             return _AGAIN

@@ -22,7 +22,7 @@ from ..core.problem import unavailable
 from ..core.responder import Control, Head, Outcome, Responder
 from ..core.script import Operation, OperationKind, Replies
 from ..core.steps import PASS, Answer, Ask, Asking, Pass
-from ..errors import ConfigurationError, OperationFailed, RedisUnavailable
+from ..errors import ConfigurationError, RedisUnavailable
 from .headers import concurrency_headers, expose_ours, put
 from .options import Cost, checked_cost
 from .refusals import for_group, nobody, too_many
@@ -128,7 +128,7 @@ class ConcurrencyLimit(OneRoundGuard):
     def without_redis(self, exchange: Exchange, ask: Ask, error: RedisUnavailable) -> Pass | Answer:
         """Follow `on_outage`; a lease that may have been taken all the same is given back."""
         slot: Slot = ask.about
-        doubtful = slot if error.maybe_executed or isinstance(error, OperationFailed) else None
+        doubtful = slot if error.leaves_doubt else None
         if self._on_outage == "closed":
             return self.refuse(exchange, unavailable("Requests cannot be counted now."))
         if self._on_outage == "open":

@@ -193,6 +193,25 @@ async def test_a_call_that_loses_its_record_is_cancelled(redis: RedisManager) ->
     assert await record(redis) is None
 
 
+async def test_a_reply_that_comes_after_its_lease_is_over_runs_nothing(
+    memory: TestRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    till = Till(memory)
+    memory.withhold()
+    call = till.start(7)
+    await memory.asked.wait()
+    now = memory.leases.time()
+    with monkeypatch.context() as patched:
+        patched.setattr(memory.leases, "time", lambda: now + 30)
+        memory.give()
+        await asyncio.wait([call])
+    assert isinstance(call.exception(), RedisUnavailable)
+    assert till.calls == []
+    await settled(memory)
+    assert await record(memory) is None
+    assert (await till.charge(7))["number"] == 1
+
+
 async def test_what_another_has_begun_meanwhile_is_not_written_over(redis: RedisManager) -> None:
     till = Till(redis)
     till.open.clear()
