@@ -209,7 +209,7 @@ class RedisManager(Commands):
         """Return a lock of that name, held for `ttl` seconds unless it is renewed; see `Lock`. Several: all or none."""
         from ..locks.lock import Lock  # locks stand on the manager
 
-        return Lock(self, list(names), ttl=ttl, wait=wait, **options)
+        return Lock(self, names[0] if len(names) == 1 else list(names), ttl=ttl, wait=wait, **options)
 
     def semaphore(
         self, name: Name, permits: int, *, ttl: float = 30, wait: float | None = None, **options: Unpack[LockOptions]

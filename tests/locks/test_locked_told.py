@@ -1,9 +1,10 @@
 """What those are told who have made a mistake with `@locked` and keys: which option, which part, and what to do."""
 
 import asyncio
+import inspect
 import logging
-from collections.abc import Coroutine
-from typing import Any, assert_type
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any
 
 import pytest
 
@@ -73,7 +74,7 @@ async def test_a_call_that_finds_others_at_work_is_told_which_function_it_was(me
         await may_end.wait()
         return user
 
-    first = asyncio.create_task(assert_type(load("ann"), Coroutine[Any, Any, str]))
+    first = asyncio.create_task(load("ann"))
     await begun.wait()
     with pytest.raises(LockBusy, match=r"test_locked_told\..*load: its key is held by others") as busy:
         await load("ann")
@@ -102,3 +103,22 @@ def test_a_key_of_arguments_that_does_not_stand_first_is_told_to(options: Any) -
 def test_a_lock_without_a_key_is_told_what_one_looks_like() -> None:
     with pytest.raises(ConfigurationError, match=r"key \(GUARD_LOCK_KEY\): none given; .*import:{user}"):
         RouteLock([])
+
+
+def test_what_is_decorated_keeps_its_kind_at_run_time_and_for_type_checkers() -> None:
+    @idempotent()
+    @locked("x")
+    async def load(number: int) -> str:
+        return str(number)
+
+    @locked("x")
+    def load_in_thread(number: int) -> str:
+        return str(number)
+
+    @locked("x")
+    async def items(number: int) -> AsyncIterator[str]:
+        yield str(number)
+
+    decorated: list[Callable[[int], Coroutine[object, None, str]]] = [load, load_in_thread]
+    streaming: Callable[[int], AsyncIterator[str]] = items
+    assert [inspect.iscoroutinefunction(function) for function in (*decorated, streaming)] == [True, True, False]
