@@ -7,6 +7,7 @@ taken back, and what is another's is never written over.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -26,8 +27,9 @@ logger = logging.getLogger("asgi_redis_guard.idempotency")
 #: Seconds for which it is tried to record what could not be recorded while Redis was away.
 RECORDING = 300.0
 
-#: Statuses that say that the request may be sent again as it is, or that it found others in its way.
-_TRANSIENT = frozenset((409, 425, 429))
+#: Statuses that say that the request may be sent again as it is, that it found others in its way, or that it is to be
+#: sent elsewhere, which clients do with the same key and body (RFC 9110 §15.4.8).
+_TRANSIENT = frozenset((307, 308, 409, 425, 429))
 
 
 def is_final(status: int) -> bool:
@@ -70,21 +72,22 @@ class Running(Responder):
     def _lose(self) -> None:
         self._is_lost = True
         if self._control is not None:
-            self._control.cancel(self._refusal())
+            self._control.cancel(self._refused(lost))
 
-    def _refusal(self) -> Answer:
+    def _refused(self, answer: Callable[[], Answer]) -> Answer:
+        """Word an answer as the app does; where it cannot, what was recorded or not must be told all the same."""
         try:
-            return self._guard.refuse(self._exchange, lost())
+            return self._guard.refuse(self._exchange, answer())
         except Exception:
             logger.exception("an answer of the app's own for an interrupted request failed")
-            return lost()
+            return answer()
 
     def start(self, head: Head) -> Asking | None:
         """Record what the app has answered, if a retry is to be answered the same."""
         if self._control is None or head.answered or self._is_recorded:
             return None
         if self._is_lost:
-            head.replace(self._refusal())
+            head.replace(self._refused(lost))
         elif is_final(head.status):
             return self._record(head, self._completion_of(head))
         self._control.release()
@@ -105,11 +108,11 @@ class Running(Responder):
             recorded = is_recorded((yield completion))
         except RedisUnavailable:  # `end` goes on trying
             if not self._guard.is_open:
-                head.replace(self._guard.refuse(self._exchange, unsure()))
+                head.replace(self._refused(unsure))
         else:
             self._completion = None
             if not recorded:
-                head.replace(self._refusal())
+                head.replace(self._refused(lost))
         self._is_recorded = True
         if self._control is not None:
             self._control.release()

@@ -26,8 +26,11 @@ if TYPE_CHECKING:
 #: Seconds until it is asked again while Redis does not answer; nobody gives up before his deadline.
 _AGAIN = 0.25
 
-#: Seconds within which the processes that wait ask, once word has come: each is as likely as the others to be first.
-_SPREAD = 0.001
+#: Passes of the loop within which the processes that wait ask, once word has come: timers are too coarse for that.
+_SPREAD = 8
+
+#: Seconds for which a process that has given back what others wait for does not ask for it anew.
+_ASIDE = 0.002
 
 #: Seconds for which it is tried at the least to give back what a caller took who was gone when it came.
 _UNDO = 60.0
@@ -52,6 +55,13 @@ def step_up(manager: RedisManager, topic: str, word: bytes) -> Lead | None:
     flights = manager.flights
     key = (topic, word)
     return flights.begin(key) if flights.find(key) is None else None
+
+
+def stand_aside(manager: RedisManager, topic: str, word: bytes) -> None:
+    """Let nobody of this loop ask for a moment: who has just given it back would be first, before others hear of it."""
+    lead = step_up(manager, topic, word)
+    if lead is not None:
+        manager.links.loop.call_later(_ASIDE, lead.hand_over)
 
 
 class Turn:
@@ -154,8 +164,8 @@ class Turn:
         finally:
             feed.unwatch(watch)
         # The server tells processes in the order in which they subscribed: the first would get it every time.
-        if self._replies is None:
-            await asyncio.sleep(random.random() * _SPREAD)  # noqa: S311  (chance is all that is wanted)
+        for _ in range(random.randrange(_SPREAD) if self._replies is None else 0):  # noqa: S311  (chance will do)
+            await asyncio.sleep(0)
 
     async def _look(self, _: bytes) -> float:
         """Ask; return the seconds until it is worth asking again, 0 if there is nothing more to wait for."""
