@@ -1,8 +1,9 @@
 """Claim: a locked request costs less than twice a bare FastAPI request, an idempotent one less than three times.
 
-POSTs of a small JSON body, under uvicorn + wrk, each app in a process of its own, in turns. `lock` takes a lock of the
-request's own path, which nobody else wants, and gives it back; `idempotency` is sent a new key each time, so that a
-record is begun and completed; `replay` is sent a few keys again and again, and the route does not run at all.
+POSTs of a small JSON body, under uvicorn + wrk, each app in a process of its own, in turns. `limit` is one rate limit,
+the least that any guard costs. `lock` takes a lock of the request's own path, which nobody else wants, and gives it
+back; `idempotency` is sent a new key each time, so that a record is begun and completed; `replay` is sent a few keys
+again and again, and the route does not run at all.
 """
 
 import json
@@ -17,7 +18,13 @@ from _common import Rounds, alternate, arguments, finish, header, stop_cleanly_o
 from _servers import App, uvicorn_app, valkey
 
 #: Sides, the guard of each, and how many keys (and paths) are sent; 0 is a new one for each request.
-SIDES = {"bare": ("", 0), "lock": ("lock", 0), "idempotency": ("idempotency", 0), "replay": ("idempotency", 200)}
+SIDES = {
+    "bare": ("", 0),
+    "limit": ("limit", 0),
+    "lock": ("lock", 0),
+    "idempotency": ("idempotency", 0),
+    "replay": ("idempotency", 200),
+}
 BUDGETS = {"lock": 100, "idempotency": 200}  # %
 
 LUA = """

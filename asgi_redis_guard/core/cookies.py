@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
+
+from .documents import Unclear
 from .exchange import Exchange
 
 #: Bytes of Cookie fields that are looked at; browsers stay far below, floods do not.
 _MOST = 32_768
 
 _SPACE = b" \t"
+
+#: Values that all readers take as they stand: no quotes or escapes, and nothing that some take for white space.
+_CLEAR = re.compile(rb"[ !#-\[\]-~]*+")
 
 
 def cookie_values(exchange: Exchange, name: bytes) -> list[bytes]:
@@ -24,4 +30,15 @@ def cookie_values(exchange: Exchange, name: bytes) -> list[bytes]:
         if found and key == name:
             value = value.strip(_SPACE)
             values.append(value[1:-1] if len(value) > 1 and value[:1] == value[-1:] == b'"' else value)
+    return values
+
+
+def clear_cookies(exchange: Exchange, name: bytes) -> list[bytes]:
+    """Return the same; raises `Unclear` where an app may read another value, or any at all, for that cookie."""
+    field = b"; ".join(exchange.headers(b"cookie"))
+    if len(field) > _MOST or (not field.isascii() and name in field):
+        raise Unclear("cookies")
+    values = cookie_values(exchange, name)
+    if not all(map(_CLEAR.fullmatch, values)):
+        raise Unclear("cookies")
     return values

@@ -7,15 +7,17 @@ name of what it is. A value that cannot be told makes no key at all: nothing is 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from ..errors import ConfigurationError
 from .arguments import name_of, plain_of
 from .client_ip import TrustedProxies
-from .documents import text_at
+from .cookies import clear_cookies
+from .documents import Unclear, text_at
 from .exchange import Exchange
 from .identity import Identity, is_key_word
+from .paths import lean
 
 #: What fills a place: its name and its value, or None if it cannot be told.
 Filling = tuple[str, str | bytes]
@@ -36,9 +38,11 @@ class KeyTemplate:
 
     `{user}` is the verified user, for nobody in particular the address; `{path}` the decoded path, `{route}` the
     route's template and function. `{name}`, the same as `{param:name}`, is an argument of the route's function, else a
-    parameter of the path. `{json:a.b.0}` is a field of the body: text, a whole number or a truth value. A header,
-    cookie or parameter that is given with different values is the client's address instead. Whole numbers and the text
-    of their digits are the same, for apps take one for the other. `option` is what faults name. Attributes:
+    parameter of the path. `{json:a.b.0}` is a field of the body: text, a whole number or a truth value. Whole numbers
+    and the text of their digits are the same, for apps take one for the other; so are paths that differ in doubled
+    slashes or one at the end. A header, cookie, parameter or field that is given with different values, or so that
+    readers may differ on it, is `Unclear`: the app may go by another than the key. `option` is what faults name.
+    Attributes:
 
     - `needs`: facts that must be known first; `reads_body`, `reads_arguments`: whether these must be given;
     - `parts`: texts, and for each place the tuple of its words; `names`: the parameters that it names.
@@ -61,7 +65,8 @@ class KeyTemplate:
     def of(self, exchange: Exchange, body: bytes | None = None) -> tuple[str | bytes, ...] | None:
         """Return the parts for an exchange, or None if one of them cannot be told.
 
-        Raises TypeError for an argument of the route's function that makes no key: an object of no plain kind.
+        Raises `Unclear` where readers may make different things of what the request says for one of them, and TypeError
+        for an argument of the route's function that makes no key: an object of no plain kind.
         """
         found: list[str | bytes] = []
         for part in self._readers:
@@ -150,7 +155,7 @@ def _reader(word: str, proxies: TrustedProxies) -> _Read:
     """Return what reads one word of an exchange."""
     kind, _, name = word.partition(":")
     if word == "path":
-        return lambda exchange, _: (word, exchange.path)
+        return lambda exchange, _: (word, lean(exchange.paths[-1]))
     if word == "route":
         return _route
     if kind == "param":
@@ -160,6 +165,8 @@ def _reader(word: str, proxies: TrustedProxies) -> _Read:
         return lambda exchange, body: (
             None if body is None or (text := text_at(exchange.document(body), path)) is None else (word, text)
         )
+    if (values := _given(kind, name)) is not None:
+        return lambda exchange, _: _agreed(word, values(exchange))
     identity = Identity((word,), proxies)
 
     def read(exchange: Exchange, _: bytes | None) -> Filling | None:
@@ -167,6 +174,26 @@ def _reader(word: str, proxies: TrustedProxies) -> _Read:
         return None if found is None else _packed(str(found[0]), found[1:])
 
     return read
+
+
+def _given(kind: str, name: str) -> Callable[[Exchange], Sequence[str | bytes]] | None:
+    """Return what reads all values that a request gives for a header, a cookie or a parameter."""
+    raw = name.encode("latin-1")
+    field = raw.lower()
+    kinds: dict[str, Callable[[Exchange], Sequence[str | bytes]]] = {
+        "header": lambda exchange: exchange.headers(field),
+        "cookie": lambda exchange: clear_cookies(exchange, raw),
+        "query": lambda exchange: exchange.query(name),
+    }
+    return kinds.get(kind)
+
+
+def _agreed(word: str, values: Sequence[str | bytes]) -> Filling | None:
+    if not values:
+        return None
+    if values.count(values[0]) < len(values):
+        raise Unclear(word)
+    return word, values[0]
 
 
 def _parameter(exchange: Exchange, name: str) -> Any:

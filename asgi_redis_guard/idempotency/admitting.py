@@ -66,13 +66,13 @@ class Admitting:
         except WaitTimeout:
             if turn.error is not None:
                 raise turn.error from None
-            return latest._replace(state=BUSY)
+            return latest
         return Found.of(replies, turn.since)
 
     def _conclude(self, found: Found) -> Generator[Step, Any, Verdict]:
         guard, exchange = self._guard, self._exchange
         if found.state == RUN:
-            return self._run(found.since)
+            return Pass(responder=guard.responder(guard, exchange, self._claim, found.since))
         if found.state == REPLAY:
             return (yield from self._replay(found.content))
         if found.state == BUSY:
@@ -82,14 +82,6 @@ class Admitting:
         if found.state == NOT_KEPT:
             return guard.refuse(exchange, refusals.not_kept(found.content or b""))
         return guard.refuse(exchange, refusals.unreadable())
-
-    def _run(self, since: float) -> Pass | Answer:
-        """Let it run under its lease; what came so late that this is over by now is given back."""
-        guard, exchange, services = self._guard, self._exchange, self._exchange.services
-        if services is not None and since + guard.lease <= services.leases.time():
-            services.give_back(Ask((self._claim.release(),)), guard.lease)
-            return guard.refuse(exchange, refusals.lost())
-        return Pass(responder=guard.responder(guard, exchange, self._claim, since))
 
     def _replay(self, content: bytes | None) -> Generator[Step, Any, Answer]:
         """Answer as the first was answered; a large record is fetched."""

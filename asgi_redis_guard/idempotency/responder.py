@@ -103,8 +103,7 @@ class Running(Responder):
         self._completion = completion
         try:
             recorded = is_recorded((yield completion))
-        except RedisUnavailable:
-            self._go_on()
+        except RedisUnavailable:  # `end` goes on trying
             if not self._guard.is_open:
                 head.replace(self._guard.refuse(self._exchange, unsure()))
         else:
@@ -115,24 +114,19 @@ class Running(Responder):
         if self._control is not None:
             self._control.release()
 
-    def _go_on(self) -> None:
-        """Try in the background to record what could not be recorded."""
-        completion, self._completion = self._completion, None
-        services = self._exchange.services
-        if completion is not None and services is not None:
-            services.give_back(completion, RECORDING)
-
     def _drop(self) -> None:
         lease, self._lease = self._lease, None
         if lease is not None:
             lease.drop()
 
     def end(self, outcome: Outcome) -> None:
-        """Let the request be sent again, where nothing of it is recorded; sent before whatever comes next."""
+        """Record what could not be recorded, else let the request be sent again; sent before whatever comes next."""
         self._drop()
         self._control = None  # else the request would be a cycle, which only the collector of garbage ends
         services = self._exchange.services
-        if self._completion is not None:  # cancelled while the reply was on its way
-            self._go_on()
-        elif not self._is_recorded and services is not None:
+        if services is None:
+            return
+        if self._completion is not None:
+            services.give_back(self._completion, RECORDING)
+        elif not self._is_recorded:
             services.give_back(Ask((self._claim.release(),)), self._guard.lease)

@@ -11,6 +11,7 @@ from functools import partial
 from typing import NamedTuple, Unpack
 
 from ..core.client_ip import TrustedProxies
+from ..core.documents import Unclear
 from ..core.exchange import Exchange, Services
 from ..core.guard import OneRoundGuard
 from ..core.key_template import KeyTemplate
@@ -62,7 +63,7 @@ class RouteLock(OneRoundGuard):
     def __init__(self, key: str | Iterable[str], **options: Unpack[RouteLockOptions]) -> None:
         given = Options.of(options)
         self.ttl, self.wait, self.on_busy, self.permits = given.ttl, given.wait, given.on_busy, given.permits
-        self._methods = frozenset(method.upper() for method in given.methods)
+        self._methods = _methods(given.methods)
         self._paths = PathPatterns(given.paths, option="paths", lenient=True)
         self.concern(given.name or "lock", given.exempt, given.exempt_preflight, given.on_refused)
         self.templates = _templates(key, TrustedProxies.of(given.trusted_proxies))
@@ -105,7 +106,10 @@ class RouteLock(OneRoundGuard):
         return self._without(exchange)
 
     def names(self, exchange: Exchange, body: bytes | None) -> list[Name] | None:
-        """Return the names of the locks that a request wants; None if it does not tell a part of one."""
+        """Return the names of the locks that a request wants; None if it does not tell a part of one.
+
+        Raises `Unclear`.
+        """
         found: list[Name] = []
         for template in self.templates:
             name = template.of(exchange, body)
@@ -115,7 +119,10 @@ class RouteLock(OneRoundGuard):
         return found
 
     def _want(self, exchange: Exchange, body: bytes | None) -> Ask | Pass | Answer | Admission:
-        names = self.names(exchange, body)
+        try:
+            names = self.names(exchange, body)
+        except Unclear:  # never allowed: the app may see the very thing that others have locked
+            return self.refuse(exchange, keyless())
         if names is None:
             return PASS if self._unidentified == "allow" else self.refuse(exchange, keyless())
         upper = exchange.fact("lock")
@@ -193,6 +200,12 @@ class RouteLock(OneRoundGuard):
 def plain_name(name: tuple[str | bytes, ...]) -> Name:
     """Return what a template made as the name of a lock; one of text alone is the lock that `manager.lock` calls so."""
     return name[1:] if len(name) == 2 and name[0] == "" else name
+
+
+def _methods(given: Iterable[str]) -> frozenset[str]:
+    """The methods in capitals; frameworks answer HEAD by what they have for GET."""
+    methods = frozenset(method.upper() for method in given)
+    return methods | {"HEAD"} if "GET" in methods else methods
 
 
 def _templates(key: object, proxies: TrustedProxies) -> tuple[KeyTemplate, ...]:

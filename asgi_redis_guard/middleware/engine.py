@@ -121,6 +121,7 @@ class GuardMiddleware:
                         reply = trips.admit(admissions, step)
                         step = None  # nobody needs it while the reply is awaited
                         admissions.replied(await reply)
+                        del reply  # nor that while the app runs
                     except RedisUnavailable as error:
                         admissions.failed(error)
                 else:

@@ -32,5 +32,9 @@ elif guard == "idempotency":
     from asgi_redis_guard import Idempotency
 
     app.add_middleware(GuardMiddleware, guards=(Idempotency(key="address"),), redis=RedisManager(REDIS_URL))
+elif guard == "limit":
+    from asgi_redis_guard import RateLimit
+
+    app.add_middleware(GuardMiddleware, guards=(RateLimit("10000000/minute"),), redis=RedisManager(REDIS_URL))
 elif guard:
     raise SystemExit(f"BENCH_GUARD: no {guard!r}")

@@ -150,6 +150,7 @@ async def test_a_larger_record_is_left_to_be_fetched(manager: RedisManager) -> N
     assert claim(2).content_of(whole) == b"x" * (INLINE - 37)
     assert claim(2, b"b" * 20).content_of(whole) is None
     assert claim(2).content_of(None) is None
+    assert claim(2).content_of(b"U" + whole[1:]) is None
 
 
 async def test_the_word_is_said_when_it_is_through_or_given_back_if_somebody_waits(manager: RedisManager) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asgi_redis_guard.core.documents import parsed, text_at
+from asgi_redis_guard.core.documents import Unclear, parsed, text_at
 
 PLAIN = st.text() | st.integers() | st.booleans()
 
@@ -30,7 +30,6 @@ def test_fields_of_fields_and_places_in_lists_are_found() -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        (),
         ("b",),
         ("a", "b"),
         ("list", "2"),
@@ -38,25 +37,49 @@ def test_fields_of_fields_and_places_in_lists_are_found() -> None:
         ("list", "²"),
         ("list", "9" * 5000),
         ("list", "x"),
-        ("list",),
     ],
 )
-def test_what_is_not_there_or_not_plain_cannot_be_told(path: tuple[str, ...]) -> None:
+def test_what_is_not_there_is_nothing(path: tuple[str, ...]) -> None:
     assert at(b'{"a": "text", "list": ["x", "y"]}', *path) is None
 
 
-@pytest.mark.parametrize("value", ["1.0", "1e2", "NaN", "null", "[]", "{}", "9" * 5000])
-def test_fractions_nothing_and_collections_cannot_be_told(value: str) -> None:
-    assert at(b'{"a": %b}' % value.encode(), "a") is None
+@pytest.mark.parametrize("value", ["1.0", "1e2", "NaN", "[]", "{}", '{"b": 1}', "9" * 5000])
+def test_fractions_and_collections_are_unclear(value: str) -> None:
+    with pytest.raises(Unclear):
+        at(b'{"a": %b}' % value.encode(), "a")
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"a=1", b"\xff\xff", b"[" * 100_000, b'"a"', b"7"])
+def test_null_is_nothing() -> None:
+    assert at(b'{"a": null}', "a") is None
+
+
+@pytest.mark.parametrize("body", [b"", b"a=1", b"\xff\xff", b'"a"', b"7", b"--x\r\n{"])
 def test_what_is_no_json_object_has_no_fields(body: bytes) -> None:
     assert at(body, "a") is None
 
 
-def test_a_name_that_stands_twice_in_one_object_cannot_be_told_and_others_can() -> None:
-    body = b'{"a": 1, "a": 1, "b": 2, "c": {"a": 3}}'
-    assert at(body, "a") is None
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{",
+        b" \r\n\t[",
+        b"[" * 100_000,
+        b'{"a": 1, "b": %b}' % (b"9" * 5000),
+        b'{"a": 1,}',
+        b'\xef\xbb\xbf{"a": 1, "b": NaN, }',
+        '{"a": 1,}'.encode("utf-16"),
+        '{"a": 1,}'.encode("utf-32-be"),
+    ],
+)
+def test_a_document_that_others_may_read_is_unclear(body: bytes) -> None:
+    with pytest.raises(Unclear):
+        at(body, "a")
+
+
+def test_a_name_that_stands_twice_in_one_object_is_unclear_and_others_can_be_told() -> None:
+    body = b'{"a": 1, "a": 1, "b": 2, "c": {"a": 3}, "d": {"x": 1}, "d": {"x": 1}}'
     assert at(body, "b") == "2"
     assert at(body, "c", "a") == "3"
+    for path in (("a",), ("d", "x")):
+        with pytest.raises(Unclear):
+            at(body, *path)

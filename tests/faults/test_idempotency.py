@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from asgi_redis_guard import RedisManager
+from asgi_redis_guard.idempotency.decorator import idempotent
 from tests.conftest import MakeServer
 from tests.drive import Response
-from tests.faults.locks import TIMEOUT, Process, processes
+from tests.faults.locks import TIMEOUT, Process, processes, steps
 from tests.idempotency.shop import Shop, answering, guarded, post, posting
 from tests.redis.tools import PATIENCE, eventually, within
 from tests.servers import Server
@@ -92,6 +93,27 @@ async def test_a_completion_that_nobody_heard_of_is_not_seen_and_not_run_again(v
         await eventually(lambda: records(valkey)[0][:1] == b"D")
         assert (await post(guarded(shop, other.redis))).body == b"charge 1"
         assert len(shop.charges) == 1
+
+
+async def test_a_call_that_is_cancelled_while_it_is_recorded_is_recorded(valkey: Server, redis_url: str) -> None:
+    async with processes(redis_url, 1, timeout=TIMEOUT) as (one,):
+        proxy, calls = one.proxy, list[int]()
+
+        @idempotent("charge:{order}", redis=one.redis, lease=LONG)
+        async def charge(order: int) -> str:
+            calls.append(order)
+            proxy.black_hole()
+            return "charged"
+
+        call = asyncio.ensure_future(charge(1))
+        await eventually(lambda: calls)
+        await steps(5)
+        call.cancel()
+        await asyncio.wait([call])
+        assert call.cancelled()
+        proxy.heal()
+        await eventually(lambda: records(valkey)[0][:1] == b"D")
+        assert (await charge(1), calls) == ("charged", [1])
 
 
 async def test_a_server_that_comes_back_empty_ends_the_handler(make_server: MakeServer) -> None:

@@ -78,7 +78,7 @@ class Shop:
             number = payment.runs
             try:
                 await receive()
-                await asyncio.sleep(self.chance.choice([0, 0, 0.001, 0.02, 0.3]))
+                await asyncio.sleep(self.chance.choice([*[0, 0.001, 0.02, 0.3] * 3, LEASE * 1.5]))
                 if self.chance.random() < 0.2:
                     raise ValueError("the bank is closed")
             finally:

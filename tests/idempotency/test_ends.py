@@ -104,6 +104,25 @@ async def test_what_a_guard_behind_refuses_after_all_leaves_the_key_free(memory:
     assert await record(memory) is None
 
 
+@pytest.mark.parametrize(("status", "kind"), [(200, b"U"), (503, b"")])
+async def test_the_app_of_a_stream_hears_that_its_client_has_left(memory: TestRedis, status: int, kind: bytes) -> None:
+    """It is recorded that it was carried out, or it may be sent again: nobody but the client could want the rest."""
+    heard = asyncio.Event()
+
+    async def stream(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": status, "headers": []})
+        await send({"type": "http.response.body", "body": b"a", "more_body": True})
+        assert (await receive())["type"] == "http.disconnect"
+        heard.set()
+
+    first = posting(guarded(Shop(stream), memory))
+    await first.sees("http.response.body")
+    first.feed(GONE)
+    await within(heard.wait())
+    await first.task
+    assert (await record(memory) or b"")[:1] == kind
+
+
 # The lease.
 
 

@@ -12,7 +12,7 @@ from asgi_redis_guard.idempotency.middleware import IdempotencyMiddleware
 from asgi_redis_guard.ratelimit.guard import RateLimit
 from tests.conftest import MakeServer
 from tests.drive import call, http_scope
-from tests.guards import Does, Watches, passing
+from tests.guards import Does, Watches, asking, count, passing
 from tests.idempotency.shop import Shop, answering, guarded, post, posting, record, scope_of
 from tests.middleware.calls import TestRedis, settled
 from tests.redis.tools import PATIENCE, eventually, within
@@ -113,6 +113,26 @@ async def test_a_lease_that_is_over_when_the_app_would_start_starts_nothing(
     stands.may_go.set()
     await within(first.task)
     assert (first.status, shop.charges) == (503, [])
+
+
+async def test_a_failure_holds_back_what_stands_behind(memory: TestRedis) -> None:
+    await post(guarded(Shop(), memory))
+    (key,) = await memory.execute("KEYS", "guard:y:*")
+    await memory.execute("DEL", key)
+    await memory.execute("RPUSH", key, "a")
+    app = GuardMiddleware(Shop(), [Idempotency(), asking(count("behind"))], redis=memory)
+    assert (await post(app)).status == 503
+    assert await memory.value("behind") is None
+
+
+async def test_a_body_that_somebody_else_has_held_back_is_recorded_up_to_its_own_limit(memory: TestRedis) -> None:
+    class Holds(Watches):
+        hold = 100
+
+    shop = Shop(answering(200, b"x" * 50))
+    app = GuardMiddleware(shop, [Idempotency(max_response=10), passing(Holds())], redis=memory)
+    assert (await post(app))["idempotent-stored"] == "false"
+    assert ((await post(app)).status, len(shop.charges)) == (409, 1)
 
 
 async def test_authentication_behind_it_is_refused(redis_url: str) -> None:

@@ -84,16 +84,19 @@ async def test_where_redis_is_away_until_the_wait_is_over_it_is_an_outage_and_no
     assert b"cannot be taken now" in call.body or status == 200
 
 
-async def test_who_waits_is_told_when_the_connections_are_closed() -> None:
+@pytest.mark.parametrize(("on_outage", "status"), [("open", 200), ("closed", 503)])
+async def test_who_waits_is_told_when_the_connections_are_closed(on_outage: Any, status: int) -> None:
     async with TestRedis(timeout=PATIENCE) as redis:
-        work = Work()
-        lock = RouteLock("x", wait=PATIENCE)
-        first, second, third = [Call(stack(work, redis, lock)).start() for _ in range(3)]
+        work, app = Work(), App()
+        first = Call(stack(work, redis, RouteLock("x"))).start()
         await work.runs(1)
+        lock = RouteLock("x", wait=PATIENCE, on_outage=on_outage)
+        others = [Call(stack(app, redis, lock)).start() for _ in range(2)]
         await eventually(lambda: sum(flight.waiting for flight in redis.flights._flights.values()) == 1)
         closing = asyncio.ensure_future(redis.aclose())
-        await asyncio.gather(second.task, third.task)
-        assert (second.status, third.status) == (503, 503)
+        await asyncio.gather(*[call.task for call in others])
+        assert [call.status for call in others] == [status] * 2
+        assert [scope["lock"] for scope in app.scopes] == ([None] * 2 if status == 200 else [])
         work.open.set()
         await asyncio.wait([first.task, closing])
 
