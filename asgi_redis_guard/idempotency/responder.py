@@ -6,7 +6,6 @@ taken back, and what is another's is never written over.
 
 from __future__ import annotations
 
-import logging
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +19,6 @@ from .refusals import NOT_STORED, lost, unsure
 
 if TYPE_CHECKING:
     from .guard import Idempotency
-
-logger = logging.getLogger("asgi_redis_guard.idempotency")
 
 #: Seconds for which it is tried to record what could not be recorded while Redis was away.
 RECORDING = 300.0
@@ -73,11 +70,7 @@ class Running(Responder):
             self._control.cancel(self._refusal())
 
     def _refusal(self) -> Answer:
-        try:
-            return self._guard.refuse(self._exchange, lost())
-        except Exception:
-            logger.exception("an answer of the app's own for an interrupted request failed")
-            return lost()
+        return self._guard.refuse_late(self._exchange, lost())
 
     def start(self, head: Head) -> Asking | None:
         """Record what the app has answered, if a retry is to be answered the same."""
