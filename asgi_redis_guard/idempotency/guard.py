@@ -15,6 +15,7 @@ from ..core.guard import OneRoundGuard, OnRefused, refusal_faults
 from ..core.identity import Identity, KeyPart
 from ..core.keys import digest
 from ..core.paths import PathPatterns
+from ..core.problem import nobody
 from ..core.steps import PASS, Admission, Answer, Body, Pass
 from ..errors import BodyTooLarge, ConfigurationError
 from . import refusals
@@ -121,7 +122,7 @@ class Idempotency(OneRoundGuard):
             return self.refuse(exchange, refusals.malformed(self._header))
         identity = self.identity.of(exchange, pattern)
         if identity is None:
-            return PASS if self._allows_nobody else self.refuse(exchange, refusals.nobody())
+            return PASS if self._allows_nobody else self.refuse(exchange, nobody())
         return self._admit(exchange, digest("request", self._space, *identity, "key", key))
 
     def _admit(self, exchange: Exchange, word: bytes) -> Admission:

@@ -41,7 +41,7 @@ def running(hold: int) -> type[Running]:
 class Running(Responder):
     """The request that runs, from the moment at which its record is there."""
 
-    __slots__ = ("_claim", "_completion", "_control", "_exchange", "_guard", "_is_lost", "_is_recorded", "_lease")
+    __slots__ = ("_claim", "_completion", "_control", "_exchange", "_guard", "_is_lost", "_is_settled", "_lease")
 
     outlives = True
     holds_streams = False
@@ -53,7 +53,8 @@ class Running(Responder):
         self._control: Control | None = None
         self._completion: Ask | None = None
         self._is_lost = False
-        self._is_recorded = False
+        #: Whether its completion was asked for: from then on it is never given back.
+        self._is_settled = False
         services = exchange.services
         self._lease: Any = services and services.leases.keep(claim.renew(), guard.lease, self._lose, since)
 
@@ -74,7 +75,7 @@ class Running(Responder):
 
     def start(self, head: Head) -> Asking | None:
         """Record what the app has answered, if a retry is to be answered the same."""
-        if self._control is None or head.answered or self._is_recorded:
+        if self._control is None or head.answered or self._is_settled:
             return None
         if self._is_lost:
             head.replace(self._refusal())
@@ -103,7 +104,7 @@ class Running(Responder):
             self._completion = None
             if not recorded:
                 head.replace(self._refusal())
-        self._is_recorded = True
+        self._is_settled = True
         if self._control is not None:
             self._control.release()
 
@@ -121,5 +122,5 @@ class Running(Responder):
             return
         if self._completion is not None:
             services.give_back(self._completion, RECORDING)
-        elif not self._is_recorded:
+        elif not self._is_settled:
             services.give_back(Ask((self._claim.release(),)), self._guard.lease)
