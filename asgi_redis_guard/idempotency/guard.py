@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Literal
 
-from ..core.checks import choice_faults
+from ..core.checks import bytes_faults, choice_faults, name_faults, seconds_faults
 from ..core.client_ip import TrustedProxies
 from ..core.exchange import Exchange
 from ..core.guard import OneRoundGuard, OnRefused, refusal_faults
@@ -23,16 +23,7 @@ from .admitting import Admitting
 from .fingerprint import fingerprint_of
 from .key_field import key_of
 from .operations import ALL, Claim
-from .options import (
-    LONGEST_LEASE,
-    LONGEST_TTL,
-    LONGEST_WAIT,
-    bytes_faults,
-    header_faults,
-    method_faults,
-    name_faults,
-    seconds_faults,
-)
+from .options import LONGEST_LEASE, LONGEST_TTL, LONGEST_WAIT, header_faults, method_faults
 from .responder import running
 
 
@@ -89,7 +80,7 @@ class Idempotency(OneRoundGuard):
             + bytes_faults("max_response", max_response)
             + choice_faults("on_outage", on_outage, ("closed", "open"))
             + choice_faults("unidentified", unidentified, ("refuse", "allow"))
-            + name_faults(name)
+            + name_faults("name", name)
             + header_faults(header)
         )
         self.ttl, self.lease, self.wait, self.max_body = ttl, lease, wait, max_body
