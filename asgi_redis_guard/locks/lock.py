@@ -113,8 +113,8 @@ class Lock:
         is cancelled has not taken it.
         """
         wait = self.wait
-        if blocking is not None or blocking_timeout is not None:
-            wait = wait_of(UNSET, blocking is None or blocking, blocking_timeout)
+        if blocking_timeout is not None or blocking is False or (blocking and wait == 0):
+            wait = wait_of(UNSET, blocking is not False, blocking_timeout)
         return not isinstance(await self._acquire(wait, token), Busy)
 
     async def _acquire(self, wait: float | None, token: str | bytes | None = None) -> Hold | Busy:
@@ -154,9 +154,10 @@ class Lock:
         if hold is None:
             return self._tell(LockNotOwnedError(f"{self!r} is not held"))
         hold.drop()
-        if not self.lost.is_set() and await self._was_held(hold.claims):
+        lost = self.lost  # who takes it again meanwhile has another one
+        if not lost.is_set() and await self._was_held(hold.claims):
             return None
-        self.lost.set()
+        lost.set()
         give_back(self._manager, hold.claims.release(), 0)  # Redis may believe that it is held
         return self._tell(LockLost(f"{self!r} was lost before it was released"))
 
