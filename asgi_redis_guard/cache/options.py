@@ -10,13 +10,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypedDict
 
+from ..core.checks import MOST_BODY, bytes_faults
 from ..core.keywords import options_of
 from ..errors import ConfigurationError
 from .codec import Codec
 from .credentials import CREDENTIALS
 from .events import CacheHook
 from .fields import is_token
-from .policy import MOST_BODY, STATUSES, CachePolicy, body_faults, checked, listed, status_faults, ttl_faults
+from .policy import STATUSES, CachePolicy, checked, listed, status_faults, ttl_faults
 from .rules import Rules
 
 Profile = Literal["app", "http"]
@@ -114,14 +115,14 @@ class Options:
             faults.append("ttl: given with profile 'http', which goes by what responses say; allowed with 'app'")
         if self.profile == "app" and self.store_cookies:
             faults.append("store_cookies: given with profile 'app'; allowed with 'http'")
-        faults += body_faults("max_body", self.max_body)
+        faults += bytes_faults("max_body", self.max_body)
         for option in ("wait", "pass_for", "keep"):
             faults += ttl_faults(option, getattr(self, option), 1.0 if option == "pass_for" else 0.0)
         if self.jitter is not None and not _is_between(self.jitter, 0.5):
             faults.append(f"jitter: {self.jitter!r} given; allowed is a part of the lifetime from 0 to 0.5")
         if not _is_between(self.early, 100):
             faults.append(f"early: {self.early!r} given; allowed are 0 (never) to 100")
-        faults += body_faults("remembered", self.remembered)
+        faults += bytes_faults("remembered", self.remembered)
         if not _is_between(self.memory_ttl, 60):
             faults.append(f"memory_ttl: {self.memory_ttl!r} given; allowed are 0 (always ask) to 60 seconds")
         said = self.cache_status

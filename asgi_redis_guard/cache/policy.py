@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from inspect import iscoroutinefunction
 from typing import Any
 
+from ..core.checks import bytes_faults, seconds_faults
 from ..core.exchange import Exchange
 from ..core.keys import digest
 from ..errors import ConfigurationError
@@ -96,16 +97,7 @@ def listed(given: Any) -> tuple[Any, ...]:
 
 def ttl_faults(option: str, seconds: object, least: float = 0.0) -> list[str]:
     """What is wrong with a time in seconds."""
-    if isinstance(seconds, int | float) and not isinstance(seconds, bool) and least <= seconds <= LONGEST:
-        return []
-    return [f"{option}: {seconds!r} given; allowed are {least:g} to {LONGEST:.0f} seconds"]
-
-
-def body_faults(option: str, size: object) -> list[str]:
-    """What is wrong with a number of bytes of a body."""
-    if size.__class__ is int and 0 <= size <= MOST_BODY:
-        return []
-    return [f"{option}: {size!r} given; allowed are 0 to {MOST_BODY} bytes"]
+    return seconds_faults(option, seconds, least, LONGEST)
 
 
 def status_faults(statuses: Iterable[object]) -> list[str]:
@@ -124,14 +116,10 @@ def checked(policy: CachePolicy) -> CachePolicy:
         faults += ttl_faults(option, getattr(policy, option))
     faults += status_faults(policy.statuses)
     if policy.max_body is not None:
-        faults += body_faults("max_body", policy.max_body)
+        faults += bytes_faults("max_body", policy.max_body)
     if policy.public and policy.user_aware:
         faults.append("public: given together with user_aware; an answer is for everybody or for one user")
     if policy.key is not None and (not callable(policy.key) or iscoroutinefunction(policy.key)):
         faults.append(f"key: {policy.key!r} given; allowed is a plain function of the exchange")
     ConfigurationError.raise_for(faults)
     return policy
-
-
-#: The largest value that Redis keeps under a key is 512 MiB; what is larger than this has no business in memory.
-MOST_BODY = 64 * 1024 * 1024

@@ -6,10 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from ..core.checks import bytes_faults
 from ..errors import ConfigurationError
 from .codec import Codec
 from .events import ValueHook
-from .policy import body_faults, ttl_faults
+from .policy import ttl_faults
 from .recall import Lifetime
 from .serializing import Serializer
 from .tags import tag_faults
@@ -32,7 +33,7 @@ class ValueOptions:
 
     def __post_init__(self) -> None:
         faults = ttl_faults("ttl", self.ttl, 0.001) + ttl_faults("wait", self.wait)
-        faults += body_faults("max_size", self.max_size) + namespace_faults(self.namespace)
+        faults += bytes_faults("max_size", self.max_size) + namespace_faults(self.namespace)
         if not _is_between(self.jitter, 0.5):
             faults.append(f"jitter: {self.jitter!r} given; allowed is a part of the lifetime from 0 to 0.5")
         if not _is_between(self.early, 100):

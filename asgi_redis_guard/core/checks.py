@@ -3,15 +3,51 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Iterable, Sequence
 
 #: Characters of a name in headers, keys and events.
 LONGEST_NAME = 64
 
+#: Bytes of a body: Redis keeps 512 MiB under a key at the most; what is larger than this has no business in memory.
+MOST_BODY = 64 << 20
+
+_TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+\-.^_`|~]+")
+
 
 def is_within(value: object, least: float, most: float) -> bool:
     """Tell whether it is a number between these."""
     return isinstance(value, int | float) and not isinstance(value, bool) and least <= value <= most
+
+
+def seconds_faults(option: str, value: object, least: float, most: float) -> list[str]:
+    """What is wrong with a number of seconds."""
+    return (
+        []
+        if is_within(value, least, most)
+        else [f"{option}: {value!r} given; allowed are {least:g} to {most:.0f} seconds"]
+    )
+
+
+def bytes_faults(option: str, value: object, least: int = 0) -> list[str]:
+    """What is wrong with a number of bytes of a body that is kept in memory."""
+    if value.__class__ is int and least <= value <= MOST_BODY:
+        return []
+    return [f"{option}: {value!r} given; allowed are {least} to {MOST_BODY} bytes"]
+
+
+def method_faults(methods: Iterable[object]) -> list[str]:
+    """What is wrong with methods of requests (RFC 9110 §9.1: tokens)."""
+    return [
+        f"methods: {method!r} given; allowed are methods of HTTP, such as 'POST'"
+        for method in methods
+        if not is_token(method)
+    ]
+
+
+def is_token(value: object) -> bool:
+    """Tell whether it is a token (RFC 9110 §5.6.2), as the names of methods and of fields are."""
+    return isinstance(value, str) and _TOKEN.fullmatch(value) is not None
 
 
 def name_faults(option: str, name: object) -> list[str]:

@@ -7,6 +7,7 @@ being away is thrown in as `RedisUnavailable`; whoever does not catch it gets a 
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from types import MappingProxyType
 from typing import ClassVar
@@ -18,6 +19,8 @@ from .paths import PathPatterns
 from .problem import AWAY, unavailable
 from .script import OperationKind, Replies
 from .steps import PASS, Admission, Answer, Ask, Asking, Pass
+
+logger = logging.getLogger("asgi_redis_guard.core")
 
 #: A function of the app that makes its own response for a refusal: `(exchange, answer) -> answer`. Not a coroutine.
 OnRefused = Callable[[Exchange, Answer], Answer]
@@ -111,6 +114,14 @@ class Guard:
             raise GuardProtocolError(f"on_refused of {self!r} returned {own!r}; allowed is an Answer")
         return own
 
+    def refuse_late(self, exchange: Exchange, answer: Answer) -> Answer:
+        """Return the same for an exchange that runs already: it is too late for a 500 where `on_refused` fails."""
+        try:
+            return self.refuse(exchange, answer)
+        except Exception:
+            logger.exception("on_refused of %r failed", self)
+            return answer
+
     def told(self, word: bytes) -> bool:
         """Take a word that was said on `topic`; return whether `missed` is to be called."""
         return False
@@ -149,7 +160,10 @@ class OneRoundGuard(Guard):
 
     def admit(self, exchange: Exchange) -> Admission:
         """Ask and decide, for drivers that take every guard alike."""
-        step = self.ask(exchange)
+        return (yield from self.go_on(exchange, self.ask(exchange)))
+
+    def go_on(self, exchange: Exchange, step: Ask | Pass | Answer | Admission) -> Admission:
+        """Go on from what `ask` has returned, to the verdict."""
         if isinstance(step, Ask):
             try:
                 replies = yield step

@@ -47,11 +47,20 @@ def problem(
     return Answer(status, fields, body, reason=reason)
 
 
+def retry_field(seconds: float) -> tuple[bytes, bytes]:
+    """Return the `Retry-After` field that says when to come back: whole seconds, at least 1."""
+    return b"retry-after", b"%d" % max(1, math.ceil(seconds))
+
+
+def nobody() -> Answer:
+    """Nothing says whose request it is, and the guard refuses those of nobody."""
+    return problem(400, "unidentified", "The request does not tell whose it is.")
+
+
 #: What a client is told where there is nothing better to say.
 AWAY = "A service that this request depends on is away."
 
 
 def unavailable(detail: str, *, retry_after: float = 1.0) -> Answer:
     """Return a 503 with `Retry-After` (whole seconds, at least 1), for a guard that is closed while Redis is away."""
-    seconds = max(1, math.ceil(retry_after))
-    return problem(503, "unavailable", detail, headers=[(b"retry-after", b"%d" % seconds)])
+    return problem(503, "unavailable", detail, headers=[retry_field(retry_after)])

@@ -8,18 +8,16 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Literal, TypedDict, Unpack, overload
 
-from ..core.arguments import name_of
 from ..core.client_ip import TrustedProxies
 from ..core.key_template import KeyTemplate
-from ..core.keys import digest
 from ..core.keywords import options_of
+from ..core.naming import own_name
 from ..errors import ConfigurationError
 from ..middleware.routes import RouteDecorator, guarded
 from ..redis.manager import RedisManager
 from .functions import CallOptions, Once
 from .guard import Idempotency
 from .middleware import IdempotencyOptions
-from .options import LONGEST_NAME
 
 
 class IdempotentCallOptions(TypedDict, total=False):
@@ -57,7 +55,7 @@ def idempotent(template: str | None = None, /, **options: Any) -> Any:
     """
 
     def of_route(function: Callable[..., Any]) -> Callable[..., Any]:
-        chosen = {"name": _space(function), **options}
+        chosen = {"name": own_name(function), **options}
         return guarded(function, [Idempotency(**chosen)])
 
     if template is None:
@@ -85,9 +83,3 @@ def _check_of_route(options: Mapping[str, Any]) -> None:
         raise ConfigurationError(
             f"{name}: given without a key in front; for calls give one, as @idempotent('charge:{{order_id}}', …)"
         )
-
-
-def _space(function: Callable[..., Any]) -> str:
-    """Return the name of a route's keys, which is no other's."""
-    name = name_of(function) if hasattr(function, "__qualname__") else "route"
-    return name if len(name) <= LONGEST_NAME and name.isprintable() else digest(name).decode()

@@ -15,7 +15,7 @@ from os import urandom
 from typing import Any, Literal
 
 from ..core.arguments import by_name, key_of, name_of
-from ..core.checks import choice_faults
+from ..core.checks import choice_faults, seconds_faults
 from ..core.key_template import KeyTemplate
 from ..core.keys import digest
 from ..core.script import Replies
@@ -35,7 +35,7 @@ from ..redis.giving_back import give_back
 from ..redis.manager import RedisManager
 from ..redis.watched import WatchedBody
 from .operations import BUSY, MISMATCH, NOT_KEPT, REPLAY, RUN, TOPIC, Claim, Found, is_recorded
-from .options import LONGEST_LEASE, LONGEST_TTL, LONGEST_WAIT, seconds_faults
+from .options import LONGEST_LEASE, LONGEST_TTL, LONGEST_WAIT
 from .responder import RECORDING
 
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Literal
 
-from ..core.checks import choice_faults
+from ..core.checks import bytes_faults, choice_faults, name_faults, seconds_faults
 from ..core.client_ip import TrustedProxies
 from ..core.exchange import Exchange
 from ..core.guard import OneRoundGuard, OnRefused, refusal_faults
 from ..core.identity import Identity, KeyPart
 from ..core.keys import digest
 from ..core.paths import PathPatterns
+from ..core.problem import nobody
 from ..core.steps import PASS, Admission, Answer, Body, Pass
 from ..errors import BodyTooLarge, ConfigurationError
 from . import refusals
@@ -22,16 +23,7 @@ from .admitting import Admitting
 from .fingerprint import fingerprint_of
 from .key_field import key_of
 from .operations import ALL, Claim
-from .options import (
-    LONGEST_LEASE,
-    LONGEST_TTL,
-    LONGEST_WAIT,
-    bytes_faults,
-    header_faults,
-    method_faults,
-    name_faults,
-    seconds_faults,
-)
+from .options import LONGEST_LEASE, LONGEST_TTL, LONGEST_WAIT, header_faults, method_faults
 from .responder import running
 
 
@@ -88,7 +80,7 @@ class Idempotency(OneRoundGuard):
             + bytes_faults("max_response", max_response)
             + choice_faults("on_outage", on_outage, ("closed", "open"))
             + choice_faults("unidentified", unidentified, ("refuse", "allow"))
-            + name_faults(name)
+            + name_faults("name", name)
             + header_faults(header)
         )
         self.ttl, self.lease, self.wait, self.max_body = ttl, lease, wait, max_body
@@ -121,7 +113,7 @@ class Idempotency(OneRoundGuard):
             return self.refuse(exchange, refusals.malformed(self._header))
         identity = self.identity.of(exchange, pattern)
         if identity is None:
-            return PASS if self._allows_nobody else self.refuse(exchange, refusals.nobody())
+            return PASS if self._allows_nobody else self.refuse(exchange, nobody())
         return self._admit(exchange, digest("request", self._space, *identity, "key", key))
 
     def _admit(self, exchange: Exchange, word: bytes) -> Admission:

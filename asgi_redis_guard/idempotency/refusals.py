@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
-
-from ..core.problem import problem, unavailable
+from ..core.problem import problem, retry_field, unavailable
 from ..core.steps import Answer
 from .record import Recorded
 
@@ -24,26 +22,16 @@ def malformed(header: str) -> Answer:
     return problem(400, "idempotency_key_malformed", detail)
 
 
-def nobody() -> Answer:
-    """Nothing says whose request it is, so that its key may be another's."""
-    return problem(400, "unidentified", "The request does not tell whose it is.")
-
-
 def too_large(limit: int) -> Answer:
     """The request's body is longer than can be told from another's."""
     detail = f"The body of a request with an idempotency key may have {limit} bytes at most."
-    return problem(413, "body_too_large", detail)
+    return problem(413, "body_too_large", detail, members={"limit": limit})
 
 
 def in_progress(left: float) -> Answer:
     """The same request is under way, for `left` seconds at most unless it is renewed."""
-    seconds = max(1, math.ceil(left))
-    return problem(
-        409,
-        "idempotency_in_progress",
-        "A request with the same idempotency key is under way; retry after the time given.",
-        headers=[(b"retry-after", b"%d" % seconds)],
-    )
+    detail = "A request with the same idempotency key is under way; retry after the time given."
+    return problem(409, "idempotency_in_progress", detail, headers=[retry_field(left)])
 
 
 def reused() -> Answer:
@@ -56,15 +44,14 @@ def reused() -> Answer:
 def not_kept(status: bytes) -> Answer:
     """The request was carried out before, and what it was answered is not known any more, but for its status."""
     detail = "The request with this idempotency key was carried out before, and its response was not kept."
-    known = {"original-status": int(status)} if status.isdigit() else {}
+    known = {"original-status": int(status)} if len(status) == 3 and status.isdigit() else {}
     return problem(409, "idempotency_response_not_kept", detail, headers=[NOT_STORED], members=known)
 
 
 def lost() -> Answer:
     """The request is not this process's any more: another may have begun it meanwhile."""
-    answer = unavailable("The request was interrupted; retry it with the same idempotency key.")
-    answer.reason = "idempotency_lost"
-    return answer
+    detail = "The request was interrupted; retry it with the same idempotency key."
+    return problem(503, "idempotency_lost", detail, headers=[retry_field(1)])
 
 
 def unsure() -> Answer:
@@ -74,9 +61,8 @@ def unsure() -> Answer:
 
 def unreadable() -> Answer:
     """What stands in Redis is no record of ours: to run the request might be to run it again."""
-    answer = unavailable("The record of this request cannot be read.")
-    answer.reason = "idempotency_record_unreadable"
-    return answer
+    detail = "The record of this request cannot be read."
+    return problem(503, "idempotency_record_unreadable", detail, headers=[retry_field(1)])
 
 
 def replay(recorded: Recorded) -> Answer:

@@ -6,7 +6,7 @@ taken back, and what is another's is never written over.
 
 from __future__ import annotations
 
-import logging
+from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -21,13 +21,12 @@ from .refusals import NOT_STORED, lost, unsure
 if TYPE_CHECKING:
     from .guard import Idempotency
 
-logger = logging.getLogger("asgi_redis_guard.idempotency")
-
 #: Seconds for which it is tried to record what could not be recorded while Redis was away.
 RECORDING = 300.0
 
-#: Statuses that say that the request may be sent again as it is, or that it found others in its way.
-_TRANSIENT = frozenset((409, 425, 429))
+#: Statuses that say that the request may be sent again as it is, that it found others in its way, or that it is to be
+#: sent elsewhere, which clients do with the same key and body (RFC 9110 §15.4.8).
+_TRANSIENT = frozenset((307, 308, 409, 425, 429))
 
 
 def is_final(status: int) -> bool:
@@ -44,7 +43,7 @@ def running(hold: int) -> type[Running]:
 class Running(Responder):
     """The request that runs, from the moment at which its record is there."""
 
-    __slots__ = ("_claim", "_completion", "_control", "_exchange", "_guard", "_is_lost", "_is_recorded", "_lease")
+    __slots__ = ("_claim", "_completion", "_control", "_exchange", "_guard", "_is_lost", "_is_settled", "_lease")
 
     outlives = True
     holds_streams = False
@@ -56,7 +55,8 @@ class Running(Responder):
         self._control: Control | None = None
         self._completion: Ask | None = None
         self._is_lost = False
-        self._is_recorded = False
+        #: Whether its completion was asked for: from then on it is never given back.
+        self._is_settled = False
         services = exchange.services
         self._lease: Any = services and services.leases.keep(claim.renew(), guard.lease, self._lose, since)
 
@@ -70,21 +70,17 @@ class Running(Responder):
     def _lose(self) -> None:
         self._is_lost = True
         if self._control is not None:
-            self._control.cancel(self._refusal())
+            self._control.cancel(self._refused(lost))
 
-    def _refusal(self) -> Answer:
-        try:
-            return self._guard.refuse(self._exchange, lost())
-        except Exception:
-            logger.exception("an answer of the app's own for an interrupted request failed")
-            return lost()
+    def _refused(self, answer: Callable[[], Answer]) -> Answer:
+        return self._guard.refuse_late(self._exchange, answer())
 
     def start(self, head: Head) -> Asking | None:
         """Record what the app has answered, if a retry is to be answered the same."""
-        if self._control is None or head.answered or self._is_recorded:
+        if self._control is None or head.answered or self._is_settled:
             return None
         if self._is_lost:
-            head.replace(self._refusal())
+            head.replace(self._refused(lost))
         elif is_final(head.status):
             return self._record(head, self._completion_of(head))
         self._control.release()
@@ -105,12 +101,12 @@ class Running(Responder):
             recorded = is_recorded((yield completion))
         except RedisUnavailable:  # `end` goes on trying
             if not self._guard.is_open:
-                head.replace(self._guard.refuse(self._exchange, unsure()))
+                head.replace(self._refused(unsure))
         else:
             self._completion = None
             if not recorded:
-                head.replace(self._refusal())
-        self._is_recorded = True
+                head.replace(self._refused(lost))
+        self._is_settled = True
         if self._control is not None:
             self._control.release()
 
@@ -128,5 +124,5 @@ class Running(Responder):
             return
         if self._completion is not None:
             services.give_back(self._completion, RECORDING)
-        elif not self._is_recorded:
+        elif not self._is_settled:
             services.give_back(Ask((self._claim.release(),)), self._guard.lease)

@@ -106,7 +106,7 @@ class RouteLock(OneRoundGuard):
         if fence is not None:
             return self._hold(exchange, wish.claims, fence, wish.since)
         if all(passed for passed, _, _ in replies):  # free, and held back by another lock of this request
-            return self._ask_again(exchange, wish.claims)
+            return self.go_on(exchange, self._ask_for(exchange, wish.claims))
         if self.wait and exchange.services is not None:
             return self._wait(exchange, exchange.services, wish.claims)
         return self.refuse(exchange, busy(self.on_busy, wish.claims.left))
@@ -167,22 +167,7 @@ class RouteLock(OneRoundGuard):
             body = yield Body(self.reads_body)
         except BodyTooLarge:
             return self.refuse(exchange, too_large(self.reads_body))
-        return (yield from self._follow(exchange, self._want(exchange, body)))
-
-    def _ask_again(self, exchange: Exchange, claims: Claims) -> Admission:
-        return (yield from self._follow(exchange, self._ask_for(exchange, claims)))
-
-    def _follow(self, exchange: Exchange, step: Ask | Pass | Answer | Admission) -> Admission:
-        """Go on as a guard that asks once would."""
-        if isinstance(step, Ask):
-            try:
-                replies = yield step
-            except RedisUnavailable as error:
-                return self.without_redis(exchange, step, error)
-            step = self.decide(exchange, replies)
-        if isinstance(step, Pass | Answer):
-            return step
-        return (yield from step)
+        return (yield from self.go_on(exchange, self._want(exchange, body)))
 
     def _wait(self, exchange: Exchange, services: Services, claims: Claims) -> Admission:
         """Wait in line; of several locks, for one after the other until all are free at once."""
@@ -191,7 +176,7 @@ class RouteLock(OneRoundGuard):
             word = claims.word
             turn = services.turn(TOPIC, word, claims.attend(), partial(claims.worth, word), claims.release())
             try:
-                replies = yield Wait(turn, max(0.0, until - services.leases.time()))
+                replies = yield Wait(turn, max(0.0, until - services.leases.time()), heeds_client=True)
             except WaitTimeout:
                 return self._without(exchange) if turn.error else self.refuse(exchange, waited(claims.left))
             except RedisUnavailable:
@@ -207,7 +192,7 @@ class RouteLock(OneRoundGuard):
             return Pass()
         upper = exchange.fact("lock")
         keys = upper.keys if isinstance(upper, HeldLock) else frozenset()
-        holder = Holder(services, claims, fence, since, lambda: self.refuse(exchange, lost()), keys)
+        holder = Holder(services, claims, fence, since, lambda: self.refuse_late(exchange, lost()), keys)
         facts = {"lock": holder.lock}
         return Pass(facts, scope=facts, responder=holder)
 

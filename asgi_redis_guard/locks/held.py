@@ -17,7 +17,6 @@ from ..core.steps import Answer, Asking
 from ..errors import LockLost, LockNotOwnedError, RedisUnavailable
 from .claims import Claims, Name
 from .hold import Hold
-from .refusals import lost
 
 logger = logging.getLogger("asgi_redis_guard.locks")
 
@@ -125,14 +124,7 @@ class Holder(Responder):
             logger.info("a lock was lost while its request was being worked on")
             self.lock.lost.set()
         if self._control is not None:
-            self._control.cancel(self._worded())
-
-    def _worded(self) -> Answer:
-        try:
-            return self._answer()
-        except Exception:
-            logger.exception("an answer of the app's own for a lost lock failed")
-            return lost()
+            self._control.cancel(self._answer())
 
     def end(self, outcome: Outcome) -> Asking:
         """Give it back. Who may still run after its request was cut off is told."""

@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Literal, Self
 
 from ..errors import LockBusy, LockError, LockLost, LockNotOwnedError, RedisUnavailable
+from ..pubsub.turns import stand_aside
 from ..redis.asking import carry_out
 from ..redis.giving_back import give_back
 from ..redis.manager import RedisManager
@@ -22,6 +23,7 @@ from ..redis.watched import WatchedBody
 from .claims import Claims, Name
 from .hold import Hold
 from .lock_options import UNSET, Unset, lost_of, names_of, replicas_of, seconds, token_of, ttl_of, wait_of
+from .operations import TOPIC
 from .taking import Busy, Taking
 
 logger = logging.getLogger("asgi_redis_guard.locks")
@@ -111,8 +113,8 @@ class Lock:
         is cancelled has not taken it.
         """
         wait = self.wait
-        if blocking is not None or blocking_timeout is not None:
-            wait = wait_of(UNSET, blocking is None or blocking, blocking_timeout)
+        if blocking_timeout is not None or blocking is False or (blocking and wait == 0):
+            wait = wait_of(UNSET, blocking is not False, blocking_timeout)
         return not isinstance(await self._acquire(wait, token), Busy)
 
     async def _acquire(self, wait: float | None, token: str | bytes | None = None) -> Hold | Busy:
@@ -152,9 +154,10 @@ class Lock:
         if hold is None:
             return self._tell(LockNotOwnedError(f"{self!r} is not held"))
         hold.drop()
-        if not self.lost.is_set() and await self._was_held(hold.claims):
+        lost = self.lost  # who takes it again meanwhile has another one
+        if not lost.is_set() and await self._was_held(hold.claims):
             return None
-        self.lost.set()
+        lost.set()
         give_back(self._manager, hold.claims.release(), 0)  # Redis may believe that it is held
         return self._tell(LockLost(f"{self!r} was lost before it was released"))
 
@@ -162,7 +165,10 @@ class Lock:
         """Release it, and tell whether it was held until then; where a reply is lost, once more, and believe so."""
         try:
             try:
-                return claims.were_held(await carry_out(self._manager, claims.release(once=True)))
+                replies = await carry_out(self._manager, claims.release(once=True))
+                if claims.were_wanted(replies):
+                    stand_aside(self._manager, TOPIC, claims.word)
+                return claims.were_held(replies)
             except RedisUnavailable as error:
                 if not error.maybe_executed:
                     raise

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from os import urandom
-from typing import Final, Literal, TypedDict
+from typing import Final, Literal, TypedDict, TypeGuard
 
 from ..errors import ConfigurationError
 from .claims import Name
@@ -17,7 +17,8 @@ TTL = 30.0
 SHORTEST, LONGEST = 0.1, 7 * 86_400
 
 _MOST_NAMES = 32
-_MOST_PERMITS = 10_000
+#: Holders of one semaphore.
+MOST_PERMITS = 10_000
 
 
 class LockOptions(TypedDict, total=False):
@@ -80,9 +81,14 @@ def wait_of(wait: float | Unset | None, blocking: bool, blocking_timeout: float 
 
 def permits_of(permits: object) -> int:
     """Return how many may hold a semaphore at once; raises `ConfigurationError`."""
-    if isinstance(permits, bool) or not isinstance(permits, int) or not 1 <= permits <= _MOST_PERMITS:
-        raise ConfigurationError(f"permits: {permits!r} given; allowed are whole numbers from 1 to {_MOST_PERMITS}")
+    if not is_permits(permits):
+        raise ConfigurationError(f"permits: {permits!r} given; allowed are whole numbers from 1 to {MOST_PERMITS}")
     return permits
+
+
+def is_permits(value: object) -> TypeGuard[int]:
+    """Tell whether it is a number of holders."""
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MOST_PERMITS
 
 
 def lost_of(on_lost: object) -> bool:

@@ -10,12 +10,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypedDict
 
-from ..core.checks import choice_faults, is_within, name_faults
+from ..core.checks import bytes_faults, choice_faults, method_faults, name_faults, seconds_faults
 from ..core.client_ip import TrustedProxies
 from ..core.guard import OnRefused, refusal_faults
 from ..core.keywords import options_of
 from ..errors import ConfigurationError
-from .lock_options import LONGEST, SHORTEST
+from .lock_options import LONGEST, MOST_PERMITS, SHORTEST, is_permits
 
 #: The statuses that a lock may refuse with.
 BusyStatus = Literal[409, 423, 429, 503]
@@ -24,11 +24,6 @@ _STATUSES = (409, 423, 429, 503)
 
 #: Seconds that a request may be kept waiting.
 _LONGEST_WAIT = 3_600
-
-_MOST_PERMITS = 10_000
-
-#: Bytes of a body that is read for a key.
-_MOST_BODY = 64 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,27 +56,17 @@ class Options:
         return options_of(cls, given, "a lock")
 
     def _numbers(self) -> list[str]:
-        faults = []
-        if not is_within(self.ttl, SHORTEST, LONGEST):
-            faults.append(f"ttl: {self.ttl!r} given; allowed are {SHORTEST} to {LONGEST} seconds")
-        if not is_within(self.wait, 0, _LONGEST_WAIT):
-            faults.append(f"wait: {self.wait!r} given; allowed are 0 (refuse at once) to {_LONGEST_WAIT} seconds")
-        if self.permits is not None and not _is_whole(self.permits, _MOST_PERMITS):
-            faults.append(f"permits: {self.permits!r} given; allowed are 1 to {_MOST_PERMITS}, and None for one holder")
-        if not _is_whole(self.max_body, _MOST_BODY):
-            faults.append(f"max_body: {self.max_body!r} given; allowed are 1 to {_MOST_BODY} bytes")
-        return faults
+        faults = seconds_faults("ttl", self.ttl, SHORTEST, LONGEST)
+        faults += seconds_faults("wait", self.wait, 0, _LONGEST_WAIT)
+        if self.permits is not None and not is_permits(self.permits):
+            faults.append(f"permits: {self.permits!r} given; allowed are 1 to {MOST_PERMITS}, and None for one holder")
+        return faults + bytes_faults("max_body", self.max_body, 1)
 
     def _choices(self) -> list[str]:
         faults = choice_faults("on_busy", self.on_busy, _STATUSES)
         faults += choice_faults("unidentified", self.unidentified, ("refuse", "allow"))
         faults += choice_faults("on_outage", self.on_outage, ("closed", "open"))
-        faults += [
-            f"methods: {method!r} given; allowed are names of methods, as 'POST'"
-            for method in self.methods
-            if not (isinstance(method, str) and method.isascii() and method.isalpha())
-        ]
-        return faults + name_faults("name", self.name)
+        return faults + method_faults(self.methods) + name_faults("name", self.name)
 
 
 class RouteLockOptions(TypedDict, total=False):
@@ -108,7 +93,3 @@ def signature() -> inspect.Signature:
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
     key = inspect.Parameter("key", kind, annotation="str | Iterable[str]")
     return inspect.Signature([key, *inspect.signature(Options).parameters.values()])
-
-
-def _is_whole(value: object, most: int) -> bool:
-    return value.__class__ is int and 1 <= value <= most

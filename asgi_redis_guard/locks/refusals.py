@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 
-from ..core.problem import problem, unavailable
+from ..core.problem import problem, retry_field, unavailable
 from ..core.steps import Answer
 
 
 def busy(status: int, left: float) -> Answer:
     """Others hold it, for `left` seconds more unless they give it back before that or renew it."""
-    return problem(status, "locked", "This is being worked on; retry after the time given.", headers=[_after(left)])
+    return problem(
+        status, "locked", "This is being worked on; retry after the time given.", headers=[retry_field(left)]
+    )
 
 
 def waited(left: float) -> Answer:
     """Others have held it for longer than a request is kept waiting."""
     detail = "What this request waited for is still being worked on; retry after the time given."
-    return problem(503, "lock_timeout", detail, headers=[_after(left)])
+    return problem(503, "lock_timeout", detail, headers=[retry_field(left)])
 
 
 def keyless(untold: Iterable[str]) -> Answer:
@@ -35,13 +36,9 @@ def too_large(limit: int) -> Answer:
 def lost() -> Answer:
     """It was held and is held no more: what the handler has done by then, it may have done beside another."""
     detail = "The lock of this request was lost while it was being worked on."
-    return problem(503, "lock_lost", detail, headers=[_after(1)])
+    return problem(503, "lock_lost", detail, headers=[retry_field(1)])
 
 
 def away() -> Answer:
     """Redis is away, and without it nobody knows who holds what."""
     return unavailable("Locks cannot be taken now.")
-
-
-def _after(seconds: float) -> tuple[bytes, bytes]:
-    return b"retry-after", b"%d" % max(1, math.ceil(seconds))

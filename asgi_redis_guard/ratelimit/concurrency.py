@@ -18,14 +18,14 @@ from ..core.guard import OneRoundGuard, OnRefused, refusal_faults
 from ..core.identity import Identity, KeyPart
 from ..core.keys import digest
 from ..core.paths import PathPatterns
-from ..core.problem import unavailable
+from ..core.problem import nobody, unavailable
 from ..core.responder import Control, Head, Outcome, Responder
 from ..core.script import Operation, OperationKind, Replies
 from ..core.steps import PASS, Answer, Ask, Asking, Pass
 from ..errors import ConfigurationError, RedisUnavailable
 from .headers import concurrency_headers, expose_ours, put
 from .options import Cost, checked_cost
-from .refusals import for_group, nobody, too_many
+from .refusals import for_group, too_many
 
 logger = logging.getLogger("asgi_redis_guard.ratelimit")
 

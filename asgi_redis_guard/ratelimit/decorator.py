@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from hashlib import sha256
 from typing import Any, Unpack
 
 from ..core.checks import LONGEST_NAME
+from ..core.naming import own_name, printable
 from ..middleware.routes import RouteDecorator, guarded
 from .guard import RateLimit
 from .options import RateLimitOptions
@@ -26,24 +26,9 @@ def rate_limit(*limits: str | LimitsFor, **options: Unpack[RateLimitOptions]) ->
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         chosen: RateLimitOptions = {**options}
         if chosen.get("group") is None:
-            chosen["group"] = chosen.get("name") or _name_of(function)
+            chosen["group"] = chosen.get("name") or own_name(function)
         if chosen.get("name") is None:
-            chosen["name"] = _printable(getattr(function, "__name__", "route"))[:LONGEST_NAME]
+            chosen["name"] = printable(getattr(function, "__name__", "route"))[:LONGEST_NAME]
         return guarded(function, [RateLimit(*limits, **chosen)])
 
     return decorate
-
-
-def _name_of(function: Callable[..., Any]) -> str:
-    """Return a name that is nobody else's: module and function, what is too long with a digest of the whole."""
-    full = f"{getattr(function, '__module__', '')}.{getattr(function, '__qualname__', '')}"
-    plain = _printable(full)
-    if len(plain) <= LONGEST_NAME and plain == full:
-        return plain
-    mark = sha256(full.encode("utf-8", "surrogatepass")).hexdigest()[:12]
-    return f"{mark}.{plain[-(LONGEST_NAME - len(mark) - 1) :]}"
-
-
-def _printable(name: str) -> str:
-    """Return what of a name may stand in headers and keys."""
-    return "".join(letter for letter in name.encode("ascii", "backslashreplace").decode() if letter.isprintable())

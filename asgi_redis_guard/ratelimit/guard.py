@@ -11,7 +11,7 @@ from ..core.exchange import Exchange
 from ..core.guard import OneRoundGuard
 from ..core.identity import Identity
 from ..core.keys import Keys, digest, is_short
-from ..core.problem import unavailable
+from ..core.problem import nobody, unavailable
 from ..core.script import Replies
 from ..core.steps import PASS, Admission, Answer, Ask, Asking, Pass, Wait
 from ..errors import ConfigurationError, RedisUnavailable
@@ -27,7 +27,7 @@ from .notation import Style
 from .options import Options, RateLimitOptions, checked_cost, signature_with
 from .plan import Asked, Plan
 from .policy import KINDS, SETTLES, LimitState
-from .refusals import banned, beyond, denied, for_group, nobody
+from .refusals import banned, beyond, denied, for_group
 from .responder import BytesResponder, Charge, LimitResponder, SettlingResponder, without_files
 from .rules import LimitsFor, Rules
 

@@ -1,4 +1,4 @@
-"""The answers of a rate limit: beyond a limit, banned, denied, nobody in particular. Pure."""
+"""The answers of a rate limit: beyond a limit, banned, denied. Pure."""
 
 from __future__ import annotations
 
@@ -57,11 +57,6 @@ def banned(wait: int) -> Answer:
 def denied() -> Answer:
     """Whoever asks is on the list of those who are not let in."""
     return problem(403, "denied", "Requests from here are not accepted.")
-
-
-def nobody() -> Answer:
-    """Nothing says whose request it is."""
-    return problem(400, "unidentified", "The request does not tell whose it is.")
 
 
 def for_group(answer: Answer) -> Answer:

@@ -6,7 +6,7 @@ import asyncio
 
 
 class WatchedBody:
-    """The task that entered; `cancel` ends its body, and `was_ours` tells that from anybody else's cancellation."""
+    """The task that entered; `cancel` ends its body, and `leave` tells that from anybody else's cancellation."""
 
     __slots__ = ("_cancelled", "_cancelling", "_task")
 
@@ -29,7 +29,7 @@ class WatchedBody:
         task, self._task = self._task, None
         if task is None or not self._cancelled:
             return False
-        return task.uncancel() <= self._cancelling and raised is asyncio.CancelledError
+        return task.uncancel() <= self._cancelling and raised is not None and issubclass(raised, asyncio.CancelledError)
 
     def __repr__(self) -> str:
         return f"<WatchedBody {'left' if self._task is None else 'of a running task'}>"

@@ -9,6 +9,7 @@ import pytest
 
 from asgi_redis_guard import ConfigurationError, Lock, LockBusy, LockError, LockLost, LockNotOwnedError, RedisManager
 from asgi_redis_guard.testing import RoundTripCounter
+from tests.middleware.calls import TestRedis
 
 
 async def is_waiting(manager: RedisManager) -> None:
@@ -104,6 +105,7 @@ async def test_waiting_ends_at_its_deadline(here: RedisManager, there: RedisMana
         assert await there.lock("import", wait=0.05).acquire() is False
         assert await there.lock("import").acquire(blocking_timeout=0.05) is False
         assert await there.lock("import").acquire(blocking=False) is False
+        assert await there.lock("import", wait=0.05).acquire(blocking=True) is False
     assert not there.flights
 
 
@@ -115,6 +117,24 @@ async def test_it_takes_two_round_trips(redis_url: str) -> None:
         async with manager.lock("import"):
             pass
         assert counter.round_trips == 2
+
+
+async def test_one_that_is_lost_and_taken_again_while_it_is_released_is_not_lost_anew(memory: TestRedis) -> None:
+    lock = memory.lock("import", wait=0)
+    await lock.acquire()
+    first = lock.lost
+    await memory.execute("FLUSHALL")
+    memory.withhold()
+    released = asyncio.ensure_future(lock.release())
+    await memory.asked.wait()
+    taken = asyncio.ensure_future(lock.acquire())
+    await asyncio.sleep(0)
+    memory.give()
+    with pytest.raises(LockLost):
+        await released
+    assert await taken
+    assert (first.is_set(), lock.lost.is_set()) == (True, False)
+    await lock.release()
 
 
 async def test_an_object_is_one_holder(manager: RedisManager) -> None:
