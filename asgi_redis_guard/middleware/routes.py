@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from types import FunctionType
 from typing import Any, ParamSpec, Protocol, TypeVar, overload
 
@@ -44,10 +44,10 @@ class RouteDecorator(Protocol):
     """What `@rate_limit(…)` and its sisters are: the function comes back as a coroutine function, signature kept."""
 
     @overload
-    def __call__(self, function: Callable[P, Awaitable[R]], /) -> Callable[P, Awaitable[R]]: ...
+    def __call__(self, function: Callable[P, Awaitable[R]], /) -> Callable[P, Coroutine[Any, Any, R]]: ...
 
     @overload
-    def __call__(self, function: Callable[P, R], /) -> Callable[P, Awaitable[R]]: ...
+    def __call__(self, function: Callable[P, R], /) -> Callable[P, Coroutine[Any, Any, R]]: ...
 
 
 def guarded(
