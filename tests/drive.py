@@ -102,19 +102,20 @@ def websocket_scope(path: str = "/", headers: Fields = (), *, denial: bool = Tru
 
 
 async def call(app: ASGIApp, scope: Scope, body: bytes = b"") -> Response:
-    """Run one exchange to its end."""
-    response = Response()
+    """Run one exchange to its end; the client leaves when it has been answered."""
+    response, answered = Response(), asyncio.Event()
     first = {"type": "websocket.connect"} if scope["type"] == "websocket" else {"type": "http.request", "body": body}
     inbox: list[Message] = [first]
 
     async def receive() -> Message:
         if inbox:
             return inbox.pop()
-        await asyncio.sleep(0)
+        await answered.wait()
         return {"type": "websocket.disconnect" if scope["type"] == "websocket" else "http.disconnect", "code": 1006}
 
     async def send(message: Message) -> None:
         _take(response, message)
+        answered.set()
 
     await app(scope, receive, send)
     assert response.status, "no response at all"

@@ -35,7 +35,7 @@ def test_a_lock_is_made_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.parametrize(
     ("name", "value", "words"),
     [
-        ("KEY", "", "allowed are 1 to 8"),
+        ("KEY", "", "none given; say what is locked"),
         ("KEY", "{nobody", "'{nobody'"),
         ("TTL", "0", "allowed are 0.1 to"),
         ("WAIT", "-1", "allowed are 0"),

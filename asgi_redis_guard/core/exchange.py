@@ -144,6 +144,12 @@ class Exchange:
         return (self.path, self.path.partition(root)[2] or "/") if self.is_ambiguous else (self.path,)
 
     @property
+    def parameters(self) -> Mapping[str, Any]:
+        """What stands in the path, by its name, and before that `arguments`, as the framework has understood it."""
+        of_path = self.scope.get("path_params")
+        return {**of_path, **self.arguments} if isinstance(of_path, Mapping) else self.arguments
+
+    @property
     def is_preflight(self) -> bool:
         """True for a CORS preflight (Fetch standard §4.8): it carries no credentials. A CORS middleware answers it."""
         return (

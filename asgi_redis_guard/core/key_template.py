@@ -24,6 +24,7 @@ Filling = tuple[str, str | bytes]
 _Read = Callable[[Exchange, bytes | None], Filling | None]
 
 _PARTS = re.compile(r"(\{\{|\}\})|\{([^{}]*)\}|([{}])|([^{}]+)")
+_TOKEN = re.compile(r"[!#$%&'*+.^_`~0-9A-Za-z-]+")
 _ALONE = ("path", "route")
 _NAMED = ("header", "cookie", "query", "claim", "param", "json")
 _ALLOWED = (
@@ -82,6 +83,11 @@ class KeyTemplate:
                 return None
         return tuple(found)
 
+    def untold(self, exchange: Exchange, body: bytes | None = None) -> list[str]:
+        """The places that an exchange does not fill, or not in one way, as the template has them without braces."""
+        places = zip(self.parts, self._readers, strict=True)
+        return ["|".join(map(_spelt, part)) for part, readers in places if not _is_told(readers, exchange, body)]
+
     def of_call(self, arguments: Mapping[str, Any]) -> tuple[str | bytes, ...]:
         """Return the parts for a call outside of requests, of its arguments by name (`core.arguments.bound`).
 
@@ -96,7 +102,7 @@ class KeyTemplate:
                 continue
             filling = next(filter(None, (_filling(word, arguments[word[len("param:") :]]) for word in part)), None)
             if filling is None:
-                raise TypeError(f"{self.template!r}: {_shown(part)} is None, which makes no key")
+                raise TypeError(f"{self.template!r}: {{{'|'.join(map(_spelt, part))}}} is None, which makes no key")
             found += filling
         return tuple(found)
 
@@ -104,7 +110,9 @@ class KeyTemplate:
         """What is wrong with the template for calls of a function with these parameters, outside of requests."""
         if self._foreign:
             places = ", ".join(f"{{{word}}}" for word in self._foreign)
-            return [f"{self.template!r} wants {places}, which only a request has; allowed are arguments"]
+            named = [f"{{param:{word}}}" for word in self._foreign if word in parameters]
+            hint = f", as {', '.join(named)}" if named else ""
+            return [f"{self.template!r} wants {places}, which only a request has; allowed are arguments{hint}"]
         missing = sorted(self.names.difference(parameters))
         there = ", ".join(parameters) or "none"
         return [f"{self.template!r} wants {', '.join(missing)}; the arguments are {there}"] if missing else []
@@ -140,7 +148,9 @@ def _divided(template: object, option: str) -> tuple[str | tuple[str, ...], ...]
 def _word(word: str) -> str | None:
     """Return a word as it stands in keys; None if it is none."""
     kind, _, name = word.partition(":")
-    if kind == "header" and name:
+    if kind in ("header", "cookie") and not _TOKEN.fullmatch(name):
+        return None  # no request can have a field or cookie of that name
+    if kind == "header":
         word = word.lower()
     if is_key_word(word) or word in _ALONE:
         return word
@@ -159,7 +169,7 @@ def _reader(word: str, proxies: TrustedProxies) -> _Read:
     if word == "route":
         return _route
     if kind == "param":
-        return lambda exchange, _: _filling(word, _parameter(exchange, name))
+        return lambda exchange, _: _filling(word, exchange.parameters.get(name))
     if kind == "json":
         path = tuple(name.split("."))
         return lambda exchange, body: (
@@ -188,20 +198,19 @@ def _given(kind: str, name: str) -> Callable[[Exchange], Sequence[str | bytes]] 
     return kinds.get(kind)
 
 
+def _is_told(readers: str | tuple[_Read, ...], exchange: Exchange, body: bytes | None) -> bool:
+    try:
+        return isinstance(readers, str) or any(read(exchange, body) is not None for read in readers)
+    except Unclear:
+        return False
+
+
 def _agreed(word: str, values: Sequence[str | bytes]) -> Filling | None:
     if not values:
         return None
     if values.count(values[0]) < len(values):
         raise Unclear(word)
     return word, values[0]
-
-
-def _parameter(exchange: Exchange, name: str) -> Any:
-    """An argument of the route's function, as the framework has understood it, else what stands in the path."""
-    if name in exchange.arguments:
-        return exchange.arguments[name]
-    parameters = exchange.scope.get("path_params")
-    return parameters.get(name) if isinstance(parameters, Mapping) else None
 
 
 def _filling(word: str, value: Any) -> Filling | None:
@@ -237,5 +246,5 @@ def _packed(name: str, values: tuple[str | bytes, ...]) -> Filling:
     return f"{name}*", b"".join(b"%d:%b" % (len(text), text) for text in texts)
 
 
-def _shown(words: tuple[str, ...]) -> str:
-    return "{" + "|".join(word.partition(":")[2] for word in words) + "}"
+def _spelt(word: str) -> str:
+    return word.removeprefix("param:")

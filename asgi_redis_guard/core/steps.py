@@ -73,11 +73,13 @@ class Wait:
     So is a `RedisUnavailable` of what is waited for.
 
     Without anything to wait for, wait until the deadline; None comes back. The guards before this one have passed by
-    then; those behind have not taken effect.
+    then; those behind have not taken effect. With `heeds_client` a client that leaves meanwhile ends the request, as in
+    the middle of its body: for what takes long, and keeps others waiting.
     """
 
     what: Waitable | None
     deadline: float
+    heeds_client: bool = False
 
 
 @dataclass(frozen=True, slots=True)

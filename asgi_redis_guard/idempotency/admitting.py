@@ -62,7 +62,7 @@ class Admitting:
         undo = Ask((claim.release(),))
         turn = services.turn(TOPIC, claim.word, Ask((claim.attend(), claim.begin())), left, undo)
         try:
-            replies = yield Wait(turn, self._guard.wait)
+            replies = yield Wait(turn, self._guard.wait, heeds_client=True)
         except WaitTimeout:
             if turn.error is not None:
                 raise turn.error from None

@@ -5,7 +5,7 @@ It makes a guard, or what calls a function; the engine and `functions.py` do the
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Literal, TypedDict, Unpack, overload
 
 from ..core.client_ip import TrustedProxies
@@ -49,9 +49,9 @@ def idempotent(template: str | None = None, /, **options: Any) -> Any:
     runs once for each key, and what it returns is kept as JSON for `ttl` seconds, for calls with the same arguments;
     those of no plain kind, as a connection, are not compared. With other arguments comes `IdempotencyMismatch`, while
     the call is under way `IdempotencyConflict`, after `wait` seconds, and `IdempotencyError` where what it returned
-    could not be kept. An exception or a cancellation frees the key; a call that loses its record is cancelled. While
-    Redis is away `on_outage="closed"` raises `RedisUnavailable`, `open` calls the function. Raises
-    `ConfigurationError`.
+    could not be kept. An exception or a cancellation frees the key, and `lease` seconds (30, renewed meanwhile) that
+    its process was killed; a call that loses its record is cancelled. While Redis is away `on_outage="closed"` raises
+    `RedisUnavailable`, `open` calls the function. Raises `ConfigurationError`.
     """
 
     def of_route(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -59,10 +59,10 @@ def idempotent(template: str | None = None, /, **options: Any) -> Any:
         return guarded(function, [Idempotency(**chosen)])
 
     if template is None:
-        if "redis" in options:
-            raise ConfigurationError("redis: given without a key; give one, as @idempotent('charge:{order_id}', …)")
+        _check_of_route(options)
         return of_route
     redis = options.pop("redis", None)
+    RedisManager.check(redis)
     given = options_of(CallOptions, options, "@idempotent with a key of its own")
     key = KeyTemplate(template, TrustedProxies.of(()), option="@idempotent")
 
@@ -73,3 +73,13 @@ def idempotent(template: str | None = None, /, **options: Any) -> Any:
         return guarded(function, (), outside=once, forced_outside=True)
 
     return of_call
+
+
+def _check_of_route(options: Mapping[str, Any]) -> None:
+    """Raise for options that are meant for calls: the template of what a call is known by stands first, unnamed."""
+    key = options.get("key")
+    if "redis" in options or "template" in options or (isinstance(key, str) and "{" in key):
+        name = next(name for name in ("redis", "template", "key") if name in options)
+        raise ConfigurationError(
+            f"{name}: given without a key in front; for calls give one, as @idempotent('charge:{{order_id}}', …)"
+        )

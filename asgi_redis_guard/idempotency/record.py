@@ -11,9 +11,11 @@ from typing import NamedTuple
 
 from ..core.asgi import Headers
 
-_FIRST = re.compile(rb"([1-9][0-9]{2}) ([0-9]{1,9}) ([0-9]{1,9})\n")
+#: Statuses of responses that are recorded; what else stands there would break a server.
+_FIRST = re.compile(rb"([234][0-9]{2}) ([0-9]{1,9}) ([0-9]{1,9})\n")
 _LENGTH = re.compile(rb"([0-9]{1,8}):")
-#: What would end a field's line.
+#: The name of a field, and what would end its line.
+_TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++")
 _BREAKS = re.compile(rb"[\r\n\0]")
 
 
@@ -41,7 +43,7 @@ def decode(content: bytes) -> Recorded | None:
     if len(content) != at + of_fields + of_body:
         return None
     texts = _texts(content[at : at + of_fields])
-    if texts is None or len(texts) % 2:
+    if texts is None or len(texts) % 2 or not all(map(_TOKEN.fullmatch, texts[::2])):
         return None
     return Recorded(status, list(zip(texts[::2], texts[1::2], strict=True)), content[at + of_fields :])
 

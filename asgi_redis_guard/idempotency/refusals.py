@@ -44,7 +44,7 @@ def reused() -> Answer:
 def not_kept(status: bytes) -> Answer:
     """The request was carried out before, and what it was answered is not known any more, but for its status."""
     detail = "The request with this idempotency key was carried out before, and its response was not kept."
-    known = {"original-status": int(status)} if status.isdigit() else {}
+    known = {"original-status": int(status)} if len(status) == 3 and status.isdigit() else {}
     return problem(409, "idempotency_response_not_kept", detail, headers=[NOT_STORED], members=known)
 
 

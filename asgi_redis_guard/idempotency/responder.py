@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..core.exchange import Exchange
 from ..core.responder import Control, Head, Outcome, Responder
-from ..core.steps import Answer, Ask, Asking
+from ..core.steps import Ask, Asking
 from ..errors import RedisUnavailable
 from .operations import Claim, is_recorded
 from .record import encode
@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 #: Seconds for which it is tried to record what could not be recorded while Redis was away.
 RECORDING = 300.0
 
-#: Statuses that say that the request may be sent again as it is, or that it found others in its way.
-_TRANSIENT = frozenset((409, 425, 429))
+#: Statuses that say that the request may be sent again as it is, that it found others in its way, or that it is to be
+#: sent elsewhere, which clients do with the same key and body (RFC 9110 §15.4.8).
+_TRANSIENT = frozenset((307, 308, 409, 425, 429))
 
 
 def is_final(status: int) -> bool:
@@ -68,17 +69,14 @@ class Running(Responder):
     def _lose(self) -> None:
         self._is_lost = True
         if self._control is not None:
-            self._control.cancel(self._refusal())
-
-    def _refusal(self) -> Answer:
-        return self._guard.refuse_late(self._exchange, lost())
+            self._control.cancel(self._guard.refuse_late(self._exchange, lost()))
 
     def start(self, head: Head) -> Asking | None:
         """Record what the app has answered, if a retry is to be answered the same."""
         if self._control is None or head.answered or self._is_settled:
             return None
         if self._is_lost:
-            head.replace(self._refusal())
+            head.replace(self._guard.refuse_late(self._exchange, lost()))
         elif is_final(head.status):
             return self._record(head, self._completion_of(head))
         self._control.release()
@@ -99,11 +97,11 @@ class Running(Responder):
             recorded = is_recorded((yield completion))
         except RedisUnavailable:  # `end` goes on trying
             if not self._guard.is_open:
-                head.replace(self._guard.refuse(self._exchange, unsure()))
+                head.replace(self._guard.refuse_late(self._exchange, unsure()))
         else:
             self._completion = None
             if not recorded:
-                head.replace(self._refusal())
+                head.replace(self._guard.refuse_late(self._exchange, lost()))
         self._is_settled = True
         if self._control is not None:
             self._control.release()

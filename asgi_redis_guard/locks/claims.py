@@ -95,6 +95,12 @@ class Claims:
         """Ask to give all back; `once`: not repeated unasked."""
         return Ask([claim.release(once=once) for claim in self._claims])
 
+    def were_wanted(self, replies: Replies) -> bool:
+        """Read the replies to a release: whether others wait for the one that all stand in line for."""
+        if len(self._claims) == 1:
+            return bool(replies.flat[2])
+        return bool(list(replies)[self._busy].values[1])
+
     def were_held(self, replies: Replies) -> bool:
         """Read the replies to a release: whether all were held until then."""
         if len(self._claims) == 1:

@@ -11,8 +11,8 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import Any, Unpack
 
-from ..core.arguments import by_name
-from ..errors import ConfigurationError, RedisUnavailable
+from ..core.arguments import by_name, name_of
+from ..errors import ConfigurationError, LockBusy, RedisUnavailable
 from ..middleware.deciding import Outside
 from ..middleware.routes import RouteDecorator, guarded
 from ..redis.manager import RedisManager
@@ -36,6 +36,9 @@ _OF_REQUESTS = frozenset(
     )
 )
 
+#: What is to be done where a route's function is called, and no request is to be seen.
+_REQUESTS = "for requests put GuardMiddleware(app, guards=[RouteGuards()]) or another middleware of ours around the app"
+
 
 def locked(*key: str, redis: RedisManager | str | None = None, **options: Unpack[RouteLockOptions]) -> RouteDecorator:
     """Let one call of a function run at a time for each `key`: `@locked("import:{user}")`, beneath the framework's own.
@@ -52,6 +55,7 @@ def locked(*key: str, redis: RedisManager | str | None = None, **options: Unpack
     """
     if redis is not None and (given := sorted(_OF_REQUESTS.intersection(options))):
         raise ConfigurationError(f"{given[0]}: given together with redis, with which a lock knows of no request")
+    RedisManager.check(redis)
     guard = RouteLock(key, **options)
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -69,14 +73,19 @@ def _around(guard: RouteLock, redis: RedisManager | str | None) -> Outside:
 
     def around(function: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
         signature = inspect.signature(function)
+        label = name_of(function)
 
         @functools.wraps(function)
         async def call(*args: Any, **kwargs: Any) -> Any:
             arguments = by_name(signature, args, kwargs)
+            faults = [fault for template in guard.templates for fault in template.call_faults(arguments)]
+            ConfigurationError.raise_for([f"@locked: {fault}; {_REQUESTS}" for fault in faults])
             names: Any = [plain_name(template.of_call(arguments)) for template in guard.templates]
             async with AsyncExitStack() as stack:
                 try:
                     await stack.enter_async_context(_lock(guard, redis, names))
+                except LockBusy as busy:
+                    raise LockBusy(f"{label}: its key is held by others", busy.retry_after) from None
                 except RedisUnavailable:
                     if guard.is_closed:
                         raise

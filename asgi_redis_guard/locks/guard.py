@@ -5,6 +5,7 @@ A lock that is free is taken in the stack's round trip, and given back after the
 
 from __future__ import annotations
 
+import logging
 from binascii import b2a_base64
 from collections.abc import Iterable
 from functools import partial
@@ -25,8 +26,16 @@ from .operations import LOCK, SEMAPHORE, TOPIC
 from .options import Options, RouteLockOptions, signature
 from .refusals import away, busy, keyless, lost, too_large, waited
 
+logger = logging.getLogger("asgi_redis_guard.locks")
+
 #: Locks that one request may take.
 _MOST_KEYS = 8
+
+#: What the log says once of names in a key that are nobody's.
+_UNKNOWN = (
+    "%r refuses requests: neither the function of the route nor its path has a parameter called %s; in front of an app "
+    "none is known yet, so that such a key is for @locked on the route"
+)
 
 #: A request that goes on without its lock.
 _WITHOUT = Pass({"lock": None}, scope={"lock": None})
@@ -42,17 +51,20 @@ class Wish(NamedTuple):
 class RouteLock(OneRoundGuard):
     """Let one request at a time pass for each `key`, or with `permits` so many.
 
-    `key` is a template, as `"import:{user}"` (`KeyTemplate`), or several: locks that are taken all or none. A request
-    has its lock until its last byte is sent, it fails, or its client is gone; a WebSocket until it is closed. It is
-    held for `ttl` seconds and renewed as long as the request runs, so that what a killed process held is free again
-    after that. The handler finds it as `scope["lock"]` (`HeldLock`); where it is lost, the handler is cancelled, and
-    the answer is a 503, or a connection that is cut off.
+    `key` is a template, as `"import:{user}"`, or several: locks that are taken all or none. Its places are `{user}`,
+    `{address}`, `{method}`, `{path}`, `{route}`, `{header:…}`, `{cookie:…}`, `{query:…}`, `{claim:…}`, `{json:a.b}`,
+    and with `@locked` `{name}`, a parameter of the path or the function; `{header:x-tenant|user}` is the first that can
+    be told. A request has its lock until its last byte is sent, it fails, or its client is gone; a WebSocket until it
+    is closed. It is held for `ttl` seconds and renewed as long as the request runs, so that what a killed process
+    held is free again after that. The handler finds it as `scope["lock"]` (`HeldLock`); where it is lost, the handler
+    is cancelled, and the answer is a 503, or a connection that is cut off.
 
-    Where others hold it, the answer is `on_busy` at once, with the real time left in `Retry-After`; with `wait` the
-    request is kept for so many seconds, first come, first served within a process, then 503. `methods` and `paths` say
-    which requests are meant, all by default. `unidentified`: what becomes of those that do not tell a part of the key,
-    400 or they `allow` it to run without. `max_body`: the most that is read of a body for `{json:…}`, else 413.
-    `on_outage`: 503 while Redis is away, or `open` to run without. Raises `ConfigurationError`.
+    Where others hold it, the answer is `on_busy` (409, 423, 429 or 503) at once, with the real time left in
+    `Retry-After`; with `wait` the request is kept for so many seconds, first come, first served within a process, then
+    503. `methods` and `paths` say which requests are meant, all by default. `unidentified`: what becomes of those that
+    do not tell a part of the key, 400 or they `allow` it to run without. `max_body`: the most that is read of a body
+    for `{json:…}`, else 413. `on_outage`: 503 while Redis is away, or `open` to run without. Raises
+    `ConfigurationError`.
     """
 
     kind = "lock"
@@ -76,6 +88,7 @@ class RouteLock(OneRoundGuard):
         acquire = kinds.acquire if len(self.templates) == 1 else kinds.acquire_all
         self.operations = (acquire, kinds.renew, kinds.release)
         self._unidentified = given.unidentified
+        self._unknown: set[str] = set()
         self.is_closed = given.on_outage == "closed"
 
     def ask(self, exchange: Exchange) -> Ask | Pass | Answer | Admission:
@@ -122,9 +135,9 @@ class RouteLock(OneRoundGuard):
         try:
             names = self.names(exchange, body)
         except Unclear:  # never allowed: the app may see the very thing that others have locked
-            return self.refuse(exchange, keyless())
+            return self._keyless(exchange, body)
         if names is None:
-            return PASS if self._unidentified == "allow" else self.refuse(exchange, keyless())
+            return PASS if self._unidentified == "allow" else self._keyless(exchange, body)
         upper = exchange.fact("lock")
         if isinstance(upper, HeldLock) and not (names := upper.lacks(exchange.keys, names, self.permits)):
             return PASS  # this request has it already: it would wait for itself
@@ -134,6 +147,15 @@ class RouteLock(OneRoundGuard):
         if self.wait and services is not None and services.flights.find((TOPIC, claims.word)) is not None:
             return self._wait(exchange, services, claims)  # behind those who came before
         return self._ask_for(exchange, claims)
+
+    def _keyless(self, exchange: Exchange, body: bytes | None) -> Answer:
+        """Refuse what does not tell a part of the key, and say which; a name that nothing has is the app's mistake."""
+        untold = [place for template in self.templates for place in template.untold(exchange, body)]
+        names = frozenset().union(*(template.names for template in self.templates))
+        if unknown := sorted(names.difference(exchange.parameters, self._unknown)):
+            self._unknown.update(unknown)
+            logger.warning(_UNKNOWN, self, ", ".join(unknown))
+        return self.refuse(exchange, keyless(untold))
 
     def _ask_for(self, exchange: Exchange, claims: Claims) -> Ask:
         since = 0.0 if exchange.services is None else exchange.services.leases.time()
@@ -154,7 +176,7 @@ class RouteLock(OneRoundGuard):
             word = claims.word
             turn = services.turn(TOPIC, word, claims.attend(), partial(claims.worth, word), claims.release())
             try:
-                replies = yield Wait(turn, max(0.0, until - services.leases.time()))
+                replies = yield Wait(turn, max(0.0, until - services.leases.time()), heeds_client=True)
             except WaitTimeout:
                 return self._without(exchange) if turn.error else self.refuse(exchange, waited(claims.left))
             except RedisUnavailable:
@@ -195,6 +217,8 @@ def _methods(given: Iterable[str]) -> frozenset[str]:
 
 def _templates(key: object, proxies: TrustedProxies) -> tuple[KeyTemplate, ...]:
     several = (key,) if isinstance(key, str) or not isinstance(key, Iterable) else tuple(key)
-    if not 1 <= len(several) <= _MOST_KEYS or len(set(several)) < len(several):
+    if not several:
+        raise ConfigurationError("key (GUARD_LOCK_KEY): none given; say what is locked, as 'import:{user}'")
+    if len(several) > _MOST_KEYS or len(set(several)) < len(several):
         raise ConfigurationError(f"key (GUARD_LOCK_KEY): {key!r} given; allowed are 1 to {_MOST_KEYS} different ones")
     return tuple(KeyTemplate(one, proxies, option="key (GUARD_LOCK_KEY)") for one in several)

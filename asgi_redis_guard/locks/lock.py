@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Literal, Self
 
 from ..errors import LockBusy, LockError, LockLost, LockNotOwnedError, RedisUnavailable
+from ..pubsub.turns import stand_aside
 from ..redis.asking import carry_out
 from ..redis.giving_back import give_back
 from ..redis.manager import RedisManager
@@ -22,6 +23,7 @@ from ..redis.watched import WatchedBody
 from .claims import Claims, Name
 from .hold import Hold
 from .lock_options import UNSET, Unset, lost_of, names_of, replicas_of, seconds, token_of, ttl_of, wait_of
+from .operations import TOPIC
 from .taking import Busy, Taking
 
 logger = logging.getLogger("asgi_redis_guard.locks")
@@ -163,7 +165,10 @@ class Lock:
         """Release it, and tell whether it was held until then; where a reply is lost, once more, and believe so."""
         try:
             try:
-                return claims.were_held(await carry_out(self._manager, claims.release(once=True)))
+                replies = await carry_out(self._manager, claims.release(once=True))
+                if claims.were_wanted(replies):
+                    stand_aside(self._manager, TOPIC, claims.word)
+                return claims.were_held(replies)
             except RedisUnavailable as error:
                 if not error.maybe_executed:
                     raise

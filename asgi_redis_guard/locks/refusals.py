@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from ..core.problem import problem, retry_field, unavailable
 from ..core.steps import Answer
 
@@ -19,9 +21,10 @@ def waited(left: float) -> Answer:
     return problem(503, "lock_timeout", detail, headers=[retry_field(left)])
 
 
-def keyless() -> Answer:
-    """The request does not tell what is to be locked."""
-    return problem(400, "lock_key_missing", "The request does not tell what it is about.")
+def keyless(untold: Iterable[str]) -> Answer:
+    """The request does not tell what is to be locked: these places of the key are not filled, or not in one way."""
+    detail = f"The request does not tell, or not clearly, what it is about; needed: {', '.join(untold)}."
+    return problem(400, "lock_key_missing", detail)
 
 
 def too_large(limit: int) -> Answer:

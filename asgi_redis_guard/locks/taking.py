@@ -71,7 +71,7 @@ class Taking:
     async def _ask(self) -> int | None:
         claims = self._claims
         self.since = self._manager.links.loop.time()
-        replies = await ask_once(self._manager, claims.take(), claims.release)
+        replies = await ask_once(self._manager, claims.take(), claims.release, claims.ttl)
         return claims.fence(replies)
 
     async def _within(self, wait: float | None, lead: Lead | None) -> int | None:
@@ -93,7 +93,8 @@ class Taking:
     def _turn(self) -> Turn:
         claims = self._claims
         word = claims.word
-        return Turn(self._manager, TOPIC, word, claims.attend(), partial(claims.worth, word), claims.release())
+        worth = partial(claims.worth, word)
+        return Turn(self._manager, TOPIC, word, claims.attend(), worth, claims.release(), claims.ttl)
 
     async def _check_replicas(self) -> None:
         """Give it back where fewer replicas have it than must."""

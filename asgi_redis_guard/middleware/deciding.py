@@ -137,7 +137,8 @@ class Decision:
         admissions = self._admissions
         if isinstance(step, Wait):
             try:
-                admissions.resumed(await wait_for(step))
+                wait = self._run.listening().during if step.heeds_client else wait_for
+                admissions.resumed(await wait(step))
             except (WaitTimeout, RedisUnavailable) as error:
                 admissions.thrown(error)
         elif admissions.exchange.is_websocket:

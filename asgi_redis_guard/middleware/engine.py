@@ -31,6 +31,7 @@ from .ending import end_all, give_up, gives_back, withdraw_all
 from .fusion import check_order, describe, same_handle, warn_of_doubles
 from .heads import HeadSend
 from .lifespan import faults_told, guard_lifespan
+from .listening import Listening
 from .outliving import outlive
 from .routed import DECLARED, handling_of
 from .scopes import edited_scope
@@ -149,8 +150,11 @@ class GuardMiddleware:
         with trips.paused(admissions):
             if isinstance(step, Body):
                 return await self._read(admissions, step, receive)
+            if step.heeds_client and not isinstance(receive, Listening):
+                receive = Listening(receive)
+            wait = receive.during if step.heeds_client and isinstance(receive, Listening) else wait_for
             try:
-                admissions.resumed(await wait_for(step))
+                admissions.resumed(await wait(step))
             except (WaitTimeout, RedisUnavailable) as error:
                 admissions.thrown(error)
             return receive

@@ -25,6 +25,7 @@ from .delivery import HEADS
 from .detached import run_detached
 from .ending import Standing, end_all, withdraw_all
 from .handling import Handling
+from .listening import Listening
 from .refusals import Refusal, is_the_refusal
 from .scopes import edited_scope
 from .shared_body import SharedBody
@@ -136,8 +137,15 @@ class RoutedHandling(Handling):
         self._receiving.source = self._body = SharedBody(self._receiving.source, keep)
         return self._body
 
+    def listening(self) -> Listening:
+        """Return what hears the client leave while a guard waits; the app goes on receiving from it."""
+        source = self._receiving.source
+        if not isinstance(source, Listening):
+            self._receiving.source = source = Listening(source)
+        return source
+
     def gone(self) -> None:
-        """Note that the client has left, in the middle of its body."""
+        """Note that the client has left, in the middle of its body or while a guard waited."""
         self._delivery.disconnected = True
         self.refuse(Refusal(None))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator
 from types import FunctionType
 from typing import Any, ParamSpec, Protocol, TypeVar, overload
 
@@ -25,6 +25,7 @@ from .streams import async_stream, stream
 
 P = ParamSpec("P")
 R = TypeVar("R")
+Items = TypeVar("Items", bound=AsyncIterator[object] | Iterator[object])
 
 #: Where a guarded function keeps its `Route`. Other decorators may copy it: only that of the function itself counts.
 _MARK = "__guarded__"
@@ -41,13 +42,19 @@ class RouteGuards(OneRoundGuard):
 
 
 class RouteDecorator(Protocol):
-    """What `@rate_limit(…)` and its sisters are: the function comes back as a coroutine function, signature kept."""
+    """What `@rate_limit(…)` and its sisters are: the function comes back as a coroutine function, signature kept.
+
+    A generator function comes back as one. No `Any` stands in the types: with one, decorators on decorators make `Any`.
+    """
 
     @overload
-    def __call__(self, function: Callable[P, Awaitable[R]], /) -> Callable[P, Coroutine[Any, Any, R]]: ...
+    def __call__(self, function: Callable[P, Awaitable[R]], /) -> Callable[P, Coroutine[object, None, R]]: ...
 
     @overload
-    def __call__(self, function: Callable[P, R], /) -> Callable[P, Coroutine[Any, Any, R]]: ...
+    def __call__(self, function: Callable[P, Items], /) -> Callable[P, Items]: ...  # type: ignore[overload-overlap]
+
+    @overload
+    def __call__(self, function: Callable[P, R], /) -> Callable[P, Coroutine[object, None, R]]: ...
 
 
 def guarded(

@@ -26,21 +26,27 @@ if TYPE_CHECKING:
 #: Seconds until it is asked again while Redis does not answer; nobody gives up before his deadline.
 _AGAIN = 0.25
 
-#: Seconds within which the processes that wait ask, once word has come: each is as likely as the others to be first.
-_SPREAD = 0.001
+#: Passes of the loop within which the processes that wait ask, once word has come: timers are too coarse for that.
+_SPREAD = 8
 
-#: Seconds for which it is tried to give back what a caller took who was gone when it came.
+#: Seconds for which a process that has given back what others wait for does not ask for it anew.
+_ASIDE = 0.002
+
+#: Seconds for which it is tried at the least to give back what a caller took who was gone when it came.
 _UNDO = 60.0
 
 
-async def ask_once(manager: RedisManager, ask: Ask, undo: Callable[[], Ask]) -> Replies:
-    """Ask for what others may hold; a caller that is cancelled, or hears nothing, leaves nothing taken."""
+async def ask_once(manager: RedisManager, ask: Ask, undo: Callable[[], Ask], lasts: float = 0.0) -> Replies:
+    """Ask for what others may hold; a caller that is cancelled, or hears nothing, leaves nothing taken.
+
+    `lasts` is for how many seconds it would be taken.
+    """
     sent = send(manager, ask)
     try:
         return replies_of(ask, await sent)
     except BaseException as error:
         if not isinstance(error, RedisUnavailable) or error.leaves_doubt:
-            give_back(manager, undo(), _UNDO)
+            give_back(manager, undo(), max(lasts, _UNDO))
         raise
 
 
@@ -51,12 +57,20 @@ def step_up(manager: RedisManager, topic: str, word: bytes) -> Lead | None:
     return flights.begin(key) if flights.find(key) is None else None
 
 
+def stand_aside(manager: RedisManager, topic: str, word: bytes) -> None:
+    """Let nobody of this loop ask for a moment: who has just given it back would be first, before others hear of it."""
+    lead = step_up(manager, topic, word)
+    if lead is not None:
+        manager.links.loop.call_later(_ASIDE, lead.hand_over)
+
+
 class Turn:
     """One caller's wait for a thing that goes by `word` on `topic`.
 
     `ask` takes it, and has who holds it say the word when it is free; asking again with the same token must change
     nothing. `left` reads the replies: None for taken (or nothing more to wait for), else the seconds after which it is
-    worth asking again although no word has come. `undo` gives back what a caller has taken who waits no more.
+    worth asking again although no word has come. `undo` gives back what a caller has taken who waits no more; without
+    that it would be taken for `lasts` seconds.
     """
 
     __slots__ = (
@@ -64,6 +78,7 @@ class Turn:
         "_doubtful",
         "_error",
         "_key",
+        "_lasts",
         "_left",
         "_manager",
         "_over",
@@ -81,6 +96,7 @@ class Turn:
         ask: Ask,
         left: Callable[[Replies], float | None],
         undo: Ask,
+        lasts: float = 0.0,
     ) -> None:
         self._manager = manager
         self._key = (topic, word)
@@ -88,6 +104,7 @@ class Turn:
         self._asking = ask
         self._left = left
         self._undo = undo
+        self._lasts = lasts
         self._over = False
         self._doubtful = False
         self._error: RedisUnavailable | None = None
@@ -109,7 +126,7 @@ class Turn:
         except BaseException:
             self._over = True
             if self._doubtful or self._replies is not None:
-                give_back(self._manager, self._undo, _UNDO)
+                give_back(self._manager, self._undo, max(self._lasts, _UNDO))
             raise
         finally:
             lead.hand_over()
@@ -147,8 +164,8 @@ class Turn:
         finally:
             feed.unwatch(watch)
         # The server tells processes in the order in which they subscribed: the first would get it every time.
-        if self._replies is None:
-            await asyncio.sleep(random.random() * _SPREAD)  # noqa: S311  (chance is all that is wanted)
+        for _ in range(random.randrange(_SPREAD) if self._replies is None else 0):  # noqa: S311  (chance will do)
+            await asyncio.sleep(0)
 
     async def _look(self, _: bytes) -> float:
         """Ask; return the seconds until it is worth asking again, 0 if there is nothing more to wait for."""
@@ -161,7 +178,7 @@ class Turn:
             self._error = error
             self._doubtful = self._doubtful or error.leaves_doubt
             if self._over and self._doubtful:
-                give_back(self._manager, self._undo, _UNDO)
+                give_back(self._manager, self._undo, max(self._lasts, _UNDO))
             return _AGAIN
         except BaseException:  # the loop's connections are closed, and do not wait for it
             self._doubtful = True
@@ -171,7 +188,7 @@ class Turn:
         if left is not None:
             return max(left, 0.001)
         if self._over:
-            give_back(self._manager, self._undo, _UNDO)
+            give_back(self._manager, self._undo, max(self._lasts, _UNDO))
         self._replies, self.since = replies, since
         return 0.0
 

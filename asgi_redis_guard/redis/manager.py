@@ -66,15 +66,20 @@ class RedisManager(Commands):
         """Return the manager that everyone with these settings shares; without settings, those of the environment."""
         return registry.shared(cls, settings or Settings())
 
+    @staticmethod
+    def check(redis: object) -> None:
+        """Raise `ConfigurationError` for what `of` would not take; a URL is read there, where the manager is made."""
+        if redis is not None and not isinstance(redis, RedisManager | str):
+            raise ConfigurationError(
+                f"redis: a {type(redis).__name__} given; allowed are a RedisManager, a URL, and None for REDIS_URL"
+            )
+
     @classmethod
     def of(cls, redis: RedisManager | str | None) -> RedisManager:
         """Return what an option `redis=` stands for: a manager, the shared one of a URL, or that of the environment."""
         if isinstance(redis, RedisManager):
             return redis
-        if redis is not None and not isinstance(redis, str):
-            raise ConfigurationError(
-                f"redis: a {type(redis).__name__} given; allowed are a RedisManager, a URL, and None for REDIS_URL"
-            )
+        cls.check(redis)
         return cls.shared(None if redis is None else Settings(url=redis))
 
     @property
@@ -204,7 +209,7 @@ class RedisManager(Commands):
         """Return a lock of that name, held for `ttl` seconds unless it is renewed; see `Lock`. Several: all or none."""
         from ..locks.lock import Lock  # locks stand on the manager
 
-        return Lock(self, list(names), ttl=ttl, wait=wait, **options)
+        return Lock(self, names[0] if len(names) == 1 else list(names), ttl=ttl, wait=wait, **options)
 
     def semaphore(
         self, name: Name, permits: int, *, ttl: float = 30, wait: float | None = None, **options: Unpack[LockOptions]

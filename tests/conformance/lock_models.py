@@ -75,10 +75,10 @@ class LockModel:
     def release(self, now: int, claim: Claim) -> Said:
         self.look(now)
         if self.holder != claim.token:
-            return Said(PASSED, (0,))
+            return Said(PASSED, (0, 0))
         self.said += self.waited
         self.lose()
-        return Said(PASSED, (1,))
+        return Said(PASSED, (1, int(self.waited)))
 
     def peek(self, now: int, claim: Claim) -> Said:
         self.look(now)
@@ -144,11 +144,13 @@ class SemaphoreModel:
     def release(self, now: int, claim: Claim) -> Said:
         self.look(now)
         ends = self.places.pop(claim.token, None)
-        if ends is not None:
-            self.said += self.places.pop(WAITERS, None) is not None
-            if not self.places:
-                self.lose()
-        return Said(PASSED, (1 if (ends or 0) > now else 0,))
+        if ends is None:
+            return Said(PASSED, (0, 0))
+        waited = self.places.pop(WAITERS, None) is not None
+        self.said += waited
+        if not self.places:
+            self.lose()
+        return Said(PASSED, (1 if ends > now else 0, int(waited)))
 
     def peek(self, now: int, claim: Claim) -> Said:
         held = len(self.live(now))

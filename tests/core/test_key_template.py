@@ -99,6 +99,7 @@ def test_a_template_says_what_it_must_be_given(text: str, words: dict[str, Any])
     [
         *("", None, 7, "{}", "{", "}", "a{b", "{a{b}}", "{a b}", "{header}", "{header:}", "{json}", "{json:a..b}"),
         *("{json:}", "{param:}", "{7}", "{heder:x}", "{user|}", "{query:}", "{a.b}", "{a[0]}", "{a!r}"),
+        *("{header:x tenant}", "{cookie:a;b}", "{header:tenänt}"),
     ],
 )
 def test_what_is_no_template_is_refused_by_the_name_of_its_option(text: Any) -> None:
@@ -226,6 +227,8 @@ def test_a_body_is_read_as_json_once_for_all_that_look_at_it(monkeypatch: pytest
 def test_outside_of_requests_only_arguments_can_be_told() -> None:
     with pytest.raises(ConfigurationError, match=r"\{header:x\}, \{user\}, which only a request has"):
         call("{user}{header:x}{id}", id=7)
+    with pytest.raises(ConfigurationError, match=r"\{path\}, \{user\}, .* allowed are arguments, as \{param:user\}$"):
+        call("{user}{path}", user=7)
     with pytest.raises(ConfigurationError, match="wants order; the arguments are id, ordr"):
         call("{id}{order}", id=7, ordr=8)
     with pytest.raises(TypeError, match=r"\{id\} is None"):

@@ -18,7 +18,7 @@ from tests.redis.tools import within
 from tests.servers import Server
 
 #: Seconds that a history lasts at the least, and the keys that are in use at a time.
-LASTS, KEYS = 4.0, 3
+LASTS, KEYS = 3.0, 3
 
 #: Seconds; the shortest that is allowed, so that it runs out where a network is away for longer.
 LEASE = 1

@@ -9,6 +9,7 @@ import pytest
 from asgi_redis_guard import RedisManager
 from asgi_redis_guard.errors import LockError, RedisUnavailable
 from asgi_redis_guard.testing import RoundTripCounter
+from tests.conftest import MakeServer
 from tests.faults.locks import (
     FOR_LONG,
     held,
@@ -185,3 +186,20 @@ async def test_a_crowd_of_which_half_is_cancelled_at_random(valkey: Server, redi
         assert fences == sorted(set(fences))
         await is_free(valkey)
     assert isinstance(next((o for o in outcomes[::2] if o is not None), None), asyncio.CancelledError)
+
+
+async def test_who_may_not_hear_the_word_gets_its_turn_by_time(make_server: MakeServer) -> None:
+    """A user without any channel: it asks again when the holder's time would be up."""
+    server = make_server()
+    server.command("ACL", "SETUSER", "deaf", "on", "nopass", "~*", "+@all", "resetchannels")
+    deaf = server.url.replace("unix://", "unix://deaf:x@")
+    async with RedisManager(server.url) as redis, RedisManager(deaf, timeout=PATIENCE) as other:
+        theirs, lock = redis.lock("job", ttl=1), other.lock("job", ttl=1)
+        assert await theirs.acquire()
+        waiting = asyncio.ensure_future(lock.acquire())
+        await is_attended(server)
+        await theirs.release()
+        assert await within(waiting)
+        await lock.release()
+        await is_free(server)
+        await nothing_is_left_of(other)

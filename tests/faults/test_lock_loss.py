@@ -12,7 +12,7 @@ from asgi_redis_guard.errors import LockLost, LockNotOwnedError, OperationFailed
 from tests.conftest import MakeServer
 from tests.faults.locks import TIMEOUT, held, is_free, nothing_is_left_of, processes
 from tests.faults.test_silence import block
-from tests.redis.tools import PATIENCE, eventually, until_back, within
+from tests.redis.tools import PATIENCE, eventually, on_both_loops, until_back, within
 from tests.servers import Server
 
 #: Seconds, of which a third passes until it is renewed, and the loss is seen.
@@ -237,3 +237,15 @@ async def test_the_time_that_is_left_may_be_asked_for_in_a_thread(redis: RedisMa
     async with redis.lock("job", ttl=10) as lock:
         assert 9 < await asyncio.to_thread(lock.remaining) <= 10
     assert await asyncio.to_thread(lock.remaining) == 0
+
+
+@on_both_loops
+async def test_who_has_held_the_loop_up_hears_at_once_that_time_has_passed(redis_url: str) -> None:
+    """Not at the next pass of the loop, when its loss is told."""
+    async with RedisManager(redis_url, timeout=PATIENCE) as redis:
+        lock = redis.lock("job", ttl=0.3, on_lost="tell")
+        assert await lock.acquire()
+        block(0.4)
+        assert lock.remaining() == 0
+        with pytest.raises(LockNotOwnedError):
+            await lock.release()

@@ -155,3 +155,21 @@ async def test_a_lock_that_cannot_be_renewed_for_its_ttl_is_lost(fresh_server: S
         one.proxy.heal()
         assert await theirs.owned()
         await theirs.release()
+
+
+async def test_what_an_outage_of_any_length_has_left_is_given_back_where_it_would_last_longer(
+    valkey: Server, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A lock for five minutes is worth more tries than those of one that is over by itself."""
+    monkeypatch.setattr("asgi_redis_guard.pubsub.turns._UNDO", 0.0)
+    async with processes(redis_url, 1, timeout=TIMEOUT) as (one,):
+        one.proxy.drop_replies()
+        acquiring = asyncio.ensure_future(one.lock().acquire())
+        await eventually(lambda: held(valkey))
+        one.proxy.black_hole()
+        with pytest.raises(RedisUnavailable):
+            await within(acquiring)
+        await asyncio.sleep(TIMEOUT * 3)
+        assert held(valkey)
+        one.proxy.heal()
+        await is_free(valkey)

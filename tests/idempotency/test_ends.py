@@ -267,6 +267,23 @@ async def test_a_completion_that_is_not_recorded_is_not_seen_and_is_recorded_as_
     assert len(shop.charges) == 1
 
 
+async def test_own_words_that_fail_while_redis_is_away_do_not_take_the_completion_back(memory: TestRedis) -> None:
+    def own(exchange: Any, answer: Answer) -> Answer:
+        raise RuntimeError("boom")
+
+    shop = Shop()
+    app = guarded(shop, memory, on_refused=own)
+    shop.close()
+    first = posting(app)
+    await shop.runs(1)
+    memory.away = RedisUnavailable()
+    shop.open.set()
+    await first.task
+    assert first.status == 503
+    memory.away = None
+    assert (await record(memory) or b"")[:1] == b"D"
+
+
 async def test_where_open_is_wanted_the_response_goes_out_and_is_recorded_as_soon_as_it_can(memory: TestRedis) -> None:
     shop = Shop()
     app = guarded(shop, memory, on_outage="open")

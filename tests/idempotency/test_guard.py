@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from asgi_redis_guard import Answer, ConfigurationError, GuardMiddleware, RedisManager
+from asgi_redis_guard.core.asgi import Receive, Scope, Send
 from asgi_redis_guard.idempotency.guard import Idempotency
 from tests.drive import call, handshake
 from tests.guards import answering as guard_answering
@@ -201,7 +202,7 @@ async def test_answers_that_would_be_the_same_are_recorded(memory: TestRedis, st
     assert len(shop.charges) == 1
 
 
-@pytest.mark.parametrize("status", [409, 425, 429, 500, 502, 503])
+@pytest.mark.parametrize("status", [307, 308, 409, 425, 429, 500, 502, 503])
 async def test_answers_that_may_be_others_next_time_are_not_recorded(redis: RedisManager, status: int) -> None:
     shop = Shop(answering(status))
     app = guarded(shop, redis)
@@ -344,3 +345,29 @@ async def test_a_record_that_cannot_be_read_is_neither_replayed_nor_run_again(
     assert (response.status, len(shop.charges)) == (503, 1)
     assert math.isfinite(float(response["retry-after"]))
     await settled(redis)
+
+
+async def test_what_stands_for_the_status_of_a_response_that_was_not_kept_is_told_if_it_is_one(
+    memory: TestRedis,
+) -> None:
+    app = guarded(Shop(answering(201, b"12", b"3", length=False)), memory)
+    await post(app)
+    (key,) = await memory.execute("KEYS", "guard:y:*")
+    stored = await memory.execute("GET", key)
+    for status, told in ((b"201", 201), (b"9" * 6000, None), (b"\r\n", None)):
+        await memory.execute("SET", key, stored[:38] + status)
+        response = await post(app)
+        assert (response.status, response.json().get("original-status")) == (409, told)
+
+
+async def test_a_redirect_that_repeats_the_request_elsewhere_leaves_its_key_for_that(memory: TestRedis) -> None:
+    shop = Shop()
+
+    async def slashed(scope: Scope, receive: Receive, send: Send) -> None:
+        await (shop if scope["path"] == "/charges" else answering(307))(scope, receive, send)
+
+    app = guarded(slashed, memory)
+    assert (await post(app, path="/charges/")).status == 307
+    await settled(memory)
+    assert [(await post(app, path="/charges")).status for _ in range(2)] == [201, 201]
+    assert len(shop.charges) == 1

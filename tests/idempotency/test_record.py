@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 from asgi_redis_guard.idempotency.record import decode, encode
 
 CLEAN = st.binary(max_size=20).filter(lambda text: not {0, 10, 13} & {*text})
-RESPONSES = st.tuples(st.integers(100, 999), st.lists(st.tuples(CLEAN, CLEAN), max_size=5), st.binary(max_size=200))
+NAMES = st.text(st.sampled_from("abcXYZ019-_.!~"), min_size=1, max_size=20).map(str.encode)
+RESPONSES = st.tuples(st.integers(200, 499), st.lists(st.tuples(NAMES, CLEAN), max_size=5), st.binary(max_size=200))
 
 
 @given(RESPONSES)
@@ -31,7 +32,7 @@ def test_garbage_is_no_response_or_one_that_could_have_been_sent(
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     found = decode(bytes(content))
     if found is not None:
-        assert 100 <= found.status <= 999
+        assert 200 <= found.status <= 499
         assert not {0, 10, 13} & {letter for field in found.headers for text in field for letter in text}
 
 
@@ -42,6 +43,13 @@ def test_any_bytes_are_read_without_an_error(content: bytes) -> None:
 
 def test_a_field_that_would_break_its_line_is_no_field() -> None:
     assert decode(encode(200, [(b"a", b"b\r\nc: d")], b"")) is None
+    for name in (b"", b"a:b", b"a b", b"a\r\nb", b"\xe4"):
+        assert decode(encode(200, [(name, b"b")], b"")) is None
+
+
+def test_a_status_that_ends_no_response_or_was_never_recorded_is_none() -> None:
+    for status in (100, 101, 199, 500, 600, 999):
+        assert decode(encode(status, [], b"")) is None
 
 
 def test_a_length_that_lies_is_no_response() -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from asgi_redis_guard.errors import LockNotOwnedError, RedisUnavailable
 from asgi_redis_guard.locks.lock import Lock
+from asgi_redis_guard.locks.lock_options import LockOptions
 from tests.faults.locks import Process, outcome, steps
 from tests.redis.tools import within
 
@@ -28,7 +29,12 @@ class Caller:
     def __init__(self, judge: Judge, process: Process, ttl: float, renew: bool) -> None:
         self.judge = judge
         self.process = process
-        self.lock: Lock = process.lock(ttl=ttl, renew=renew, on_lost="tell")
+        options: LockOptions = {"renew": renew, "on_lost": "tell"}
+        self.lock: Lock = (
+            process.redis.lock("job", ttl=ttl, **options)
+            if judge.permits is None
+            else process.redis.semaphore("places", judge.permits, ttl=ttl, **options)
+        )
         self.held = False  # by what it was told, until it released it
         self.era = 0  # how often the server had lost its data when it asked for the lock
         judge.callers.append(self)
@@ -94,9 +100,10 @@ class Caller:
 
 
 class Judge:
-    """What all have been told. `era` is how often the server has lost its data."""
+    """What all have been told. `era` is how often the server has lost its data; with `permits` it is a semaphore."""
 
-    def __init__(self) -> None:
+    def __init__(self, permits: int | None = None) -> None:
+        self.permits = permits
         self.era = 0
         self.callers: list[Caller] = []
         self.eras: dict[int, int] = {}  # of each fence
@@ -106,17 +113,17 @@ class Judge:
         """Somebody was told that the lock is his; `certain` if the server has lost nothing since he asked."""
         assert fence is not None
         assert fence not in self.eras, "a fence is given once"
-        if certain:
+        if certain and not self.permits:  # of several who hold it at a time, one may hear of it later than another
             assert all(other < fence for other, then in self.eras.items() if then == era), "the later has the greater"
         self.eras[fence] = era
 
     def written(self, fence: int | None, *, certain: bool) -> None:
         """Take what a holder writes, unless a later one has written before: then he must be in doubt."""
         assert fence is not None
-        assert fence >= self._last or not certain, "who certainly holds it is refused"
+        assert fence >= self._last or not certain or self.permits, "who certainly holds it is refused"
         self._last = max(self._last, fence)
 
     def look(self) -> None:
         """Look who holds it."""
         holders = [caller for caller in self.callers if caller.believes and caller.era == self.era]
-        assert len(holders) <= 1, f"{len(holders)} hold it"
+        assert len(holders) <= (self.permits or 1), f"{len(holders)} hold it"

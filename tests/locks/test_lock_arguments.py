@@ -26,3 +26,10 @@ async def test_a_token_of_one_s_own_says_something(token: str | bytes) -> None:
         assert await lock.acquire(token=b"mine")
         assert lock.token == "mine"
         await lock.release()
+
+
+async def test_several_names_may_come_as_a_list() -> None:
+    async with RedisManager("memory://") as manager:
+        assert manager.lock(["a", "b"]).name == manager.lock("a", "b").name == ("a", "b")  # type: ignore[arg-type]
+        with pytest.raises(ConfigurationError, match=r"name: .* given; allowed are"):
+            manager.lock()

@@ -12,7 +12,7 @@ from tests.redis.tools import within
 from tests.servers import Server
 
 #: Seconds that a history lasts at the least, and grants after which it may end.
-LASTS, GRANTS = 3.0, 100
+LASTS, GRANTS = 2.0, 60
 
 FAULTS = ["cut", "reset_all", "drop_replies", "black_hole", "refuse", "slow", "pause", "flush", "evict", "restart"]
 
@@ -67,11 +67,11 @@ async def befalls(those: list[Process], server: Server, judge: Judge, fault: str
     proxy.heal()
 
 
-@pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("faults", [[], FAULTS[:6], FAULTS], ids=["none", "network", "all"])
-async def test_a_history(make_server: MakeServer, seed: int, faults: list[str]) -> None:
-    chance = random.Random(seed)
-    server, judge, over = make_server(), Judge(), asyncio.Event()
+@pytest.mark.parametrize("permits", [None, 3], ids=["lock", "semaphore"])
+async def test_a_history(make_server: MakeServer, permits: int | None, faults: list[str]) -> None:
+    chance = random.Random(len(faults))
+    server, judge, over = make_server(), Judge(permits), asyncio.Event()
     async with processes(server.url, 3, timeout=TIMEOUT) as those:
         for number in range(9):
             ttl, renew = chance.choice([(SHORT, False), (SHORT, True), (LONG, True)])

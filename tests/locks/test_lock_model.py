@@ -221,5 +221,5 @@ class Locks(RuleBasedStateMachine):
 @pytest.mark.timeout(300)
 def test_locks_under_whatever_may_befall_them(make_server: MakeServer) -> None:
     case = type("Case", (Locks,), {"server": make_server()})
-    checks = settings(max_examples=15, stateful_step_count=15, deadline=None, suppress_health_check=list(HealthCheck))
+    checks = settings(max_examples=8, stateful_step_count=12, deadline=None, suppress_health_check=list(HealthCheck))
     run_state_machine_as_test(case, settings=checks)  # type: ignore[no-untyped-call]
