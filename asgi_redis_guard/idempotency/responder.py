@@ -6,6 +6,7 @@ taken back, and what is another's is never written over.
 
 from __future__ import annotations
 
+import logging
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,8 @@ from .refusals import NOT_STORED, lost, unsure
 
 if TYPE_CHECKING:
     from .guard import Idempotency
+
+logger = logging.getLogger("asgi_redis_guard.idempotency")
 
 #: Seconds for which it is tried to record what could not be recorded while Redis was away.
 RECORDING = 300.0
@@ -67,7 +70,9 @@ class Running(Responder):
             self._lose()
 
     def _lose(self) -> None:
-        self._is_lost = True
+        if not self._is_lost:
+            logger.info("the record of an idempotent request was lost while it ran")
+            self._is_lost = True
         if self._control is not None:
             self._control.cancel(self._guard.refuse_late(self._exchange, lost()))
 
