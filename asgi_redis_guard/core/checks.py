@@ -22,11 +22,9 @@ def is_within(value: object, least: float, most: float) -> bool:
 
 def seconds_faults(option: str, value: object, least: float, most: float) -> list[str]:
     """What is wrong with a number of seconds."""
-    return (
-        []
-        if is_within(value, least, most)
-        else [f"{option}: {value!r} given; allowed are {least:g} to {most:.0f} seconds"]
-    )
+    if is_within(value, least, most):
+        return []
+    return [f"{option}: {value!r} given; allowed are {least:g} to {most:.0f} seconds"]
 
 
 def bytes_faults(option: str, value: object, least: int = 0) -> list[str]:

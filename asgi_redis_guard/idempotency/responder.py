@@ -6,13 +6,13 @@ taken back, and what is another's is never written over.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from ..core.exchange import Exchange
 from ..core.responder import Control, Head, Outcome, Responder
-from ..core.steps import Answer, Ask, Asking
+from ..core.steps import Ask, Asking
 from ..errors import RedisUnavailable
 from .operations import Claim, is_recorded
 from .record import encode
@@ -20,6 +20,8 @@ from .refusals import NOT_STORED, lost, unsure
 
 if TYPE_CHECKING:
     from .guard import Idempotency
+
+logger = logging.getLogger("asgi_redis_guard.idempotency")
 
 #: Seconds for which it is tried to record what could not be recorded while Redis was away.
 RECORDING = 300.0
@@ -68,19 +70,18 @@ class Running(Responder):
             self._lose()
 
     def _lose(self) -> None:
-        self._is_lost = True
+        if not self._is_lost:
+            logger.info("the record of an idempotent request was lost while it ran")
+            self._is_lost = True
         if self._control is not None:
-            self._control.cancel(self._refused(lost))
-
-    def _refused(self, answer: Callable[[], Answer]) -> Answer:
-        return self._guard.refuse_late(self._exchange, answer())
+            self._control.cancel(self._guard.refuse_late(self._exchange, lost()))
 
     def start(self, head: Head) -> Asking | None:
         """Record what the app has answered, if a retry is to be answered the same."""
         if self._control is None or head.answered or self._is_settled:
             return None
         if self._is_lost:
-            head.replace(self._refused(lost))
+            head.replace(self._guard.refuse_late(self._exchange, lost()))
         elif is_final(head.status):
             return self._record(head, self._completion_of(head))
         self._control.release()
@@ -101,11 +102,11 @@ class Running(Responder):
             recorded = is_recorded((yield completion))
         except RedisUnavailable:  # `end` goes on trying
             if not self._guard.is_open:
-                head.replace(self._refused(unsure))
+                head.replace(self._guard.refuse_late(self._exchange, unsure()))
         else:
             self._completion = None
             if not recorded:
-                head.replace(self._refused(lost))
+                head.replace(self._guard.refuse_late(self._exchange, lost()))
         self._is_settled = True
         if self._control is not None:
             self._control.release()

@@ -15,6 +15,7 @@ from ..core.client_ip import TrustedProxies
 from ..core.documents import Unclear
 from ..core.exchange import Exchange, Services
 from ..core.guard import OneRoundGuard
+from ..core.identity import is_key_word
 from ..core.key_template import KeyTemplate
 from ..core.paths import PathPatterns
 from ..core.script import Replies
@@ -221,4 +222,11 @@ def _templates(key: object, proxies: TrustedProxies) -> tuple[KeyTemplate, ...]:
         raise ConfigurationError("key (GUARD_LOCK_KEY): none given; say what is locked, as 'import:{user}'")
     if len(several) > _MOST_KEYS or len(set(several)) < len(several):
         raise ConfigurationError(f"key (GUARD_LOCK_KEY): {key!r} given; allowed are 1 to {_MOST_KEYS} different ones")
+    ConfigurationError.raise_for(
+        [
+            f"key (GUARD_LOCK_KEY): {one!r} given, a text that is the same for all requests; allowed is '{{{one}}}'"
+            for one in several
+            if isinstance(one, str) and is_key_word(one)
+        ]
+    )
     return tuple(KeyTemplate(one, proxies, option="key (GUARD_LOCK_KEY)") for one in several)

@@ -110,7 +110,7 @@ class Holder(Responder):
         self._services = services
         self._answer = answer
         self._control: Control | None = None
-        self._hold = Hold(services.leases, claims, fence, claims.ttl, since, renew=True, lost=self._lose)
+        self._hold = Hold(services.leases, claims, fence, since, renew=True, lost=self._lose)
         self.lock = HeldLock(services, self._hold, upper | keys_of(claims))
 
     def bind(self, control: Control) -> None:

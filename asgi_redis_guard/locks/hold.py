@@ -25,7 +25,6 @@ class Hold:
         leases: Leases,
         claims: Claims,
         fence: int,
-        ttl: float,
         since: float,
         *,
         renew: bool,
@@ -35,11 +34,11 @@ class Hold:
         self.fence = fence
         self._home = leases
         self._lost: Callable[[], None] | None = lost
-        self._ends = since + ttl
+        self._ends = since + claims.ttl
         self._timer: asyncio.TimerHandle | None = None
         self._leases: list[Lease] = []
         if renew:
-            self._leases = [leases.keep(claim.renew(), ttl, self._lose, since) for claim in claims]
+            self._leases = [leases.keep(claim.renew(), claims.ttl, self._lose, since) for claim in claims]
         else:
             self._end_at(self._ends)
 

@@ -129,9 +129,7 @@ class Lock:
             if isinstance(result, Busy):
                 self._taken = False
                 return result
-            self._hold = Hold(
-                self._manager.leases, claims, result, self.ttl, taking.since, renew=self._renew, lost=self._lose
-            )
+            self._hold = Hold(self._manager.leases, claims, result, taking.since, renew=self._renew, lost=self._lose)
         except BaseException:
             self._taken = False
             raise

@@ -85,7 +85,6 @@ class Turn:
         "_replies",
         "_undo",
         "since",
-        "word",
     )
 
     def __init__(
@@ -100,7 +99,6 @@ class Turn:
     ) -> None:
         self._manager = manager
         self._key = (topic, word)
-        self.word = word
         self._asking = ask
         self._left = left
         self._undo = undo
@@ -138,14 +136,13 @@ class Turn:
 
     async def _come_first(self) -> Lead:
         flights = self._manager.flights
-        while True:
-            flight = flights.find(self._key)
-            if flight is None:
-                return flights.begin(self._key)
-            landing = await flight.wait()
-            if landing.lead is not None:
-                return landing.lead
+        flight = flights.find(self._key)
+        if flight is None:
+            return flights.begin(self._key)
+        landing = await flight.wait()
+        if landing.lead is None:
             raise RedisUnavailable("the connections of this event loop were closed")
+        return landing.lead
 
     async def _one_word(self) -> None:
         """Wait until the word is said, or until it is taken."""

@@ -317,7 +317,7 @@ def test_all_faults_are_told_at_once() -> None:
     with pytest.raises(ConfigurationError) as told:
         RouteLock("x", **wrong)
     assert [fault.partition(":")[0] for fault in told.value.faults] == list(wrong)
-    for key in ([], "", ["a", "a"], list("abcdefghi"), 7, "{json}", ["{nothing"]):
+    for key in ([], "", ["a", "a"], list("abcdefghi"), 7, "{json}", ["{nothing"], "user", ["a", "header:x-tenant"]):
         with pytest.raises(ConfigurationError, match="key"):
             RouteLock(key)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="did you mean 'on_busy'"):
