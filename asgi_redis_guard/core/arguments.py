@@ -30,6 +30,10 @@ _TEXTS: dict[type, Callable[[Any], str | bytes]] = {
 }
 
 
+class TooDeep(TypeError):
+    """A value is nested more deeply than keys are made of; clients may choose how deeply."""
+
+
 def name_of(function: Callable[..., Any]) -> str:
     """Return what a function goes by in all processes."""
     return f"{function.__module__}.{function.__qualname__}"
@@ -42,7 +46,7 @@ def key_of(value: Any, depth: int = 0) -> bytes:
     if text is not None:
         return _part(kind.__name__, _bytes(text(value)))
     if depth >= _MOST_DEPTH:
-        raise TypeError("a value that is nested too deeply")
+        raise TooDeep("a value that is nested too deeply")
     if kind is list or kind is tuple:
         return _part(kind.__name__, b"".join([key_of(item, depth + 1) for item in value]))
     if kind is set or kind is frozenset:

@@ -7,15 +7,15 @@ name of what it is. A value that cannot be told makes no key at all: nothing is 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from ..errors import ConfigurationError
-from .arguments import name_of, plain_of
+from .arguments import TooDeep, name_of, plain_of
 from .client_ip import TrustedProxies
-from .cookies import clear_cookies
 from .documents import Unclear, text_at
 from .exchange import Exchange
+from .given import agreed, values_of
 from .identity import Identity, is_key_word
 from .paths import lean
 
@@ -169,14 +169,14 @@ def _reader(word: str, proxies: TrustedProxies) -> _Read:
     if word == "route":
         return _route
     if kind == "param":
-        return lambda exchange, _: _filling(word, exchange.parameters.get(name))
+        return lambda exchange, _: _argument(word, exchange.parameters.get(name))
     if kind == "json":
         path = tuple(name.split("."))
         return lambda exchange, body: (
             None if body is None or (text := text_at(exchange.document(body), path)) is None else (word, text)
         )
-    if (values := _given(kind, name)) is not None:
-        return lambda exchange, _: _agreed(word, values(exchange))
+    if (values := values_of(kind, name)) is not None:
+        return lambda exchange, _: agreed(word, values(exchange))
     identity = Identity((word,), proxies)
 
     def read(exchange: Exchange, _: bytes | None) -> Filling | None:
@@ -186,18 +186,6 @@ def _reader(word: str, proxies: TrustedProxies) -> _Read:
     return read
 
 
-def _given(kind: str, name: str) -> Callable[[Exchange], Sequence[str | bytes]] | None:
-    """Return what reads all values that a request gives for a header, a cookie or a parameter."""
-    raw = name.encode("latin-1")
-    field = raw.lower()
-    kinds: dict[str, Callable[[Exchange], Sequence[str | bytes]]] = {
-        "header": lambda exchange: exchange.headers(field),
-        "cookie": lambda exchange: clear_cookies(exchange, raw),
-        "query": lambda exchange: exchange.query(name),
-    }
-    return kinds.get(kind)
-
-
 def _is_told(readers: str | tuple[_Read, ...], exchange: Exchange, body: bytes | None) -> bool:
     try:
         return isinstance(readers, str) or any(read(exchange, body) is not None for read in readers)
@@ -205,12 +193,11 @@ def _is_told(readers: str | tuple[_Read, ...], exchange: Exchange, body: bytes |
         return False
 
 
-def _agreed(word: str, values: Sequence[str | bytes]) -> Filling | None:
-    if not values:
-        return None
-    if values.count(values[0]) < len(values):
-        raise Unclear(word)
-    return word, values[0]
+def _argument(word: str, value: Any) -> Filling | None:
+    try:
+        return _filling(word, value)
+    except TooDeep as error:
+        raise Unclear(word) from error
 
 
 def _filling(word: str, value: Any) -> Filling | None:
@@ -219,6 +206,8 @@ def _filling(word: str, value: Any) -> Filling | None:
         return None
     try:
         text, is_plain = plain_of(value)
+    except TooDeep:
+        raise
     except TypeError as error:
         name = word.partition(":")[2]
         raise TypeError(

@@ -152,6 +152,16 @@ def test_what_an_app_may_read_otherwise_is_unclear_whatever_else_would_do(text: 
         of(text, ALICE, **request_)
 
 
+def test_an_argument_that_is_nested_too_deeply_is_unclear_in_a_request_and_an_error_in_a_call() -> None:
+    deep: Any = 7
+    for _ in range(100):
+        deep = [deep]
+    with pytest.raises(Unclear):
+        of("{x}", arguments={"x": deep})
+    with pytest.raises(TypeError, match="nested"):
+        call("{x}", x=deep)
+
+
 def test_the_same_value_several_times_is_that_value() -> None:
     assert of("{query:x}", query_string=b"x=1&x=1") == of("{query:x}", query_string=b"x=1") is not None
     assert of("{header:x}", headers=[(b"x", b"1")] * 2) == of("{header:x}", headers={"x": "1"}) is not None

@@ -4,12 +4,13 @@ import asyncio
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from asgi_redis_guard import GuardMiddleware
+from asgi_redis_guard import GuardMiddleware, RouteGuards, locked
 from asgi_redis_guard.locks.guard import RouteLock
 from tests.drive import call, http_scope
 from tests.middleware.calls import TestRedis
@@ -78,3 +79,18 @@ async def test_a_body_that_is_no_json_tells_nothing_and_may_be_allowed(memory: T
     routes = [Route("/", lambda _: PlainTextResponse("ran"), methods=["POST"])]
     app = GuardMiddleware(Starlette(routes=routes), [RouteLock("{json:id}", unidentified="allow")], redis=memory)
     assert [(await call(app, *post(body))).status for body in (b"", b"id=7", b"{}", b"{")] == [200, 200, 200, 400]
+
+
+async def test_a_document_as_a_key_may_be_nested_as_deeply_as_a_client_likes(memory: TestRedis) -> None:
+    api = FastAPI()
+
+    @api.post("/")
+    @locked("report:{settings}")
+    async def report(settings: dict[str, Any]) -> str:
+        return "done"
+
+    app = GuardMiddleware(api, [RouteGuards()], redis=memory)
+    headers = {"content-type": "application/json"}
+    for depth, status in ((3, 200), (200, 400)):
+        body = b'{"a":' * depth + b"1" + b"}" * depth
+        assert (await call(app, *post(body, headers=headers))).status == status
