@@ -37,7 +37,7 @@ def in_progress(left: float) -> Answer:
 def reused() -> Answer:
     """The key stood for another request before."""
     return problem(
-        422, "idempotency_key_reused", "The idempotency key was used for a request with another target or body."
+        422, "idempotency_key_reused", "The idempotency key was used for a request with another method, target or body."
     )
 
 
