@@ -3,9 +3,10 @@
 Run it with `uvicorn examples.payments:app`, on `REDIS_URL` or else on an embedded server:
 
     token=$(curl -sX POST 'localhost:8000/login?user=ann' | jq -r .access_token)
-    pay='curl -i localhost:8000/charges -H content-type:application/json -H idempotency-key:"order-7"'
-    $pay -H "authorization: Bearer $token" -d '{"order": "7", "cents": 1250}'    # twice: see Idempotent-Replayed
-    $pay -H "authorization: Bearer $token" -d '{"order": "7", "cents": 9999}'    # another payload: 422
+    key='idempotency-key: "order-7"' type='content-type: application/json'
+    pay() { curl -i localhost:8000/charges -H "authorization: Bearer $token" -H "$key" -H "$type" -d "$1"; }
+    pay '{"order": "7", "cents": 1250}'    # twice: see Idempotent-Replayed
+    pay '{"order": "7", "cents": 9999}'    # another payload: 422
 """
 
 import asyncio

@@ -53,7 +53,15 @@ class Services(Protocol):
     def leases(self) -> Any:
         """The leases of this loop, which renews them (`redis/leases.py`)."""
 
-    def turn(self, topic: str, word: bytes, ask: Ask, left: Callable[[Replies], float | None], undo: Ask) -> InLine:
+    def turn(
+        self,
+        topic: str,
+        word: bytes,
+        ask: Ask,
+        left: Callable[[Replies], float | None],
+        undo: Ask,
+        lasts: float = 0.0,
+    ) -> InLine:
         """Return what waits for a turn at what others hold, first come first served, and for the replies to `ask`.
 
         What each of these means stands in `pubsub/turns.py`.

@@ -60,7 +60,7 @@ class Admitting:
             return latest.left if latest.state == BUSY else None
 
         undo = Ask((claim.release(),))
-        turn = services.turn(TOPIC, claim.word, Ask((claim.attend(), claim.begin())), left, undo)
+        turn = services.turn(TOPIC, claim.word, Ask((claim.attend(), claim.begin())), left, undo, self._guard.lease)
         try:
             replies = yield Wait(turn, self._guard.wait, heeds_client=True)
         except WaitTimeout:

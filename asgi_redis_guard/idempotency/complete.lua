@@ -16,5 +16,5 @@ if writes then
   -- First a write that needs no memory: after it, full memory refuses none.
   if present then call('PEXPIRE', record, math.max(call('PTTL', record) or 0, 1)) end
   call('SET', record, value, 'PX', ttl)
-  if waited then call('PUBLISH', channel, word) end
+  if waited then redis.pcall('PUBLISH', channel, word) end
 end

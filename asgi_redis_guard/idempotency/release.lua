@@ -9,4 +9,4 @@ mine = string.sub(head, 1, 1) == 'P' and string.sub(head, 23) == token
 waited = mine and string.sub(head, 2, 2) == 'w'
 -- @commit
 if mine then call('DEL', record) end
-if waited then call('PUBLISH', channel, word) end
+if waited then redis.pcall('PUBLISH', channel, word) end -- whoever may not publish has done it all the same

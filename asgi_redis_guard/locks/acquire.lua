@@ -9,7 +9,7 @@
 local holder = call('GET', lock)
 if not holder then
   local last = tonumber(call('GET', fence) or '') or 0
-  number = now > last and now or last + 1
+  number = last >= now and last < 9000000000000000 and last + 1 or now -- garbage is none
   value = string.format('-%016.0f', number) .. token
 elseif string.sub(holder, 18) == token then -- asked again: the reply was lost
   number = tonumber(string.sub(holder, 2, 17)) or 0

@@ -175,7 +175,8 @@ class RouteLock(OneRoundGuard):
         until = services.leases.time() + self.wait
         while True:
             word = claims.word
-            turn = services.turn(TOPIC, word, claims.attend(), partial(claims.worth, word), claims.release())
+            worth, undo = partial(claims.worth, word), claims.release()
+            turn = services.turn(TOPIC, word, claims.attend(), worth, undo, self.ttl)
             try:
                 replies = yield Wait(turn, max(0.0, until - services.leases.time()), heeds_client=True)
             except WaitTimeout:

@@ -11,4 +11,4 @@ told = mine and string.sub(holder, 1, 1) == 'w'
 held, waited = mine and 1 or 0, told and 1 or 0
 -- @commit
 if mine then call('DEL', lock) end
-if told then call('PUBLISH', channel, word) end
+if told then redis.pcall('PUBLISH', channel, word) end -- whoever may not publish has done it all the same

@@ -10,7 +10,7 @@ local live = string.format('(%.0f', now)
 again = (tonumber(call('ZSCORE', lock, token) or '') or 0) > now -- the reply was lost
 if again or (call('ZCOUNT', lock, live, '(9000000000000000') or 0) < permits + 0 then
   local last = tonumber(call('GET', fence) or '') or 0
-  number = now > last and now or last + 1
+  number = last >= now and last < 9000000000000000 and last + 1 or now -- garbage is none
   given = string.format('%016.0f', number)
 else
   stop = true

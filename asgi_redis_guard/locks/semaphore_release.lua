@@ -14,6 +14,6 @@ if mine then
   call('ZREM', lock, token)
   if told then
     call('ZREM', lock, '')
-    call('PUBLISH', channel, word)
+    redis.pcall('PUBLISH', channel, word)
   end
 end

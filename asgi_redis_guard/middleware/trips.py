@@ -68,9 +68,17 @@ class RoundTrips:
         """The leases of the running loop."""
         return self.manager.leases
 
-    def turn(self, topic: str, word: bytes, ask: Ask, left: Callable[[Replies], float | None], undo: Ask) -> Turn:
+    def turn(
+        self,
+        topic: str,
+        word: bytes,
+        ask: Ask,
+        left: Callable[[Replies], float | None],
+        undo: Ask,
+        lasts: float = 0.0,
+    ) -> Turn:
         """Return what waits for a turn at what others hold."""
-        return Turn(self.manager, topic, word, ask, left, undo)
+        return Turn(self.manager, topic, word, ask, left, undo, lasts)
 
     def give_back(self, ask: Ask, seconds: float) -> None:
         """Have what was taken given back, in the background."""

@@ -89,13 +89,18 @@ async def test_what_was_flushed_is_lost_for_its_holder_and_the_next_fence_is_hig
 
 
 @both
-@pytest.mark.parametrize("last", [b"nonsense", b"", b"-5", b"1", b"0000000000000001"])
+@pytest.mark.parametrize(
+    "last", [b"nonsense", b"", b"-5", b"1", b"0000000000000001", b"inf", b"-inf", b"nan", b"9" * 16, b"1" * 300]
+)
 async def test_fences_go_by_the_clock_where_the_last_one_makes_no_sense(
     manager: RedisManager, make: Make, last: bytes
 ) -> None:
     await manager.execute("SET", make("mine").keys[1], last)
     seconds, micros = await manager.execute("TIME")
-    assert await fence_of(manager, make("mine")) >= int(seconds) * 1_000_000 + int(micros)
+    first = await fence_of(manager, make("mine"))
+    assert 0 <= first - (int(seconds) * 1_000_000 + int(micros)) < 10**9
+    await do(manager, make("mine").release())
+    assert await fence_of(manager, make("other")) > first
 
 
 @both

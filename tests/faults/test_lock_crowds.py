@@ -203,3 +203,19 @@ async def test_who_may_not_hear_the_word_gets_its_turn_by_time(make_server: Make
         await lock.release()
         await is_free(server)
         await nothing_is_left_of(other)
+
+
+async def test_who_may_not_say_the_word_releases_all_the_same(make_server: MakeServer) -> None:
+    """A user without any channel gives back what another waits for, who finds it when its time would be up."""
+    server = make_server()
+    server.command("ACL", "SETUSER", "mute", "on", "nopass", "~*", "+@all", "resetchannels")
+    mute = server.url.replace("unix://", "unix://mute:x@")
+    async with RedisManager(mute, timeout=PATIENCE) as redis, RedisManager(server.url) as other:
+        for make in (lambda m: m.lock("job", ttl=1), lambda m: m.semaphore("job", 1, ttl=1)):
+            theirs, lock = make(redis), make(other)
+            assert await theirs.acquire()
+            waiting = asyncio.ensure_future(lock.acquire())
+            await asyncio.sleep(0.2)  # whether it is attended is told differently by each
+            await theirs.release()
+            assert await within(waiting)
+            await lock.release()
