@@ -79,7 +79,7 @@ def test_idempotency_is_made_of_the_environment(monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize(
     ("name", "value", "words"),
     [
-        ("METHODS", "PO ST", "allowed are methods"),
+        ("METHODS", "PO ST", "names of methods"),
         ("REQUIRED", "perhaps", "Input should be a valid boolean"),
         ("KEY", "nobody", "'nobody' given"),
         ("TTL", "0", "allowed are 1 to"),

@@ -37,7 +37,7 @@ def bytes_faults(option: str, value: object, least: int = 0) -> list[str]:
 def method_faults(methods: Iterable[object]) -> list[str]:
     """What is wrong with methods of requests (RFC 9110 §9.1: tokens)."""
     return [
-        f"methods: {method!r} given; allowed are methods of HTTP, such as 'POST'"
+        f"methods: {method!r} given; allowed are names of methods, such as 'POST'"
         for method in methods
         if not is_token(method)
     ]

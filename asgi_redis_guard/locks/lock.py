@@ -15,7 +15,6 @@ from types import TracebackType
 from typing import Literal, Self
 
 from ..errors import LockBusy, LockError, LockLost, LockNotOwnedError, RedisUnavailable
-from ..pubsub.turns import stand_aside
 from ..redis.asking import carry_out
 from ..redis.giving_back import give_back
 from ..redis.manager import RedisManager
@@ -23,8 +22,7 @@ from ..redis.watched import WatchedBody
 from .claims import Claims, Name
 from .hold import Hold
 from .lock_options import UNSET, Unset, lost_of, names_of, replicas_of, seconds, token_of, ttl_of, wait_of
-from .operations import TOPIC
-from .taking import Busy, Taking
+from .taking import Busy, Taking, released
 
 logger = logging.getLogger("asgi_redis_guard.locks")
 
@@ -153,28 +151,11 @@ class Lock:
             return self._tell(LockNotOwnedError(f"{self!r} is not held"))
         hold.drop()
         lost = self.lost  # who takes it again meanwhile has another one
-        if not lost.is_set() and await self._was_held(hold.claims):
+        if not lost.is_set() and await released(self._manager, hold.claims):
             return None
         lost.set()
         give_back(self._manager, hold.claims.release(), 0)  # Redis may believe that it is held
         return self._tell(LockLost(f"{self!r} was lost before it was released"))
-
-    async def _was_held(self, claims: Claims) -> bool:
-        """Release it, and tell whether it was held until then; where a reply is lost, once more, and believe so."""
-        try:
-            try:
-                replies = await carry_out(self._manager, claims.release(once=True))
-                if claims.were_wanted(replies):
-                    stand_aside(self._manager, TOPIC, claims.word)
-                return claims.were_held(replies)
-            except RedisUnavailable as error:
-                if not error.maybe_executed:
-                    raise
-            await carry_out(self._manager, claims.release())
-        except BaseException:
-            give_back(self._manager, claims.release(), self.ttl)
-            raise
-        return True
 
     def _tell(self, error: LockError) -> None:
         if self._raises:

@@ -1,4 +1,4 @@
-"""Taking locks: one round trip where they are free, else a turn behind those who wait already.
+"""Taking locks and giving them back: one round trip where they are free, else a turn behind those who wait already.
 
 Law: whoever is cancelled, or hears nothing, leaves nothing taken.
 """
@@ -9,8 +9,9 @@ import asyncio
 from dataclasses import dataclass
 from functools import partial
 
-from ..errors import LockError, RedisTimeout
-from ..pubsub.turns import Turn, ask_once, step_up
+from ..errors import LockError, RedisTimeout, RedisUnavailable
+from ..pubsub.turns import Turn, ask_once, stand_aside, step_up
+from ..redis.asking import carry_out
 from ..redis.flight import Lead
 from ..redis.giving_back import give_back
 from ..redis.manager import RedisManager
@@ -106,3 +107,21 @@ class Taking:
                 give_back(self._manager, self._claims.release(), self._claims.ttl)
         if reached < self._replicas:
             raise LockError(f"{reached} of {self._replicas} replicas have the lock; it was given back")
+
+
+async def released(manager: RedisManager, claims: Claims) -> bool:
+    """Give them back, and tell whether all were held until then; where a reply is lost, once more, and believe so."""
+    try:
+        try:
+            replies = await carry_out(manager, claims.release(once=True))
+            if claims.were_wanted(replies):
+                stand_aside(manager, TOPIC, claims.word)
+            return claims.were_held(replies)
+        except RedisUnavailable as error:
+            if not error.maybe_executed:
+                raise
+        await carry_out(manager, claims.release())
+    except BaseException:
+        give_back(manager, claims.release(), claims.ttl)
+        raise
+    return True

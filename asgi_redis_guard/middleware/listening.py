@@ -49,6 +49,8 @@ class Listening:
                 listening.add_done_callback(_heard)
                 return await wait_for(step)
         except TimeoutError:
+            if not patience.expired():
+                raise  # what was waited for failed with it
             raise ClientGone from None
         finally:
             if listening is not None:
