@@ -29,7 +29,7 @@
     <p>cache                   channel  –                                what was invalidated
     <p>k:{<digest>}            string   that of the lock                 a lock: waiters, fence, who holds it
     <p>ks:{<digest>}           zset     that of the longest holder       a semaphore: its holders by when they end
-    <p>kf:{<digest>}           string   a day, or the lock's             the last fence of a lock or semaphore
+    <p>kf:{<digest>}           string   an hour, or the lock's            the last fence of a lock or semaphore
     <p>y:<digest>              string   the lease, then the record's     an idempotent request: under way, or its answer
     <p>locks                   channel  –                                locks that were released while some waited
     <p>idempotency             channel  –                                idempotent requests that others waited for

@@ -31,10 +31,10 @@ class Idempotency(OneRoundGuard):
     """Carry out a request with an `Idempotency-Key` once; answer the next ones with the same key as that one was.
 
     The first runs under a `lease` in seconds, which is renewed: what a killed process has begun may begin again after
-    that. Its response is recorded for `ttl` seconds before its head is sent, where it has 2xx, 3xx or 4xx but 409, 425
-    and 429; after another status, an exception or a cancellation the request may run again. A retry gets the same
-    status, fields and body with `Idempotent-Replayed: true`; while the first runs, a 409 with `Retry-After`, or within
-    `wait` seconds what that is answered; with another method, target or body, a 422. Bodies of responses over
+    that. Its response is recorded for `ttl` seconds before its head is sent, where it has 2xx, 3xx or 4xx but 307,
+    308, 409, 425 and 429; after another status, an exception or a cancellation the request may run again. A retry gets
+    the same status, fields and body with `Idempotent-Replayed: true`; while the first runs, a 409 with `Retry-After`,
+    or within `wait` seconds what that is answered; with another method, target or body, a 422. Bodies of responses over
     `max_response` bytes, and streams, are not kept: a retry gets a 409 that says so. Bodies of requests over `max_body`
     bytes get a 413.
 

@@ -27,8 +27,10 @@ class Recorded(NamedTuple):
     body: bytes
 
 
-def encode(status: int, headers: Headers, body: bytes) -> bytes:
-    """Return a response as it is recorded."""
+def encode(status: int, headers: Headers, body: bytes) -> bytes | None:
+    """Return a response as it is recorded; None for one that no server should send, so that none is replayed."""
+    if not all(_TOKEN.fullmatch(name) and not _BREAKS.search(value) for name, value in headers):
+        return None
     fields = b"".join([b"%d:%b" % (len(text), text) for field in headers for text in field])
     return b"%d %d %d\n%b%b" % (status, len(fields), len(body), fields, body)
 

@@ -89,11 +89,13 @@ class Running(Responder):
 
     def _completion_of(self, head: Head) -> Ask:
         """Return what records the head as it is now: what guards further out add to it is for each response anew."""
-        content = head.content
-        if content is None or len(content) > self.hold:
-            head.headers.append(NOT_STORED)
-            return Ask((self._claim.complete(b"U", b"%d" % head.status),))
-        return Ask((self._claim.complete(b"D", encode(head.status, head.headers, content)),))
+        content, record = head.content, None
+        if content is not None and len(content) <= self.hold:
+            record = encode(head.status, head.headers, content)
+        if record is not None:
+            return Ask((self._claim.complete(b"D", record),))
+        head.headers.append(NOT_STORED)
+        return Ask((self._claim.complete(b"U", b"%d" % head.status),))
 
     def _record(self, head: Head, completion: Ask) -> Asking:
         self._drop()  # from here on the record says whose it is

@@ -75,6 +75,7 @@ class HeldLock:
             raise replies
         left = claims.prolonged(replies)
         if left is None:
+            self._hold.lose()
             raise LockLost("the lock of this request is held no more")
         self._hold.prolong(since + left)
 

@@ -38,7 +38,7 @@ class Hold:
         self._timer: asyncio.TimerHandle | None = None
         self._leases: list[Lease] = []
         if renew:
-            self._leases = [leases.keep(claim.renew(), claims.ttl, self._lose, since) for claim in claims]
+            self._leases = [leases.keep(claim.renew(), claims.ttl, self.lose, since) for claim in claims]
         else:
             self._end_at(self._ends)
 
@@ -68,7 +68,7 @@ class Hold:
 
     def _end_at(self, ends: float) -> None:
         # The loop is asked for here alone: on Python 3.11 that is a system call.
-        self._timer = asyncio.get_running_loop().call_at(ends, self._lose)
+        self._timer = asyncio.get_running_loop().call_at(ends, self.lose)
 
     def drop(self) -> None:
         """Hold it no more: nothing is renewed, and no loss is told."""
@@ -82,7 +82,8 @@ class Hold:
             self._timer.cancel()
             self._timer = None
 
-    def _lose(self) -> None:
+    def lose(self) -> None:
+        """Tell that it was lost, once: Redis said so in answer to something else than a renewal."""
         lost, self._lost = self._lost, None
         self._stop()
         if lost is not None:

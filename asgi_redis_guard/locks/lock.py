@@ -116,6 +116,8 @@ class Lock:
         return not isinstance(await self._acquire(wait, token), Busy)
 
     async def _acquire(self, wait: float | None, token: str | bytes | None = None) -> Hold | Busy:
+        if self._hold is not None and self._hold.is_over:
+            self._hold, self._taken = None, False  # it was lost, and nobody has released it
         if self._taken:
             raise LockError(f"{self!r} is held by this object already, or is being taken; use another for each holder")
         self._taken = True
@@ -134,7 +136,7 @@ class Lock:
         return self._hold
 
     def _lose(self) -> None:
-        logger.warning("%r was lost", self)
+        logger.info("%r was lost", self)
         self.lost.set()
         if self._body is not None and self._cancels:
             self._body.cancel()
@@ -186,6 +188,7 @@ class Lock:
         since = self._manager.leases.time()
         left = hold.claims.prolonged(await carry_out(self._manager, hold.claims.extend(round(time * 1000), how)))
         if left is None:
+            hold.lose()
             raise LockLost(f"{self!r} is held no more")
         hold.prolong(since + left)
         return True

@@ -17,7 +17,7 @@ TOPIC = "locks"
 
 #: Seconds that a fence is remembered at the least. Fences are the server's time or the last one plus 1, so that they
 #: only fall where this is forgotten (a server that lost its data) and its clock has been set back.
-_MEMORY = 86_400
+_MEMORY = 3_600
 
 
 class Kinds(NamedTuple):

@@ -1,7 +1,8 @@
 """Listening for a client that leaves while a guard waits: nobody runs for who has gone, and nobody waits behind him.
 
 Law: each message is received once and reaches the app once, in its order. What waits is never left with a result that
-nobody takes: it runs in the caller's own task.
+nobody takes: it runs in the caller's own task. Who listens is cancelled, as Starlette does to see who has left: servers
+lose no message by that.
 """
 
 from __future__ import annotations

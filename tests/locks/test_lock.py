@@ -303,3 +303,24 @@ async def test_no_secret_is_in_what_is_printed(manager: RedisManager) -> None:
     assert "of my own" not in repr(vars(lock))
     await lock.release()
     assert repr(lock) == "<Lock 'import', not held>"
+
+
+async def test_an_extension_that_finds_it_gone_is_told_as_a_loss(here: RedisManager) -> None:
+    lock = here.lock("import")
+    await lock.acquire()
+    await here.execute("FLUSHALL")
+    with pytest.raises(LockLost, match="held no more"):
+        await lock.extend(5)
+    assert lock.lost.is_set()
+    assert not here.leases
+
+
+async def test_what_was_lost_may_be_taken_anew_without_a_release(here: RedisManager) -> None:
+    lock = here.lock("import", ttl=0.2, renew=False)
+    await lock.acquire()
+    first, lost = lock.fence or 0, lock.lost
+    await lost.wait()
+    assert await lock.acquire()
+    assert (lock.fence or 0) > first
+    assert (lost.is_set(), lock.lost.is_set()) == (True, False)
+    await lock.release()
