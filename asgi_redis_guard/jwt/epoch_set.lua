@@ -8,5 +8,5 @@
 since = math.max(math.min(tonumber(before) or now, now), tonumber(call('GET', epoch) or '') or 0)
 text = string.format('%.0f', since)
 -- @commit
-call('PEXPIRE', epoch, keep) -- first, as in family.rotate
+call('PEXPIRE', epoch, keep) -- first, as in jwt.family_rotate
 call('SET', epoch, text, 'PX', keep)

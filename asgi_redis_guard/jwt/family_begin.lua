@@ -1,4 +1,4 @@
--- name: family.begin
+-- name: jwt.family_begin
 -- keys: family, index, generation (the record, see family_read.lua; the families of its user; the generation of its user)
 -- args: attempt, name, owner, idle, lifetime, device, session, note (who asks, the same where the reply was lost; the id and the user's digest, both without the tag; ms; ms; marks without colons; text that travels with the family)
 -- keeps: text, life

@@ -1,5 +1,5 @@
--- name: family.stats
--- keys: alive, hours (as in family.tally)
+-- name: jwt.family_stats
+-- keys: alive, hours (as in jwt.family_tally)
 -- returns: hour, ends, counts (hours since the epoch; hour and count in turn; the same with the letter before the hour)
 -- repeatable: yes
 -- @check

@@ -1,6 +1,6 @@
--- name: family.sweep
+-- name: jwt.family_sweep
 -- keys: index, families, generation (a user's families; what the keys of their records begin with; the user's generation)
--- args: attempt, cause, what, why, keep, remember, channel, tag, word (as in family.revoke; u all, and a new generation, d of a device, s of a session, o all but one; the mark, or the one; ms that the generation is remembered; what ids begin with; what is told of the user)
+-- args: attempt, cause, what, why, keep, remember, channel, tag, word (as in jwt.family_revoke; u all, and a new generation, d of a device, s of a session, o all but one; the mark, or the one; ms that the generation is remembered; what ids begin with; what is told of the user)
 -- keeps: fresh, marks
 -- returns: gen (the user's generation), handles (of those that ended now: the id without the tag, when it was to end in ms since the epoch, and so on)
 -- repeatable: yes
@@ -30,7 +30,7 @@ end
 -- @commit
 local stamp, life, words = floor(now / 1000), keep + 0, {}
 if fresh then
-  call('PEXPIRE', generation, remember) -- first, as in family.rotate
+  call('PEXPIRE', generation, remember) -- first, as in jwt.family_rotate
   call('SET', generation, fresh, 'PX', remember)
   words[1] = word
 end

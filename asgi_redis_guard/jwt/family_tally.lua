@@ -1,4 +1,4 @@
--- name: family.tally
+-- name: jwt.family_tally
 -- keys: alive, hours (how many live, by hour of their end; b, r, p, u, e with an hour: begun, rotated, replayed, reused, ended)
 -- args: changes, keep (JSON: which of the keys, field, how many more or fewer, and so on; ms that `alive` is kept)
 -- @check

@@ -1,5 +1,5 @@
 -- name: jwt.standing
--- keys: family, generation (of the family and the user that a token names; see family_read.lua and family.sweep)
+-- keys: family, generation (of the family and the user that a token names; see family_read.lua and jwt.family_sweep)
 -- args: gen (the user's generation that it was made under)
 -- repeatable: yes
 -- @check
