@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-_NULL = (None, "", {})
+_NULL: tuple[object, ...] = (None, "", {})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
