@@ -38,7 +38,7 @@ class Life(NamedTuple):
     def of_next(cls, rotation: Rotation, limits: FamilyLimits, now: float) -> Life:
         """Return that of a successor; near the end of a family this host tells when it was made."""
         made = rotation.till - limits.idle if rotation.till < rotation.ends else round(now * 1000)
-        return cls(rotation.born, made, rotation.till, rotation.ends)
+        return cls(rotation.born // 1000, made, rotation.till, rotation.ends)
 
 
 class Issuing:
