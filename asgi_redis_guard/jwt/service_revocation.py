@@ -103,9 +103,7 @@ class Revoking:
 
         `family` is that of a `TokenPair` or an `AccessToken`. ValueError for what is no family's name.
         """
-        if not _FAMILY.fullmatch(family):
-            raise ValueError(f"family: {family!r} given; allowed is that of a pair, or of an access token")
-        return bool((await self._families.revoke(family.encode(), self._why(audit))).families)
+        return bool((await self._families.revoke(_family(family), self._why(audit))).families)
 
     async def revoke_user(self, user: str | int, **audit: Unpack[Audit]) -> int:
         """End everything that was issued to a user before this call, exactly; return how many logins that were.
@@ -124,7 +122,7 @@ class Revoking:
 
     async def revoke_others(self, user: str | int, family: str, **audit: Unpack[Audit]) -> int:
         """End all logins of a user but this one: what a change of password does; return how many."""
-        return len((await self._families.revoke_others(user_name(user), family.encode(), self._why(audit))).families)
+        return len((await self._families.revoke_others(user_name(user), _family(family), self._why(audit))).families)
 
     async def revoke_all_before(self, time: float | datetime | None = None) -> float:
         """Revoke what was issued up to a time, to whomever; return the cutoff, in seconds since the epoch.
@@ -163,3 +161,9 @@ def user_name(user: object) -> str:
     if not isinstance(name, str) or not 0 < len(name) <= 255:
         raise ValueError(f"user: {user!r} given; allowed is text of 1 to 255 characters, and a number")
     return name
+
+
+def _family(name: str) -> bytes:
+    if not _FAMILY.fullmatch(name):
+        raise ValueError(f"family: {name!r} given; allowed is that of a pair, or of an access token")
+    return name.encode()
