@@ -16,6 +16,7 @@ from asgi_redis_guard.jwt.access import AccessTokens
 from asgi_redis_guard.jwt.keys import KeySet
 from asgi_redis_guard.jwt.service import TokenService
 from asgi_redis_guard.jwt.signing import KeyRing, SigningKey
+from asgi_redis_guard.jwt.token_pair import TokenPair
 from asgi_redis_guard.jwt.verify import ClaimRules, Verifier
 from tests.jwt.services import ISSUER, REFRESH_KEY, Clock, header_of, service
 from tests.jwt.tokens import OTHER_SECRET, SECRET, private_pem
@@ -45,19 +46,23 @@ class Fleet:
         self.clock = clock
         self.processes = [service(redis, ring, clock=clock, access_ttl=120, leeway=10) for _ in range(3)]
         self.elsewhere = [Elsewhere(self.processes[number % 3].public_jwks, clock) for number in range(4)]
-        self.pairs = asyncio.Queue[Any]()
         self.kids: set[str] = set()
         self.served = 0
 
     async def work(self, number: int) -> None:
-        """Log in, and then refresh at one process what another has issued, and verify it at all."""
+        """Log in, and then refresh at one process what another has issued; verify it, and the oldest one, at all."""
         turn = number
         pair = await self.processes[turn % 3].issue(f"user-{number}")
+        held: list[TokenPair] = []
         while True:
-            for process in self.processes:
-                await process.verify(pair.access_token)
-            for other in self.elsewhere:
-                other.verify(pair.access_token)
+            held = [*(one for one in held if one.expires_at > self.clock()), pair]
+            for one in (held[0], pair):
+                for other in self.elsewhere:
+                    if one.expires_at > self.clock():  # it moves while processes are asked
+                        other.verify(one.access_token)
+                for process in self.processes:
+                    if one.expires_at > self.clock():
+                        await process.verify(one.access_token)
             self.kids.add(header_of(pair.access_token)["kid"])
             self.served += 1
             turn += 1
