@@ -95,12 +95,12 @@ class Owner(NamedTuple):
 
 def attempt_of(random: Callable[[int], bytes]) -> bytes:
     """Return text that tells one call from all others."""
-    return b2a_base64(random(9), newline=False)
+    return b2a_base64(random(6), newline=False)
 
 
 def mark_of(name: str | None) -> bytes:
     """Return what stands for a device or a session in a record, empty for none."""
-    return b"" if name is None else digest(name)[:12]
+    return b"" if name is None else digest(name)[:8]
 
 
 @dataclass(frozen=True, slots=True)
