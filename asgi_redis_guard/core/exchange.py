@@ -13,8 +13,7 @@ from .documents import parsed
 from .keys import Keys
 
 if TYPE_CHECKING:
-    from .script import Replies
-    from .steps import Ask, InLine, Waitable
+    from .steps import Ask, InLine, Sought, Waitable
 
 NO_FACTS: Mapping[str, Any] = MappingProxyType({})
 
@@ -53,19 +52,8 @@ class Services(Protocol):
     def leases(self) -> Any:
         """The leases of this loop, which renews them (`redis/leases.py`)."""
 
-    def turn(
-        self,
-        topic: str,
-        word: bytes,
-        ask: Ask,
-        left: Callable[[Replies], float | None],
-        undo: Ask,
-        lasts: float = 0.0,
-    ) -> InLine:
-        """Return what waits for a turn at what others hold, first come first served, and for the replies to `ask`.
-
-        What each of these means stands in `pubsub/turns.py`.
-        """
+    def turn(self, sought: Sought) -> InLine:
+        """Return what waits for a turn at what others hold, first come first served; it gives the replies to `ask`."""
 
     def give_back(self, ask: Ask, seconds: float) -> None:
         """Have `ask` done in the background, again and again for so long at most while Redis is away."""

@@ -6,7 +6,7 @@ returns  Pass · Answer
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Generator, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -54,6 +54,24 @@ class Waitable(Protocol):
     """Something to wait for: a lock's release, another request's fill."""
 
     def wait(self) -> Awaitable[Any]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Sought:
+    """What others hold and a caller waits for; it goes by `word` on `topic`.
+
+    `ask` takes it, and has who holds it say the word when it is free; asking again with the same token must change
+    nothing. `left` reads the replies: None for taken (or nothing more to wait for), else the seconds after which it is
+    worth asking again although no word has come. `undo` gives back what a caller has taken who waits no more; without
+    that it would be taken for `lasts` seconds.
+    """
+
+    topic: str
+    word: bytes
+    ask: Ask
+    left: Callable[[Replies], float | None]
+    undo: Ask
+    lasts: float
 
 
 class InLine(Waitable, Protocol):

@@ -10,11 +10,10 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
 from ..core.exchange import Exchange, Services
-from ..core.script import Replies
 from ..core.steps import PASS, Admission, Answer, Ask, Pass, Step, Verdict, Wait
 from ..errors import RedisUnavailable, WaitTimeout
 from . import refusals
-from .operations import BUSY, MISMATCH, NOT_KEPT, REPLAY, RUN, TOPIC, Claim, Found
+from .operations import BUSY, MISMATCH, NOT_KEPT, REPLAY, RUN, Awaited, Claim, Found
 from .record import decode
 
 if TYPE_CHECKING:
@@ -52,21 +51,14 @@ class Admitting:
 
     def _wait(self, services: Services, found: Found) -> Generator[Step, Any, Found]:
         """Wait until whoever runs the request is through; return how it stands then."""
-        claim, latest = self._claim, found
-
-        def left(replies: Replies) -> float | None:
-            nonlocal latest
-            latest = Found.of(replies)
-            return latest.left if latest.state == BUSY else None
-
-        undo = Ask((claim.release(),))
-        turn = services.turn(TOPIC, claim.word, Ask((claim.attend(), claim.begin())), left, undo, self._guard.lease)
+        awaited = Awaited(self._claim, found)
+        turn = services.turn(awaited.sought())
         try:
             replies = yield Wait(turn, self._guard.wait, heeds_client=True)
         except WaitTimeout:
             if turn.error is not None:
                 raise turn.error from None
-            return latest
+            return awaited.found
         return Found.of(replies, turn.since)
 
     def _conclude(self, found: Found) -> Generator[Step, Any, Verdict]:

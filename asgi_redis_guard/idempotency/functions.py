@@ -18,7 +18,6 @@ from ..core.arguments import by_name, key_of, name_of
 from ..core.checks import choice_faults, seconds_faults
 from ..core.key_template import KeyTemplate
 from ..core.keys import digest
-from ..core.script import Replies
 from ..core.steps import Ask
 from ..errors import (
     ConfigurationError,
@@ -34,7 +33,7 @@ from ..redis.asking import carry_out
 from ..redis.giving_back import give_back
 from ..redis.manager import RedisManager
 from ..redis.watched import WatchedBody
-from .operations import BUSY, MISMATCH, NOT_KEPT, REPLAY, RUN, TOPIC, Claim, Found, is_recorded
+from .operations import BUSY, MISMATCH, NOT_KEPT, REPLAY, RUN, Awaited, Claim, Found, is_recorded
 from .options import LONGEST_LEASE, LONGEST_TTL, LONGEST_WAIT
 from .responder import RECORDING
 
@@ -141,15 +140,15 @@ class _Call:
         found = await self._ask()
         if found.state != BUSY or not self._options.wait:
             return found
-        asking = Ask((self._claim.attend(), self._claim.begin()))
-        turn = Turn(self._manager, TOPIC, self._claim.word, asking, _left, self._release)
+        awaited = Awaited(self._claim, found)
+        turn = Turn(self._manager, awaited.sought())
         try:
             async with asyncio.timeout(self._options.wait):
                 return Found.of(await turn.wait(), turn.since)
         except TimeoutError:
             if turn.error is not None:
                 raise turn.error from None
-            return found
+            return awaited.found
 
     async def _ask(self) -> Found:
         """Ask how it stands; a caller that is cancelled leaves nothing taken."""
@@ -213,8 +212,3 @@ class _Call:
 
     def _free(self) -> None:
         give_back(self._manager, self._release, self._options.lease)
-
-
-def _left(replies: Replies) -> float | None:
-    found = Found.of(replies)
-    return found.left if found.state == BUSY else None

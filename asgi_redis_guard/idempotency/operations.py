@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple
 
 from ..core.keys import Keys
 from ..core.script import Operation, OperationKind, Replies
+from ..core.steps import Ask, Sought
 
 BEGIN = OperationKind.load(__package__, "begin.lua")
 ATTEND = OperationKind.load(__package__, "attend.lua")
@@ -104,6 +105,27 @@ class Found(NamedTuple):
         """Read the reply to a `begin`, the last of those that were asked for together."""
         _, _, (state, left, _, value) = list(replies)[-1]
         return cls(state, max(left, 0) / 1000, value[_HEAD:] if value else None, since)
+
+
+class Awaited:
+    """How it stands, as was told last: `found`, which is kept up while somebody waits for what goes by `claim`."""
+
+    def __init__(self, claim: Claim, found: Found) -> None:
+        self.found = found
+        self._claim = claim
+
+    def sought(self) -> Sought:
+        """Return what is waited for: that whoever runs it is through, or that it may run."""
+        claim = self._claim
+        ask, undo = Ask((claim.attend(), claim.begin())), Ask((claim.release(),))
+        return Sought(TOPIC, claim.word, ask, self._left, undo, claim.lease / 1000)
+
+    def _left(self, replies: Replies) -> float | None:
+        self.found = Found.of(replies)
+        return self.found.left if self.found.state == BUSY else None
+
+    def __repr__(self) -> str:
+        return f"<Awaited by {self._claim!r}>"
 
 
 def is_recorded(replies: Replies) -> bool:

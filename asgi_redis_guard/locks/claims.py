@@ -6,12 +6,13 @@ Several are taken in one step of the server, so that two who want the same ones 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any, Literal
 
 from ..core.keys import Keys
-from ..core.script import Replies
-from ..core.steps import Ask
-from .operations import Claim
+from ..core.script import Operation, Replies
+from ..core.steps import Ask, Sought
+from .operations import TOPIC, Claim
 
 #: The name of a lock: text, bytes, or several of these that are kept apart.
 Name = str | bytes | tuple[str | bytes, ...]
@@ -49,27 +50,25 @@ class Claims:
         """What is said when that one is released which was found to be another's last."""
         return self._claims[self._busy].word
 
-    @property
-    def channel(self) -> bytes:
-        """Where it is said."""
-        return self._claims[0].channel
-
     def __iter__(self) -> Iterator[Claim]:
         return iter(self._claims)
 
     def take(self, *, closed: bool = False, about: Any = None) -> Ask:
         """Ask for all of them; `closed` and `about` are those of the `Ask`."""
-        together = len(self._claims) > 1
-        return Ask([claim.acquire(all_or_none=together) for claim in self._claims], closed=closed, about=about)
+        return Ask(self._acquires(), closed=closed, about=about)
 
-    def attend(self) -> Ask:
-        """Ask for all of them, and for word from who holds the one that was found to be another's."""
+    def _acquires(self) -> list[Operation]:
         together = len(self._claims) > 1
-        operations = [claim.acquire(all_or_none=together) for claim in self._claims]
-        return Ask([self._claims[self._busy].attend(), *operations])
+        return [claim.acquire(all_or_none=together) for claim in self._claims]
+
+    def sought(self) -> Sought:
+        """Return what is waited for: all of them, and word from who holds the one that was found to be another's."""
+        busy = self._claims[self._busy]
+        ask = Ask([busy.attend(), *self._acquires()])
+        return Sought(TOPIC, busy.word, ask, partial(self._worth, busy.word), self.release(), self.ttl)
 
     def fence(self, replies: Replies) -> int | None:
-        """Read the replies to either: the highest fence where all are held now, else None."""
+        """Read the replies to what takes them: the highest fence where all are held now, else None."""
         if replies.passed and len(self._claims) == 1:
             single: int = replies.flat[-2]
             return single
@@ -84,8 +83,8 @@ class Claims:
         fences: list[int] = [values[0] for _, _, values in given]
         return max(fences)
 
-    def worth(self, word: bytes, replies: Replies) -> float | None:
-        """Read the replies to `attend` for who waits for `word`: seconds until it is worth asking again without it.
+    def _worth(self, word: bytes, replies: Replies) -> float | None:
+        """Return the seconds until it is worth asking again without `word`.
 
         None where all are held, or it is another of them that is not free now.
         """

@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 from binascii import b2a_base64
 from collections.abc import Iterable
-from functools import partial
 from typing import NamedTuple, Unpack
 
 from ..core.client_ip import TrustedProxies
@@ -174,9 +173,7 @@ class RouteLock(OneRoundGuard):
         """Wait in line; of several locks, for one after the other until all are free at once."""
         until = services.leases.time() + self.wait
         while True:
-            word = claims.word
-            worth, undo = partial(claims.worth, word), claims.release()
-            turn = services.turn(TOPIC, word, claims.attend(), worth, undo, self.ttl)
+            turn = services.turn(claims.sought())
             try:
                 replies = yield Wait(turn, max(0.0, until - services.leases.time()), heeds_client=True)
             except WaitTimeout:

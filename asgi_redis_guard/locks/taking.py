@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from functools import partial
 
 from ..errors import LockError, RedisTimeout, RedisUnavailable
 from ..pubsub.turns import Turn, ask_once, stand_aside, step_up
@@ -77,7 +76,7 @@ class Taking:
 
     async def _within(self, wait: float | None, lead: Lead | None) -> int | None:
         """Wait in line, as long as may be; None where that is over."""
-        turn = self._turn()
+        turn = Turn(self._manager, self._claims.sought())
         try:
             async with asyncio.timeout(wait):
                 while True:
@@ -85,17 +84,12 @@ class Taking:
                     if fence is not None:
                         self.since = turn.since
                         return fence
-                    turn, lead = self._turn(), None  # of several, another one is not free
+                    # Of several, another one is not free.
+                    turn, lead = Turn(self._manager, self._claims.sought()), None
         except TimeoutError:
             if turn.error is not None:
                 raise turn.error from None
             return None
-
-    def _turn(self) -> Turn:
-        claims = self._claims
-        word = claims.word
-        worth = partial(claims.worth, word)
-        return Turn(self._manager, TOPIC, word, claims.attend(), worth, claims.release(), claims.ttl)
 
     async def _check_replicas(self) -> None:
         """Give it back where fewer replicas have it than must."""

@@ -11,8 +11,8 @@ from typing import Any
 from ..core.admissions import Admissions
 from ..core.guard import Guard
 from ..core.rounds import Round, read_replies
-from ..core.script import Replies, place_of
-from ..core.steps import Ask, Asking, Waitable
+from ..core.script import place_of
+from ..core.steps import Ask, Asking, Sought, Waitable
 from ..errors import GuardProtocolError, OperationFailed, RedisTimeout, RedisUnavailable
 from ..pubsub.turns import Turn
 from ..redis.flight import Flights
@@ -68,17 +68,9 @@ class RoundTrips:
         """The leases of the running loop."""
         return self.manager.leases
 
-    def turn(
-        self,
-        topic: str,
-        word: bytes,
-        ask: Ask,
-        left: Callable[[Replies], float | None],
-        undo: Ask,
-        lasts: float = 0.0,
-    ) -> Turn:
+    def turn(self, sought: Sought) -> Turn:
         """Return what waits for a turn at what others hold."""
-        return Turn(self.manager, topic, word, ask, left, undo, lasts)
+        return Turn(self.manager, sought)
 
     def give_back(self, ask: Ask, seconds: float) -> None:
         """Have what was taken given back, in the background."""

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ..core.script import Replies
-from ..core.steps import Ask
+from ..core.steps import Ask, Sought
 from ..errors import RedisUnavailable
 from ..redis.asking import replies_of, send
 from ..redis.flight import Lead
@@ -65,44 +65,14 @@ def stand_aside(manager: RedisManager, topic: str, word: bytes) -> None:
 
 
 class Turn:
-    """One caller's wait for a thing that goes by `word` on `topic`.
+    """One caller's wait for what is `sought`."""
 
-    `ask` takes it, and has who holds it say the word when it is free; asking again with the same token must change
-    nothing. `left` reads the replies: None for taken (or nothing more to wait for), else the seconds after which it is
-    worth asking again although no word has come. `undo` gives back what a caller has taken who waits no more; without
-    that it would be taken for `lasts` seconds.
-    """
+    __slots__ = ("_doubtful", "_error", "_key", "_manager", "_over", "_replies", "_sought", "since")
 
-    __slots__ = (
-        "_asking",
-        "_doubtful",
-        "_error",
-        "_key",
-        "_lasts",
-        "_left",
-        "_manager",
-        "_over",
-        "_replies",
-        "_undo",
-        "since",
-    )
-
-    def __init__(
-        self,
-        manager: RedisManager,
-        topic: str,
-        word: bytes,
-        ask: Ask,
-        left: Callable[[Replies], float | None],
-        undo: Ask,
-        lasts: float = 0.0,
-    ) -> None:
+    def __init__(self, manager: RedisManager, sought: Sought) -> None:
         self._manager = manager
-        self._key = (topic, word)
-        self._asking = ask
-        self._left = left
-        self._undo = undo
-        self._lasts = lasts
+        self._sought = sought
+        self._key = (sought.topic, sought.word)
         self._over = False
         self._doubtful = False
         self._error: RedisUnavailable | None = None
@@ -124,7 +94,7 @@ class Turn:
         except BaseException:
             self._over = True
             if self._doubtful or self._replies is not None:
-                give_back(self._manager, self._undo, max(self._lasts, _UNDO))
+                self._give_back()
             raise
         finally:
             lead.hand_over()
@@ -168,26 +138,29 @@ class Turn:
         """Ask; return the seconds until it is worth asking again, 0 if there is nothing more to wait for."""
         if self._over or self._replies is not None:
             return 0.0
-        since = self._manager.links.loop.time()
+        ask, since = self._sought.ask, self._manager.links.loop.time()
         try:
-            replies = replies_of(self._asking, await send(self._manager, self._asking))
+            replies = replies_of(ask, await send(self._manager, ask))
         except RedisUnavailable as error:
             self._error = error
             self._doubtful = self._doubtful or error.leaves_doubt
             if self._over and self._doubtful:
-                give_back(self._manager, self._undo, max(self._lasts, _UNDO))
+                self._give_back()
             return _AGAIN
         except BaseException:  # the loop's connections are closed, and do not wait for it
             self._doubtful = True
             raise
         self._error = None
-        left = self._left(replies)
+        left = self._sought.left(replies)
         if left is not None:
             return max(left, 0.001)
         if self._over:
-            give_back(self._manager, self._undo, max(self._lasts, _UNDO))
+            self._give_back()
         self._replies, self.since = replies, since
         return 0.0
+
+    def _give_back(self) -> None:
+        give_back(self._manager, self._sought.undo, max(self._sought.lasts, _UNDO))
 
     def __repr__(self) -> str:
         return f"<Turn on {self._key[0]}>"

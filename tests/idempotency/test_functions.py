@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from asgi_redis_guard import ConfigurationError, RedisManager, RedisUnavailable
+from asgi_redis_guard.core.keys import Keys
 from asgi_redis_guard.errors import IdempotencyConflict, IdempotencyError, IdempotencyMismatch
 from asgi_redis_guard.idempotency.decorator import idempotent
+from asgi_redis_guard.idempotency.operations import BUSY, Awaited, Claim, Found
 from tests.idempotency.shop import attended, record
 from tests.middleware.calls import TestRedis, settled
 from tests.redis.tools import eventually, within
@@ -317,3 +319,8 @@ async def _some(order: int) -> None:
 
 async def _items(order: int) -> AsyncIterator[int]:
     yield order
+
+
+def test_what_a_waiting_call_takes_unheard_is_given_back_for_as_long_as_its_lease() -> None:
+    claim = Claim.of(Keys(), b"word", b"print", bytes, lease=3_600, ttl=86_400)
+    assert Awaited(claim, Found(BUSY, 5.0)).sought().lasts == 3_600
