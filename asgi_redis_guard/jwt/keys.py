@@ -78,7 +78,7 @@ class KeySet:
 
 def _each(keys: Any) -> list[tuple[str | None, KeyLike]]:
     if isinstance(keys, str | bytes):
-        parsed = _jwk_text(keys)
+        parsed = jwk_text(keys)
         return _each(parsed) if parsed is not None else [(None, keys)] if keys else []
     if isinstance(keys, Mapping):
         if "kty" in keys:
@@ -89,7 +89,7 @@ def _each(keys: Any) -> list[tuple[str | None, KeyLike]]:
     return [(None, key) for key in keys]
 
 
-def _jwk_text(text: str | bytes) -> Mapping[str, Any] | None:
+def jwk_text(text: str | bytes) -> Mapping[str, Any] | None:
     """Return the JWK or JWK set that `text` is, as it stands in an environment variable, or None."""
     try:
         parsed = orjson.loads(text)

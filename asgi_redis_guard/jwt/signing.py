@@ -26,7 +26,7 @@ from jwt import PyJWK
 from jwt.algorithms import get_default_algorithms
 
 from ..errors import ConfigurationError
-from .keys import KeyLike, KeySet, VerifyKey
+from .keys import KeyLike, KeySet, VerifyKey, jwk_text
 
 #: RFC 7638 §3.2, RFC 8037 §2: the members of a public key that make its thumbprint.
 _IDENTIFYING = {"RSA": ("e", "kty", "n"), "EC": ("crv", "kty", "x", "y"), "OKP": ("crv", "kty", "x")}
@@ -158,15 +158,12 @@ def _base64(data: bytes) -> bytes:
 
 def _parsed(key: KeyLike) -> str | bytes | Mapping[str, Any]:
     """Return `key`, and as a dictionary where it is the text of a JWK."""
-    if isinstance(key, str | bytes):
-        try:
-            found = orjson.loads(key)
-        except orjson.JSONDecodeError:
-            return key
-        return found if isinstance(found, dict) and "kty" in found else key
-    if isinstance(key, Mapping) and "kty" in key:
+    found = jwk_text(key) if isinstance(key, str | bytes) else key
+    if isinstance(key, str | bytes) and found is None:
         return key
-    what = "a mapping that is no JWK" if isinstance(key, Mapping) else f"a {type(key).__name__}"
+    if isinstance(found, Mapping) and "kty" in found:
+        return found
+    what = "a mapping that is no JWK" if isinstance(found, Mapping) else f"a {type(key).__name__}"
     raise ConfigurationError(f"key: {what} given; allowed are a secret, a private key as PEM text, and a private JWK")
 
 

@@ -165,3 +165,10 @@ def test_faults_name_no_variable_of_the_environment_and_no_secret() -> None:
 def test_a_key_is_shown_by_its_name_alone(algorithm: str) -> None:
     key = SigningKey(key_for(algorithm))
     assert repr(key) == f"<SigningKey {key.kid!r} for {algorithm}>"
+
+
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_a_set_of_keys_is_no_key_to_sign_with_as_text_neither(count: int) -> None:
+    keys = {"keys": [private_jwk("ES256")] * count}
+    for given in (keys, json.dumps(keys), json.dumps(keys).encode()):
+        assert "a mapping that is no JWK given" in refused(given)[0]
