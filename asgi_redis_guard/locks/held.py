@@ -73,11 +73,8 @@ class HeldLock:
         (replies,) = await self._services.perform([claims.extend(max(1, round(seconds * 1000)), "add")])
         if isinstance(replies, RedisUnavailable):
             raise replies
-        left = claims.prolonged(replies)
-        if left is None:
-            self._hold.lose()
+        if not self._hold.extended(replies, since):
             raise LockLost("the lock of this request is held no more")
-        self._hold.prolong(since + left)
 
     def lacks(self, keys: Keys, names: Sequence[Name], permits: int | None) -> list[Name]:
         """Return those of `names` that it does not hold; for guards further in, which would wait for it."""

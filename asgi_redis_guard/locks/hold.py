@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from ..core.script import Replies
 from ..redis.leases import Lease, Leases
 from .claims import Claims
 
@@ -57,7 +58,16 @@ class Hold:
         """True once it was lost or dropped."""
         return self._lost is None
 
-    def prolong(self, ends: float) -> None:
+    def extended(self, replies: Replies, since: float) -> bool:
+        """Take the replies to an extension, asked for at `since`; false where it is held no more, which is a loss."""
+        left = self.claims.prolonged(replies)
+        if left is None:
+            self.lose()
+        else:
+            self._prolong(since + left)
+        return left is not None
+
+    def _prolong(self, ends: float) -> None:
         """Note until when it was extended; with `replace_ttl` that may be sooner than before."""
         self._ends = ends
         for lease in self._leases:

@@ -186,11 +186,9 @@ class Lock:
         if hold is None:
             raise LockNotOwnedError(f"{self!r} is not held")
         since = self._manager.leases.time()
-        left = hold.claims.prolonged(await carry_out(self._manager, hold.claims.extend(round(time * 1000), how)))
-        if left is None:
-            hold.lose()
+        replies = await carry_out(self._manager, hold.claims.extend(round(time * 1000), how))
+        if not hold.extended(replies, since):
             raise LockLost(f"{self!r} is held no more")
-        hold.prolong(since + left)
         return True
 
     async def locked(self) -> bool:
