@@ -23,6 +23,10 @@ FOR_LONG = 300.0
 TIMEOUT = 0.2
 
 
+#: Seconds, of which a third passes until a lock is renewed, and its loss is seen.
+TTL = 0.6
+
+
 class Process:
     """What stands for a process: a manager, and the proxy that is its network."""
 
@@ -106,3 +110,20 @@ async def outcome(work: Awaitable[Any]) -> Any:
     """What came of it: its result or its exception; also the caller's own cancellation."""
     (result,) = await asyncio.gather(asyncio.ensure_future(work), return_exceptions=True)
     return result
+
+
+def nobody_is_cancelled() -> None:
+    """Who catches LockLost is not a cancelled task."""
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0
+
+
+async def for_ever() -> None:
+    """Wait until somebody cancels it."""
+    await asyncio.Event().wait()
+
+
+def take_away(server: Server) -> None:
+    """Delete what is held, as an eviction does."""
+    assert server.command("DEL", *held(server))

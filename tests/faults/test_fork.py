@@ -1,12 +1,8 @@
 """A process that forks: the child begins afresh, the parent never notices. Each in an interpreter of its own."""
 
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 
-ROOT = Path(__file__).parent.parent.parent
+from tests.faults.stories import ends_well
 
 BEGIN = """
 import asyncio, gc, os, sys
@@ -88,12 +84,4 @@ print("well")
     "story", [FORKED_WHILE_RUNNING, FORKED_BETWEEN_LOOPS, FORKED_WITH_A_HUB], ids=["running", "between", "hub"]
 )
 def test_a_forked_child_has_connections_of_its_own(redis_url: str, story: str) -> None:
-    run = subprocess.run(
-        [sys.executable, "-Werror", "-c", BEGIN + story, redis_url],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        timeout=50,
-        check=False,
-    )
-    assert (run.stdout, run.stderr, run.returncode) == ("well\n", "", 0)
+    ends_well(BEGIN + story, redis_url)

@@ -132,9 +132,7 @@ async def test_a_server_that_comes_back_empty_ends_the_handler(make_server: Make
 async def test_an_evicted_record_ends_the_handler(fresh_server: Server, fresh_redis: RedisManager) -> None:
     """It is the only key with an expiry, so the only one that such a server may throw away."""
     shop = Shop()
-    shop.close()
-    first = posting(guarded(shop, fresh_redis, lease=1))
-    await shop.runs(1)
+    first = await shop.begins(guarded(shop, fresh_redis, lease=1))
     fresh_server.command("CONFIG", "SET", "maxmemory-policy", "volatile-lru")
     fresh_server.command("CONFIG", "SET", "maxmemory", "1")
     await eventually(lambda: not records(fresh_server))

@@ -1,44 +1,15 @@
 """Bodies of `async with lock` when it is lost: ended with LockLost; nothing else is cancelled or swallowed by that."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from contextlib import suppress
 
 import pytest
 
 from asgi_redis_guard import RedisManager
 from asgi_redis_guard.errors import LockLost, LockNotOwnedError
-from tests.faults.locks import held, nothing_is_left_of
-from tests.redis.tools import PATIENCE, within
+from tests.faults.locks import TTL, for_ever, nobody_is_cancelled, take_away
+from tests.redis.tools import within
 from tests.servers import Server
-
-#: Seconds, of which a third passes until it is renewed, and the loss is seen.
-TTL = 0.6
-
-
-@pytest.fixture
-async def redis(redis_url: str) -> AsyncIterator[RedisManager]:
-    """A manager on the shared server, of which nothing may be left."""
-    async with RedisManager(redis_url, timeout=PATIENCE) as redis:
-        yield redis
-        await nothing_is_left_of(redis)
-
-
-def nobody_is_cancelled() -> None:
-    """Who catches LockLost is not a cancelled task."""
-    task = asyncio.current_task()
-    assert task is not None
-    assert task.cancelling() == 0
-
-
-async def for_ever() -> None:
-    """Wait until somebody cancels it."""
-    await asyncio.Event().wait()
-
-
-def take_away(server: Server) -> None:
-    """Delete what is held, as an eviction does."""
-    assert server.command("DEL", *held(server))
 
 
 async def test_flushall_under_a_held_lock_cancels_its_holder(redis: RedisManager, valkey: Server) -> None:

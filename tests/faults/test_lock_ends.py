@@ -3,19 +3,16 @@
 import asyncio
 import os
 import signal
-import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from asgi_redis_guard import RedisManager
 from asgi_redis_guard.errors import LockLost, RedisUnavailable
 from tests.faults.locks import FOR_LONG, is_attended, is_free, outcome, processes
+from tests.faults.stories import ROOT, ends_well
 from tests.redis.tools import PATIENCE, within
 from tests.servers import Server
-
-ROOT = Path(__file__).parent.parent.parent
 
 
 async def test_a_manager_that_closes_under_a_held_lock_tells_its_holder(redis_url: str) -> None:
@@ -136,15 +133,7 @@ print("well")
     "story", [LOOP_ENDS_UNDER_HOLDERS, LOOP_CLOSED_UNDER_HOLDERS, FORKED_WITH_A_LOCK], ids=["ends", "closed", "forked"]
 )
 def test_loops_and_processes_that_end_with_locks(redis_url: str, story: str) -> None:
-    run = subprocess.run(
-        [sys.executable, "-Werror", "-c", ENDS + story, redis_url],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        timeout=50,
-        check=False,
-    )
-    assert (run.stdout, run.stderr, run.returncode) == ("well\n", "", 0)
+    ends_well(ENDS + story, redis_url)
 
 
 HOLDER = """

@@ -1,7 +1,6 @@
 """Locks that are lost while they are held, by whatever the server, the network or the loop does: the holder is told."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from contextlib import suppress
 
 import pytest
@@ -10,31 +9,10 @@ from redis.exceptions import ResponseError
 from asgi_redis_guard import RedisManager
 from asgi_redis_guard.errors import LockLost, LockNotOwnedError, OperationFailed
 from tests.conftest import MakeServer
-from tests.faults.locks import TIMEOUT, held, is_free, nothing_is_left_of, processes, steps
+from tests.faults.locks import TIMEOUT, TTL, for_ever, held, is_free, nothing_is_left_of, processes, steps, take_away
 from tests.faults.test_silence import block
 from tests.redis.tools import PATIENCE, eventually, on_both_loops, until_back, within
 from tests.servers import Server
-
-#: Seconds, of which a third passes until it is renewed, and the loss is seen.
-TTL = 0.6
-
-
-@pytest.fixture
-async def redis(redis_url: str) -> AsyncIterator[RedisManager]:
-    """A manager on the shared server, of which nothing may be left."""
-    async with RedisManager(redis_url, timeout=PATIENCE) as redis:
-        yield redis
-        await nothing_is_left_of(redis)
-
-
-async def for_ever() -> None:
-    """Wait until somebody cancels it."""
-    await asyncio.Event().wait()
-
-
-def take_away(server: Server) -> None:
-    """Delete what is held, as an eviction does."""
-    assert server.command("DEL", *held(server))
 
 
 async def test_a_lock_that_was_evicted_and_is_anothers_now_is_told_and_left_alone(

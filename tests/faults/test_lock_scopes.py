@@ -1,43 +1,14 @@
 """Locks that are lost within others, within deadlines and task groups, or around them: each ends what is its own."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 
 from asgi_redis_guard import RedisManager
 from asgi_redis_guard.errors import LockLost
-from tests.faults.locks import held, is_free, nothing_is_left_of
+from tests.faults.locks import TTL, for_ever, held, is_free, nobody_is_cancelled, take_away
 from tests.redis.tools import PATIENCE, within
 from tests.servers import Server
-
-#: Seconds, of which a third passes until it is renewed, and the loss is seen.
-TTL = 0.6
-
-
-@pytest.fixture
-async def redis(redis_url: str) -> AsyncIterator[RedisManager]:
-    """A manager on the shared server, of which nothing may be left."""
-    async with RedisManager(redis_url, timeout=PATIENCE) as redis:
-        yield redis
-        await nothing_is_left_of(redis)
-
-
-def nobody_is_cancelled() -> None:
-    """Who catches LockLost is not a cancelled task."""
-    task = asyncio.current_task()
-    assert task is not None
-    assert task.cancelling() == 0
-
-
-async def for_ever() -> None:
-    """Wait until somebody cancels it."""
-    await asyncio.Event().wait()
-
-
-def take_away(server: Server) -> None:
-    """Delete what is held, as an eviction does."""
-    assert server.command("DEL", *held(server))
 
 
 async def test_the_loss_of_the_inner_lock_leaves_the_outer_one(redis: RedisManager, valkey: Server) -> None:

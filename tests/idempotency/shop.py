@@ -57,6 +57,13 @@ class Shop:
         """Keep requests from going on."""
         self.open.clear()
 
+    async def begins(self, app: ASGIApp, *args: Any, **options: Any) -> Call:
+        """Send a request that is kept from going on, and wait until it runs; arguments are those of `posting`."""
+        self.close()
+        first = posting(app, *args, **options)
+        await self.runs(1)
+        return first
+
 
 def guarded(app: ASGIApp, redis: RedisManager, **options: Any) -> GuardMiddleware:
     """The app behind an `Idempotency` with these options."""

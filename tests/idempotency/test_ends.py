@@ -31,9 +31,7 @@ async def test_a_client_that_leaves_in_the_middle_of_its_body_runs_nothing(memor
 async def test_a_client_that_leaves_does_not_stop_what_it_has_begun(redis: RedisManager) -> None:
     shop = Shop()
     app = guarded(shop, redis)
-    shop.close()
-    first = posting(app)
-    await shop.runs(1)
+    first = await shop.begins(app)
     first.fails = OSError("gone")
     first.feed(GONE)
     shop.open.set()
@@ -47,9 +45,7 @@ async def test_a_client_that_leaves_does_not_stop_what_it_has_begun(redis: Redis
 async def test_a_server_that_cancels_the_request_does_not_stop_what_it_has_begun(redis: RedisManager) -> None:
     shop = Shop()
     app = guarded(shop, redis)
-    shop.close()
-    first = posting(app)
-    await shop.runs(1)
+    first = await shop.begins(app)
     first.task.cancel()
     await asyncio.wait([first.task])
     assert first.task.cancelled()
@@ -76,9 +72,7 @@ async def test_a_request_that_is_cancelled_while_it_begins_leaves_its_key_free(m
 async def test_a_request_that_is_cancelled_while_it_waits_takes_nothing(redis: RedisManager) -> None:
     shop = Shop(answering(503))
     app = guarded(shop, redis, wait=20)
-    shop.close()
-    first = posting(app)
-    await shop.runs(1)
+    first = await shop.begins(app)
     second = posting(app)
     await attended(redis)
     second.task.cancel()
@@ -129,9 +123,7 @@ async def test_the_app_of_a_stream_hears_that_its_client_has_left(memory: TestRe
 async def test_a_handler_that_has_lost_its_record_is_cancelled_and_answered_for(redis: RedisManager) -> None:
     """Flushed, evicted, or by a server that was restarted: the record is gone, and another may have begun."""
     shop = Shop()
-    shop.close()
-    first = posting(guarded(shop, redis, lease=1))
-    await shop.runs(1)
+    first = await shop.begins(guarded(shop, redis, lease=1))
     await redis.execute("FLUSHALL")
     await within(first.task)
     assert (first.status, shop.charges) == (503, [])
@@ -176,9 +168,7 @@ async def test_a_handler_that_will_not_be_cancelled_does_not_get_its_answer_out(
 async def test_a_long_handler_keeps_its_record(redis: RedisManager) -> None:
     shop = Shop()
     app = guarded(shop, redis, lease=1)
-    shop.close()
-    first = posting(app)
-    await shop.runs(1)
+    first = await shop.begins(app)
     (key,) = await redis.execute("KEYS", "guard:y:*")
     left = await redis.execute("PTTL", key)
     for _ in range(2):  # renewed twice
@@ -195,9 +185,7 @@ async def test_a_long_handler_keeps_its_record(redis: RedisManager) -> None:
 async def test_what_is_another_s_is_not_written_over_and_the_client_is_not_told_it_is_done(redis: RedisManager) -> None:
     shop = Shop()
     app = guarded(shop, redis, on_outage="open")
-    shop.close()
-    first = posting(app)
-    await shop.runs(1)
+    first = await shop.begins(app)
     (key,) = await redis.execute("KEYS", "guard:y:*")
     other = (await redis.execute("GET", key))[:22] + b"another's-token!"
     await redis.execute("SET", key, other, "PX", 60_000)
@@ -210,9 +198,7 @@ async def test_what_is_another_s_is_not_written_over_and_the_client_is_not_told_
 async def test_a_record_that_is_gone_when_it_is_done_is_written_all_the_same(redis: RedisManager) -> None:
     shop = Shop()
     app = guarded(shop, redis)
-    shop.close()
-    first = posting(app)
-    await shop.runs(1)
+    first = await shop.begins(app)
     await redis.execute("FLUSHALL")
     shop.open.set()
     await first.task
@@ -229,9 +215,7 @@ async def test_the_app_s_own_words_are_used_for_refusals_also_where_they_fail(me
     shop = Shop()
     app = guarded(shop, memory, required=True, on_refused=own, lease=1)
     assert (await post(app, None)).status == 418
-    shop.close()
-    first = posting(app)
-    await shop.runs(1)
+    first = await shop.begins(app)
     await memory.execute("FLUSHALL")
     await within(first.task)
     assert first.status == 503
@@ -254,9 +238,7 @@ async def test_a_completion_that_is_not_recorded_is_not_seen_and_is_recorded_as_
 ) -> None:
     shop = Shop()
     app = guarded(shop, memory)
-    shop.close()
-    first = posting(app)
-    await shop.runs(1)
+    first = await shop.begins(app)
     memory.away = RedisUnavailable()
     shop.open.set()
     await first.task
@@ -273,9 +255,7 @@ async def test_own_words_that_fail_while_redis_is_away_do_not_take_the_completio
 
     shop = Shop()
     app = guarded(shop, memory, on_refused=own)
-    shop.close()
-    first = posting(app)
-    await shop.runs(1)
+    first = await shop.begins(app)
     memory.away = RedisUnavailable()
     shop.open.set()
     await first.task
@@ -287,9 +267,7 @@ async def test_own_words_that_fail_while_redis_is_away_do_not_take_the_completio
 async def test_where_open_is_wanted_the_response_goes_out_and_is_recorded_as_soon_as_it_can(memory: TestRedis) -> None:
     shop = Shop()
     app = guarded(shop, memory, on_outage="open")
-    shop.close()
-    first = posting(app)
-    await shop.runs(1)
+    first = await shop.begins(app)
     memory.away = RedisUnavailable()
     shop.open.set()
     await first.task
@@ -301,9 +279,7 @@ async def test_where_open_is_wanted_the_response_goes_out_and_is_recorded_as_soo
 
 async def test_a_key_that_could_not_be_freed_is_freed_as_soon_as_it_can(memory: TestRedis) -> None:
     shop = Shop(answering(503))
-    shop.close()
-    first = posting(guarded(shop, memory))
-    await shop.runs(1)
+    first = await shop.begins(guarded(shop, memory))
     memory.away = RedisUnavailable()
     shop.open.set()
     await first.task
@@ -325,9 +301,7 @@ async def test_a_key_of_another_type_is_an_outage(redis: RedisManager) -> None:
 async def test_who_waits_while_redis_goes_away_is_told_so(memory: TestRedis) -> None:
     shop = Shop()
     app = guarded(shop, memory, wait=0.3)
-    shop.close()
-    first = posting(app)
-    await shop.runs(1)
+    first = await shop.begins(app)
     second = posting(app)
     await attended(memory)
     memory.away = RedisUnavailable()

@@ -107,9 +107,7 @@ async def test_a_key_that_stands_there_twice_is_malformed(memory: TestRedis) -> 
 async def test_a_key_that_comes_with_another_request_is_refused_done_or_under_way(redis: RedisManager) -> None:
     shop = Shop()
     app = guarded(shop, redis, methods=["POST", "PUT"])
-    shop.close()
-    first = posting(app)
-    await shop.runs(1)
+    first = await shop.begins(app)
     for _ in range(2):
         assert (await post(app, body=b"6 EUR")).status == 422
         assert (await post(app, path="/other")).status == 422
@@ -139,9 +137,7 @@ async def test_guards_with_different_names_have_records_of_their_own(memory: Tes
 async def test_while_it_runs_another_is_told_to_come_back(redis: RedisManager) -> None:
     shop = Shop()
     app = guarded(shop, redis, lease=30)
-    shop.close()
-    first = posting(app)
-    await shop.runs(1)
+    first = await shop.begins(app)
     busy = await post(app)
     assert busy.status == 409
     assert 1 <= int(busy["retry-after"]) <= 30
@@ -155,9 +151,7 @@ async def test_while_it_runs_another_is_told_to_come_back(redis: RedisManager) -
 async def test_who_waits_gets_what_the_first_was_answered(redis: RedisManager) -> None:
     shop = Shop()
     app = guarded(shop, redis, wait=20)
-    shop.close()
-    first = posting(app)
-    await shop.runs(1)
+    first = await shop.begins(app)
     waiting = [posting(app) for _ in range(5)]
     await attended(redis)
     shop.open.set()
@@ -172,9 +166,7 @@ async def test_who_waits_runs_it_where_the_first_has_failed(redis: RedisManager)
 
     shop = Shop(failing_once)
     app = guarded(shop, redis, wait=20)
-    shop.close()
-    first = posting(app)
-    await shop.runs(1)
+    first = await shop.begins(app)
     second = posting(app)
     shop.open.set()
     await asyncio.gather(first.task, second.task)
@@ -185,9 +177,7 @@ async def test_who_waits_runs_it_where_the_first_has_failed(redis: RedisManager)
 async def test_who_has_waited_long_enough_is_told_to_come_back(memory: TestRedis) -> None:
     shop = Shop()
     app = guarded(shop, memory, wait=0.01)
-    shop.close()
-    first = posting(app)
-    await shop.runs(1)
+    first = await shop.begins(app)
     busy = await post(app)
     assert (busy.status, int(busy["retry-after"]) >= 1) == (409, True)
     shop.open.set()
@@ -288,9 +278,7 @@ async def test_a_body_over_the_limit_is_refused_and_names_it(memory: TestRedis) 
 
 async def test_a_record_lives_as_long_as_its_ttl_and_a_lease_as_itself(redis: RedisManager) -> None:
     shop = Shop()
-    shop.close()
-    first = posting(guarded(shop, redis, ttl=1000, lease=20))
-    await shop.runs(1)
+    first = await shop.begins(guarded(shop, redis, ttl=1000, lease=20))
     (key,) = await redis.execute("KEYS", "guard:y:*")
     assert 0 < await redis.execute("PTTL", key) <= 20_000
     shop.open.set()
