@@ -188,6 +188,25 @@ async def test_an_access_token_of_a_family_counts_until_that_is_revoked(
     assert not await counts()
 
 
+async def test_a_family_that_fell_out_of_the_index_ends_with_its_user_s_generation(
+    redis: RedisManager, store: FamilyStore
+) -> None:
+    lost = await begun(store)
+    await redis.execute("DEL", redis.keys.families(*store.owner("ann")))
+    assert (await store.revoke_user("ann")).families == ()
+    assert await verdict(store, lost) == Verdict.REVOKED
+    assert await verdict(store, await begun(store)) == Verdict.ROTATED
+
+
+async def test_a_family_that_fell_out_of_the_index_is_back_with_its_next_refresh(
+    redis: RedisManager, store: FamilyStore
+) -> None:
+    token = await begun(store, device="phone")
+    await redis.execute("DEL", redis.keys.families(*store.owner("ann")))
+    await store.rotate(token)
+    assert [family for family, _ in (await store.revoke_device("ann", "phone")).families] == [token.family]
+
+
 # Statistics.
 
 
@@ -218,6 +237,24 @@ async def test_what_is_counted_goes_out_by_itself_and_old_hours_are_forgotten(re
     other = await FamilyStore(redis, LIMITS).statistics()
     assert (other["alive"], sum(other["begun"].values()), other["rotated"]) == (30, 30, {})
     assert await redis.execute("HEXISTS", alive, 5) == await redis.execute("HEXISTS", hours, "r5") == 0
+
+
+async def test_counts_that_the_server_has_dropped_never_become_negative_or_immortal(redis: RedisManager) -> None:
+    store, alive = FamilyStore(redis, LIMITS), redis.keys.family_counts[0]
+    one, two = await begun(store), await begun(store)
+    await store.statistics()
+    assert sum(map(int, await redis.execute("HVALS", alive))) == 2
+    await redis.execute("DEL", *redis.keys.family_counts)
+    await store.revoke(one.family)
+    assert (await store.statistics())["alive"] == 0
+    assert await redis.execute("EXISTS", alive) == 0
+    await begun(store)
+    await store.statistics()
+    assert sum(map(int, await redis.execute("HVALS", alive))) == 1
+    await store.revoke_user("ann")
+    assert (await store.statistics())["alive"] == 0
+    assert await redis.execute("EXISTS", alive) == 0, "an hour in which none ends is left out"
+    assert await verdict(store, two) == Verdict.REVOKED
 
 
 async def test_without_statistics_nothing_is_counted(redis: RedisManager) -> None:
@@ -319,6 +356,14 @@ async def test_what_is_no_family_is_none_and_stays_as_it_is(redis: RedisManager,
         with pytest.raises(OperationFailed, match="WRONGTYPE"):
             await call
     assert await redis.execute("LRANGE", key, 0, -1) == [b"somebody's"]
+
+
+async def test_a_family_that_cannot_be_put_into_the_index_is_not_begun(redis: RedisManager, store: FamilyStore) -> None:
+    index = redis.keys.families(*store.owner("ann"))
+    await redis.execute("RPUSH", index, "somebody's")
+    with pytest.raises(OperationFailed, match="WRONGTYPE"):
+        await store.begin("ann")
+    assert await redis.execute("KEYS", "*") == [index]
 
 
 async def test_texts_that_are_too_long_are_refused_before_anything_is_asked(store: FamilyStore) -> None:
