@@ -4,13 +4,16 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 
 from asgi_redis_guard import RedisManager
+from asgi_redis_guard.core.script import Operation, Reply
 from asgi_redis_guard.core.steps import Ask
 from asgi_redis_guard.errors import OperationFailed
-from asgi_redis_guard.jwt.families import Ended, FamilyLimits, Verdict, standing
+from asgi_redis_guard.jwt.families import Ended, FamilyLimits, FamilyOperations, Owner, Verdict, epoch, standing
+from asgi_redis_guard.jwt.family_counts import FamilyCounts, stats
 from asgi_redis_guard.jwt.family_store import FamilyStore
 from asgi_redis_guard.jwt.refresh_token import RefreshKeys, RefreshToken
 from asgi_redis_guard.redis.asking import carry_out
@@ -340,6 +343,43 @@ async def test_full_memory_refuses_new_families_and_takes_nothing_from_those_the
         assert len((await store.revoke_user("ann")).families) == 1
         assert await verdict(store, three) == Verdict.REVOKED
         assert await store.revoke_before() > 0
+
+
+@pytest.mark.parametrize("kind", ["valkey9", "redis62"])
+async def test_on_a_cluster_every_operation_keeps_to_one_slot(make_server: MakeServer, kind: str) -> None:
+    server = make_server(kind, cluster_enabled="yes")
+    for first in range(0, 16_384, 1024):
+        server.command("CLUSTER", "ADDSLOTS", *map(str, range(first, first + 1024)))
+    async with RedisManager(server.url, timeout=PATIENCE) as manager:
+        await _until_the_cluster_is_up(manager)
+        operations, owner = FamilyOperations(manager.keys, STRICT), Owner.of("", "ann")
+        names = [owner.tag + b"%016d" % number for number in range(3)]
+        for family in names:
+            await alone(manager, operations.begin(family, owner, b"begin", NOTE, "phone", "s1"))
+        for attempt in (b"a", b"b"):
+            await alone(manager, operations.rotate(RefreshToken(names[0], 1), attempt))
+        await alone(manager, operations.revoke(names[1], b"c"))
+        assert (await alone(manager, operations.revoke_device(owner, "phone", b"d"))).values == [0, [names[2][6:], ANY]]
+        await alone(manager, operations.revoke_user(owner, b"e"))
+        assert not (await alone(manager, standing(manager.keys, names[2], owner, 0))).passed
+        await alone(manager, operations.revoke_before(None))
+        assert not (await alone(manager, epoch(manager.keys, 1))).passed
+        counts = FamilyCounts()
+        counts.ended(Ended(((names[0], 1),)), 1)
+        await alone(manager, counts.take(manager.keys, 1000))
+        await alone(manager, stats(manager.keys))
+
+
+async def alone(manager: RedisManager, operation: Operation) -> Reply:
+    """Carry out one operation by itself."""
+    (reply,) = await carry_out(manager, Ask((operation,)))
+    return reply
+
+
+async def _until_the_cluster_is_up(manager: RedisManager) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while b"cluster_state:ok" not in bytes(await manager.execute("CLUSTER", "INFO")):  # noqa: ASYNC110  (no event)
+            await asyncio.sleep(0.02)
 
 
 async def test_what_is_no_family_is_none_and_stays_as_it_is(redis: RedisManager, store: FamilyStore) -> None:
