@@ -127,7 +127,11 @@ class TokenService(Revoking):
         packed, said = note.pack(), await self._said_of(note)
         family, begun = await self._families.begin(note.user, packed, device=device, session=session)
         life = Life.of_first(begun, self._limits)
-        return self._issuing.pair(self._access, said, RefreshToken(family, 1), begun.gen, life, self._clock())
+        try:
+            return self._issuing.pair(self._access, said, RefreshToken(family, 1), begun.gen, life, self._clock())
+        except ValueError:  # claims that are too long for a token
+            await self._families.revoke(family)
+            raise
 
     async def refresh(
         self, token: str | bytes, *, scopes: str | Iterable[str] | None = None, client: str | None = None

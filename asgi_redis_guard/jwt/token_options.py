@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypedDict
+from typing import Any, Required, TypedDict
 
 from ..core.checks import is_within, plain_faults, seconds_faults
 from ..core.keywords import options_of
@@ -113,7 +113,7 @@ class Options:
 class TokenOptions(TypedDict, total=False):
     """The keyword options of `TokenService`, for type checkers; their meaning stands there."""
 
-    issuer: str
+    issuer: Required[str]
     audience: str | Iterable[str]
     client: str | None
     access_ttl: float
