@@ -162,6 +162,9 @@ async def test_everybody_is_logged_out_at_once(redis: RedisManager) -> None:
     pairs = [await tokens.issue(user) for user in ("alice", "bob")]
     cutoff = await tokens.revoke_all_before()
     assert abs(cutoff - time.time()) < 5
+    for pair in pairs:
+        with pytest.raises(TokenRevoked):  # before its refresh token is presented, which ends the family
+            await tokens.verify(pair.access_token)
     assert [await is_good(tokens, pair) for pair in pairs] == [(False, False)] * 2
     assert await tokens.revoke_all_before(cutoff - 100) == cutoff
     assert await tokens.revoke_all_before(datetime.fromtimestamp(cutoff - 100, UTC)) == cutoff
