@@ -5,9 +5,9 @@
     <p>u:<digest>              string   the longest life of a token      a user's cutoff: older tokens are revoked
     <p>revoked                 hash     the longest life of a token      how many are revoked, by hour of expiry
     <p>epoch                   string   the longest life of a token      a cutoff for all: what is older is revoked
-    <p>f:{<tag>}<name>         string   idle or absolute, the earlier    a refresh family, and how it ended
-    <p>fi:{<tag>}<digest>      zset     that of the last of them         a user's families by when their records end
-    <p>fg:{<tag>}<digest>      string   the longest life of a token      a user's generation: older tokens are revoked
+    <p>f:{<place>}<name>       string   idle or absolute, the earlier    a refresh family, and how it ended
+    <p>fi:{<place>}<rest>      zset     that of the last of them         a user's families by when their records end
+    <p>fg:{<place>}<rest>      string   the longest life of a token      a user's generation: older tokens are revoked
     <p>{families}alive         hash     that of the last family, 1 hour  how many families live, by hour of their end
     <p>{families}hours         hash     7 days                           refreshes, replays, reuse … by the hour
     <p>tokens                  channel  –                                families and users whose tokens were revoked
@@ -42,7 +42,8 @@
     <p>idempotency             channel  –                                idempotent requests that others waited for
 
 `<p>` is the prefix, `guard:` by default. A digest is 120 bits of BLAKE2b over length-prefixed parts, so that two
-different inputs never share a key and neither secrets nor personal data stand in one. Keys that one operation touches
+different inputs never share a key and neither secrets nor personal data stand in one; a user's may be cut in two, the
+place where the user's keys lie and the rest. Keys that one operation touches
 together share a {hash tag}. Every key has a TTL.
 """
 
@@ -164,11 +165,11 @@ class Keys:
         return self._user + digest(issuer, subject)
 
     def family(self, tag: bytes, name: bytes) -> bytes:
-        """A refresh family; `tag` is of its user, so that a user's keys are together."""
+        """A refresh family; `tag` is the place of its user, so that a user's keys are together."""
         return b"%b{%b}%b" % (self._family, tag, name)
 
     def families(self, tag: bytes, user: bytes) -> bytes:
-        """The index of one user's families; the user is given as what the digest has beyond the tag."""
+        """The index of one user's families; the user is given as a digest cut in two."""
         return b"%b{%b}%b" % (self._families, tag, user)
 
     def generation(self, tag: bytes, user: bytes) -> bytes:

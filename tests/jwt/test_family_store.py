@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -10,7 +10,7 @@ import pytest
 from asgi_redis_guard import RedisManager
 from asgi_redis_guard.core.steps import Ask
 from asgi_redis_guard.errors import OperationFailed
-from asgi_redis_guard.jwt.families import FamilyLimits, Verdict, standing
+from asgi_redis_guard.jwt.families import Ended, FamilyLimits, Verdict, standing
 from asgi_redis_guard.jwt.family_store import FamilyStore
 from asgi_redis_guard.jwt.refresh_token import RefreshKeys, RefreshToken
 from asgi_redis_guard.redis.asking import carry_out
@@ -78,7 +78,7 @@ async def test_reuse_ends_the_family_once_and_for_all_its_tokens(redis: RedisMan
 @pytest.mark.parametrize("how", ["family", "user", "device", "session"])
 async def test_nothing_is_minted_into_a_family_that_was_revoked(store: FamilyStore, how: str) -> None:
     """Refreshes race the revocation: each is before it, or refused."""
-    revoke = {
+    revoke: Callable[[RefreshToken], Awaitable[Ended]] = {
         "family": lambda token: store.revoke(token.family),
         "user": lambda _: store.revoke_user("ann"),
         "device": lambda _: store.revoke_device("ann", "phone"),

@@ -67,7 +67,7 @@ def test_a_token_of_another_key_or_another_service_is_none(other: RefreshKeys) -
 
 
 def test_keys_are_replaced_without_a_token_that_anybody_refuses() -> None:
-    steps = [RefreshKeys(keys) for keys in ([OLD], [OLD, NEW], [NEW, OLD])]
+    steps = [RefreshKeys(OLD), RefreshKeys([OLD, NEW]), RefreshKeys([NEW, OLD])]
     for one, next_one in pairwise(steps):
         for writer, reader in ((one, next_one), (next_one, one), (next_one, next_one)):
             assert reader.read(writer.text(FAMILY, 1)) == RefreshToken(FAMILY, 1)
