@@ -4,13 +4,16 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 
 from asgi_redis_guard import RedisManager
+from asgi_redis_guard.core.script import Operation, Reply
 from asgi_redis_guard.core.steps import Ask
 from asgi_redis_guard.errors import OperationFailed
-from asgi_redis_guard.jwt.families import Ended, FamilyLimits, Verdict, standing
+from asgi_redis_guard.jwt.families import Ended, FamilyLimits, FamilyOperations, Owner, Verdict, epoch, standing
+from asgi_redis_guard.jwt.family_counts import FamilyCounts, stats
 from asgi_redis_guard.jwt.family_store import FamilyStore
 from asgi_redis_guard.jwt.refresh_token import RefreshKeys, RefreshToken
 from asgi_redis_guard.redis.asking import carry_out
@@ -188,6 +191,25 @@ async def test_an_access_token_of_a_family_counts_until_that_is_revoked(
     assert not await counts()
 
 
+async def test_a_family_that_fell_out_of_the_index_ends_with_its_user_s_generation(
+    redis: RedisManager, store: FamilyStore
+) -> None:
+    lost = await begun(store)
+    await redis.execute("DEL", redis.keys.families(*store.owner("ann")))
+    assert (await store.revoke_user("ann")).families == ()
+    assert await verdict(store, lost) == Verdict.REVOKED
+    assert await verdict(store, await begun(store)) == Verdict.ROTATED
+
+
+async def test_a_family_that_fell_out_of_the_index_is_back_with_its_next_refresh(
+    redis: RedisManager, store: FamilyStore
+) -> None:
+    token = await begun(store, device="phone")
+    await redis.execute("DEL", redis.keys.families(*store.owner("ann")))
+    await store.rotate(token)
+    assert [family for family, _ in (await store.revoke_device("ann", "phone")).families] == [token.family]
+
+
 # Statistics.
 
 
@@ -218,6 +240,24 @@ async def test_what_is_counted_goes_out_by_itself_and_old_hours_are_forgotten(re
     other = await FamilyStore(redis, LIMITS).statistics()
     assert (other["alive"], sum(other["begun"].values()), other["rotated"]) == (30, 30, {})
     assert await redis.execute("HEXISTS", alive, 5) == await redis.execute("HEXISTS", hours, "r5") == 0
+
+
+async def test_counts_that_the_server_has_dropped_never_become_negative_or_immortal(redis: RedisManager) -> None:
+    store, alive = FamilyStore(redis, LIMITS), redis.keys.family_counts[0]
+    one, two = await begun(store), await begun(store)
+    await store.statistics()
+    assert sum(map(int, await redis.execute("HVALS", alive))) == 2
+    await redis.execute("DEL", *redis.keys.family_counts)
+    await store.revoke(one.family)
+    assert (await store.statistics())["alive"] == 0
+    assert await redis.execute("EXISTS", alive) == 0
+    await begun(store)
+    await store.statistics()
+    assert sum(map(int, await redis.execute("HVALS", alive))) == 1
+    await store.revoke_user("ann")
+    assert (await store.statistics())["alive"] == 0
+    assert await redis.execute("EXISTS", alive) == 0, "an hour in which none ends is left out"
+    assert await verdict(store, two) == Verdict.REVOKED
 
 
 async def test_without_statistics_nothing_is_counted(redis: RedisManager) -> None:
@@ -305,6 +345,43 @@ async def test_full_memory_refuses_new_families_and_takes_nothing_from_those_the
         assert await store.revoke_before() > 0
 
 
+@pytest.mark.parametrize("kind", ["valkey9", "redis62"])
+async def test_on_a_cluster_every_operation_keeps_to_one_slot(make_server: MakeServer, kind: str) -> None:
+    server = make_server(kind, cluster_enabled="yes")
+    for first in range(0, 16_384, 1024):
+        server.command("CLUSTER", "ADDSLOTS", *map(str, range(first, first + 1024)))
+    async with RedisManager(server.url, timeout=PATIENCE) as manager:
+        await _until_the_cluster_is_up(manager)
+        operations, owner = FamilyOperations(manager.keys, STRICT), Owner.of("", "ann")
+        names = [owner.tag + b"%016d" % number for number in range(3)]
+        for family in names:
+            await alone(manager, operations.begin(family, owner, b"begin", NOTE, "phone", "s1"))
+        for attempt in (b"a", b"b"):
+            await alone(manager, operations.rotate(RefreshToken(names[0], 1), attempt))
+        await alone(manager, operations.revoke(names[1], b"c"))
+        assert (await alone(manager, operations.revoke_device(owner, "phone", b"d"))).values == [0, [names[2][6:], ANY]]
+        await alone(manager, operations.revoke_user(owner, b"e"))
+        assert not (await alone(manager, standing(manager.keys, names[2], owner, 0))).passed
+        await alone(manager, operations.revoke_before(None))
+        assert not (await alone(manager, epoch(manager.keys, 1))).passed
+        counts = FamilyCounts()
+        counts.ended(Ended(((names[0], 1),)), 1)
+        await alone(manager, counts.take(manager.keys, 1000))
+        await alone(manager, stats(manager.keys))
+
+
+async def alone(manager: RedisManager, operation: Operation) -> Reply:
+    """Carry out one operation by itself."""
+    (reply,) = await carry_out(manager, Ask((operation,)))
+    return reply
+
+
+async def _until_the_cluster_is_up(manager: RedisManager) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while b"cluster_state:ok" not in bytes(await manager.execute("CLUSTER", "INFO")):  # noqa: ASYNC110  (no event)
+            await asyncio.sleep(0.02)
+
+
 async def test_what_is_no_family_is_none_and_stays_as_it_is(redis: RedisManager, store: FamilyStore) -> None:
     token = await begun(store)
     key = redis.keys.family(token.family[:6], token.family[6:])
@@ -319,6 +396,14 @@ async def test_what_is_no_family_is_none_and_stays_as_it_is(redis: RedisManager,
         with pytest.raises(OperationFailed, match="WRONGTYPE"):
             await call
     assert await redis.execute("LRANGE", key, 0, -1) == [b"somebody's"]
+
+
+async def test_a_family_that_cannot_be_put_into_the_index_is_not_begun(redis: RedisManager, store: FamilyStore) -> None:
+    index = redis.keys.families(*store.owner("ann"))
+    await redis.execute("RPUSH", index, "somebody's")
+    with pytest.raises(OperationFailed, match="WRONGTYPE"):
+        await store.begin("ann")
+    assert await redis.execute("KEYS", "*") == [index]
 
 
 async def test_texts_that_are_too_long_are_refused_before_anything_is_asked(store: FamilyStore) -> None:
