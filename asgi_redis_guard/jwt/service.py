@@ -29,7 +29,7 @@ from .refresh_token import RefreshKeys, RefreshToken
 from .service_revocation import Revoking, user_name
 from .signing import KeyRing, SigningKey
 from .token_events import TokenEvent, TokenEventKind
-from .token_options import Options, TokenOptions
+from .token_options import Options, TokenOptions, signature
 from .token_pair import TokenPair
 from .verify import TokenRefused
 
@@ -62,6 +62,8 @@ class TokenService(Revoking):
     accepts several issuers, as of `RevocationList`. `clock` tells the time, in seconds since the epoch.
     Raises `ConfigurationError`. What asks Redis raises `RedisUnavailable`.
     """
+
+    __signature__ = signature()
 
     def __init__(
         self,
@@ -127,7 +129,11 @@ class TokenService(Revoking):
         packed, said = note.pack(), await self._said_of(note)
         family, begun = await self._families.begin(note.user, packed, device=device, session=session)
         life = Life.of_first(begun, self._limits)
-        return self._issuing.pair(self._access, said, RefreshToken(family, 1), begun.gen, life, self._clock())
+        try:
+            return self._issuing.pair(self._access, said, RefreshToken(family, 1), begun.gen, life, self._clock())
+        except ValueError:  # claims that are too long for a token
+            await self._families.revoke(family)
+            raise
 
     async def refresh(
         self, token: str | bytes, *, scopes: str | Iterable[str] | None = None, client: str | None = None
@@ -187,17 +193,20 @@ class TokenService(Revoking):
         It counts as revoked by itself, with its family, with its user (by generation, exactly, and by the cutoffs of a
         `RevocationList`), and by `revoke_all_before`. What does not hold costs no round trip.
         """
-        access = self._read(token)
+        try:
+            access = self._access.read(token, self._clock())
+        except TokenRefused as error:
+            raise TokenInvalid(str(error)) from None
         replies = await carry_out(self._redis, Ask(self._questions(access)))
         if not replies.passed:
             raise TokenRevoked("The access token was revoked")
         return access
 
-    def _read(self, token: str | bytes) -> AccessToken:
+    def _known(self, token: str | bytes) -> AccessToken | None:
         try:
-            return self._access.read(token, self._clock())
-        except TokenRefused as error:
-            raise TokenInvalid(str(error)) from None
+            return self._access.read_whenever(token)
+        except TokenRefused:
+            return None
 
     def _questions(self, access: AccessToken) -> tuple[Operation, ...]:
         keys, issued = self._redis.keys, int((access.token.issued_at or 0) * 1_000_000)

@@ -5,14 +5,16 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypedDict
+from typing import Any, Required, TypedDict
 
 from ..core.checks import is_within, plain_faults, seconds_faults
 from ..core.keywords import options_of
 from ..errors import ConfigurationError
+from ..observability.events import host_time
 from .policy import MAX_LEEWAY, MAX_LIFETIME
 from .token_events import TokenHook
 
@@ -113,7 +115,7 @@ class Options:
 class TokenOptions(TypedDict, total=False):
     """The keyword options of `TokenService`, for type checkers; their meaning stands there."""
 
-    issuer: str
+    issuer: Required[str]
     audience: str | Iterable[str]
     client: str | None
     access_ttl: float
@@ -126,6 +128,18 @@ class TokenOptions(TypedDict, total=False):
     by_issuer: bool
     claims: ClaimsOf | None
     hooks: Iterable[TokenHook]
+
+
+def signature() -> inspect.Signature:
+    """Return the signature of `TokenService`, with all its options and their defaults, for `help` and editors."""
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    given = [
+        inspect.Parameter("redis", kind, annotation="RedisManager | str | None"),
+        inspect.Parameter("keys", kind, annotation="KeyRing | SigningKey | KeyLike"),
+        inspect.Parameter("refresh_keys", inspect.Parameter.KEYWORD_ONLY, annotation="str | bytes | Iterable"),
+        inspect.Parameter("clock", inspect.Parameter.KEYWORD_ONLY, default=host_time, annotation="Callable"),
+    ]
+    return inspect.Signature([*given, *inspect.signature(Options).parameters.values()])
 
 
 def _name_faults(option: str, name: object) -> list[str]:

@@ -244,6 +244,15 @@ async def test_a_family_ends_idle_and_at_the_latest_whatever_is_done(clockwork: 
     assert (await rotate(clockwork, START + 10 * SECOND + 1000, 1, "idle"))[0] == Verdict.UNKNOWN
 
 
+async def test_an_idle_time_that_is_longer_than_the_lifetime_ends_with_that(clockwork: Clockwork) -> None:
+    limits = FamilyLimits(idle=90_000, lifetime=60_000, grace=0, most_replays=0, keep=1)
+    await begun(clockwork, limits)
+    ends = (await clockwork.ends()).values()
+    assert {*ends} == {START // 1000 + 60_000}
+    assert (await rotate(clockwork, START + 50 * SECOND, 1, "a", limits))[0] == Verdict.ROTATED
+    assert {*(await clockwork.ends()).values()} == {START // 1000 + 60_000}
+
+
 async def test_limits_that_were_made_shorter_hold_for_families_that_are_there(clockwork: Clockwork) -> None:
     await begun(clockwork)
     assert (await rotate(clockwork, START + 3 * SECOND, 1, "a", SHORT)) == (Verdict.ROTATED, 2)

@@ -183,6 +183,17 @@ def test_what_is_no_token_is_refused(token: Any) -> None:
     assert refusal(token) in (" is malformed", " is invalid")
 
 
+def test_what_would_be_revoked_is_read_whenever_it_holds_but_for_its_time() -> None:
+    assert tokens().read_whenever(tokens().write(GRANT)).token_id == "t-1"
+    assert tokens().read_whenever(by_hand(exp=7, iat=3, nbf=None)).token_id == "t-1"
+    for token in ("", ".", "a.b.c", "a.W10.c", "a.eyJleHAiOiJ4In0.c", "ключ", b"\xff.\xff.\xff", by_hand(exp=None)):
+        with pytest.raises(TokenRefused):
+            tokens().read_whenever(token)
+    forged = tokens().write(GRANT)[:-4] + "AAAA"
+    with pytest.raises(TokenRefused, match="is invalid"):
+        tokens().read_whenever(forged)
+
+
 @pytest.mark.parametrize(
     ("given", "scopes"),
     [("read write", ("read", "write")), (["a", "b", "a"], ("a", "b")), ((), ()), ("", ()), (["a:b/c"], ("a:b/c",))],

@@ -257,6 +257,13 @@ async def test_what_cannot_stand_in_a_token_is_told_before_anything_is_written(
     assert manager.round_trips == 0
 
 
+async def test_a_login_whose_claims_are_too_long_for_a_token_leaves_no_family(redis: RedisManager) -> None:
+    tokens = service(redis, max_size=800, claims=lambda user: {"x": "y" * 800})
+    with pytest.raises(ValueError, match=r"a token of \d+ bytes; allowed are 800"):
+        await tokens.issue("alice")
+    assert await tokens.revoke_user("alice") == 0
+
+
 async def test_a_number_is_a_user_by_its_text(redis: RedisManager) -> None:
     tokens = service(redis)
     pair = await tokens.issue(42)

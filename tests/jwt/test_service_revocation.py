@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,11 +10,13 @@ import pytest
 
 from asgi_redis_guard import RedisManager, RevocationList
 from asgi_redis_guard.errors import RefreshRefused, TokenInvalid, TokenRevoked
+from asgi_redis_guard.jwt.access import AccessTokens
 from asgi_redis_guard.jwt.revocation import Revocation
 from asgi_redis_guard.jwt.service import TokenService
 from asgi_redis_guard.jwt.token_pair import TokenPair
 from tests.jwt.conftest import CountingManager
 from tests.jwt.services import ISSUER, Clock, service
+from tests.jwt.test_access import GRANT
 
 
 async def is_good(tokens: TokenService, pair: TokenPair) -> tuple[bool, bool]:
@@ -61,13 +64,25 @@ async def test_a_refresh_token_is_revoked_with_its_family_and_its_access_tokens(
 
 
 async def test_what_is_over_or_not_ours_needs_no_revocation(redis: RedisManager) -> None:
+    tokens, now = service(redis), int(time.time())
+    over = replace(GRANT, issued_at=now - 5000, auth_time=now - 5000, expires_at=now - 601)
+    ended = AccessTokens(tokens.keys, ISSUER, (ISSUER,)).write(over)
+    for token in (ended, "garbage", "", "a.b.c", "rt1." + "x" * 22 + ".1." + "y" * 27, b"a.\xff.c"):
+        assert await tokens.revoke(token) is False
+    assert (await tokens.statistics())["revoked"]["revoked"] == 0
+
+
+@pytest.mark.parametrize("ahead", [-3600.0, 0.0, 3600.0])
+async def test_a_token_that_a_more_lenient_verifier_might_accept_can_be_revoked(
+    redis: RedisManager, ahead: float
+) -> None:
     clock = Clock()
     tokens = service(redis, clock=clock)
     pair = await tokens.issue("alice")
-    clock.ahead = 700
-    for token in (pair.access_token, "garbage", "", "a.b.c", "rt1." + "x" * 22 + ".1." + "y" * 27):
-        assert await tokens.revoke(token) is False
-    assert (await tokens.statistics())["revoked"]["revoked"] == 0
+    clock.ahead = ahead  # by this host's clock it is over, or not issued yet
+    assert await tokens.revoke(pair.access_token) is True
+    with pytest.raises(TokenRevoked):
+        await service(redis).verify(pair.access_token)
 
 
 async def test_a_token_may_be_revoked_by_its_name(redis: RedisManager) -> None:
@@ -147,6 +162,9 @@ async def test_everybody_is_logged_out_at_once(redis: RedisManager) -> None:
     pairs = [await tokens.issue(user) for user in ("alice", "bob")]
     cutoff = await tokens.revoke_all_before()
     assert abs(cutoff - time.time()) < 5
+    for pair in pairs:
+        with pytest.raises(TokenRevoked):  # before its refresh token is presented, which ends the family
+            await tokens.verify(pair.access_token)
     assert [await is_good(tokens, pair) for pair in pairs] == [(False, False)] * 2
     assert await tokens.revoke_all_before(cutoff - 100) == cutoff
     assert await tokens.revoke_all_before(datetime.fromtimestamp(cutoff - 100, UTC)) == cutoff
@@ -250,5 +268,4 @@ async def test_an_expired_token_is_refused_before_redis_is_asked(manager: Counti
     before, clock.ahead = manager.round_trips, 611.0
     with pytest.raises(TokenInvalid, match="expired"):
         await tokens.verify(pair.access_token)
-    assert await tokens.revoke(pair.access_token) is False
     assert manager.round_trips == before

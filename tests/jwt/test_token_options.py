@@ -1,11 +1,13 @@
 """The options of a token service: their defaults, and everything that is wrong with them at once."""
 
+import inspect
 from dataclasses import fields
 from typing import Any, get_type_hints
 
 import pytest
 
 from asgi_redis_guard.errors import ConfigurationError
+from asgi_redis_guard.jwt.service import TokenService
 from asgi_redis_guard.jwt.token_options import Options, TokenOptions
 
 ISSUER = "https://issuer.example"
@@ -89,3 +91,9 @@ def test_an_option_that_there_is_not_is_named_with_the_one_that_was_meant() -> N
 def test_type_checkers_see_the_options_that_there_are() -> None:
     hints = get_type_hints(Options)
     assert get_type_hints(TokenOptions) == {option.name: hints[option.name] for option in fields(Options)}
+
+
+def test_help_shows_the_options_that_there_are() -> None:
+    shown = inspect.signature(TokenService).parameters
+    assert list(shown) == ["redis", "keys", "refresh_keys", "clock", *(option.name for option in fields(Options))]
+    assert shown["access_ttl"].default == 600
