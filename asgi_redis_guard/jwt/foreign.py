@@ -7,20 +7,25 @@ would be refused with any key causes no fetch, and a `kid` that nobody knows cau
 from __future__ import annotations
 
 from base64 import urlsafe_b64decode
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping
+from contextlib import suppress
 from dataclasses import replace
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import orjson
 
 from ..core.exchange import Exchange
-from ..core.steps import Waitable
+from ..core.steps import Wait, Waitable
+from ..errors import WaitTimeout
 from .keys import PUBLIC_ALGORITHMS, KeySet
 from .remote_keys import Held, RemoteKeys
 from .verify import COMPACT, ClaimRules, SignatureRefused, TokenRefused, VerifiedToken, Verifier
 
 #: Seconds more than a fetch may take, for whoever waits for it.
 _PATIENCE = 1.0
+
+
+_Found = TypeVar("_Found")
 
 
 class KeySource(Protocol):
@@ -65,6 +70,22 @@ class KeysWanted(Exception):
         self.joined = joined
 
 
+def when_fetched(
+    found: _Found | KeysWanted, again: Callable[[bool], _Found | KeysWanted]
+) -> Generator[Wait, Any, _Found]:
+    """Wait for keys and look `again`, for the last time if true is given to it; return what is found in the end.
+
+    It is waited for twice where the first fetch had begun before the request came.
+    """
+    final = False
+    while isinstance(found, KeysWanted):
+        final = final or not found.joined
+        with suppress(WaitTimeout):
+            yield Wait(found.flight, found.deadline)
+        found, final = again(final), True
+    return found
+
+
 class _Parts(NamedTuple):
     """A token as it stands there, believed in nothing."""
 
@@ -75,15 +96,15 @@ class _Parts(NamedTuple):
 class ForeignVerifier:
     """Verifies tokens of the issuers that a source has keys of.
 
-    Good tokens are remembered for each issuer, as long as its keys stay what they are.
+    Good tokens are remembered as long as their issuer's keys stay what they are; the issuers share `cache_size`.
     """
 
     def __init__(self, source: KeySource, rules: ClaimRules, *, max_size: int, cache_size: int) -> None:
         self.source = source
         self.rules = rules
         self._max_size = max_size
-        self._cache_size = cache_size
         remotes = source.remotes
+        self._cache_size = -(-cache_size // len(remotes))
         self._lone = next(iter(remotes.values())) if len(remotes) == 1 else None
         self._verifiers: dict[str, tuple[Held, Verifier]] = {}
         self._unsigned = Verifier(KeySet.of(()), rules, max_size=max_size, cache_size=0)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Literal
@@ -18,11 +17,11 @@ from ..core.keys import Keys
 from ..core.origin import is_cross_origin, origin_faults
 from ..core.problem import unavailable
 from ..core.script import Operation, OperationKind, Replies
-from ..core.steps import Admission, Answer, Ask, Pass, Wait
-from ..errors import ConfigurationError, RedisUnavailable, WaitTimeout
+from ..core.steps import Admission, Answer, Ask, Pass
+from ..errors import ConfigurationError, RedisUnavailable
 from ..users import credentials_of, nobody
 from .credentials import BadCredentials, TokenSources
-from .foreign import ForeignVerifier, KeysAway, KeySource, KeysWanted
+from .foreign import ForeignVerifier, KeysAway, KeySource, KeysWanted, when_fetched
 from .keys import KeyLike, KeySet
 from .policy import MAX_LEEWAY, MAX_LIFETIME, Challenges, lifetime_faults
 from .user import VerifiedUser
@@ -123,16 +122,11 @@ class JWTAuth(OneRoundGuard):
     def ask(self, exchange: Exchange) -> Ask | Pass | Answer | Admission:
         """Verify locally, then ask the blacklist; what fails locally costs no round trip."""
         found = self._authenticate(exchange)
-        return self._fetching(exchange, found) if isinstance(found, KeysWanted) else self._proceed(exchange, found)
+        return self._later(exchange, found) if isinstance(found, KeysWanted) else self._proceed(exchange, found)
 
-    def _fetching(self, exchange: Exchange, found: Ask | Answer | KeysWanted | None) -> Admission:
-        """Wait for keys, and go on from there; twice where the first fetch had begun before the request came."""
-        final = False
-        while isinstance(found, KeysWanted):
-            final = final or not found.joined
-            with suppress(WaitTimeout):
-                yield Wait(found.flight, found.deadline)
-            found, final = self._authenticate(exchange, final), True
+    def _later(self, exchange: Exchange, wanted: KeysWanted) -> Admission:
+        """Go on when the keys are there that a token of others may have been signed with."""
+        found = yield from when_fetched(wanted, lambda final: self._authenticate(exchange, final))
         return (yield from self.go_on(exchange, self._proceed(exchange, found)))
 
     def _proceed(self, exchange: Exchange, found: Ask | Answer | None) -> Ask | Pass | Answer:

@@ -29,6 +29,9 @@ _SHORTEST = 60.0
 _MAX_AGE = re.compile(r'(?:^|[\s,])max-age\s*=\s*"?(\d{1,10})', re.IGNORECASE)
 _NOT_KEPT = re.compile(r"(?:^|[\s,])no-(?:store|cache)\b", re.IGNORECASE)
 
+#: RFC 9110 §8.8.3; what is not one, or is very long, is not sent back.
+_ETAG = re.compile(r'(?:W/)?"[!#-~]{0,256}"')
+
 _FIELDS = {"accept": "application/jwk-set+json, application/json", "accept-encoding": "identity"}
 
 
@@ -95,7 +98,8 @@ class Fetcher:
                 return
             body = await self._read(response)
             keys = read_keys(body, self._terms.algorithms, self._terms.max_keys)
-            remote.arrived(keys, sha256(body).digest(), response.headers.get("etag"), sent, life)
+            etag = response.headers.get("etag", "")
+            remote.arrived(keys, sha256(body).digest(), etag if _ETAG.fullmatch(etag) else None, sent, life)
 
     async def _discover(self, client: httpx.AsyncClient, remote: RemoteKeys) -> str:
         """Ask the issuer where its keys are (OpenID Connect Discovery 1.0 §4)."""

@@ -91,14 +91,14 @@ class RemoteKeys:
         return self._fetched
 
     def state(self, now: float) -> State:
-        """Tell what can be done with the keys."""
+        """Tell what can be done with the keys. A server that is known to fail is waited for only if there are none."""
         pausing = self.pause_left(now) > 0
         age = now - self._fetched
         if self.held is not None and 0 <= age < self._life:
             return "usable" if age < self._life * _DUE or pausing else "due"
-        if not pausing:
-            return "wanted"
-        return "usable" if self.serves(now) else "away"
+        if self.failures and self.serves(now):
+            return "usable" if pausing else "due"
+        return "away" if pausing else "wanted"
 
     def serves(self, now: float) -> bool:
         """Tell whether the keys may be used although no newer ones can be had."""

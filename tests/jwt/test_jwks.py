@@ -2,18 +2,20 @@
 
 import asyncio
 import json
+import ssl
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from asgi_redis_guard import GuardMiddleware, JWTAuth, RateLimit, RevocationList
+from asgi_redis_guard import GuardMiddleware, JWTAuth, RateLimit, RedisManager, RevocationList
 from asgi_redis_guard.jwt.jwks import JWKSKeys
 from asgi_redis_guard.testing import ManualClock
 from tests.drive import App, Response, get, handshake
 from tests.jwt.conftest import CountingManager
 from tests.jwt.publisher import KEYS, Publisher, key
 from tests.jwt.tokens import NOW, bearer, claims, forge, public_pem, sign
+from tests.tls import Certificates
 
 Site = Callable[..., GuardMiddleware]
 
@@ -320,3 +322,33 @@ async def test_a_client_that_leaves_does_not_end_the_fetch_of_the_others(site: S
     reply.hold.set()
     assert (await second).status == 200
     assert publisher.count() == 1
+
+
+async def test_keys_change_again_and_again_under_load_without_one_request_that_fails(
+    site: Site, publisher: Publisher, clock: ManualClock, manager: CountingManager
+) -> None:
+    """The issuer publishes a key and signs with it in the same moment; tokens of the one before still go about."""
+    app = site(cooldown=30)
+    for i in range(1, 8):
+        publisher.publish(key(f"k{i - 1}", i - 1), key(f"k{i}", i))
+        fields = [token(f"k{i - n % 2}", i - n % 2, jti=f"{i}-{n}") for n in range(20)]
+        assert {response.status for response in await crowd(app, fields)} == {200}
+        clock.advance(30)
+    await settled(manager)
+    assert publisher.count() <= 8
+
+
+def test_keys_that_were_fetched_in_one_loop_serve_in_the_next(certificates: Certificates) -> None:
+    keys = JWKSKeys("https://127.0.0.1:1/keys", context=ssl.create_default_context(cafile=certificates.ca))
+
+    async def visit(fetched: bool) -> int:
+        async with Publisher(certificates) as publisher, RedisManager("memory://") as manager:
+            publisher.publish(key())
+            if fetched:
+                (remote,) = keys.remotes.values()
+                remote.moved(publisher.url)
+            app = GuardMiddleware(App(), [JWTAuth(keys=keys)], redis=manager, clock=lambda: NOW)
+            assert (await get(app, headers=token())).status == 200
+            return publisher.count()
+
+    assert [asyncio.run(visit(fetched)) for fetched in (True, False)] == [1, 0]

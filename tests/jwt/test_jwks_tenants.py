@@ -13,7 +13,7 @@ from asgi_redis_guard.testing import ManualClock
 from tests.drive import App, get
 from tests.jwt.conftest import CountingManager
 from tests.jwt.publisher import DISCOVERY, KEYS, Publisher, Reply, key
-from tests.jwt.test_jwks import Site, crowd, token
+from tests.jwt.test_jwks import Site, crowd, settled, token
 from tests.tls import Certificates
 
 
@@ -67,7 +67,9 @@ async def test_a_description_and_its_keys_come_within_one_timeout(site: Site, pu
     assert [request.path for request in publisher.requests] == [DISCOVERY]
 
 
-async def test_keys_that_have_moved_are_found_again(site: Site, publisher: Publisher, clock: ManualClock) -> None:
+async def test_keys_that_have_moved_are_found_again(
+    site: Site, publisher: Publisher, clock: ManualClock, manager: CountingManager
+) -> None:
     publisher.describe()
     app = site(issuer=publisher.issuer, lifetime=600)
     fields = token(iss=publisher.issuer)
@@ -78,9 +80,11 @@ async def test_keys_that_have_moved_are_found_again(site: Site, publisher: Publi
     clock.advance(601)
     assert (await get(app, headers=fields)).status == 200, "the old keys serve on"
     clock.advance(31)
+    assert (await get(app, headers=fields)).status == 200, "and while the issuer is asked again"
+    await settled(manager)
     assert (await get(app, headers=fields)).status == 401
     assert (await get(app, headers=token("b", 1, iss=publisher.issuer))).status == 200
-    assert publisher.count("/moved") == 1
+    assert publisher.count("/moved") == 2, "the second time for the key id that is gone"
 
 
 async def test_a_url_given_beside_the_issuer_is_where_its_keys_are(site: Site, publisher: Publisher) -> None:

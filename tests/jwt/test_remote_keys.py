@@ -37,6 +37,8 @@ def test_after_a_failure_known_keys_serve_on_within_their_bound(age: float, stat
     keys = remote()
     keys.failed("down", NOW + age)
     assert keys.state(NOW + age) == state
+    after = {"usable": "due", "away": "wanted"}[state]
+    assert keys.state(NOW + age + 1) == (after if age < 4199 else "wanted")
     keys.unchanged(NOW + age, 600)
     assert keys.state(NOW + age) == "usable"
 
