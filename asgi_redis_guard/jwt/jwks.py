@@ -42,11 +42,12 @@ class JWKSKeys:
     others. `algorithms`: what is accepted of what a key is for; without it, what the key names, else the first of its
     family. Needs httpx: `pip install asgi-redis-guard[jwks]`.
 
-    Times are in seconds. Keys serve for as long as `Cache-Control` says, at least 60 s and at most `longest`, and for
-    `lifetime` where it says nothing; after four fifths of that they are fetched anew while the old ones serve. While
-    they cannot be had, those that are known serve for `stale_if_error` more, then tokens are answered with 503. A token
-    with a `kid` that nobody knows has them fetched again, once per `cooldown` and no oftener, whoever sends what. A
-    fetch takes `timeout` at the most, a set has `max_size` bytes and `max_keys` keys at the most.
+    Times are in seconds. Keys serve for as long as `Cache-Control` says, at least 60 s (or `lifetime`, if that is less)
+    and at most `longest`, and for `lifetime` where it says nothing; after four fifths of that they are fetched anew
+    while the old ones serve. While they cannot be had, those that are known serve for `stale_if_error` more, then
+    tokens are answered with 503. A token with a `kid` that nobody knows has them fetched again, once per `cooldown` and
+    no oftener, whoever sends what. A fetch takes `timeout` at the most, a set has `max_size` bytes and `max_keys` keys
+    at the most.
     `loopback_http` allows `http://` on this host, for tests. `context`: what certificates are checked against.
     Raises `ConfigurationError`.
     """

@@ -15,7 +15,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from .jwk_set import DocumentRefused, read_discovery, read_keys
-from .jwks_url import url_faults
+from .jwks_url import is_loopback, url_faults
 from .remote_keys import RemoteKeys, Terms
 
 if TYPE_CHECKING:
@@ -69,7 +69,9 @@ class Fetcher:
         remote.failed(reason, now)
         if remote.failures == 1:
             doing = "those that are known serve on" if remote.serves(now) else "none are known"
-            logger.warning("the keys of %s were not to be had, %s: %s", remote.issuer or remote.url, doing, reason)
+            logger.warning(
+                "the keys of %s were not to be had, %s: %s", remote.issuer or remote.url, doing, remote.reason
+            )
 
     async def _client(self, remote: RemoteKeys) -> httpx.AsyncClient:
         """Return a client of one fetch; a proxy is used where the environment names one (`HTTPS_PROXY`)."""
@@ -81,7 +83,7 @@ class Fetcher:
             verify=self._context,
             timeout=self._terms.timeout,
             follow_redirects=False,
-            trust_env=not self._terms.loopback_http,
+            trust_env=not is_loopback(remote.url or remote.issuer),
             headers=_FIELDS,
         )
 

@@ -26,3 +26,8 @@ def url_faults(option: str, url: object, loopback_http: bool) -> list[str]:
     if parts.scheme == "http" and host in _LOOPBACK:
         return [] if loopback_http else [f"{option}: {url!r} given; http:// asks for loopback_http=True, for tests"]
     return [f"{option}: {url!r} given; {allowed}"]
+
+
+def is_loopback(url: str) -> bool:
+    """Tell whether a URL that is allowed leads to this host: no proxy stands in between."""
+    return urlsplit(url).hostname in _LOOPBACK

@@ -8,6 +8,7 @@ was put back ends every term at once.
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
@@ -22,6 +23,9 @@ _DUE = 0.8
 #: Seconds for which a `kid` that was looked for in vain is not looked for again, and how many of them are remembered.
 _ABSENT = 300.0
 _MOST_ABSENT = 1024
+
+#: Characters of what is said of a failure: some of it may come from the other side.
+_LONGEST_REASON = 200
 
 #: Characters; longer ones are nobody's, and are not looked for.
 _LONGEST_KID = 512
@@ -136,7 +140,8 @@ class RemoteKeys:
             return
         self._absent.pop(kid, None)
         while len(self._absent) >= _MOST_ABSENT:
-            self._absent.pop(next(iter(self._absent)), None)
+            with suppress(RuntimeError, StopIteration):  # another thread's loop was at it as well
+                self._absent.pop(next(iter(self._absent)), None)
         self._absent[kid] = now
 
     # What came of a fetch. `sent` is when it was sent, `life` for how long that holds.
@@ -162,7 +167,7 @@ class RemoteKeys:
     def failed(self, reason: str, now: float) -> None:
         """Note that the keys were not to be had."""
         self.failures += 1
-        self.reason = reason
+        self.reason = reason[:_LONGEST_REASON]
         self._failed = now
 
     def __repr__(self) -> str:

@@ -81,6 +81,7 @@ async def test_what_is_no_set_of_keys_is_refused_with_a_reason_and_the_token_wit
         assert (await get(app, headers=token())).status == 503
     (record,) = caplog.records
     assert reason in record.message
+    assert len(record.message) < 400, "whatever the other side has put into it"
     assert publisher.count() == 1, "who comes next does not wait for the same"
     assert publisher.requests[0].fields["accept-encoding"] == "identity"
 
@@ -167,6 +168,16 @@ async def test_a_certificate_for_another_name_is_refused(
     elsewhere = publisher.url.replace("127.0.0.1", "127.0.0.2")
     app = GuardMiddleware(App(), [JWTAuth(keys=trusting(elsewhere))], redis=manager, clock=clock)
     assert (await get(app, headers=token())).status == 503
+
+
+async def test_no_proxy_stands_between_keys_on_this_host(
+    site: Site, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    assert (await get(site(), headers=token())).status == 200
 
 
 async def test_plain_http_is_for_tests_on_this_host(manager: CountingManager, clock: ManualClock) -> None:
