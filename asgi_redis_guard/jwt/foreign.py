@@ -9,7 +9,6 @@ from __future__ import annotations
 from base64 import urlsafe_b64decode
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 import orjson
@@ -171,9 +170,8 @@ class ForeignVerifier:
             raise KeysAway(1.0)
         known = self._verifiers.get(remote.issuer)
         if known is None or known[0] is not held:
-            rules = replace(self.rules, issuers=frozenset((remote.issuer,))) if remote.issuer else self.rules
             keys = KeySet.of(held.keys)
-            verifier = Verifier(keys, rules, max_size=self._max_size, cache_size=self._cache_size)
+            verifier = Verifier(keys, self.rules, max_size=self._max_size, cache_size=self._cache_size)
             known = self._verifiers[remote.issuer] = (held, verifier)
         return known[1]
 

@@ -13,7 +13,7 @@ from asgi_redis_guard.jwt.jwks import JWKSKeys
 from asgi_redis_guard.testing import ManualClock
 from tests.drive import App, Response, get, handshake
 from tests.jwt.conftest import CountingManager
-from tests.jwt.publisher import KEYS, Publisher, key
+from tests.jwt.publisher import KEYS, Publisher, Reply, key
 from tests.jwt.tokens import NOW, bearer, claims, forge, public_pem, sign
 from tests.tls import Certificates
 
@@ -251,9 +251,30 @@ async def test_a_set_that_has_not_changed_is_not_sent_again(
     assert (await get(app, headers=token("b", 1))).status == 200
 
 
-async def test_a_304_that_nobody_asked_for_is_no_answer(site: Site, publisher: Publisher) -> None:
-    publisher.replies[KEYS].status = 304  # type: ignore[union-attr]
+async def test_a_304_that_nobody_asked_for_is_no_answer(
+    site: Site, publisher: Publisher, caplog: pytest.LogCaptureFixture
+) -> None:
+    publisher.replies[KEYS] = Reply(status=304)
     assert (await get(site(), headers=token())).status == 503
+    assert "the status is 304" in caplog.text
+
+
+async def test_who_comes_with_a_new_key_into_a_fetch_that_began_before_waits_for_another_one(
+    site: Site, publisher: Publisher, clock: ManualClock
+) -> None:
+    app = site(lifetime=600)
+    assert (await get(app, headers=token())).status == 200
+    clock.advance(500)
+    old = publisher.publish(key())
+    old.hold = asyncio.Event()
+    assert (await get(app, headers=token())).status == 200
+    await publisher.asked(2)
+    publisher.publish(key(), key("b", 1))
+    requests = asyncio.create_task(crowd(app, [token("b", 1, jti=str(i)) for i in range(20)]))
+    await asyncio.sleep(0)
+    old.hold.set()
+    assert {response.status for response in await requests} == {200}
+    assert publisher.count() == 3
 
 
 async def test_a_clock_that_was_put_back_has_keys_fetched_anew(

@@ -54,6 +54,13 @@ def test_pauses_after_failures_double_up_to_the_cool_down() -> None:
     assert set(pauses[7:]) == {30}
 
 
+def test_a_server_that_is_known_to_fail_is_not_asked_for_unknown_key_ids() -> None:
+    keys = remote()
+    keys.failed("down", NOW)
+    assert not keys.claim("b", NOW)
+    assert keys.claim("b", NOW + 1), "once the pause is over; no cool-down was taken"
+
+
 def test_the_same_document_is_the_same_set() -> None:
     keys = remote()
     held = keys.held
