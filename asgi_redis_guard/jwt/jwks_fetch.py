@@ -29,6 +29,10 @@ _SHORTEST = 60.0
 _MAX_AGE = re.compile(r'(?:^|[\s,])max-age\s*=\s*"?(\d{1,10})', re.IGNORECASE)
 _NOT_KEPT = re.compile(r"(?:^|[\s,])no-(?:store|cache)\b", re.IGNORECASE)
 
+#: The part of a timeout that connecting may take, and the TLS handshake after it: httpcore leaves a connection that
+#: is cancelled in its handshake to the garbage collector, so that the end of all time should not come there.
+_CONNECT = 0.45
+
 #: RFC 9110 §8.8.3; what is not one, or is very long, is not sent back.
 _ETAG = re.compile(r'(?:W/)?"[!#-~]{0,256}"')
 
@@ -81,7 +85,7 @@ class Fetcher:
             self._context = await asyncio.to_thread(httpx.create_ssl_context)
         return httpx.AsyncClient(
             verify=self._context,
-            timeout=self._terms.timeout,
+            timeout=httpx.Timeout(self._terms.timeout, connect=self._terms.timeout * _CONNECT),
             follow_redirects=False,
             trust_env=not is_loopback(remote.url or remote.issuer),
             headers=_FIELDS,

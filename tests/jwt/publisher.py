@@ -104,16 +104,21 @@ class Publisher:
         task.add_done_callback(self._tasks.discard)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(OSError, asyncio.IncompleteReadError):
-            head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-            first, *lines = head.strip().split("\r\n")
-            fields = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-            request = Request(first.split(" ")[1], fields)
-            async with self._asked:
-                self.requests.append(request)
-                self._asked.notify_all()
-            await self._send(writer, self._reply(request))
-        writer.transport.abort()
+        try:
+            with suppress(OSError, asyncio.IncompleteReadError):
+                await self._exchange(reader, writer)
+        finally:
+            writer.transport.abort()
+
+    async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+        first, *lines = head.strip().split("\r\n")
+        fields = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+        request = Request(first.split(" ")[1], fields)
+        async with self._asked:
+            self.requests.append(request)
+            self._asked.notify_all()
+        await self._send(writer, self._reply(request))
 
     def _reply(self, request: Request) -> Reply:
         reply = self.replies.get(request.path) or Reply(status=404)
