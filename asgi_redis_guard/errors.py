@@ -9,6 +9,7 @@ GuardError
  ├─ EntryUnreadable            what stands in Redis is no cached response that can be relied on: a miss
  ├─ EntryRefused               a response cannot be written as a cache entry
  ├─ PrincipalUnknown           a verified user without a name that tells it from others
+ ├─ KeysUnavailable            keys that others publish are not to be had
  ├─ BodyTooLarge               thrown into a guard that asked for the body
  ├─ WaitTimeout                thrown into a guard that waited
  ├─ ResponseAborted            a response ends in the middle on purpose; the server closes the connection
@@ -69,6 +70,10 @@ class EntryRefused(GuardError, ValueError):
 
 class PrincipalUnknown(GuardError, ValueError):
     """A verified user has no name that tells it from others, so nothing can be kept for it alone."""
+
+
+class KeysUnavailable(GuardError):
+    """Keys that others publish are not to be had; the text names whose, and why."""
 
 
 class BodyTooLarge(GuardError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import parse_qsl
@@ -54,6 +54,12 @@ class Services(Protocol):
 
     def turn(self, sought: Sought) -> InLine:
         """Return what waits for a turn at what others hold, first come first served; it gives the replies to `ask`."""
+
+    def share(self, key: Hashable, work: Callable[[], Awaitable[None]]) -> Waitable:
+        """Have `work` done in the background unless it is under way as `key`; return what waits until it is over.
+
+        One does it for all of this loop, and nobody's leaving ends it. What comes back says nothing: look again.
+        """
 
     def give_back(self, ask: Ask, seconds: float) -> None:
         """Have `ask` done in the background, again and again for so long at most while Redis is away."""

@@ -17,10 +17,11 @@ from ..core.keys import Keys
 from ..core.origin import is_cross_origin, origin_faults
 from ..core.problem import unavailable
 from ..core.script import Operation, OperationKind, Replies
-from ..core.steps import Answer, Ask, Pass
+from ..core.steps import Admission, Answer, Ask, Pass
 from ..errors import ConfigurationError, RedisUnavailable
 from ..users import credentials_of, nobody
 from .credentials import BadCredentials, TokenSources
+from .foreign import ForeignVerifier, KeysAway, KeySource, KeysWanted, when_fetched
 from .keys import KeyLike, KeySet
 from .policy import MAX_LEEWAY, MAX_LIFETIME, Challenges, lifetime_faults
 from .user import VerifiedUser
@@ -34,7 +35,8 @@ class JWTAuth(OneRoundGuard):
     """Authenticate by JSON Web Tokens (RFC 7519) and refuse revoked ones.
 
     `key`: a secret, PEM text, a JWK, a JWK set, several of them, or a mapping of `kid` to key. `algorithms`: what is
-    accepted; without it, the one that the key is for. `issuer`, `audience`: what `iss` and `aud` must be, one or
+    accepted; without it, the one that the key is for. `keys` instead of both: `JWKSKeys`, for tokens that others issue;
+    503 while theirs cannot be had. `issuer`, `audience`: what `iss` and `aud` must be, one or
     several. `leeway`: seconds of clock difference that are forgiven, at most 600. `required`: claims that must be
     there. `typ`: the header's type, such as `at+jwt`. `scopes`: what every token must grant.
 
@@ -60,6 +62,7 @@ class JWTAuth(OneRoundGuard):
         self,
         key: KeyLike | Sequence[KeyLike] | Mapping[str, KeyLike] = (),
         *,
+        keys: KeySource | None = None,
         algorithms: Iterable[str] = (),
         issuer: str | Iterable[str] | None = None,
         audience: str | Iterable[str] | None = None,
@@ -88,7 +91,9 @@ class JWTAuth(OneRoundGuard):
         trusted = _words(origins)
         ConfigurationError.raise_for(origin_faults(trusted))
         _check(leeway, without_jti, on_outage, max_size, max_lifetime, realm, wanted, on_refused)
-        issuers = _words(issuer)
+        if keys is not None:
+            ConfigurationError.refuse_both("keys", _others(key, algorithms, issuer, keys.issuers))
+        issuers = _words(issuer) if keys is None else _words(issuer) or keys.issuers
         rules = ClaimRules(
             issuers=frozenset(issuers),
             audiences=frozenset(_words(audience)),
@@ -98,7 +103,11 @@ class JWTAuth(OneRoundGuard):
             max_lifetime=max_lifetime if revocation else None,
         )
         self.concern(name, exempt, exempt_preflight, on_refused)
-        self.verifier = Verifier(KeySet(key, _words(algorithms)), rules, max_size=max_size, cache_size=cache_size)
+        self.verifier: Verifier | ForeignVerifier
+        if keys is not None:
+            self.verifier = ForeignVerifier(keys, rules, max_size=max_size, cache_size=cache_size)
+        else:
+            self.verifier = Verifier(KeySet(key, _words(algorithms)), rules, max_size=max_size, cache_size=cache_size)
         self._sources = TokenSources(cookie.encode() if cookie else None, query, subprotocol)
         self._origins = frozenset(trusted)
         self._scopes = wanted
@@ -110,9 +119,18 @@ class JWTAuth(OneRoundGuard):
         self._closed = on_outage == "closed"
         self._challenges = Challenges(realm)
 
-    def ask(self, exchange: Exchange) -> Ask | Pass | Answer:
+    def ask(self, exchange: Exchange) -> Ask | Pass | Answer | Admission:
         """Verify locally, then ask the blacklist; what fails locally costs no round trip."""
         found = self._authenticate(exchange)
+        return self._later(exchange, found) if isinstance(found, KeysWanted) else self._proceed(exchange, found)
+
+    def _later(self, exchange: Exchange, wanted: KeysWanted) -> Admission:
+        """Go on when the keys are there that a token of others may have been signed with."""
+        found = yield from when_fetched(wanted, lambda final: self._authenticate(exchange, final))
+        return (yield from self.go_on(exchange, self._proceed(exchange, found)))
+
+    def _proceed(self, exchange: Exchange, found: Ask | Answer | None) -> Ask | Pass | Answer:
+        """Return what comes of a token that was verified, or of what is wrong with it."""
         if not isinstance(found, Ask):
             return self.exempted(exchange) if found is None else self.refuse(exchange, found)
         if self._revocation:
@@ -143,8 +161,11 @@ class JWTAuth(OneRoundGuard):
         facts = {name: value for name, value in nobody().items() if name not in exchange.scope}
         return Pass(facts, scope=facts)
 
-    def _authenticate(self, exchange: Exchange) -> Ask | Answer | None:
-        """Find and verify the token; return what to ask about it, or None if there is none and none is needed."""
+    def _authenticate(self, exchange: Exchange, final: bool = False) -> Ask | Answer | KeysWanted | None:
+        """Find and verify the token; return what to ask about it, or None if there is none and none is needed.
+
+        What tells to wait for keys does not come back where it is `final`.
+        """
         try:
             credential = self._sources.find(exchange)
         except BadCredentials as error:
@@ -155,11 +176,19 @@ class JWTAuth(OneRoundGuard):
         if ambient and is_cross_origin(exchange, self._origins):
             return self._challenges.cross_origin()
         try:
-            token = self.verifier.verify(encoded, exchange.now)
+            verifier = self.verifier
+            if isinstance(verifier, Verifier):
+                token = verifier.verify(encoded, exchange.now)
+            else:
+                token = verifier.verify(encoded, exchange, final=final)
             if token.token_id is None and self._without_jti == "refuse" and self._revocation:
                 raise TokenRefused("The access token lacks a required claim")
         except TokenRefused as error:
             return self._challenges.invalid(str(error))
+        except KeysAway as error:
+            return unavailable("Whether the access token is genuine cannot be told now.", retry_after=error.retry_after)
+        except KeysWanted as wanted:
+            return wanted
         if self._scopes and not set(self._scopes).issubset(token.scopes):
             return self._challenges.insufficient(self._scopes)
         return self._remembered(exchange.keys, token)
@@ -177,7 +206,7 @@ class JWTAuth(OneRoundGuard):
         return Ask(_questions(user, keys), facts, closed=self._closed, about=Pass(scope=found))
 
     def __repr__(self) -> str:
-        return f"<JWTAuth {self.name}: {', '.join(self.verifier.keys.algorithms)}>"
+        return f"<JWTAuth {self.name}: {', '.join(self.verifier.algorithms)}>"
 
 
 def _questions(user: VerifiedUser, keys: Keys) -> tuple[Operation, ...]:
@@ -187,6 +216,12 @@ def _questions(user: VerifiedUser, keys: Keys) -> tuple[Operation, ...]:
         return (mark,)
     issued_at = int((user.token.issued_at or 0) * 1_000_000)
     return (mark, Operation(USER, (keys.user(user.namespace, user.identity),), (issued_at,)))
+
+
+def _others(key: object, algorithms: object, issuer: object, issuers: tuple[str, ...]) -> list[str]:
+    """The options that were given beside `keys`, and stand there."""
+    given = {"key": key, "algorithms": algorithms, "issuer": issuers and issuer}
+    return [name for name, value in given.items() if value]
 
 
 def _words(given: str | Iterable[str] | None) -> tuple[str, ...]:

@@ -18,10 +18,13 @@ from jwt.exceptions import PyJWTError
 
 from ..errors import ConfigurationError
 
-ALGORITHMS = (
-    *("HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512"),
+#: Those whose keys may be published.
+PUBLIC_ALGORITHMS = (
+    *("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"),
     *("ES256", "ES384", "ES512", "EdDSA"),
 )
+
+ALGORITHMS = ("HS256", "HS384", "HS512", *PUBLIC_ALGORITHMS)
 
 #: RFC 7518 §3.2: a key at least as long as the hash.
 _SECRET_BYTES = {"HS256": 32, "HS384": 48, "HS512": 64}
@@ -65,6 +68,14 @@ class KeySet:
             faults.append("key (GUARD_JWT_KEY): secrets and public keys given; they must not be mixed")
         ConfigurationError.raise_for(faults)
         self.algorithms = tuple(dict.fromkeys(name for key in self.keys for name in key.algorithms))
+
+    @classmethod
+    def of(cls, keys: Iterable[VerifyKey]) -> KeySet:
+        """Return a set of keys that are ready for use; there may be none."""
+        made = cls.__new__(cls)
+        made.keys = list(keys)
+        made.algorithms = tuple(dict.fromkeys(name for key in made.keys for name in key.algorithms))
+        return made
 
     def candidates(self, kid: object, algorithm: object) -> list[VerifyKey]:
         """Return the keys to try for a token that says it was signed with `kid` by `algorithm`.

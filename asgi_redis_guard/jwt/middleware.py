@@ -12,6 +12,7 @@ from ..middleware.engine import GuardMiddleware
 from ..middleware.lifespan import faults_told
 from ..observability.events import Hook
 from ..redis.manager import RedisManager
+from .foreign import KeySource
 from .guard import JWTAuth
 from .keys import KeyLike
 
@@ -20,6 +21,7 @@ class JWTAuthOptions(TypedDict, total=False):
     """The keyword options of `JWTAuth`, for type checkers; their meaning stands there."""
 
     key: KeyLike | Sequence[KeyLike] | Mapping[str, KeyLike]
+    keys: KeySource | None
     algorithms: Iterable[str]
     issuer: str | Iterable[str] | None
     audience: str | Iterable[str] | None

@@ -22,7 +22,7 @@ from jwt.exceptions import PyJWTError
 from .keys import KeySet, VerifyKey
 
 #: RFC 7515 §3.1: three parts of base64url. Anything else never reaches a parser.
-_COMPACT = re.compile(rb"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
+COMPACT = re.compile(rb"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 
 
 class _CheckedHMAC(HMACAlgorithm):
@@ -37,6 +37,10 @@ _HASHES = {"HS256": HMACAlgorithm.SHA256, "HS384": HMACAlgorithm.SHA384, "HS512"
 
 class TokenRefused(Exception):
     """This token is not accepted; the text is fit for `error_description` and tells nothing about keys."""
+
+
+class SignatureRefused(TokenRefused):
+    """No key of those that are known has made the signature."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +99,11 @@ class Verifier:
                 self._jws.unregister_algorithm(name)
                 self._jws.register_algorithm(name, _CheckedHMAC(hash_alg))
 
+    @property
+    def algorithms(self) -> tuple[str, ...]:
+        """What may be accepted."""
+        return self.keys.algorithms
+
     def verify(self, token: bytes, now: float) -> VerifiedToken:
         """Return the verified token; raises `TokenRefused`. `now` is seconds since the epoch."""
         if len(token) > self.max_size:
@@ -108,6 +117,11 @@ class Verifier:
         else:
             self.check_times(verified, now)
         return verified
+
+    def check_unsigned(self, header: Mapping[str, Any], payload: bytes, now: float) -> None:
+        """Check what needs no key, whoever may have written it; raises `TokenRefused`."""
+        self._check_type(header)
+        self.check_times(self._claims(payload, b""), now)
 
     def check_times(self, token: VerifiedToken, now: float) -> None:
         """Compare `exp`, `nbf` and `iat` with `now` (RFC 7519 §4.1); raises `TokenRefused`."""
@@ -146,7 +160,7 @@ class Verifier:
         cache[known] = verified
 
     def _verify(self, token: bytes) -> VerifiedToken:
-        if _COMPACT.fullmatch(token) is None:
+        if COMPACT.fullmatch(token) is None:
             raise TokenRefused("The access token is malformed")
         decoded = self._decode(token)
         self._check_type(decoded["header"])
@@ -169,7 +183,7 @@ class Verifier:
                 continue
             except Exception:  # noqa: S112  (a parser or backend that stumbles over hostile bytes)
                 continue
-        raise TokenRefused("The access token is invalid")
+        raise SignatureRefused("The access token is invalid")
 
     def _candidates(self, token: bytes) -> Sequence[VerifyKey]:
         """The keys to try: a lone key as it is; of several those that `alg` and `kid` leave."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -21,7 +21,7 @@ from ..redis.kept import KeptFuture
 from ..redis.leases import Leases
 from ..redis.manager import RedisManager
 from ..redis.program import program_of
-from .waits import Fetch, Gone
+from .waits import Fetch, Gone, share
 
 #: How often a responder may ask for one response; a conflict that lasts longer is a fault.
 _MOST_ASKS = 100
@@ -71,6 +71,10 @@ class RoundTrips:
     def turn(self, sought: Sought) -> Turn:
         """Return what waits for a turn at what others hold."""
         return Turn(self.manager, sought)
+
+    def share(self, key: Hashable, work: Callable[[], Awaitable[None]]) -> Waitable:
+        """Have work done in the background, once for all of the running loop."""
+        return share(self.manager, key, work)
 
     def give_back(self, ask: Ask, seconds: float) -> None:
         """Have what was taken given back, in the background."""

@@ -1,4 +1,4 @@
-"""Waiting as guards ask for it, and what they wait for that is in Redis: a large value, the end of a key.
+"""Waiting as guards ask for it, and what they wait for: a large value in Redis, the end of a key, work done for all.
 
 Nothing here raises for Redis being away.
 """
@@ -6,12 +6,17 @@ Nothing here raises for Redis being away.
 from __future__ import annotations
 
 import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Hashable
 from typing import Any
 
-from ..core.steps import Wait
+from ..core.steps import Wait, Waitable
 from ..errors import RedisUnavailable, WaitTimeout
 from ..pubsub.feed import Watch
+from ..redis.flight import Lead
 from ..redis.manager import RedisManager
+
+logger = logging.getLogger("asgi_redis_guard.middleware")
 
 
 class Fetch:
@@ -55,6 +60,23 @@ class Gone:
         if left == -1:
             return float("inf")
         return 0.0 if left < 0 else max(left, 1) / 1000  # 0 ms is not over yet
+
+
+def share(manager: RedisManager, key: Hashable, work: Callable[[], Awaitable[None]]) -> Waitable:
+    """Begin `work` in a task of its own, unless it is under way; return what waits until it is over."""
+    flight, lead = manager.flights.join(key)
+    if lead is not None:
+        manager.spawn(_carry_out(work, lead))
+    return flight
+
+
+async def _carry_out(work: Callable[[], Awaitable[None]], lead: Lead) -> None:
+    try:
+        await work()
+    except Exception:
+        logger.exception("work in the background failed")
+    finally:
+        lead.land(None)
 
 
 async def wait_for(step: Wait) -> Any:

@@ -166,6 +166,14 @@ class Flights:
         flight = self._flights[key] = Flight(self, key)
         return Lead(flight)
 
+    def join(self, key: Hashable) -> tuple[Flight, Lead | None]:
+        """Return the flight of that key, and where it has only now begun, its lead: then the caller leads it."""
+        flight = self._flights.get(key)
+        if flight is not None:
+            return flight, None
+        flight = self._flights[key] = Flight(self, key)
+        return flight, Lead(flight)
+
     def close(self) -> None:
         """Let everybody go who waits: each is told `alone`. What leaders hold has no effect any more."""
         for flight in list(self._flights.values()):

@@ -1,13 +1,19 @@
 """A stack with one `JWTAuth`, at a time that stands still."""
 
-from collections.abc import AsyncIterator, Callable
+import ssl
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 import pytest
 
 from asgi_redis_guard import GuardMiddleware, JWTAuth, RedisManager, RevocationList
+from asgi_redis_guard.jwt.jwks import JWKSKeys
+from asgi_redis_guard.testing import ManualClock
 from tests.drive import App
+from tests.jwt.publisher import Publisher, key
 from tests.jwt.tokens import NOW, SECRET
+from tests.redis.tools import PATIENCE
+from tests.tls import Certificates
 
 Guarded = Callable[..., GuardMiddleware]
 
@@ -57,3 +63,41 @@ async def redis(backend: str) -> AsyncIterator[RedisManager]:
 def revocations(redis: RedisManager) -> RevocationList:
     """The blacklist there."""
     return RevocationList(redis)
+
+
+@pytest.fixture
+async def publisher(certificates: Certificates) -> AsyncIterator[Publisher]:
+    """A server that publishes one key, `a`."""
+    async with Publisher(certificates) as publisher:
+        publisher.publish(key())
+        yield publisher
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    """The time, which stands still."""
+    return ManualClock(NOW)
+
+
+@pytest.fixture
+def trusting(certificates: Certificates) -> Callable[..., JWKSKeys]:
+    """Make keys of others, whose server's certificate is trusted: `trusting(url, issuer=…)`."""
+    context = ssl.create_default_context(cafile=certificates.ca)
+
+    def make(*args: Any, **options: Any) -> JWKSKeys:
+        return JWKSKeys(*args, **{"context": context, "timeout": PATIENCE, **options})
+
+    return make
+
+
+@pytest.fixture
+def site(
+    manager: CountingManager, inner: App, publisher: Publisher, clock: ManualClock, trusting: Callable[..., JWKSKeys]
+) -> Callable[..., GuardMiddleware]:
+    """Build a stack that takes the publisher's tokens: `site(cooldown=10)`; `jwt` are options of the guard."""
+
+    def build(*args: Any, jwt: Mapping[str, Any] = {}, **options: Any) -> GuardMiddleware:
+        keys = trusting(*(args or (() if "issuer" in options else (publisher.url,))), **options)
+        return GuardMiddleware(inner, [JWTAuth(keys=keys, **jwt)], redis=manager, clock=clock)
+
+    return build
