@@ -3,7 +3,11 @@
     key                        type     TTL                              what
     <p>t:<digest>              string   the token's remaining life       a revoked token, by issuer and `jti` or hash
     <p>u:<digest>              string   the longest life of a token      a user's cutoff: older tokens are revoked
-    <p>revoked                 hash     the longest life of a token      how many are revoked, by hour of expiry
+    <p>{revoked}               hash     the longest life of a token      how many are revoked, by hour of expiry
+    <p>{revoked}:<hour>        set      that hour and two more           which ones, where somebody mirrors them
+    <p>{revoked}:users         zset     the longest life of a token      which users have a cutoff, likewise
+    <p>{revoked}:mirrors       hash     1 day from the last of them      what mirrors go by: epoch, last entry
+    <p>{revoked}:stream        stream   1 hour from the last entry       what was revoked, told to mirrors
     <p>l:<limit>:{<digest>}    string   until the quota is whole again   one limit for one identity (gcra, fixed)
     <p>l:<limit>:{<digest>}    zset     the window                       one limit for one identity (log)
     <p>b:<guard>:{<digest>}    string   the ban and the longest one      one identity's breaches and bans
@@ -99,6 +103,9 @@ class Keys:
         "locks_channel",
         "prefix",
         "revoked",
+        "revoked_mirrors",
+        "revoked_stream",
+        "revoked_users",
         "session_counts",
         "sessions_channel",
     )
@@ -122,7 +129,11 @@ class Keys:
         self._events = head + b"e:"
         self._devices = head + b"d:"
         self._device_notes = head + b"dn:"
-        self.revoked = head + b"revoked"
+        #: The blacklist as a whole; all of it in one slot.
+        self.revoked = head + b"{revoked}"
+        self.revoked_users = head + b"{revoked}:users"
+        self.revoked_mirrors = head + b"{revoked}:mirrors"
+        self.revoked_stream = head + b"{revoked}:stream"
         self._resource = head + b"r:"
         self._fill = head + b"rf:"
         self._tag = head + b"g:"
@@ -142,6 +153,18 @@ class Keys:
     def user(self, issuer: str, subject: str) -> bytes:
         """The cutoff of one user's tokens."""
         return self._user + digest(issuer, subject)
+
+    def token_of(self, known: bytes) -> bytes:
+        """The mark of a token that is known by the digest in it: its last 20 characters."""
+        return self._token + known
+
+    def user_of(self, known: bytes) -> bytes:
+        """The cutoff of a user who is known by the digest in it."""
+        return self._user + known
+
+    def revoked_in(self, hour: int) -> bytes:
+        """Which tokens' marks end in an hour since the epoch: the digests in them."""
+        return b"%b:%d" % (self.revoked, hour)
 
     def limit(self, name: bytes, identity: bytes) -> bytes:
         """The state of limit `name` for an identity, given as a digest."""
