@@ -9,30 +9,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
-from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypedDict
 
-from ..core.lua import read_lua
 from ..errors import OperationFailed, RedisUnavailable
 from ..pubsub.stream import MOST, Entry, Stream
 from ..redis.manager import RedisManager
-from ..redis.program import Script
-from .mirrored import Malformed, Revoked, by, is_behind
-from .policy import MAX_LEEWAY
+from .mirrored import Malformed, Revoked, is_behind
+from .snapshot import MirrorOptions, Snapshots
 
 logger = logging.getLogger("asgi_redis_guard.jwt")
 
-_BEGIN, _INDEX, _REVOKE, _CUTOFF = (
-    Script(read_lua(__package__, f"{name}.lua")) for name in ("mirror_begin", "mirror_index", "revoke", "cutoff")
-)
-
-#: How long Redis reckons with mirrors after the last of them has begun or said so again, and how often each says it.
-_RECKONED_WITH, _SAY_AGAIN = 86_400_000, 3600.0
-
-#: Members, keys or marks in one command.
-_PART = 2_000
+#: Seconds after which Redis is told again that there is a mirror.
+_SAY_AGAIN = 3600.0
 
 #: Seconds until a snapshot that failed is tried again, and one that was too large.
 _AGAIN, _ONCE_SMALLER = 0.5, 60.0
@@ -52,15 +41,6 @@ class MirrorStatus(TypedDict):
     written_back: int
 
 
-@dataclass(frozen=True, slots=True)
-class MirrorOptions:
-    """What a mirror goes by; all in a loop that have the same share one."""
-
-    max_stale: float
-    max_entries: int
-    longest: int  # ms, of a token's life
-
-
 class Mirror:
     """What is revoked, as far as one event loop knows."""
 
@@ -70,8 +50,7 @@ class Mirror:
         self._known: Revoked | None = None
         #: When Redis was asked last whether that was all, by the loop's clock.
         self._proven = float("-inf")
-        #: The server's time in ms, and when it was that.
-        self._server = (0.0, 0.0)
+        self._snapshots = Snapshots(redis, options)
         self._full = False
         self._lost = self._written_back = 0
         self._said = 0.0
@@ -111,7 +90,7 @@ class Mirror:
         """Take note of a mark that this process has set or taken back, before the stream tells."""
         if self._known is not None:
             if revoked:
-                self._known.mark(key[-20:], self._hour() + 1)
+                self._known.mark(key[-20:], self._snapshots.hour() + 1)
             else:
                 self._known.unmark(key[-20:])
 
@@ -181,7 +160,7 @@ class Mirror:
             self._give_up()
             self._look_anew(_ONCE_SMALLER)
             return None
-        known.drop(self._hour(), self._oldest_cutoff())
+        known.drop(self._snapshots.hour(), self._snapshots.oldest_cutoff())
         if len(entries) < MOST:
             self._prove(asked)
         if self._loop.time() - self._said > _SAY_AGAIN:
@@ -203,7 +182,7 @@ class Mirror:
 
     async def _say_again(self) -> None:
         try:
-            await self._begin()
+            await self._snapshots.begin()
         except RedisUnavailable as error:
             logger.debug("Redis cannot be told of the mirror: %s", error)
 
@@ -221,7 +200,9 @@ class Mirror:
             await asyncio.sleep(later)
             asked = self._loop.time()
             try:
-                known = await self._snapshot()
+                known = await self._snapshots.take()
+                if known is not None:
+                    await self._give_back(known)
             except RedisUnavailable as error:
                 later = _AGAIN
                 if isinstance(error, OperationFailed) and not told:
@@ -233,9 +214,19 @@ class Mirror:
             self._give_up()
             later = _ONCE_SMALLER
         self._loading = None
-        self._known, self._full = known, False
+        self._known, self._full, self._said = known, False, asked
         self._prove(asked)
         self._stream.read(known.after)
+
+    async def _give_back(self, known: Revoked) -> None:
+        """Where Redis has lost what was known here, give it back."""
+        former = self._known
+        if former is None or (former.epoch == known.epoch and not is_behind(known.after, former.after)):
+            return
+        count = await self._snapshots.give_back(former, known)
+        if count:
+            self._lost += 1
+            self._written_back += count
 
     def _prove(self, asked: float) -> None:
         self._proven = asked
@@ -248,113 +239,6 @@ class Mirror:
             logger.warning("more than %d tokens and users are revoked: every request asks Redis", most)
         self._known, self._full, self._proven = None, True, float("-inf")
         self._ready.set()
-
-    async def _snapshot(self) -> Revoked | None:
-        """Return all that is revoked; None if that is too much. Raises `RedisUnavailable`."""
-        known, is_indexed, hours = await self._begin()
-        if not is_indexed:
-            await self._index(known.epoch)
-            known, is_indexed, hours = await self._begin(known.epoch)
-            if not is_indexed:
-                raise RedisUnavailable("the blacklist was emptied meanwhile")
-        keys, execute = self._redis.keys, self._redis.execute
-        users = int(await execute("ZCARD", keys.revoked_users))
-        sizes = await asyncio.gather(*(execute("SCARD", keys.revoked_in(hour)) for hour in hours))
-        if users + sum(sizes) > self._options.max_entries:
-            return None
-        for hour, size in zip(hours, sizes, strict=True):
-            if size:
-                async for marks in self._scan("SSCAN", keys.revoked_in(hour)):
-                    for mark in marks:
-                        known.mark(mark, hour)
-        if users:
-            await self._read_cutoffs(known)
-        await self._write_back(known)
-        return known
-
-    async def _begin(self, indexed: bytes = b"") -> tuple[Revoked, bool, list[int]]:
-        """Have Redis reckon with a mirror; return where it begins, whether all is indexed, and hours of marks' ends."""
-        keys = self._redis.keys
-        places = (keys.revoked, keys.revoked_mirrors, keys.revoked_users)
-        self._said = self._loop.time()
-        reply = await self._redis.run_script(_BEGIN, places, (_RECKONED_WITH, indexed), repeatable=True)
-        epoch, last, now, is_indexed, _, *counts = reply
-        self._server = (float(now), self._loop.time())
-        hours = {int(hour) + near for hour in counts[::2] for near in (-1, 0, 1)}
-        first = self._hour()
-        hours.update(range(first - 1, first + self._options.longest // 3_600_000 + 3))
-        return Revoked(bytes(epoch), bytes(last)), bool(is_indexed), sorted(hours)
-
-    async def _index(self, epoch: bytes) -> None:
-        """Index what was revoked before anybody mirrored it: once in an epoch, a walk through all keys."""
-        keys = self._redis.keys
-        logger.info("the blacklist is looked through for its first mirror")
-        pattern = re.sub(r"([\\*?\[\]^-])", r"\\\1", keys.prefix) + "[tu]:*"
-        length = len(keys.token_of(b"-" * 20))
-        async for found in self._scan("SCAN", None, "MATCH", pattern):
-            whole = [key for key in found if len(key) == length]
-            marks = [key for key in whole if key == keys.token_of(key[-20:])]
-            cutoffs = [key for key in whole if key == keys.user_of(key[-20:])]
-            if marks or cutoffs:
-                places = (keys.revoked, keys.revoked_users, *marks, *cutoffs)
-                await self._redis.run_script(_INDEX, places, (len(marks),), repeatable=True)
-
-    async def _scan(self, command: str, key: bytes | None, *more: str) -> AsyncIterator[list[bytes]]:
-        cursor: bytes = b"0"
-        while True:
-            where = (cursor,) if key is None else (key, cursor)
-            cursor, found = await self._redis.execute(command, *where, *more, "COUNT", _PART)
-            yield found
-            if int(cursor) == 0:
-                return
-
-    async def _read_cutoffs(self, known: Revoked) -> None:
-        keys = self._redis.keys
-        async for found in self._scan("ZSCAN", keys.revoked_users):
-            users = found[::2]
-            if users:
-                values = await self._redis.execute("MGET", *(keys.user_of(user) for user in users))
-                for user, value in zip(users, values, strict=True):
-                    if value is not None:
-                        known.cut(user, int(value))
-
-    async def _write_back(self, known: Revoked) -> None:
-        """Where Redis has lost what was known here, give it back; `known` is what it has now."""
-        former = self._known
-        if former is None or (former.epoch == known.epoch and not is_behind(known.after, former.after)):
-            return
-        marks, cutoffs = former.missing(known)
-        if not marks and not cutoffs:
-            return
-        self._lost += 1
-        where, count = self._redis.address, len(marks) + len(cutoffs)
-        logger.warning("Redis at %s has lost revocations; %d that were known here are written back", where, count)
-        keys, run = self._redis.keys, self._redis.run_script
-        for part in by(_PART, marks):
-            ends = [word for _, hour in part for word in ((hour + 1) * 3_600_000, b"")]
-            places = (keys.revoked, keys.revoked_mirrors, keys.revoked_stream)
-            await run(_REVOKE, (*places, *(keys.token_of(mark) for mark, _ in part)), (0, *ends), repeatable=True)
-            self._written_back += len(part)
-        for user, cutoff in cutoffs:
-            places = (keys.revoked_users, keys.revoked_mirrors, keys.revoked_stream)
-            await run(_CUTOFF, (*places, keys.user_of(user)), (self._kept, cutoff), repeatable=True)
-            self._written_back += 1
-
-    @property
-    def _kept(self) -> int:
-        """How long a cutoff is kept, in ms."""
-        return self._options.longest + round(MAX_LEEWAY * 1000)
-
-    def _now(self) -> float:
-        """The server's time in ms, as far as it can be told: never ahead of it by more than clocks drift."""
-        at, since = self._server
-        return at + (self._loop.time() - since) * 1000
-
-    def _hour(self) -> int:
-        return int(self._now() // 3_600_000)
-
-    def _oldest_cutoff(self) -> int:
-        return round((self._now() - self._kept) * 1000)
 
     # Resident of the loop.
 

@@ -19,8 +19,9 @@ from ..core.steps import Ask
 from ..errors import ConfigurationError, RedisTimeout
 from ..redis.manager import RedisManager
 from ..redis.program import Script
-from .mirror import Mirror, MirrorOptions, MirrorStatus
+from .mirror import Mirror, MirrorStatus
 from .policy import MAX_LEEWAY, MAX_LIFETIME, lifetime_faults
+from .snapshot import MirrorOptions
 from .user import VerifiedUser
 
 
@@ -103,6 +104,8 @@ class RevocationList:
         #: `remote` or `mirror`.
         self.mode = mode
         self._options = MirrorOptions(max_stale, max_entries, self._longest)
+        #: The mirror that was asked last, and whose it was: a loop's connections.
+        self._found: tuple[object, Mirror] | None = None
 
     async def revoke(
         self,
@@ -210,10 +213,13 @@ class RevocationList:
         """The mirror of the running loop, begun if it was not."""
         if self.mode == "remote":
             raise ValueError('mode is "remote": there is no mirror')
-        residents = self._redis.links.residents
-        mirror = residents.get(self._options)
+        links, found = self._redis.links, self._found
+        if found is not None and found[0] is links:
+            return found[1]
+        mirror = links.residents.get(self._options)
         if not isinstance(mirror, Mirror):
-            mirror = residents[self._options] = Mirror(self._redis, self._options)
+            mirror = links.residents[self._options] = Mirror(self._redis, self._options)
+        self._found = (links, mirror)
         return mirror
 
     def _mirrors(self) -> list[Mirror]:

@@ -185,7 +185,7 @@ async def test_an_entry_that_was_trimmed_unread_is_noticed(redis_url: str) -> No
             "redis.call('SET', KEYS[1], '', 'EX', 900) redis.call('SADD', KEYS[2], ARGV[1]) "
             "redis.call('HSET', KEYS[3], 'last', '99999999999999-0')"
         )
-        hour = mirror._hour()
+        hour = mirror._snapshots.hour()
         places = (mark, manager.keys.revoked_in(hour), manager.keys.revoked_mirrors)
         await manager.execute("EVAL", script, 3, *places, mark[-20:])
         await knows(revocations, "unseen")
