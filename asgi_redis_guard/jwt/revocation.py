@@ -172,14 +172,15 @@ class RevocationList:
         by_hour = dict(zip(flat[::2], flat[1::2], strict=True))
         return {"revoked": sum(by_hour.values()), "by_hour": by_hour}
 
-    async def mirrored(self) -> MirrorStatus:
-        """Begin to mirror in the running loop, and wait until that is done, no longer than the manager's timeout.
+    async def mirrored(self, timeout: float = 30.0) -> MirrorStatus:
+        """Begin to mirror in the running loop, and wait `timeout` seconds at most until that is done.
 
-        Raises `RedisTimeout`, after which it goes on trying all the same. For `mode="mirror"`; else `ValueError`.
+        Not needed: requests ask Redis until then. Raises `RedisTimeout`, after which it goes on trying all the same,
+        and `ValueError` where nothing is mirrored.
         """
         mirror = self._mirror()
         try:
-            async with asyncio.timeout(self._redis.settings.timeout):
+            async with asyncio.timeout(timeout):
                 await mirror.ready()
         except TimeoutError:
             raise RedisTimeout("the blacklist is not mirrored yet") from None

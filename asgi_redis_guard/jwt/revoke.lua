@@ -8,34 +8,46 @@ local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local margin, added, last = tonumber(ARGV[1]), 0, 0
 local state = redis.call('HMGET', KEYS[2], 'epoch', 'last')
-local said, index = {}, {}
+local counts, hours, texts = {}, {}, {}
 for i = 4, #KEYS do
   local when, value = tonumber(ARGV[2 * i - 6]), ARGV[2 * i - 5]
   local left = (when < 0 and -when or when - now) + margin
   if left > 0 then
-    local before = redis.call('PTTL', KEYS[i])
-    if left < before then left = before end
-    redis.call('SET', KEYS[i], value, 'PX', string.format('%.0f', left))
-    local hour, mark = math.floor((now + left) / 3600000), string.sub(KEYS[i], -20)
+    local before = 0
+    texts[left] = texts[left] or string.format('%.0f', left)
+    if not redis.call('SET', KEYS[i], value, 'PX', texts[left], 'NX') then
+      before = redis.call('PTTL', KEYS[i])
+      if left < before then left = before end
+      redis.call('SET', KEYS[i], value, 'PX', string.format('%.0f', left))
+    end
+    local hour = math.floor((now + left) / 3600000)
     if before > 0 then
       local former = math.floor((now + before) / 3600000)
-      if redis.call('HINCRBY', KEYS[1], former, -1) < 1 then redis.call('HDEL', KEYS[1], former) end
-      for other = former - 1, former + 1 do redis.call('SREM', KEYS[1] .. ':' .. other, mark) end
+      counts[former] = (counts[former] or 0) - 1
+      if state[1] then
+        for other = former - 1, former + 1 do redis.call('SREM', KEYS[1] .. ':' .. other, string.sub(KEYS[i], -20)) end
+      end
     else
       added = added + 1
     end
-    redis.call('HINCRBY', KEYS[1], hour, 1)
-    if state[1] then
-      said[#said + 1] = hour .. ' ' .. mark
-      index[hour] = index[hour] or {}
-      table.insert(index[hour], mark)
-    end
+    counts[hour] = (counts[hour] or 0) + 1
+    if state[1] then hours[string.sub(KEYS[i], -20)] = hour end
     if left > last then last = left end
   end
+end
+for hour, count in pairs(counts) do
+  if count ~= 0 and redis.call('HINCRBY', KEYS[1], hour, count) < 1 then redis.call('HDEL', KEYS[1], hour) end
 end
 -- The counts live an hour longer than the last mark, and so does what says which marks they are.
 if last > 0 and redis.call('PTTL', KEYS[1]) < last + 3600000 then
   redis.call('PEXPIRE', KEYS[1], string.format('%.0f', last + 3600000))
+end
+local said, index = {}, {}
+for mark, hour in pairs(hours) do
+  said[#said + 1] = hour .. ' ' .. mark
+  local marks = index[hour] or {}
+  index[hour] = marks
+  marks[#marks + 1] = mark
 end
 for hour, marks in pairs(index) do
   local key = KEYS[1] .. ':' .. hour

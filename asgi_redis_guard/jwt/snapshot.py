@@ -28,7 +28,7 @@ _BEGIN, _INDEX, _REVOKE, _CUTOFF = (
 _RECKONED_WITH = 86_400_000
 
 #: Members, keys or marks in one command.
-_PART = 2_000
+_PART = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class Snapshots:
     async def begin(self, indexed: bytes = b"") -> tuple[Revoked, bool, list[int]]:
         """Have Redis reckon with a mirror; return where it begins, whether all is indexed, and hours of marks' ends."""
         keys = self._redis.keys
-        places = (keys.revoked, keys.revoked_mirrors, keys.revoked_users)
+        places = (keys.revoked, keys.revoked_mirrors, keys.revoked_stream, keys.revoked_users)
         reply = await self._redis.run_script(_BEGIN, places, (_RECKONED_WITH, indexed), repeatable=True)
         epoch, last, now, is_indexed, _, *counts = reply
         self._server = (float(now), self._loop.time())
@@ -117,7 +117,7 @@ class Snapshots:
                         known.cut(user, int(value))
 
     async def give_back(self, former: Revoked, known: Revoked) -> int:
-        """Write what a mirror knew into a Redis that knows less; `known`, what Redis has, learns it. Return how much."""
+        """Write what a mirror knew into a Redis that knows less; `known`, what that has, learns it. Return how much."""
         marks, cutoffs = former.missing(known)
         if not marks and not cutoffs:
             return 0

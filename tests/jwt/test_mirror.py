@@ -195,10 +195,14 @@ async def test_a_stream_that_somebody_has_written_garbage_into_does_no_harm(redi
     async with another(redis_url) as (manager, revocations):
         for fields in (("x", "y"), ("after", "0-0", "marks", "1"), ("after", "0-0", "cutoff", "a b")):
             await manager.execute("XADD", manager.keys.revoked_stream, "*", *fields)
+        await manager.execute("XADD", manager.keys.revoked_stream, "99999999999999-0", "x", "y")
         await revocations.revoke("t")
         await knows(revocations, "t")
         await eventually(lambda: mirror_of(revocations).fresh)
         assert await status(stack(manager, revocations), jti="t") == 401
+        await manager.execute("SET", manager.keys.revoked_stream, "a string")
+        await revocations.revoke("u")
+        await knows(revocations, "u")
 
 
 async def test_entries_of_a_kind_that_is_not_known_are_no_fault() -> None:
@@ -319,7 +323,7 @@ async def test_each_loop_has_a_mirror_of_its_own(redis_url: str) -> None:
 async def test_a_mirror_that_cannot_be_is_said_to_be_late() -> None:
     async with RedisManager("redis://127.0.0.1:1", timeout=0.05) as manager:
         with pytest.raises(RedisUnavailable):
-            await RevocationList(manager, mode="mirror").mirrored()
+            await RevocationList(manager, mode="mirror").mirrored(0.05)
 
 
 async def test_a_server_that_is_frozen_makes_a_mirror_stale(fresh_server: Server) -> None:
