@@ -19,6 +19,10 @@ GuardError
  ├─ IdempotencyError           a call cannot be made once and for all
  │   ├─ IdempotencyConflict    the same call is under way
  │   └─ IdempotencyMismatch    the same key stood for other arguments before
+ ├─ TokenError                 a token that was presented to a token service is not accepted
+ │   ├─ TokenInvalid           an access token that does not hold: its signature, its claims, its time
+ │   │   └─ TokenRevoked       it held, and was revoked
+ │   └─ RefreshRefused         a refresh token that gets no successor
  ├─ NoExchange                 a function with guards of its own was called where no middleware can carry them out
  └─ RedisUnavailable           no answer from Redis that can be relied on
      ├─ SessionUnreadable      a session's record cannot be decrypted or decoded; it is kept
@@ -31,7 +35,8 @@ RouteRefused                   no error: the way out of a route function that it
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 
 class GuardError(Exception):
@@ -112,6 +117,33 @@ class IdempotencyConflict(IdempotencyError):
 
 class IdempotencyMismatch(IdempotencyError):
     """The same key was given with other arguments before."""
+
+
+class TokenError(GuardError):
+    """A token that was presented is not accepted; the text may be told to whoever has presented it."""
+
+
+class TokenInvalid(TokenError):
+    """An access token does not hold: its signature, its claims, its time. RFC 6750 calls it `invalid_token`."""
+
+
+class TokenRevoked(TokenInvalid):
+    """An access token was revoked: by itself, or with its family, its user, or all others."""
+
+
+class RefreshRefused(TokenError):
+    """A refresh token gets no successor; RFC 6749 §5.2 calls it `error`.
+
+    `reason`: `malformed` (none of this service), `unknown` (its family ended long ago), `expired`, `revoked`, `reused`
+    (it had been used before, so that its family was ended now), `wrong_client`, `wrong_scope`. `why` is what was
+    recorded where its family was revoked; not for whoever has presented it.
+    """
+
+    def __init__(self, reason: str, text: str, why: Mapping[str, Any] | None = None) -> None:
+        super().__init__(text)
+        self.reason = reason
+        self.error = "invalid_scope" if reason == "wrong_scope" else "invalid_grant"
+        self.why = dict(why or {})
 
 
 class NoExchange(GuardError):

@@ -8,6 +8,13 @@
     <p>{revoked}:users         zset     the longest life of a token      which users have a cutoff, likewise
     <p>{revoked}:mirrors       hash     1 day from the last of them      what mirrors go by: epoch, last entry
     <p>{revoked}:stream        stream   1 hour from the last entry       what was revoked, told to mirrors
+    <p>epoch                   string   the longest life of a token      a cutoff for all: what is older is revoked
+    <p>f:{<place>}<name>       string   idle or absolute, the earlier    a refresh family, and how it ended
+    <p>fi:{<place>}<rest>      zset     that of the last of them         a user's families by when their records end
+    <p>fg:{<place>}<rest>      string   the longest life of a token      a user's generation: older tokens are revoked
+    <p>{families}alive         hash     that of the last family, 1 hour  how many families live, by hour of their end
+    <p>{families}hours         hash     7 days                           refreshes, replays, reuse … by the hour
+    <p>tokens                  channel  –                                families and users whose tokens were revoked
     <p>l:<limit>:{<digest>}    string   until the quota is whole again   one limit for one identity (gcra, fixed)
     <p>l:<limit>:{<digest>}    zset     the window                       one limit for one identity (log)
     <p>b:<guard>:{<digest>}    string   the ban and the longest one      one identity's breaches and bans
@@ -39,7 +46,8 @@
     <p>idempotency             channel  –                                idempotent requests that others waited for
 
 `<p>` is the prefix, `guard:` by default. A digest is 120 bits of BLAKE2b over length-prefixed parts, so that two
-different inputs never share a key and neither secrets nor personal data stand in one. Keys that one operation touches
+different inputs never share a key and neither secrets nor personal data stand in one; a user's may be cut in two, the
+place where the user's keys lie and the rest. Keys that one operation touches
 together share a {hash tag}. Every key has a TTL.
 """
 
@@ -82,8 +90,11 @@ class Keys:
         "_device_notes",
         "_devices",
         "_events",
+        "_families",
+        "_family",
         "_fence",
         "_fill",
+        "_generation",
         "_index",
         "_limit",
         "_limit_changes",
@@ -98,7 +109,9 @@ class Keys:
         "_token",
         "_user",
         "cache_channel",
+        "epoch",
         "every_tag",
+        "family_counts",
         "idempotency_channel",
         "locks_channel",
         "prefix",
@@ -108,6 +121,7 @@ class Keys:
         "revoked_users",
         "session_counts",
         "sessions_channel",
+        "tokens_channel",
     )
 
     def __init__(self, prefix: str = "guard:") -> None:
@@ -134,6 +148,13 @@ class Keys:
         self.revoked_users = head + b"{revoked}:users"
         self.revoked_mirrors = head + b"{revoked}:mirrors"
         self.revoked_stream = head + b"{revoked}:stream"
+        self.epoch = head + b"epoch"
+        self._family = head + b"f:"
+        self._families = head + b"fi:"
+        self._generation = head + b"fg:"
+        #: Statistics of refresh families; no user's keys are in their slot.
+        self.family_counts = (head + b"{families}alive", head + b"{families}hours")
+        self.tokens_channel = head + b"tokens"
         self._resource = head + b"r:"
         self._fill = head + b"rf:"
         self._tag = head + b"g:"
@@ -165,6 +186,18 @@ class Keys:
     def revoked_in(self, hour: int) -> bytes:
         """Which tokens' marks end in an hour since the epoch: the digests in them."""
         return b"%b:%d" % (self.revoked, hour)
+
+    def family(self, tag: bytes, name: bytes) -> bytes:
+        """A refresh family; `tag` is the place of its user, so that a user's keys are together."""
+        return b"%b{%b}%b" % (self._family, tag, name)
+
+    def families(self, tag: bytes, user: bytes) -> bytes:
+        """The index of one user's families; the user is given as a digest cut in two."""
+        return b"%b{%b}%b" % (self._families, tag, user)
+
+    def generation(self, tag: bytes, user: bytes) -> bytes:
+        """The generation of one user's tokens; the user is given as above."""
+        return b"%b{%b}%b" % (self._generation, tag, user)
 
     def limit(self, name: bytes, identity: bytes) -> bytes:
         """The state of limit `name` for an identity, given as a digest."""

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, TypedDict
+from typing import Any, Literal, TypedDict
 
 import orjson
 
@@ -36,13 +36,17 @@ _REVOKE, _UNREVOKE, _CUTOFF, _COUNT = (
 #: Marks in one call; more are cut into several calls, so that no call holds the server up.
 _BATCH = 5_000
 
+#: What a mark tells, if it tells anything.
+_NOTED = ("user", "reason", "actor", "ip", "at")
+
 
 @dataclass(frozen=True, slots=True)
 class Revocation:
     """One token to revoke: its `jti` (or, in bytes, the hash of what was signed), and when it ends.
 
     One of `expires_at` (seconds since the epoch, or an aware datetime) and `ttl` (seconds); with neither, the mark is
-    kept for the longest life of a token. `user` and `reason` are stored with it where they are given.
+    kept for the longest life of a token. `user`, `reason`, `actor`, `ip` and `at` (when it was revoked, seconds since
+    the epoch) are stored with it where they are given.
     """
 
     jti: str | bytes
@@ -51,6 +55,9 @@ class Revocation:
     user: str | None = None
     reason: str | None = None
     issuer: str | None = None
+    actor: str | None = None
+    ip: str | None = None
+    at: float | None = None
 
     def __post_init__(self) -> None:
         if not self.jti:
@@ -143,6 +150,17 @@ class RevocationList:
     async def is_revoked(self, jti: str | bytes, *, issuer: str | None = None) -> bool:
         """Tell whether this very token is revoked; cutoffs of its user are not looked at."""
         return bool(await self._redis.execute("EXISTS", self._redis.keys.token(self._namespace(issuer), jti)))
+
+    async def revocation(self, jti: str | bytes, *, issuer: str | None = None) -> dict[str, Any] | None:
+        """Return what was recorded where this very token was revoked, perhaps nothing; None if it is not revoked."""
+        mark = await self._redis.execute("GET", self._redis.keys.token(self._namespace(issuer), jti))
+        if mark is None:
+            return None
+        try:
+            note = orjson.loads(mark or b"{}")
+        except orjson.JSONDecodeError:  # a mark that others have set
+            note = None
+        return note if isinstance(note, dict) else {}
 
     async def unrevoke(self, jti: str | bytes, *, issuer: str | None = None) -> bool:
         """Take a revocation back; true if there was one."""
@@ -255,7 +273,7 @@ class RevocationList:
 
 def _note(item: Revocation) -> bytes:
     """The mark's value: empty unless there is something to tell."""
-    said = {name: value for name, value in (("user", item.user), ("reason", item.reason)) if value is not None}
+    said = {name: value for name in _NOTED if (value := getattr(item, name)) is not None}
     return orjson.dumps(said) if said else b""
 
 

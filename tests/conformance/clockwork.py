@@ -49,7 +49,7 @@ class Said(NamedTuple):
     """What the program said of one operation."""
 
     status: int
-    values: tuple[int, ...] = ()
+    values: tuple[Any, ...] = ()
 
 
 class Clockwork:
@@ -105,7 +105,8 @@ def _status(word: Any) -> int:
     return word
 
 
-def _values(words: Any, kind: Any) -> tuple[int, ...]:
+def _values(words: Any, kind: Any) -> tuple[Any, ...]:
     values = tuple(next(words) for _ in kind.returns)
-    assert all(isinstance(value, int) for value in values), values
+    for value in values:
+        assert all(isinstance(one, int | bytes) for one in (value if isinstance(value, list) else [value])), values
     return values

@@ -21,6 +21,7 @@ def table(prefix: str = "guard:") -> list[re.Pattern[bytes]]:
     names |= {"<hour>": "[0-9]+", "<what>": "[a-z]+"}
     shapes = [shape.replace("*", r"\*") for shape in shapes]
     names |= {"<tag>": "[A-Za-z0-9_-]{8}", "<handle>": "[A-Za-z0-9_-]{20}"}
+    names |= {"<place>": "[A-Za-z0-9_-]{6}", "<rest>": "[A-Za-z0-9_-]{14}", "<name>": "[A-Za-z0-9_-]{16}"}
     return [re.compile(re.sub("<[a-z]+>", lambda name: names[name[0]], shape).encode()) for shape in shapes]
 
 
@@ -51,6 +52,12 @@ def built(keys: Keys) -> dict[str, bytes]:
         "revoked_mirrors": keys.revoked_mirrors,
         "revoked_stream": keys.revoked_stream,
         "revoked_users": keys.revoked_users,
+        "epoch": keys.epoch,
+        "family": keys.family(b"ab-_09", b"x" * 16),
+        "families": keys.families(b"ab-_09", b"x" * 14),
+        "generation": keys.generation(b"ab-_09", b"x" * 14),
+        **{f"family_counts {key.decode()[-5:]}": key for key in keys.family_counts},
+        "tokens_channel": keys.tokens_channel,
         "resource": keys.resource(digest("GET", "/")),
         "variant": keys.variant(digest("GET", "/"), digest("en")),
         "fill": keys.fill(digest("GET", "/"), digest("en")),
@@ -100,6 +107,12 @@ def test_a_lock_and_its_fence_share_a_hash_tag() -> None:
     name = digest("lock", "import")
     for key in (*Keys().lock(name), *Keys().semaphore(name)):
         assert key.partition(b"{")[2].partition(b"}")[0] == name
+
+
+def test_the_families_of_a_user_and_the_user_s_generation_share_a_hash_tag() -> None:
+    keys = Keys()
+    for key in (keys.family(b"ab-_09", b"x" * 16), keys.families(b"ab-_09", b""), keys.generation(b"ab-_09", b"")):
+        assert key.partition(b"{")[2].partition(b"}")[0] == b"ab-_09"
 
 
 def test_the_key_of_a_tag_ends_with_its_digest() -> None:

@@ -189,19 +189,26 @@ async def test_a_handler_in_a_thread_is_told(manager: RedisManager) -> None:
 
 async def test_what_is_over_cannot_be_held_for_longer(manager: RedisManager) -> None:
     work = Work()
-    app = stack(work, manager, RouteLock("x", ttl=30))
-    call = Call(app).start()
+    call = Call(stack(work, manager, RouteLock("x", ttl=30))).start()
     await work.runs(1)
-    await seize(manager)
-    with pytest.raises(LockLost):
-        await work.lock.extend(5)
-    await manager.execute("FLUSHALL")
     work.open.set()
     await call.task
     await settled(manager)
     with pytest.raises(LockNotOwnedError) as told:
         await work.lock.extend(5)
     assert type(told.value) is LockNotOwnedError
+
+
+async def test_who_would_hold_it_for_longer_and_has_lost_it_is_told_at_once(manager: RedisManager) -> None:
+    work = Work()
+    call = Call(stack(work, manager, RouteLock("x", ttl=30))).start()
+    await work.runs(1)
+    await seize(manager)
+    with pytest.raises(LockLost):
+        await work.lock.extend(5)
+    assert work.lock.lost.is_set()
+    await call.task
+    assert call.status == 503
 
 
 async def test_the_app_may_word_the_answer_and_where_that_fails_it_is_ours(
