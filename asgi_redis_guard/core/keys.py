@@ -3,7 +3,11 @@
     key                        type     TTL                              what
     <p>t:<digest>              string   the token's remaining life       a revoked token, by issuer and `jti` or hash
     <p>u:<digest>              string   the longest life of a token      a user's cutoff: older tokens are revoked
-    <p>revoked                 hash     the longest life of a token      how many are revoked, by hour of expiry
+    <p>{revoked}               hash     the longest life of a token      how many are revoked, by hour of expiry
+    <p>{revoked}:<hour>        set      that hour and two more           which ones, where somebody mirrors them
+    <p>{revoked}:users         zset     the longest life of a token      which users have a cutoff, likewise
+    <p>{revoked}:mirrors       hash     1 day from the last of them      what mirrors go by: epoch, last entry
+    <p>{revoked}:stream        stream   1 hour from the last entry       what was revoked, told to mirrors
     <p>epoch                   string   the longest life of a token      a cutoff for all: what is older is revoked
     <p>f:{<place>}<name>       string   idle or absolute, the earlier    a refresh family, and how it ended
     <p>fi:{<place>}<rest>      zset     that of the last of them         a user's families by when their records end
@@ -112,6 +116,9 @@ class Keys:
         "locks_channel",
         "prefix",
         "revoked",
+        "revoked_mirrors",
+        "revoked_stream",
+        "revoked_users",
         "session_counts",
         "sessions_channel",
         "tokens_channel",
@@ -136,7 +143,11 @@ class Keys:
         self._events = head + b"e:"
         self._devices = head + b"d:"
         self._device_notes = head + b"dn:"
-        self.revoked = head + b"revoked"
+        #: The blacklist as a whole; all of it in one slot.
+        self.revoked = head + b"{revoked}"
+        self.revoked_users = head + b"{revoked}:users"
+        self.revoked_mirrors = head + b"{revoked}:mirrors"
+        self.revoked_stream = head + b"{revoked}:stream"
         self.epoch = head + b"epoch"
         self._family = head + b"f:"
         self._families = head + b"fi:"
@@ -163,6 +174,18 @@ class Keys:
     def user(self, issuer: str, subject: str) -> bytes:
         """The cutoff of one user's tokens."""
         return self._user + digest(issuer, subject)
+
+    def token_of(self, known: bytes) -> bytes:
+        """The mark of a token that is known by the digest in it: its last 20 characters."""
+        return self._token + known
+
+    def user_of(self, known: bytes) -> bytes:
+        """The cutoff of a user who is known by the digest in it."""
+        return self._user + known
+
+    def revoked_in(self, hour: int) -> bytes:
+        """Which tokens' marks end in an hour since the epoch: the digests in them."""
+        return b"%b:%d" % (self.revoked, hour)
 
     def family(self, tag: bytes, name: bytes) -> bytes:
         """A refresh family; `tag` is the place of its user, so that a user's keys are together."""

@@ -1,13 +1,24 @@
 -- Refuse all tokens of a user that were issued up to now.
--- KEYS: 1 = the user's cutoff
+-- KEYS: 1 = the index of cutoffs (zset, by their ends); 2 = the mirrors' state (hash); 3 = their stream;
+--       4 = the user's cutoff
 -- ARGV: 1 = how long to keep it, ms from now or from a cutoff that is still to come;
 --       2 = the cutoff in µs since the epoch, or '' for the server's now
 -- returns: the cutoff in µs; one that is set already is never moved back
 local clock = redis.call('TIME')
-local now = clock[1] * 1000000 + clock[2]
-local cutoff = tonumber(ARGV[2]) or now
-local before = tonumber(redis.call('GET', KEYS[1])) or 0
+local micros = clock[1] * 1000000 + clock[2]
+local now = math.floor(micros / 1000)
+local cutoff = tonumber(ARGV[2]) or micros
+local before = tonumber(redis.call('GET', KEYS[4])) or 0
 if before > cutoff then cutoff = before end
-local keep = ARGV[1] + math.max(0, math.ceil((cutoff - now) / 1000))
-redis.call('SET', KEYS[1], string.format('%.0f', cutoff), 'PX', string.format('%.0f', keep))
+local keep = ARGV[1] + math.max(0, math.ceil((cutoff - micros) / 1000))
+local text = string.format('%.0f', cutoff)
+redis.call('SET', KEYS[4], text, 'PX', string.format('%.0f', keep))
+local state = redis.call('HMGET', KEYS[2], 'epoch', 'last')
+local what, words = 'cutoff', string.sub(KEYS[4], -20) .. ' ' .. text
+if state[1] then
+  redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', string.format('%.0f', now))
+  redis.call('ZADD', KEYS[1], string.format('%.0f', now + keep), string.sub(KEYS[4], -20))
+  if redis.call('PTTL', KEYS[1]) < keep then redis.call('PEXPIRE', KEYS[1], string.format('%.0f', keep)) end
+end
+-- @include announce.lua
 return cutoff

@@ -20,6 +20,7 @@ from ..core.script import Operation, OperationKind, Replies
 from ..core.steps import Admission, Answer, Ask, Pass
 from ..errors import ConfigurationError, RedisUnavailable
 from ..users import credentials_of, nobody
+from .blacklist import Blacklist, LegacyKeys, blacklist_faults
 from .credentials import BadCredentials, TokenSources
 from .foreign import ForeignVerifier, KeysAway, KeySource, KeysWanted, when_fetched
 from .keys import KeyLike, KeySet
@@ -44,10 +45,12 @@ class JWTAuth(OneRoundGuard):
     `origins`), and for WebSockets from the `query` parameter or a `subprotocol` `<name>.<token>`. `exempt`: path
     patterns that need no token. `optional`: no token is no fault, a bad one is.
 
-    `revocation`: ask the blacklist. `without_jti`: `hash` knows a token without `jti` by what was signed, `refuse`
-    refuses it. `max_lifetime`: seconds; tokens that live longer or have no `exp` are refused, since they could outlive
-    a revocation.
-    `on_outage`: `closed` answers 503 while Redis is away, `open` lets unrevoked and revoked tokens pass.
+    `revocation`: ask the blacklist; a `RevocationList` that mirrors it answers without a round trip. `legacy`: keys
+    that other software marks revoked tokens with, such as `token:blacklist:{jti}`, are looked for as well.
+    `without_jti`: `hash` knows a token without `jti` by what was signed, `refuse` refuses it. `max_lifetime`: seconds;
+    tokens that live longer or have no `exp` are refused, since they could outlive a revocation.
+    `on_outage`: `closed` answers 503 while Redis is away, `open` lets unrevoked and revoked tokens pass, `last_known`
+    goes by the mirror as long as that was current at most `max_age` seconds ago, then answers 503.
     `on_refused(exchange, answer)` may return another answer. `cache_size`: verified tokens that are remembered.
     Raises `ConfigurationError`.
     """
@@ -77,10 +80,12 @@ class JWTAuth(OneRoundGuard):
         exempt: Iterable[str] = (),
         exempt_preflight: bool = True,
         optional: bool = False,
-        revocation: bool = True,
+        revocation: bool | Blacklist = True,
+        legacy: str | Iterable[str] = (),
         without_jti: Literal["hash", "refuse"] = "hash",
         max_lifetime: float = MAX_LIFETIME,
-        on_outage: Literal["closed", "open"] = "closed",
+        on_outage: Literal["closed", "open", "last_known"] = "closed",
+        max_age: float = 300.0,
         on_refused: OnRefused | None = None,
         max_size: int = 8192,
         cache_size: int = 4096,
@@ -90,10 +95,12 @@ class JWTAuth(OneRoundGuard):
         wanted = tuple(" ".join(_words(scopes)).split())
         trusted = _words(origins)
         ConfigurationError.raise_for(origin_faults(trusted))
-        _check(leeway, without_jti, on_outage, max_size, max_lifetime, realm, wanted, on_refused)
         if keys is not None:
             ConfigurationError.refuse_both("keys", _others(key, algorithms, issuer, keys.issuers))
         issuers = _words(issuer) if keys is None else _words(issuer) or keys.issuers
+        foreign = _words(legacy)
+        faults = blacklist_faults(revocation, foreign, on_outage, max_age, several_issuers=len(issuers) > 1)
+        _check(faults, leeway, without_jti, max_size, max_lifetime, realm, wanted, on_refused)
         rules = ClaimRules(
             issuers=frozenset(issuers),
             audiences=frozenset(_words(audience)),
@@ -112,11 +119,14 @@ class JWTAuth(OneRoundGuard):
         self._origins = frozenset(trusted)
         self._scopes = wanted
         self._optional = optional
-        self._revocation = revocation
+        self._revocation = revocation is not False
+        self._mirror = None if isinstance(revocation, bool) or revocation.mode != "mirror" else revocation
+        self._legacy = LegacyKeys(foreign)
         self._several_issuers = len(issuers) > 1
         self._remembered = lru_cache(maxsize=cache_size)(self._make_ask)
         self._without_jti = without_jti
-        self._closed = on_outage == "closed"
+        self._closed = on_outage != "open"
+        self._max_age = max_age if on_outage == "last_known" else None
         self._challenges = Challenges(realm)
 
     def ask(self, exchange: Exchange) -> Ask | Pass | Answer | Admission:
@@ -134,19 +144,29 @@ class JWTAuth(OneRoundGuard):
         if not isinstance(found, Ask):
             return self.exempted(exchange) if found is None else self.refuse(exchange, found)
         if self._revocation:
-            return found
+            revoked = None if self._mirror is None else self._mirror.look(exchange.keys, found)
+            if revoked is not False:
+                return found if revoked is None else self._revoked(exchange)
         granted = self._grant(exchange, found)
         return Pass(found.facts, scope=granted.scope, edits=granted.edits)
 
     def decide(self, exchange: Exchange, replies: Replies) -> Pass | Answer:
         """Let pass what is not revoked. Called where the blacklist has answered; own checks belong into `admit`."""
-        if not replies.passed:
-            return self.refuse(exchange, self._challenges.invalid("The access token was revoked"))
+        if not replies.passed or (self._mirror is not None and self._mirror.remembers(replies.ask)):
+            return self._revoked(exchange)
         return self._grant(exchange, replies.ask)
+
+    def _revoked(self, exchange: Exchange) -> Answer:
+        return self.refuse(exchange, self._challenges.invalid("The access token was revoked"))
 
     def without_redis(self, exchange: Exchange, ask: Ask, error: RedisUnavailable) -> Pass | Answer:
         """Follow `on_outage`."""
-        if self._closed:
+        revoked = None
+        if self._mirror is not None and self._max_age is not None:
+            revoked = self._mirror.recall(ask, self._max_age)
+        if revoked:
+            return self._revoked(exchange)
+        if self._closed and revoked is None:
             return self.refuse(exchange, unavailable("Whether the access token is revoked cannot be told now."))
         return self._grant(exchange, ask)
 
@@ -203,7 +223,8 @@ class JWTAuth(OneRoundGuard):
         user = VerifiedUser(token, (token.issuer if self._several_issuers else "", name))
         found = {"user": user, "auth": credentials_of(user.scopes)}
         facts = MappingProxyType(found)
-        return Ask(_questions(user, keys), facts, closed=self._closed, about=Pass(scope=found))
+        questions = (*_questions(user, keys), *self._legacy.questions(TOKEN, token))
+        return Ask(questions, facts, closed=self._closed, about=Pass(scope=found))
 
     def __repr__(self) -> str:
         return f"<JWTAuth {self.name}: {', '.join(self.verifier.algorithms)}>"
@@ -229,9 +250,9 @@ def _words(given: str | Iterable[str] | None) -> tuple[str, ...]:
 
 
 def _check(
+    others: list[str],
     leeway: float,
     without_jti: str,
-    on_outage: str,
     max_size: int,
     max_lifetime: float,
     realm: str,
@@ -243,8 +264,6 @@ def _check(
         faults.append(f"leeway (GUARD_JWT_LEEWAY): {leeway} given; allowed are 0 to {MAX_LEEWAY:g} seconds")
     if without_jti not in ("hash", "refuse"):
         faults.append(f"without_jti: {without_jti!r} given; allowed are 'hash' and 'refuse'")
-    if on_outage not in ("closed", "open"):
-        faults.append(f"on_outage (GUARD_JWT_ON_OUTAGE): {on_outage!r} given; allowed are 'closed' and 'open'")
     if not 256 <= max_size <= 65_536:
         faults.append(f"max_size: {max_size} given; allowed are 256 to 65536 bytes")
     if not re.fullmatch(r"[ !#-\[\]-~]*", realm):
@@ -256,4 +275,4 @@ def _check(
         for scope in scopes
         if not re.fullmatch(r"[!#-\[\]-~]+", scope)
     ]
-    ConfigurationError.raise_for(faults)
+    ConfigurationError.raise_for([*faults, *others])

@@ -12,6 +12,7 @@ from ..middleware.engine import GuardMiddleware
 from ..middleware.lifespan import faults_told
 from ..observability.events import Hook
 from ..redis.manager import RedisManager
+from .blacklist import Blacklist
 from .foreign import KeySource
 from .guard import JWTAuth
 from .keys import KeyLike
@@ -36,10 +37,12 @@ class JWTAuthOptions(TypedDict, total=False):
     exempt: Iterable[str]
     exempt_preflight: bool
     optional: bool
-    revocation: bool
+    revocation: bool | Blacklist
+    legacy: str | Iterable[str]
     without_jti: Literal["hash", "refuse"]
     max_lifetime: float
-    on_outage: Literal["closed", "open"]
+    on_outage: Literal["closed", "open", "last_known"]
+    max_age: float
     on_refused: OnRefused | None
     max_size: int
     cache_size: int

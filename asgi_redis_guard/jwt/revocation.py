@@ -1,19 +1,27 @@
-"""`RevocationList`: the blacklist that `JWTAuth` asks, from the app's side. Every call is one round trip."""
+"""`RevocationList`: the blacklist that `JWTAuth` asks, from the app's side. Every call is one round trip, but for those
+that ask its mirror.
+"""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict
 
 import orjson
 
+from ..core.checks import choice_faults, is_within
+from ..core.keys import Keys
 from ..core.lua import read_lua
-from ..errors import ConfigurationError
+from ..core.steps import Ask
+from ..errors import ConfigurationError, RedisTimeout
 from ..redis.manager import RedisManager
 from ..redis.program import Script
+from .mirror import Mirror, MirrorStatus
 from .policy import MAX_LEEWAY, MAX_LIFETIME, lifetime_faults
+from .snapshot import MirrorOptions
 from .user import VerifiedUser
 
 
@@ -76,15 +84,35 @@ class RevocationList:
     `by_issuer` is for a `JWTAuth` that accepts several issuers: every call then names the issuer, and
     none does otherwise (`ValueError`), for a mark under the wrong name would never be found.
     All methods raise `RedisUnavailable`; a revocation counts once its call has returned.
+
+    With `mode="mirror"`, and given to `JWTAuth(revocation=…)`, every event loop holds the blacklist in memory, about
+    120 bytes an entry, and requests ask Redis nothing as long as the mirror has been proven to be current within the
+    last `max_stale` seconds; else they ask as they do without it. Of more than `max_entries` tokens and users none are
+    held, and every request asks. Revocations reach all mirrors within milliseconds. What Redis has lost is given back.
     """
 
     def __init__(
-        self, redis: RedisManager | str | None = None, *, max_lifetime: float = MAX_LIFETIME, by_issuer: bool = False
+        self,
+        redis: RedisManager | str | None = None,
+        *,
+        max_lifetime: float = MAX_LIFETIME,
+        by_issuer: bool = False,
+        mode: Literal["remote", "mirror"] = "remote",
+        max_stale: float = 2.0,
+        max_entries: int = 1_000_000,
     ) -> None:
-        ConfigurationError.raise_for(lifetime_faults(max_lifetime))
+        ConfigurationError.raise_for(
+            [*lifetime_faults(max_lifetime), *_mirror_faults(mode, max_stale, max_entries)],
+        )
         self._redis = RedisManager.of(redis)
         self._longest = round(max_lifetime * 1000)
-        self._by_issuer = by_issuer
+        #: Whether tokens go by their issuer too.
+        self.by_issuer = by_issuer
+        #: `remote` or `mirror`.
+        self.mode = mode
+        self._options = MirrorOptions(max_stale, max_entries, self._longest)
+        #: The mirror that was asked last, and whose it was: a loop's connections.
+        self._found: tuple[object, Mirror] | None = None
 
     async def revoke(
         self,
@@ -102,7 +130,7 @@ class RevocationList:
     async def revoke_token(self, user: VerifiedUser, *, reason: str | None = None) -> bool:
         """Revoke the token that `request.user` came with: what a log-out does."""
         issuer, token_id = user.revocation_id
-        known = issuer if issuer or self._by_issuer else None
+        known = issuer if issuer or self.by_issuer else None
         return await self.revoke(token_id, user.token.expires_at, reason=reason, issuer=known)
 
     async def revoke_many(self, revocations: Iterable[Revocation | str]) -> int:
@@ -115,9 +143,8 @@ class RevocationList:
             values: list[int | bytes] = [round(MAX_LEEWAY * 1000)]
             for item in batch:
                 values += (self._end(item), _note(item))
-            added += await self._redis.run_script(
-                _REVOKE, (self._redis.keys.revoked, *keys), tuple(values), repeatable=True
-            )
+            added += await self._redis.run_script(_REVOKE, (*self._places, *keys), tuple(values), repeatable=True)
+            self._note(keys, revoked=True)
         return added
 
     async def is_revoked(self, jti: str | bytes, *, issuer: str | None = None) -> bool:
@@ -137,8 +164,10 @@ class RevocationList:
 
     async def unrevoke(self, jti: str | bytes, *, issuer: str | None = None) -> bool:
         """Take a revocation back; true if there was one."""
-        keys = (self._redis.keys.revoked, self._redis.keys.token(self._namespace(issuer), jti))
-        return bool(await self._redis.run_script(_UNREVOKE, keys))
+        key = self._redis.keys.token(self._namespace(issuer), jti)
+        found = bool(await self._redis.run_script(_UNREVOKE, (*self._places, key)))
+        self._note((key,), revoked=False)
+        return found
 
     async def revoke_user(self, user: str, *, before: float | None = None, issuer: str | None = None) -> float:
         """Refuse every token of `user` whose `iat` is not after now, or not after `before`; return the cutoff.
@@ -148,8 +177,12 @@ class RevocationList:
         """
         cutoff = "" if before is None else round(before * 1_000_000)
         keep = self._longest + round(MAX_LEEWAY * 1000)
-        key = self._redis.keys.user(self._namespace(issuer), user)
-        return float(await self._redis.run_script(_CUTOFF, (key,), (keep, cutoff), repeatable=True)) / 1_000_000
+        keys = self._redis.keys
+        places = (keys.revoked_users, *self._places[1:], keys.user(self._namespace(issuer), user))
+        set_to = int(await self._redis.run_script(_CUTOFF, places, (keep, cutoff), repeatable=True))
+        for mirror in self._mirrors():
+            mirror.note_cutoff(places[-1], set_to)
+        return set_to / 1_000_000
 
     async def stats(self) -> RevocationStats:
         """Count the revoked tokens that have not expired, exact to the hour of expiry, without a scan."""
@@ -157,11 +190,75 @@ class RevocationList:
         by_hour = dict(zip(flat[::2], flat[1::2], strict=True))
         return {"revoked": sum(by_hour.values()), "by_hour": by_hour}
 
+    async def mirrored(self, timeout: float = 30.0) -> MirrorStatus:
+        """Begin to mirror in the running loop, and wait `timeout` seconds at most until that is done.
+
+        Not needed: requests ask Redis until then. Raises `RedisTimeout`, after which it goes on trying all the same,
+        and `ValueError` where nothing is mirrored.
+        """
+        mirror = self._mirror()
+        try:
+            async with asyncio.timeout(timeout):
+                await mirror.ready()
+        except TimeoutError:
+            raise RedisTimeout("the blacklist is not mirrored yet") from None
+        return mirror.status()
+
+    def mirror_status(self) -> MirrorStatus:
+        """Tell how the mirror of the running loop does; it is begun if it was not."""
+        return self._mirror().status()
+
+    # What `JWTAuth` asks.
+
+    def look(self, keys: Keys, ask: Ask) -> bool | None:
+        """Tell from the mirror whether a token is revoked, given what Redis would be asked; None if Redis must be."""
+        if self.mode == "remote" or keys is not self._redis.keys:
+            return None
+        mirror = self._mirror()
+        return _answer(mirror, ask) if mirror.fresh else None
+
+    def remembers(self, ask: Ask) -> bool:
+        """Tell whether the mirror knows a token as revoked, however long ago: Redis may have lost that."""
+        return self.mode == "mirror" and _answer(self._mirror(), ask)
+
+    def recall(self, ask: Ask, max_age: float) -> bool | None:
+        """Tell whether a token is revoked as far as was known at most `max_age` seconds ago; None if that is not."""
+        if self.mode == "remote":
+            return None
+        mirror = self._mirror()
+        return _answer(mirror, ask) if mirror.is_known_for(max_age) else None
+
+    def _mirror(self) -> Mirror:
+        """The mirror of the running loop, begun if it was not."""
+        if self.mode == "remote":
+            raise ValueError('mode is "remote": there is no mirror')
+        links, found = self._redis.links, self._found
+        if found is not None and found[0] is links:
+            return found[1]
+        mirror = links.residents.get(self._options)
+        if not isinstance(mirror, Mirror):
+            mirror = links.residents[self._options] = Mirror(self._redis, self._options)
+        self._found = (links, mirror)
+        return mirror
+
+    def _mirrors(self) -> list[Mirror]:
+        """All mirrors of the running loop."""
+        return [one for one in self._redis.links.residents.values() if isinstance(one, Mirror)]
+
+    def _note(self, keys: Iterable[bytes], *, revoked: bool) -> None:
+        """Let the mirrors of the running loop know at once; the others hear of it."""
+        for mirror in self._mirrors():
+            for key in keys:
+                mirror.note(key, revoked=revoked)
+
+    @property
+    def _places(self) -> tuple[bytes, bytes, bytes]:
+        keys = self._redis.keys
+        return keys.revoked, keys.revoked_mirrors, keys.revoked_stream
+
     def _namespace(self, issuer: str | None) -> str:
-        if self._by_issuer is (issuer is None):
-            raise ValueError(
-                f"issuer is {'missing' if self._by_issuer else 'given'}, but by_issuer is {self._by_issuer}"
-            )
+        if self.by_issuer is (issuer is None):
+            raise ValueError(f"issuer is {'missing' if self.by_issuer else 'given'}, but by_issuer is {self.by_issuer}")
         return issuer or ""
 
     def _end(self, item: Revocation) -> int:
@@ -178,3 +275,16 @@ def _note(item: Revocation) -> bytes:
     """The mark's value: empty unless there is something to tell."""
     said = {name: value for name in _NOTED if (value := getattr(item, name)) is not None}
     return orjson.dumps(said) if said else b""
+
+
+def _answer(mirror: Mirror, ask: Ask) -> bool:
+    return mirror.is_revoked(ask.batch.keys, ask.batch.args[0] if ask.batch.args else 0)
+
+
+def _mirror_faults(mode: str, max_stale: float, max_entries: int) -> list[str]:
+    faults = choice_faults("mode", mode, ("remote", "mirror"))
+    if not is_within(max_stale, 0.1, 60):
+        faults.append(f"max_stale: {max_stale!r} given; allowed are 0.1 to 60 seconds")
+    if max_entries.__class__ is not int or not 1 <= max_entries <= 100_000_000:
+        faults.append(f"max_entries: {max_entries!r} given; allowed are 1 to 100000000")
+    return faults

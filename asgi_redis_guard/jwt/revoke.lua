@@ -1,30 +1,61 @@
 -- Mark tokens as revoked, for what is left of their lives.
--- KEYS: 1 = the counts by hour of expiry (hash); 2… = the marks
+-- KEYS: 1 = the counts by hour of expiry (hash), which the index stands beside; 2 = the mirrors' state (hash);
+--       3 = their stream; 4… = the marks
 -- ARGV: 1 = margin in ms, kept beyond each token's end;
 --       then for each mark: its end in ms since the epoch, or minus its life in ms; and its value
 -- returns: how many were not revoked before
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local margin, added, last = tonumber(ARGV[1]), 0, 0
-for i = 2, #KEYS do
-  local when, value = tonumber(ARGV[2 * i - 2]), ARGV[2 * i - 1]
+local state = redis.call('HMGET', KEYS[2], 'epoch', 'last')
+local counts, hours, texts = {}, {}, {}
+for i = 4, #KEYS do
+  local when, value = tonumber(ARGV[2 * i - 6]), ARGV[2 * i - 5]
   local left = (when < 0 and -when or when - now) + margin
   if left > 0 then
-    local before = redis.call('PTTL', KEYS[i])
-    if left < before then left = before end
-    redis.call('SET', KEYS[i], value, 'PX', string.format('%.0f', left))
+    local before = 0
+    texts[left] = texts[left] or string.format('%.0f', left)
+    if not redis.call('SET', KEYS[i], value, 'PX', texts[left], 'NX') then
+      before = redis.call('PTTL', KEYS[i])
+      if left < before then left = before end
+      redis.call('SET', KEYS[i], value, 'PX', string.format('%.0f', left))
+    end
+    local hour = math.floor((now + left) / 3600000)
     if before > 0 then
-      local hour = math.floor((now + before) / 3600000)
-      if redis.call('HINCRBY', KEYS[1], hour, -1) < 1 then redis.call('HDEL', KEYS[1], hour) end
+      local former = math.floor((now + before) / 3600000)
+      counts[former] = (counts[former] or 0) - 1
+      if state[1] then
+        for other = former - 1, former + 1 do redis.call('SREM', KEYS[1] .. ':' .. other, string.sub(KEYS[i], -20)) end
+      end
     else
       added = added + 1
     end
-    redis.call('HINCRBY', KEYS[1], math.floor((now + left) / 3600000), 1)
+    counts[hour] = (counts[hour] or 0) + 1
+    if state[1] then hours[string.sub(KEYS[i], -20)] = hour end
     if left > last then last = left end
   end
 end
--- The counts live an hour longer than the last mark.
+for hour, count in pairs(counts) do
+  if count ~= 0 and redis.call('HINCRBY', KEYS[1], hour, count) < 1 then redis.call('HDEL', KEYS[1], hour) end
+end
+-- The counts live an hour longer than the last mark, and so does what says which marks they are.
 if last > 0 and redis.call('PTTL', KEYS[1]) < last + 3600000 then
   redis.call('PEXPIRE', KEYS[1], string.format('%.0f', last + 3600000))
 end
+local said, index = {}, {}
+for mark, hour in pairs(hours) do
+  said[#said + 1] = hour .. ' ' .. mark
+  local marks = index[hour] or {}
+  index[hour] = marks
+  marks[#marks + 1] = mark
+end
+for hour, marks in pairs(index) do
+  local key = KEYS[1] .. ':' .. hour
+  for i = 1, #marks, 1000 do
+    redis.call('SADD', key, unpack(marks, i, math.min(i + 999, #marks)))
+  end
+  redis.call('PEXPIREAT', key, string.format('%.0f', (hour + 2) * 3600000))
+end
+local what, words = 'marks', table.concat(said, ' ')
+-- @include announce.lua
 return added

@@ -1,4 +1,5 @@
-"""The hub's one connection: opened when somebody wants it, watched for silence, opened again when it is lost.
+"""A connection that is listened to (the hub's, a stream's): opened when somebody wants it, watched for silence, opened
+again when it is lost.
 
 It owns the link and the timers, and never looks into what it reads or writes. State changes are plain methods; the
 only coroutine is the one that opens a link. One log line when the connection is lost for somebody, one when it is back.
@@ -70,8 +71,10 @@ class Wire:
         idle: float,
         ping_interval: float,
         ping_timeout: float,
+        what: str = "Pub/sub",
     ) -> None:
         self._loop = loop
+        self._what = what
         self._owner = owner
         self._target = target
         self._idle = idle
@@ -133,7 +136,7 @@ class Wire:
     def close(self) -> None:
         """Let go of the link and of all timers, for good."""
         self.closed = True
-        self.reason = "the pub/sub hub is closed"
+        self.reason = f"{self._what} is closed"
         self._hang_up()
         for timer in (self._retry, self._rest):
             if timer is not None:
@@ -204,7 +207,7 @@ class Wire:
         self._since = self._loop.time()
         if self._away:
             self._away = False
-            logger.warning("Pub/sub at %s is back", self._target)
+            logger.warning("%s at %s is back", self._what, self._target)
         self._watchdog.wake()
         self._owner.opened()
         if not self._owner.wanted:
@@ -222,7 +225,7 @@ class Wire:
             return
         if not self._away:
             self._away = True
-            logger.warning("Pub/sub at %s is away (%s); messages may be missed", self._target, reason)
+            logger.warning("%s at %s is away (%s); messages may be missed", self._what, self._target, reason)
         self._try_at(self._loop.time() + self._backoff.next(self._owner.longest_pause))
 
     def _try_at(self, when: float) -> None:

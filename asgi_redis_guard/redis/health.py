@@ -64,6 +64,8 @@ async def examine(manager: RedisManager) -> Health:
         health["server"], health["version"] = describe(info)
         protected = links.address.credentials is not None
         health["warnings"] = audit(info, manager.address, manager.settings, protected=protected)
+    for resident in links.residents.values():
+        health["warnings"].update(resident.warnings())
     health["error"] = next((str(error) for error in (latency, info) if isinstance(error, RedisUnavailable)), None)
     health["breaker"] = links.breaker.state
     return health

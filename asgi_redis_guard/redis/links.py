@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Coroutine, Iterable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Coroutine, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
 
 from redis.asyncio import ConnectionPool, Redis
 
@@ -33,6 +33,19 @@ logger = logging.getLogger("asgi_redis_guard.redis")
 
 #: Seconds between the probes of an open breaker. A server that comes back and does not serve goes on where it was.
 _BACKOFF = {"first": 0.1, "most": 2.0, "steady": 10.0}
+
+
+class Resident(Protocol):
+    """What a feature keeps in a loop, with connections of its own: closed with the others."""
+
+    def warnings(self) -> Mapping[str, str]:
+        """What `health()` is to say of it: named sentences."""
+
+    async def aclose(self) -> None:
+        """End it."""
+
+    def abandon(self) -> Any:
+        """Let go without I/O; return what must not be finalised yet."""
 
 
 class Links:
@@ -59,6 +72,8 @@ class Links:
         self._backoff = Backoff(**_BACKOFF)
         self._back_since = 0.0
         self._tasks: set[asyncio.Task[Any]] = set()
+        #: Each by what it stands for.
+        self.residents: dict[object, Resident] = {}
 
     def _lane(self, name: str, *, patient: bool, protocol: int) -> Lane:
         if self._memory is not None:
@@ -119,6 +134,9 @@ class Links:
             self.at_loop_end.cancel()
         self.leases.close()
         self.flights.close()
+        for resident in [*self.residents.values()]:
+            await resident.aclose()
+        self.residents.clear()
         await _cancel([self._probe, self.lane1.close(), self.lane2.close()], self._settings.timeout)
         if self._pool is not None:
             await self._pool.disconnect()
@@ -132,7 +150,9 @@ class Links:
             self.at_loop_end.cancel()
         self.leases.abandon()
         self.flights.abandon()
-        return [self.lane1.abandon(), self.lane2.abandon(), self._pool]
+        left = [resident.abandon() for resident in self.residents.values()]
+        self.residents.clear()
+        return [self.lane1.abandon(), self.lane2.abandon(), self._pool, *left]
 
     def _start_probe(self) -> None:
         if self._probe is None or self._probe.done():

@@ -124,9 +124,9 @@ def test_all_options_that_cannot_work_are_told_at_once() -> None:
     assert [fault.partition(" ")[0].strip(":") for fault in caught.value.faults] == [
         "leeway",
         "without_jti",
-        "on_outage",
         "max_size",
         "realm",
+        "on_outage",
     ]
     with pytest.raises(ConfigurationError):
         JWTAuth(SECRET, leeway=-0.1)
