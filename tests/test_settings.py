@@ -168,7 +168,7 @@ def test_all_faults_come_at_once_with_option_variable_and_what_was_given(monkeyp
         "greater than or equal to 1; given: 0",
         "limit_algorithm (GUARD_LIMIT_ALGORITHM): Input should be 'gcra', 'leaky', 'fixed', 'counter', 'log' or "
         "'calendar'; given: 'guess'",
-        "jwt_on_outage (GUARD_JWT_ON_OUTAGE): Input should be 'open' or 'closed'; given: 'maybe'",
+        "jwt_on_outage (GUARD_JWT_ON_OUTAGE): Input should be 'open', 'closed' or 'last_known'; given: 'maybe'",
         "no_such_option: no such option",
     ):
         assert words in told

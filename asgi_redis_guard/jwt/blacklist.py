@@ -21,8 +21,11 @@ _NAMES = ("jti", "sub", "iss")
 class Blacklist(Protocol):
     """A `RevocationList`, as far as a guard knows it: what it says is what Redis would say."""
 
-    mode: str
     by_issuer: bool
+
+    @property
+    def mode(self) -> str:
+        """`remote` or `mirror`."""
 
     def look(self, keys: Keys, ask: Ask) -> bool | None:
         """Tell whether a token is revoked; None if Redis must be asked."""
