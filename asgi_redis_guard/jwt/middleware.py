@@ -13,8 +13,8 @@ from ..middleware.lifespan import faults_told
 from ..observability.events import Hook
 from ..redis.manager import RedisManager
 from .blacklist import Blacklist
-from .foreign import KeySource
 from .guard import JWTAuth
+from .key_source import KeySource
 from .keys import KeyLike
 
 

@@ -12,19 +12,14 @@ from ..core.responder import Close, Control, Responder
 from ..core.steps import Ask, Asking
 from ..errors import RedisUnavailable
 from .blacklist import Blacklist
+from .questions import TOPIC, Questions
 from .user import VerifiedUser
-
-#: The topic on which revocations are told, by the digests in their keys: the channel is `Keys.tokens_channel`.
-TOPIC = "tokens"
 
 #: In the range for applications (RFC 6455 §7.4.2); 401 is what HTTP would say.
 REVOKED, EXPIRED = Close(4401, "token revoked"), Close(4401, "token expired")
 
 #: Somebody said that it was revoked, and it cannot be told whether it is.
 AWAY = Close(1013, "try again later")
-
-#: Characters of a key that are its digest.
-_DIGEST = 20
 
 #: Seconds after which what nobody tells is asked again: marks that other software sets.
 _ASK_AGAIN = 30.0
@@ -46,7 +41,7 @@ class SocketRules(NamedTuple):
 
     def responder(self, ask: Ask) -> TokenSocket | None:
         """Return what sees to one socket; `ask` is what its handshake asked. None if its token never ends."""
-        user: VerifiedUser = ask.about.scope["user"]
+        user: VerifiedUser = ask.about.verdict.scope["user"]
         expires_at = user.token.expires_at
         if not self.asks and expires_at is None:
             return None
@@ -58,6 +53,7 @@ class TokenSocket(Responder):
 
     def __init__(self, rules: SocketRules, ask: Ask, expires_at: float | None) -> None:
         self._rules, self._ask, self._expires_at = rules, ask, expires_at
+        self._questions: Questions = ask.about.questions
 
     def bind(self, control: Control) -> None:
         """Watch the token, by everything that it was asked by."""
@@ -65,8 +61,7 @@ class TokenSocket(Responder):
         if self._expires_at is not None:
             control.at(self._expires_at + self._rules.leeway, lambda: control.close(EXPIRED))
         if self._rules.asks:
-            digests = [key[-_DIGEST:] for key in self._ask.batch.keys]
-            self._look_again = control.suspect(TOPIC, digests, self._look)
+            self._look_again = control.suspect(TOPIC, self._questions.words, self._look)
             if self._rules.quiet:
                 self._ask_later()
 
@@ -86,14 +81,14 @@ class TokenSocket(Responder):
             if not self._is_closed_without(told):
                 raise
         else:
-            if not replies.passed or (mirror is not None and mirror.remembers(self._ask)):
+            if not replies.passed or (mirror is not None and mirror.remembers(self._questions)):
                 self._control.close(REVOKED)
 
     def _is_closed_without(self, told: bool) -> bool:
         """Close what may not stay open while Redis cannot be asked; true if it is closed."""
         rules, revoked = self._rules, None
         if rules.mirror is not None and rules.max_age is not None:
-            revoked = rules.mirror.recall(self._ask, rules.max_age)
+            revoked = rules.mirror.recall(self._questions, rules.max_age)
         if revoked:
             self._control.close(REVOKED)
         elif told and rules.closed and revoked is None:
