@@ -2,20 +2,16 @@
 
 import asyncio
 import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from asgi_redis_guard import GuardMiddleware, JWTAuth, RedisManager, Revocation, RevocationList
+from asgi_redis_guard import RedisManager, Revocation, RevocationList
 from asgi_redis_guard.core.asgi import Receive, Scope, Send
-from asgi_redis_guard.jwt import sockets as module
 from asgi_redis_guard.testing import ManualClock
-from tests.jwt.services import service
 from tests.jwt.sockets import TOPIC, begin, closed, is_quiet, leave, listens, looked, opened, stack, words
-from tests.jwt.tokens import NOW, SECRET, bearer, sign
-from tests.middleware.calls import Call, http, websocket
-from tests.redis.tools import eventually, within
+from tests.jwt.tokens import NOW, sign
+from tests.redis.tools import within
 
 REVOKED, EXPIRED = (4401, "token revoked"), (4401, "token expired")
 ISSUERS = ("https://a.example", "https://b.example")
