@@ -27,6 +27,7 @@ from .key_source import ExchangeVerifier, KeySource
 from .keys import KeyLike, KeySet
 from .policy import MAX_LEEWAY, MAX_LIFETIME, Challenges, lifetime_faults
 from .questions import KINDS, Questions
+from .sockets import SocketRules
 from .user import VerifiedUser
 from .verify import ClaimRules, TokenRefused, VerifiedToken, Verifier
 
@@ -58,6 +59,7 @@ class JWTAuth(OneRoundGuard):
     tokens that live longer or have no `exp` are refused, since they could outlive a revocation.
     `on_outage`: `closed` answers 503 while Redis is away, `open` lets unrevoked and revoked tokens pass, `last_known`
     goes by the mirror as long as that was current at most `max_age` seconds ago, then answers 503.
+    A WebSocket is closed (4401) when its token is revoked or over, unless `keep_sockets`.
     `on_refused(exchange, answer)` may return another answer. `cache_size`: verified tokens that are remembered.
     Raises `ConfigurationError`.
     """
@@ -93,6 +95,7 @@ class JWTAuth(OneRoundGuard):
         max_lifetime: float = MAX_LIFETIME,
         on_outage: Literal["closed", "open", "last_known"] = "closed",
         max_age: float = 300.0,
+        keep_sockets: bool = False,
         on_refused: OnRefused | None = None,
         max_size: int = 8192,
         cache_size: int = 4096,
@@ -123,6 +126,10 @@ class JWTAuth(OneRoundGuard):
         self._closed = on_outage != "open"
         self._max_age = max_age if on_outage == "last_known" else None
         self._challenges = Challenges(realm)
+        self._sockets = None if keep_sockets else self._socket_rules(leeway, quiet=bool(foreign))
+
+    def _socket_rules(self, leeway: float, *, quiet: bool) -> SocketRules:
+        return SocketRules(self._revocation, quiet, leeway, self._closed, self._max_age, self._mirror)
 
     def ask(self, exchange: Exchange) -> Ask | Pass | Answer | Admission:
         """Verify locally, then ask the blacklist; what fails locally costs no round trip."""
@@ -143,7 +150,7 @@ class JWTAuth(OneRoundGuard):
             if revoked is not False:
                 return found if revoked is None else self._revoked(exchange)
         granted = self._grant(exchange, found)
-        return Pass(found.facts, scope=granted.scope, edits=granted.edits)
+        return Pass(found.facts, scope=granted.scope, edits=granted.edits, responder=granted.responder)
 
     def decide(self, exchange: Exchange, replies: Replies) -> Pass | Answer:
         """Let pass what is not revoked. Called where the blacklist has answered; own checks belong into `admit`."""
@@ -168,8 +175,10 @@ class JWTAuth(OneRoundGuard):
     def _grant(self, exchange: Exchange, ask: Ask) -> Pass:
         """Return what a token that is not revoked comes to; a WebSocket's may have to be hidden from the app."""
         granted: Pass = ask.about.verdict
-        edits = self._sources.subprotocols(exchange) if exchange.is_websocket else None
-        return granted if edits is None else Pass(scope=granted.scope, edits=edits)
+        if not exchange.is_websocket:
+            return granted
+        keeper = None if self._sockets is None else self._sockets.responder(ask)
+        return Pass(scope=granted.scope, edits=self._sources.subprotocols(exchange), responder=keeper)
 
     def exempted(self, exchange: Exchange) -> Pass:
         """Let it pass as nobody, so that `request.user` is there; what another middleware has established stays."""

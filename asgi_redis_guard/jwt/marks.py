@@ -14,9 +14,6 @@ from ..redis.manager import RedisManager
 from ..redis.program import Script
 from .policy import MAX_LEEWAY
 
-#: The topic of the feed on which it is said what was revoked.
-TOPIC = "tokens"
-
 _REVOKE, _UNREVOKE, _CUTOFF = (
     Script(read_lua(__package__, f"{name}.lua")) for name in ("revoke", "unrevoke", "cutoff")
 )

@@ -43,6 +43,7 @@ class JWTAuthOptions(TypedDict, total=False):
     max_lifetime: float
     on_outage: Literal["closed", "open", "last_known"]
     max_age: float
+    keep_sockets: bool
     on_refused: OnRefused | None
     max_size: int
     cache_size: int

@@ -17,6 +17,9 @@ from .verify import VerifiedToken
 
 MARK, CUTOFF = (OperationKind.load(__package__, f"{name}.lua") for name in ("mark", "not_after"))
 
+#: The topic of the feed on which it is said what was revoked; its channel is `Keys.tokens_channel`.
+TOPIC = "tokens"
+
 #: What a guard or a service that asks them may ask for.
 KINDS = (MARK, CUTOFF)
 
