@@ -85,5 +85,3 @@ def is_quiet(redis: RedisManager) -> bool:
     """True if nothing is watched."""
     feed = redis.pubsub.feed
     return repr(feed).endswith(" 0 keys watched>") and not feed._waiting
-
-
