@@ -80,6 +80,7 @@ def _options(settings: Settings) -> JWTAuthOptions:
         "subprotocol": settings.jwt_subprotocol,
         "exempt": settings.exempt,
         "optional": settings.jwt_optional,
+        "keep_sockets": settings.jwt_keep_sockets,
         "legacy": settings.jwt_legacy,
         "without_jti": settings.jwt_without_jti,
         "max_lifetime": settings.jwt_max_lifetime,

@@ -72,7 +72,7 @@ def faults() -> str:
 def test_every_plain_option_reaches_the_guard(told: Told) -> None:
     told(JWT_KEY=KEY, JWT_ALGORITHMS="HS256,HS512", JWT_ISSUER=ISSUER, JWT_AUDIENCE="a, b", JWT_LEEWAY="5")
     told(JWT_REQUIRED="exp,sub", JWT_SCOPES="read, write", JWT_MAX_LIFETIME="3600", JWT_TYP="at+jwt")
-    told(JWT_OPTIONAL="yes", EXEMPT="/health")
+    told(JWT_OPTIONAL="yes", EXEMPT="/health", JWT_KEEP_SOCKETS="yes")
     told(JWT_COOKIE="token", JWT_ORIGINS="https://a.test", JWT_QUERY="token", JWT_SUBPROTOCOL="bearer")
     told(JWT_LEGACY="token:blacklist:{jti}, revoked:{iss}:{jti}", JWT_WITHOUT_JTI="refuse", JWT_ON_OUTAGE="open")
     told(JWT_MAX_AGE="60", JWT_MAX_SIZE="1024", JWT_CACHE_SIZE="7", JWT_REALM="shop")
@@ -91,6 +91,7 @@ def test_every_plain_option_reaches_the_guard(told: Told) -> None:
     assert found._origins == {"https://a.test"}
     assert found._legacy._forms == ("token:blacklist:{jti}", "revoked:{iss}:{jti}")
     assert (found._without_jti, found._closed, found._max_age) == ("refuse", False, None)
+    assert found._sockets is None
     assert found._remembered.cache_parameters()["maxsize"] == 7
     assert any(b'realm="shop"' in value for _, value in found._challenges.missing().headers)
 
@@ -230,6 +231,16 @@ def test_a_mirror_is_held_where_the_environment_says_so(told: Told, manager: Cou
     assert (options.max_stale, options.max_entries, options.longest) == (5, 10, 60_000)
     assert (found._max_age, found._closed, blacklist.by_issuer) == (30, True, False)
     assert blacklist._redis is manager
+
+
+def test_a_token_service_writes_to_the_mirror_that_the_environment_describes(
+    told: Told, manager: CountingManager
+) -> None:
+    told(TOKEN_KEY=KEY, TOKEN_REFRESH_KEY=KEY, TOKEN_ISSUER="me", JWT_MODE="mirror", JWT_MAX_STALE="5")
+    tokens = TokenService.from_settings(redis=manager)
+    assert (tokens.revocation.mode, tokens.revocation.redis) == ("mirror", manager)
+    own = RevocationList(manager)
+    assert TokenService.from_settings(redis=manager, revocation=own).revocation is own
 
 
 def test_a_mirror_goes_by_issuer_where_there_are_several(told: Told) -> None:
