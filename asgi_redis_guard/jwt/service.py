@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from inspect import isawaitable
-from typing import Any, Unpack
+from typing import Any, Self, Unpack
 
 import orjson
 
 from ..errors import RefreshRefused
 from ..observability.events import emit, host_time
 from ..redis.manager import RedisManager
+from ..settings import Settings
 from .access import check_claims, scopes_of
+from .configured import service_of
 from .families import Rotation, Verdict
 from .family_note import FamilyNote
 from .family_store import FamilyStore
@@ -80,6 +82,17 @@ class TokenService(Verifying):
         super().__init__(manager, families, RefreshKeys(refresh_keys, checked.issuer), revocation, checked, clock)
         self._issuing = Issuing(checked, self._refresh_keys)
         self.use_keys(keys)
+
+    @classmethod
+    def from_settings(
+        cls, settings: Settings | None = None, redis: RedisManager | str | None = None, **options: Any
+    ) -> Self:
+        """Return the service that `GUARD_TOKEN_…` describes, in the environment or in `settings`.
+
+        `redis` as above; None is the shared manager of the settings. `options`, `keys` too, go before those of the
+        environment. Raises `ConfigurationError`, with the variables in its faults.
+        """
+        return service_of(cls, settings or Settings(), redis, options)
 
     async def issue(
         self,
