@@ -23,10 +23,11 @@ from .families import Rotation, Verdict, epoch, standing
 from .family_note import FamilyNote
 from .family_store import FamilyStore
 from .guard import TOKEN, USER
+from .introspection import Introspecting
 from .issuing import Issuing, Life, limits_of, narrowed, with_claims
 from .keys import KeyLike
 from .refresh_token import RefreshKeys, RefreshToken
-from .service_revocation import Revoking, user_name
+from .service_revocation import user_name
 from .signing import KeyRing, SigningKey
 from .token_events import TokenEvent, TokenEventKind
 from .token_options import Options, TokenOptions, signature
@@ -44,7 +45,7 @@ _REFUSALS = {
 _TOLD: dict[Verdict, TokenEventKind] = {Verdict.SAME: "replay", Verdict.REUSED: "reuse"}
 
 
-class TokenService(Revoking):
+class TokenService(Introspecting):
     """Issue, refresh, verify and revoke tokens.
 
     `redis` is a manager, a URL, or None for the shared manager of the environment's settings. `keys`: a `KeyRing`, or
@@ -203,10 +204,7 @@ class TokenService(Revoking):
         return access
 
     def _known(self, token: str | bytes) -> AccessToken | None:
-        try:
-            return self._access.read_whenever(token)
-        except TokenRefused:
-            return None
+        return self.read(token, whenever=True)
 
     def _questions(self, access: AccessToken) -> tuple[Operation, ...]:
         keys, issued = self._redis.keys, int((access.token.issued_at or 0) * 1_000_000)
