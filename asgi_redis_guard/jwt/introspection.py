@@ -91,7 +91,7 @@ class Introspecting(Revoking):
             "active": True,
             "token_type": "refresh_token",
             "iss": options.issuer,
-            "aud": options.issuer,  # not those of access tokens: whoever checks it does not take one for the other
+            "aud": options.issuer,  # it is for this server alone, whomever access tokens are for
             "sub": note.user,
             "username": note.user,
             "client_id": note.client or options.default_client,
