@@ -7,13 +7,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 from .cache.guard import ResponseCache
 from .cache.options import ResponseCacheOptions
 from .core.guard import Guard
 from .errors import ConfigurationError
 from .idempotency.guard import Idempotency
-from .jwt.guard import JWTAuth
+from .jwt.configured import auth_of
 from .locks.guard import RouteLock
 from .ratelimit.concurrency import ConcurrencyLimit
 from .ratelimit.guard import RateLimit
@@ -25,23 +26,30 @@ from .sessions.guard import Sessions
 from .settings import Settings, variable_of
 
 
+class _Shared(NamedTuple):
+    """What the guards of one stack have in common: its Redis, and what they record in."""
+
+    redis: RedisManager | str | None
+    events: SecurityEvents | None
+
+
 def build_stack(settings: Settings, redis: RedisManager | str | None = None) -> tuple[Guard, ...]:
     """Return the guards that `settings.stack` names; raises `ConfigurationError` with the faults of all of them.
 
-    `redis` is that of the stack, for what they record.
+    `redis` is that of the stack, for what they record and mirror.
     """
     faults: list[str] = []
     guards: list[Guard] = []
     if not settings.stack:
         faults.append(f"stack (GUARD_STACK): empty; name guards, outermost first, of {', '.join(_BUILDERS)}")
-    events = _events(settings, redis, faults)
+    shared = _Shared(redis, _events(settings, redis, faults))
     for name in settings.stack:
         build = _BUILDERS.get(name)
         if build is None:
             faults.append(f"stack (GUARD_STACK): {name!r} given; allowed are {', '.join(_BUILDERS)}")
             continue
         try:
-            guards.append(build(settings, events))
+            guards.append(build(settings, shared))
         except ConfigurationError as error:
             faults += [_with_variable(name, fault) for fault in error.faults]
     ConfigurationError.raise_for(faults)
@@ -70,21 +78,11 @@ def _events(settings: Settings, redis: RedisManager | str | None, faults: list[s
         return None
 
 
-def _jwt(settings: Settings, events: SecurityEvents | None) -> Guard:
-    return JWTAuth(
-        settings.jwt_key.get_secret_value() if settings.jwt_key else (),
-        algorithms=settings.jwt_algorithms,
-        issuer=settings.jwt_issuer,
-        audience=settings.jwt_audience or None,
-        leeway=settings.jwt_leeway,
-        cookie=settings.jwt_cookie,
-        optional=settings.jwt_optional,
-        exempt=settings.exempt,
-        on_outage=settings.jwt_on_outage,
-    )
+def _jwt(settings: Settings, shared: _Shared) -> Guard:
+    return auth_of(settings, shared.redis)
 
 
-def _ratelimit(settings: Settings, events: SecurityEvents | None) -> Guard:
+def _ratelimit(settings: Settings, shared: _Shared) -> Guard:
     return RateLimit(
         *settings.limits,
         key=settings.limit_key,
@@ -105,7 +103,7 @@ def _ratelimit(settings: Settings, events: SecurityEvents | None) -> Guard:
     )
 
 
-def _concurrency(settings: Settings, events: SecurityEvents | None) -> Guard:
+def _concurrency(settings: Settings, shared: _Shared) -> Guard:
     if settings.concurrency_amount is None:
         raise ConfigurationError("amount: none given; say how many requests of an identity may run at once")
     return ConcurrencyLimit(
@@ -117,7 +115,7 @@ def _concurrency(settings: Settings, events: SecurityEvents | None) -> Guard:
     )
 
 
-def _sessions(settings: Settings, events: SecurityEvents | None) -> Guard:
+def _sessions(settings: Settings, shared: _Shared) -> Guard:
     return Sessions(
         session_cookie=settings.session_cookie,
         key=settings.session_key.get_secret_value() if settings.session_key else b"",
@@ -137,7 +135,7 @@ def _sessions(settings: Settings, events: SecurityEvents | None) -> Guard:
         on_excess=settings.session_on_excess,
         trusted_proxies=settings.trusted_proxies,
         statistics=settings.session_statistics,
-        events=events,
+        events=shared.events,
         remembered=settings.session_remembered,
         lazy=settings.session_lazy,
         exempt=settings.session_exempt,
@@ -153,7 +151,7 @@ def _cipher(settings: Settings) -> SessionCipher | None:
     return SessionCipher([key.strip() for key in keys.split(",") if key.strip()], plaintext=settings.session_plaintext)
 
 
-def _csrf(settings: Settings, events: SecurityEvents | None) -> Guard:
+def _csrf(settings: Settings, shared: _Shared) -> Guard:
     keys = (settings.csrf_key, settings.csrf_second_key)
     return CSRF(
         [key.get_secret_value() for key in keys if key is not None],
@@ -162,13 +160,13 @@ def _csrf(settings: Settings, events: SecurityEvents | None) -> Guard:
         max_body=settings.csrf_max_body,
         origins=settings.csrf_origins,
         bearer_exempt=settings.csrf_bearer_exempt,
-        events=events,
+        events=shared.events,
         trusted_proxies=settings.trusted_proxies,
         exempt=settings.exempt,
     )
 
 
-def _cache(settings: Settings, events: SecurityEvents | None) -> Guard:
+def _cache(settings: Settings, shared: _Shared) -> Guard:
     packed = settings.cache_compress_from
     options: ResponseCacheOptions = {
         "profile": settings.cache_profile,
@@ -205,7 +203,7 @@ def _cache(settings: Settings, events: SecurityEvents | None) -> Guard:
     return ResponseCache(**options)
 
 
-def _lock(settings: Settings, events: SecurityEvents | None) -> Guard:
+def _lock(settings: Settings, shared: _Shared) -> Guard:
     return RouteLock(
         settings.lock_key,
         ttl=settings.lock_ttl,
@@ -222,7 +220,7 @@ def _lock(settings: Settings, events: SecurityEvents | None) -> Guard:
     )
 
 
-def _idempotency(settings: Settings, events: SecurityEvents | None) -> Guard:
+def _idempotency(settings: Settings, shared: _Shared) -> Guard:
     return Idempotency(
         methods=settings.idempotency_methods,
         required=settings.idempotency_required,
@@ -253,7 +251,7 @@ _PREFIXES = {
     "idempotency": "idempotency_",
 }
 
-_BUILDERS: dict[str, Callable[[Settings, SecurityEvents | None], Guard]] = {
+_BUILDERS: dict[str, Callable[[Settings, _Shared], Guard]] = {
     "jwt": _jwt,
     "ratelimit": _ratelimit,
     "concurrency": _concurrency,

@@ -90,6 +90,11 @@ def test_numbers_have_their_variables_and_aliases(monkeypatch: pytest.MonkeyPatc
         ("GUARD_TRUSTED_PROXIES", "trusted_proxies"),
         ("GUARD_JWT_ALGORITHMS", "jwt_algorithms"),
         ("GUARD_JWT_AUDIENCE", "jwt_audience"),
+        ("GUARD_JWT_REQUIRED", "jwt_required"),
+        ("GUARD_JWT_SCOPES", "jwt_scopes"),
+        ("GUARD_JWT_ORIGINS", "jwt_origins"),
+        ("GUARD_JWT_LEGACY", "jwt_legacy"),
+        ("GUARD_TOKEN_AUDIENCE", "token_audience"),
         ("GUARD_LIMIT_KEY", "limit_key"),
         ("GUARD_LIMIT_BYPASS", "limit_bypass"),
         ("GUARD_CONCURRENCY_KEY", "concurrency_key"),
@@ -168,13 +173,19 @@ def test_all_faults_come_at_once_with_option_variable_and_what_was_given(monkeyp
         "greater than or equal to 1; given: 0",
         "limit_algorithm (GUARD_LIMIT_ALGORITHM): Input should be 'gcra', 'leaky', 'fixed', 'counter', 'log' or "
         "'calendar'; given: 'guess'",
-        "jwt_on_outage (GUARD_JWT_ON_OUTAGE): Input should be 'open' or 'closed'; given: 'maybe'",
+        "jwt_on_outage (GUARD_JWT_ON_OUTAGE): Input should be 'open', 'closed' or 'last_known'; given: 'maybe'",
         "no_such_option: no such option",
     ):
         assert words in told
 
 
-@pytest.mark.parametrize("name", ["url", "password", "jwt_key", "csrf_key", "csrf_second_key"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("url", "password", "jwt_key", "csrf_key", "csrf_second_key"),
+        *("token_key", "token_older_key", "token_upcoming_key", "token_refresh_key", "token_second_refresh_key"),
+    ],
+)
 @pytest.mark.parametrize("wrong", [[SECRET], {SECRET: 1}, SECRET.encode() + b"\xff"])
 def test_a_secret_of_the_wrong_type_is_not_repeated(name: str, wrong: Any) -> None:
     with pytest.raises(ConfigurationError) as caught:

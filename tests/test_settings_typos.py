@@ -10,6 +10,9 @@ from asgi_redis_guard import ConfigurationError, Settings
     [
         ("GUARD_JWT_AUDIENCES", "GUARD_JWT_AUDIENCE"),
         ("GUARD_JWT_OPTONAL", "GUARD_JWT_OPTIONAL"),
+        ("GUARD_JWT_JWK_URL", "GUARD_JWT_JWKS_URL"),
+        ("GUARD_JWT_DISCOVER", "GUARD_JWT_DISCOVERY"),
+        ("GUARD_TOKENS_KEY", "GUARD_TOKEN_KEY"),
         ("GUARD_LIMIT", "GUARD_LIMITS"),
         ("GUARD_LIMITS_RULES", "GUARD_LIMIT_RULES"),
         ("GUARD_CONCURENCY", "GUARD_CONCURRENCY"),

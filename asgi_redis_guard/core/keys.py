@@ -2,19 +2,21 @@
 
     key                        type     TTL                              what
     <p>t:<digest>              string   the token's remaining life       a revoked token, by issuer and `jti` or hash
+    <p>t:<digest>              string   the longest life of its tokens   a login that was ended: all of its tokens are
     <p>u:<digest>              string   the longest life of a token      a user's cutoff: older tokens are revoked
+    <p>u:<digest>              string   the longest life of a token      the same, exactly: by the generation of tokens
+    <p>u:<digest>              string   the longest life of a token      a cutoff for all users of an issuer
     <p>{revoked}               hash     the longest life of a token      how many are revoked, by hour of expiry
     <p>{revoked}:<hour>        set      that hour and two more           which ones, where somebody mirrors them
     <p>{revoked}:users         zset     the longest life of a token      which users have a cutoff, likewise
     <p>{revoked}:mirrors       hash     1 day from the last of them      what mirrors go by: epoch, last entry
     <p>{revoked}:stream        stream   1 hour from the last entry       what was revoked, told to mirrors
-    <p>epoch                   string   the longest life of a token      a cutoff for all: what is older is revoked
     <p>f:{<place>}<name>       string   idle or absolute, the earlier    a refresh family, and how it ended
     <p>fi:{<place>}<rest>      zset     that of the last of them         a user's families by when their records end
     <p>fg:{<place>}<rest>      string   the longest life of a token      a user's generation: older tokens are revoked
     <p>{families}alive         hash     that of the last family, 1 hour  how many families live, by hour of their end
     <p>{families}hours         hash     7 days                           refreshes, replays, reuse … by the hour
-    <p>tokens                  channel  –                                families and users whose tokens were revoked
+    <p>tokens                  channel  –                                digests of `t:` and `u:` that were set
     <p>l:<limit>:{<digest>}    string   until the quota is whole again   one limit for one identity (gcra, fixed)
     <p>l:<limit>:{<digest>}    zset     the window                       one limit for one identity (log)
     <p>b:<guard>:{<digest>}    string   the ban and the longest one      one identity's breaches and bans
@@ -109,7 +111,6 @@ class Keys:
         "_token",
         "_user",
         "cache_channel",
-        "epoch",
         "every_tag",
         "family_counts",
         "idempotency_channel",
@@ -148,7 +149,6 @@ class Keys:
         self.revoked_users = head + b"{revoked}:users"
         self.revoked_mirrors = head + b"{revoked}:mirrors"
         self.revoked_stream = head + b"{revoked}:stream"
-        self.epoch = head + b"epoch"
         self._family = head + b"f:"
         self._families = head + b"fi:"
         self._generation = head + b"fg:"
@@ -175,12 +175,24 @@ class Keys:
         """The cutoff of one user's tokens."""
         return self._user + digest(issuer, subject)
 
+    def login(self, issuer: str, family: str) -> bytes:
+        """The mark of a login that was ended, known by the family of its tokens."""
+        return self._token + digest(b"fam", issuer, family)
+
+    def logins(self, issuer: str, subject: str) -> bytes:
+        """The cutoff of one user's generations of tokens."""
+        return self._user + digest(b"gen", issuer, subject)
+
+    def everybody(self, issuer: str) -> bytes:
+        """The cutoff of all users' tokens."""
+        return self._user + digest(b"all", issuer, b"")
+
     def token_of(self, known: bytes) -> bytes:
-        """The mark of a token that is known by the digest in it: its last 20 characters."""
+        """The mark of a token, or a login, that is known by the digest in it: its last 20 characters."""
         return self._token + known
 
     def user_of(self, known: bytes) -> bytes:
-        """The cutoff of a user who is known by the digest in it."""
+        """A cutoff that is known by the digest in it."""
         return self._user + known
 
     def revoked_in(self, hour: int) -> bytes:

@@ -6,7 +6,7 @@ turn. Its control can cancel the handler and run the app once more in the backgr
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Generator, Iterable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Protocol
 
@@ -91,6 +91,16 @@ class Control(Protocol):
         Where word may have been missed, and when its time is up, `lives` is asked for how many seconds the key that it
         goes by now still lives: 0 if it has ended.
         """
+
+    def suspect(self, topic: str, keys: Iterable[bytes], look: Callable[[bool], Asking]) -> Callable[[], None]:
+        """Have `look` carried out when one of `keys` is named on `topic`, as long as the exchange lasts.
+
+        Then with true; with false once words would come, after a gap, and when what comes back here is called. A word
+        is no proof: `look` asks. What it lets through of `RedisUnavailable` has it carried out again later.
+        """
+
+    def at(self, time: float, call: Callable[[], None]) -> None:
+        """Call `call` at a time by `clock`, if the exchange lasts until then; once."""
 
     def spawn(self, flow: Asking) -> None:
         """Carry out what `flow` asks, in the background: nobody waits for it, no cancellation ends it."""

@@ -8,8 +8,7 @@ from typing import Protocol
 
 from ..core.checks import is_within
 from ..core.keys import Keys
-from ..core.script import Operation, OperationKind
-from ..core.steps import Ask
+from .questions import Questions
 from .verify import VerifiedToken
 
 _NAME = re.compile(r"\{([^{}]*)\}")
@@ -21,16 +20,21 @@ _NAMES = ("jti", "sub", "iss")
 class Blacklist(Protocol):
     """A `RevocationList`, as far as a guard knows it: what it says is what Redis would say."""
 
-    mode: str
-    by_issuer: bool
+    @property
+    def mode(self) -> str:
+        """`remote` or `mirror`."""
 
-    def look(self, keys: Keys, ask: Ask) -> bool | None:
+    @property
+    def by_issuer(self) -> bool:
+        """Whether tokens go by their issuer too."""
+
+    def look(self, keys: Keys, questions: Questions) -> bool | None:
         """Tell whether a token is revoked; None if Redis must be asked."""
 
-    def remembers(self, ask: Ask) -> bool:
+    def remembers(self, questions: Questions) -> bool:
         """Tell whether it is known as revoked, however long ago."""
 
-    def recall(self, ask: Ask, max_age: float) -> bool | None:
+    def recall(self, questions: Questions, max_age: float) -> bool | None:
         """Tell what was known at most `max_age` seconds ago; None if nothing was."""
 
 
@@ -42,15 +46,15 @@ class LegacyKeys:
     def __init__(self, forms: Iterable[str]) -> None:
         self._forms = tuple(forms)
 
-    def questions(self, kind: OperationKind, token: VerifiedToken) -> list[Operation]:
-        """Ask for each whether it is there; one whose claim a token lacks stands for none."""
+    def of(self, token: VerifiedToken) -> tuple[bytes, ...]:
+        """Return the keys that may be there for `token`; a form whose claim it lacks stands for none."""
         given = {"jti": token.token_id, "sub": token.subject, "iss": token.issuer}
         found = []
         for form in self._forms:
             if all(given[name] for name in _NAME.findall(form)):
                 key = _NAME.sub(lambda name: str(given[name[1]]), form)
-                found.append(Operation(kind, (key.encode("utf-8", "surrogatepass"),)))
-        return found
+                found.append(key.encode("utf-8", "surrogatepass"))
+        return tuple(found)
 
 
 def blacklist_faults(

@@ -1,8 +1,6 @@
 -- name: jwt.epoch
--- keys: epoch (a string: µs; what was issued up to then, to whomever, is revoked)
--- args: issued (µs since the epoch; empty to ask for the cutoff alone)
--- returns: since
+-- keys: epoch (as in jwt.not_after; the cutoff for everybody)
+-- returns: since (0 if there is none)
 -- repeatable: yes
 -- @check
 since = tonumber(call('GET', epoch) or '') or 0
-if issued ~= '' and tonumber(issued) <= since then stop = true end

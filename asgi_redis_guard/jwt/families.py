@@ -25,9 +25,7 @@ from .refresh_token import TAG, RefreshToken
 BEGIN, ROTATE, REVOKE, SWEEP = (
     OperationKind.load(__package__, f"family_{name}.lua") for name in ("begin", "rotate", "revoke", "sweep")
 )
-STANDING, EPOCH, EPOCH_SET = (
-    OperationKind.load(__package__, f"{name}.lua") for name in ("standing", "epoch", "epoch_set")
-)
+EPOCH = OperationKind.load(__package__, "epoch.lua")
 
 #: Bytes of the text that travels with a family, and of why one was ended.
 MOST_NOTE, MOST_WHY = 2048, 512
@@ -87,11 +85,6 @@ class Owner(NamedTuple):
         word = digest("family", namespace, user).translate(_URLSAFE)
         return cls(word[:TAG], word[TAG:])
 
-    @property
-    def word(self) -> bytes:
-        """What is told where all tokens of this user are revoked: 20 characters."""
-        return self.tag + self.rest
-
 
 def attempt_of(random: Callable[[int], bytes]) -> bytes:
     """Return text that tells one call from all others."""
@@ -127,14 +120,13 @@ class FamilyOperations:
         keys = (self.keys.family(tag, name), self.keys.families(tag, b""), self.keys.generation(tag, b""))
         limits = self.limits
         times = (limits.grace, limits.most_replays, limits.idle, limits.lifetime, limits.keep)
-        told = (name, self.keys.tokens_channel, token.family)
-        return Operation(ROTATE, keys, (token.generation, attempt, *times, *told))
+        return Operation(ROTATE, keys, (token.generation, attempt, *times, name))
 
     def revoke(self, family: bytes, attempt: bytes, why: bytes = b"") -> Operation:
         """End a family; the reply is read by `Ended.of_one`."""
         tag, name = _split(family)
         keys = (self.keys.family(tag, name), self.keys.families(tag, b""))
-        return Operation(REVOKE, keys, (attempt, _why(why), self.limits.keep, name, self.keys.tokens_channel, family))
+        return Operation(REVOKE, keys, (attempt, _why(why), self.limits.keep, name))
 
     def revoke_user(self, owner: Owner, attempt: bytes, why: bytes = b"") -> Operation:
         """End all families of a user, and begin a new generation: tokens of older ones are revoked, whenever made."""
@@ -156,26 +148,15 @@ class FamilyOperations:
         keys = (self.keys.families(*owner), self.keys.family(owner.tag, b""), self.keys.generation(*owner))
         limits = self.limits
         times = (limits.keep, limits.lifetime + limits.keep)
-        told = (self.keys.tokens_channel, owner.tag, owner.word)
-        return Operation(SWEEP, keys, (attempt, cause, what, _why(why), *times, *told))
-
-    def revoke_before(self, before: int | None) -> Operation:
-        """Revoke what was issued before a time in µs since the epoch, to whomever; None for now."""
-        keep = self.limits.lifetime + self.limits.keep
-        return Operation(EPOCH_SET, (self.keys.epoch,), (b"" if before is None else before, keep))
+        return Operation(SWEEP, keys, (attempt, cause, what, _why(why), *times))
 
     def __repr__(self) -> str:
         return f"<FamilyOperations {self.limits}>"
 
 
-def standing(keys: Keys, family: bytes, owner: Owner, gen: int) -> Operation:
-    """Ask whether an access token of a family still counts: stops where that, or its user's generation, is over."""
-    return Operation(STANDING, (keys.family(*_split(family)), keys.generation(*owner)), (gen,))
-
-
-def epoch(keys: Keys, issued: int | None = None) -> Operation:
-    """Ask for the cutoff that holds for all, in µs; stops where `issued`, in µs too, is not after it."""
-    return Operation(EPOCH, (keys.epoch,), (b"" if issued is None else issued,))
+def epoch(keys: Keys, namespace: str) -> Operation:
+    """Ask for the cutoff that holds for all users, in µs."""
+    return Operation(EPOCH, (keys.everybody(namespace),))
 
 
 class Begun(NamedTuple):
@@ -227,12 +208,14 @@ class Rotation(NamedTuple):
 class Ended(NamedTuple):
     """Families that were ended now: each with when its token was to end (ms since the epoch).
 
-    `gen` is the user's generation, 0 where only one family was meant; `note` is of that one, else empty.
+    `gen` is the user's generation, 0 where only one family was meant; `note` is of that one, else empty. `before` are
+    those that had been ended in the same way, and are remembered still.
     """
 
     families: tuple[tuple[bytes, int], ...]
     gen: int = 0
     note: bytes = b""
+    before: tuple[bytes, ...] = ()
 
     @classmethod
     def of_one(cls, reply: Reply, family: bytes) -> Ended:
@@ -243,9 +226,10 @@ class Ended(NamedTuple):
     @classmethod
     def of_many(cls, reply: Reply, owner: Owner) -> Ended:
         """Read the reply to a `revoke_user`, or one of those beside it."""
-        gen, flat = reply.values
+        gen, flat, before = reply.values
         names, ends = flat[::2], flat[1::2]
-        return cls(tuple((owner.tag + name, till) for name, till in zip(names, ends, strict=True)), gen)
+        now = tuple((owner.tag + name, till) for name, till in zip(names, ends, strict=True))
+        return cls(now, gen, before=tuple(owner.tag + name for name in before))
 
 
 def _split(family: bytes) -> tuple[bytes, bytes]:

@@ -7,7 +7,8 @@
 -- @check
 local found, stamp = call('GET', family), floor(now / 1000)
 if not found then
-  gen = tonumber(string.match(call('GET', generation) or '', '^%d+') or '') or 0
+  -- Without a generation the time stands for it: after any that Redis had before it lost its data.
+  gen = tonumber(string.match(call('GET', generation) or '', '^%d+') or '') or now
   state, ends = 1, stamp + lifetime
   life = math.min(tonumber(idle), tonumber(lifetime))
   till = stamp + life

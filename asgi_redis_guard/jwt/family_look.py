@@ -61,5 +61,5 @@ def looking(keys: Keys, limits: FamilyLimits, token: RefreshToken) -> Operation:
 async def look_at(redis: RedisManager, limits: FamilyLimits, namespace: str, token: RefreshToken) -> Look:
     """Look at a token whose mac is verified. Raises `RedisUnavailable`."""
     keys = redis.keys
-    replies = await carry_out(redis, Ask((looking(keys, limits, token), epoch(keys))))
+    replies = await carry_out(redis, Ask((looking(keys, limits, token), epoch(keys, namespace))))
     return Look.of(replies[0], replies[1].values[0])

@@ -1,6 +1,6 @@
 -- name: jwt.family_revoke
 -- keys: family, indexes (as in jwt.family_rotate)
--- args: attempt, why, keep, name, channel, word (as in jwt.family_rotate; `why`: text that is kept with it)
+-- args: attempt, why, keep, name (as in jwt.family_rotate; `why`: text that is kept with it)
 -- keeps: text, index
 -- returns: revoked (1 now, 0 it was not alive), was (when its token was to end, ms since the epoch), note
 -- repeatable: yes
@@ -20,5 +20,4 @@ if text then
   call('PEXPIRE', family, life) -- first, as in jwt.family_rotate
   call('SET', family, text, 'PX', life)
   -- @include family_enter.lua
-  call('PUBLISH', channel, word)
 end

@@ -27,15 +27,11 @@ _PATIENCE = 1.0
 _Found = TypeVar("_Found")
 
 
-class KeySource(Protocol):
+class RemoteSource(Protocol):
     """Where keys of others come from: `JWKSKeys`. `remotes` has them by issuer; "" stands for whichever issuer."""
 
     @property
     def remotes(self) -> Mapping[str, RemoteKeys]: ...
-
-    @property
-    def issuers(self) -> tuple[str, ...]:
-        """The issuers whose tokens are accepted; empty for those that the guard names."""
 
     @property
     def algorithms(self) -> tuple[str, ...]:
@@ -98,7 +94,7 @@ class ForeignVerifier:
     Good tokens are remembered as long as their issuer's keys stay what they are; the issuers share `cache_size`.
     """
 
-    def __init__(self, source: KeySource, rules: ClaimRules, *, max_size: int, cache_size: int) -> None:
+    def __init__(self, source: RemoteSource, rules: ClaimRules, *, max_size: int, cache_size: int) -> None:
         self.source = source
         self.rules = rules
         self._max_size = max_size

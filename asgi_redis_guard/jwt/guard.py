@@ -6,40 +6,48 @@ Order of checks: size, header, signature, claims, then the blacklist, so that ga
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache, partial
 from types import MappingProxyType
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from ..core.exchange import Exchange
 from ..core.guard import OneRoundGuard, OnRefused, refusal_faults
 from ..core.keys import Keys
 from ..core.origin import is_cross_origin, origin_faults
 from ..core.problem import unavailable
-from ..core.script import Operation, OperationKind, Replies
+from ..core.script import Replies
 from ..core.steps import Admission, Answer, Ask, Pass
 from ..errors import ConfigurationError, RedisUnavailable
 from ..users import credentials_of, nobody
 from .blacklist import Blacklist, LegacyKeys, blacklist_faults
 from .credentials import BadCredentials, TokenSources
-from .foreign import ForeignVerifier, KeysAway, KeySource, KeysWanted, when_fetched
+from .foreign import KeysAway, KeysWanted, when_fetched
+from .key_source import ExchangeVerifier, KeySource
 from .keys import KeyLike, KeySet
 from .policy import MAX_LEEWAY, MAX_LIFETIME, Challenges, lifetime_faults
+from .questions import KINDS, Questions
+from .sockets import SocketRules
 from .user import VerifiedUser
 from .verify import ClaimRules, TokenRefused, VerifiedToken, Verifier
 
-TOKEN = OperationKind.load(__package__, "token.lua")
-USER = OperationKind.load(__package__, "user.lua")
+
+class Granted(NamedTuple):
+    """What a verified token comes to: what is asked about it, and what it gets if it is not revoked."""
+
+    questions: Questions
+    verdict: Pass
 
 
 class JWTAuth(OneRoundGuard):
     """Authenticate by JSON Web Tokens (RFC 7519) and refuse revoked ones.
 
     `key`: a secret, PEM text, a JWK, a JWK set, several of them, or a mapping of `kid` to key. `algorithms`: what is
-    accepted; without it, the one that the key is for. `keys` instead of both: `JWKSKeys`, for tokens that others issue;
-    503 while theirs cannot be had. `issuer`, `audience`: what `iss` and `aud` must be, one or
-    several. `leeway`: seconds of clock difference that are forgiven, at most 600. `required`: claims that must be
-    there. `typ`: the header's type, such as `at+jwt`. `scopes`: what every token must grant.
+    accepted; without it, the one that the key is for. `keys` instead of both: `JWKSKeys`, for tokens that others
+    issue, 503 while theirs cannot be had; or a `TokenService`, whose `guard` sets what belongs to it. `issuer`,
+    `audience`: what `iss` and `aud` must be, one or several. `leeway`: seconds of clock difference that are forgiven,
+    at most 600. `required`: claims that must be there. `typ`: the header's type, such as `at+jwt`. `scopes`: what
+    every token must grant.
 
     Tokens come from `Authorization: Bearer`, and where named from `cookie` (then refused across origins, except from
     `origins`), and for WebSockets from the `query` parameter or a `subprotocol` `<name>.<token>`. `exempt`: path
@@ -51,13 +59,14 @@ class JWTAuth(OneRoundGuard):
     tokens that live longer or have no `exp` are refused, since they could outlive a revocation.
     `on_outage`: `closed` answers 503 while Redis is away, `open` lets unrevoked and revoked tokens pass, `last_known`
     goes by the mirror as long as that was current at most `max_age` seconds ago, then answers 503.
+    A WebSocket is closed (4401) when its token is revoked or over, unless `keep_sockets`.
     `on_refused(exchange, answer)` may return another answer. `cache_size`: verified tokens that are remembered.
     Raises `ConfigurationError`.
     """
 
     kind = "jwt"
     unique = True
-    operations = (TOKEN, USER)
+    operations = KINDS
     provides = frozenset(("user", "auth"))
     known_early = provides
 
@@ -86,6 +95,7 @@ class JWTAuth(OneRoundGuard):
         max_lifetime: float = MAX_LIFETIME,
         on_outage: Literal["closed", "open", "last_known"] = "closed",
         max_age: float = 300.0,
+        keep_sockets: bool = False,
         on_refused: OnRefused | None = None,
         max_size: int = 8192,
         cache_size: int = 4096,
@@ -93,28 +103,16 @@ class JWTAuth(OneRoundGuard):
         name: str = "jwt",
     ) -> None:
         wanted = tuple(" ".join(_words(scopes)).split())
-        trusted = _words(origins)
+        trusted, foreign = _words(origins), _words(legacy)
         ConfigurationError.raise_for(origin_faults(trusted))
-        if keys is not None:
-            ConfigurationError.refuse_both("keys", _others(key, algorithms, issuer, keys.issuers))
-        issuers = _words(issuer) if keys is None else _words(issuer) or keys.issuers
-        foreign = _words(legacy)
+        issuers = _issuers(keys, key, algorithms, issuer)
         faults = blacklist_faults(revocation, foreign, on_outage, max_age, several_issuers=len(issuers) > 1)
         _check(faults, leeway, without_jti, max_size, max_lifetime, realm, wanted, on_refused)
-        rules = ClaimRules(
-            issuers=frozenset(issuers),
-            audiences=frozenset(_words(audience)),
-            required=frozenset(_words(required)),
-            typ=typ,
-            leeway=leeway,
-            max_lifetime=max_lifetime if revocation else None,
-        )
+        audiences, claims = frozenset(_words(audience)), frozenset(_words(required))
+        rules = ClaimRules(frozenset(issuers), audiences, claims, typ, leeway, max_lifetime if revocation else None)
         self.concern(name, exempt, exempt_preflight, on_refused)
-        self.verifier: Verifier | ForeignVerifier
-        if keys is not None:
-            self.verifier = ForeignVerifier(keys, rules, max_size=max_size, cache_size=cache_size)
-        else:
-            self.verifier = Verifier(KeySet(key, _words(algorithms)), rules, max_size=max_size, cache_size=cache_size)
+        make = _verifier_by(key, algorithms) if keys is None else keys.verifier
+        self.verifier = make(rules, max_size=max_size, cache_size=cache_size)
         self._sources = TokenSources(cookie.encode() if cookie else None, query, subprotocol)
         self._origins = frozenset(trusted)
         self._scopes = wanted
@@ -128,6 +126,10 @@ class JWTAuth(OneRoundGuard):
         self._closed = on_outage != "open"
         self._max_age = max_age if on_outage == "last_known" else None
         self._challenges = Challenges(realm)
+        self._sockets = None if keep_sockets else self._socket_rules(leeway, quiet=bool(foreign))
+
+    def _socket_rules(self, leeway: float, *, quiet: bool) -> SocketRules:
+        return SocketRules(self._revocation, quiet, leeway, self._closed, self._max_age, self._mirror)
 
     def ask(self, exchange: Exchange) -> Ask | Pass | Answer | Admission:
         """Verify locally, then ask the blacklist; what fails locally costs no round trip."""
@@ -144,15 +146,15 @@ class JWTAuth(OneRoundGuard):
         if not isinstance(found, Ask):
             return self.exempted(exchange) if found is None else self.refuse(exchange, found)
         if self._revocation:
-            revoked = None if self._mirror is None else self._mirror.look(exchange.keys, found)
+            revoked = None if self._mirror is None else self._mirror.look(exchange.keys, found.about.questions)
             if revoked is not False:
                 return found if revoked is None else self._revoked(exchange)
         granted = self._grant(exchange, found)
-        return Pass(found.facts, scope=granted.scope, edits=granted.edits)
+        return Pass(found.facts, scope=granted.scope, edits=granted.edits, responder=granted.responder)
 
     def decide(self, exchange: Exchange, replies: Replies) -> Pass | Answer:
         """Let pass what is not revoked. Called where the blacklist has answered; own checks belong into `admit`."""
-        if not replies.passed or (self._mirror is not None and self._mirror.remembers(replies.ask)):
+        if not replies.passed or (self._mirror is not None and self._mirror.remembers(replies.ask.about.questions)):
             return self._revoked(exchange)
         return self._grant(exchange, replies.ask)
 
@@ -163,7 +165,7 @@ class JWTAuth(OneRoundGuard):
         """Follow `on_outage`."""
         revoked = None
         if self._mirror is not None and self._max_age is not None:
-            revoked = self._mirror.recall(ask, self._max_age)
+            revoked = self._mirror.recall(ask.about.questions, self._max_age)
         if revoked:
             return self._revoked(exchange)
         if self._closed and revoked is None:
@@ -172,9 +174,11 @@ class JWTAuth(OneRoundGuard):
 
     def _grant(self, exchange: Exchange, ask: Ask) -> Pass:
         """Return what a token that is not revoked comes to; a WebSocket's may have to be hidden from the app."""
-        granted: Pass = ask.about
-        edits = self._sources.subprotocols(exchange) if exchange.is_websocket else None
-        return granted if edits is None else Pass(scope=granted.scope, edits=edits)
+        granted: Pass = ask.about.verdict
+        if not exchange.is_websocket:
+            return granted
+        keeper = None if self._sockets is None else self._sockets.responder(ask)
+        return Pass(scope=granted.scope, edits=self._sources.subprotocols(exchange), responder=keeper)
 
     def exempted(self, exchange: Exchange) -> Pass:
         """Let it pass as nobody, so that `request.user` is there; what another middleware has established stays."""
@@ -223,26 +227,29 @@ class JWTAuth(OneRoundGuard):
         user = VerifiedUser(token, (token.issuer if self._several_issuers else "", name))
         found = {"user": user, "auth": credentials_of(user.scopes)}
         facts = MappingProxyType(found)
-        questions = (*_questions(user, keys), *self._legacy.questions(TOKEN, token))
-        return Ask(questions, facts, closed=self._closed, about=Pass(scope=found))
+        asked = Questions.about(token, keys, user.namespace)
+        asked = asked._replace(marks=asked.marks + self._legacy.of(token))
+        return Ask(asked.operations(), facts, closed=self._closed, about=Granted(asked, Pass(scope=found)))
 
     def __repr__(self) -> str:
         return f"<JWTAuth {self.name}: {', '.join(self.verifier.algorithms)}>"
 
 
-def _questions(user: VerifiedUser, keys: Keys) -> tuple[Operation, ...]:
-    """What the blacklist is asked about a token: its own mark, and its user's cutoff where it names a user."""
-    mark = Operation(TOKEN, (keys.token(*user.revocation_id),))
-    if not user.identity:
-        return (mark,)
-    issued_at = int((user.token.issued_at or 0) * 1_000_000)
-    return (mark, Operation(USER, (keys.user(user.namespace, user.identity),), (issued_at,)))
+def _issuers(
+    keys: KeySource | None, key: object, algorithms: object, issuer: str | Iterable[str] | None
+) -> tuple[str, ...]:
+    """Return whose tokens are accepted; refuses options that say again what `keys` says."""
+    if keys is None:
+        return _words(issuer)
+    given = {"key": key, "algorithms": algorithms, "issuer": keys.issuers and issuer}
+    ConfigurationError.refuse_both("keys", [name for name, value in given.items() if value])
+    return _words(issuer) or keys.issuers
 
 
-def _others(key: object, algorithms: object, issuer: object, issuers: tuple[str, ...]) -> list[str]:
-    """The options that were given beside `keys`, and stand there."""
-    given = {"key": key, "algorithms": algorithms, "issuer": issuers and issuer}
-    return [name for name, value in given.items() if value]
+def _verifier_by(
+    key: KeyLike | Sequence[KeyLike] | Mapping[str, KeyLike], algorithms: Iterable[str]
+) -> Callable[..., Verifier | ExchangeVerifier]:
+    return partial(Verifier, KeySet(key, _words(algorithms)))
 
 
 def _words(given: str | Iterable[str] | None) -> tuple[str, ...]:

@@ -7,23 +7,21 @@ from typing import Any
 
 from ..errors import TokenError
 from ..redis.manager import RedisManager
-from .access import AccessToken, AccessTokens
+from .access import AccessToken
 from .families import FamilyLimits
 from .family_look import Look, look_at
 from .refresh_token import RefreshKeys, RefreshToken
-from .service_revocation import Revoking
 from .verify import TokenRefused
+from .verifying import Verifying
 
 #: Claims of an access token that are told as they stand (RFC 7662 §2.2); what the app has added is told as well.
 _HIDDEN = frozenset(("fam", "gen", "sid", "dev"))
 
 
-class Introspecting(Revoking):
+class Introspecting(Verifying):
     """The part of `TokenService` that looks at tokens without using them. All raise `RedisUnavailable`."""
 
-    _access: AccessTokens
     _limits: FamilyLimits
-    _namespace: str
 
     @property
     def redis(self) -> RedisManager:
@@ -39,10 +37,6 @@ class Introspecting(Revoking):
     def refresh_keys(self) -> RefreshKeys:
         """The keys that refresh tokens are made with."""
         return self._refresh_keys
-
-    async def verify(self, token: str | bytes) -> AccessToken:
-        """Return the access token if it holds and is not revoked; raises `TokenInvalid`, `TokenRevoked`."""
-        raise NotImplementedError
 
     def read(self, token: str | bytes, *, whenever: bool = False) -> AccessToken | None:
         """Return an access token of this service without asking Redis, so revoked ones too; None for any other.

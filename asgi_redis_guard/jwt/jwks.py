@@ -15,10 +15,12 @@ from types import MappingProxyType
 
 from ..core.checks import is_within, seconds_faults
 from ..errors import ConfigurationError, KeysUnavailable
+from .foreign import ForeignVerifier
 from .jwks_fetch import Fetcher
 from .jwks_url import url_faults
 from .keys import PUBLIC_ALGORITHMS
 from .remote_keys import RemoteKeys, Terms
+from .verify import ClaimRules
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,10 @@ class JWKSKeys:
     def timeout(self) -> float:
         """Seconds that a fetch takes at the most."""
         return self._terms.timeout
+
+    def verifier(self, rules: ClaimRules, *, max_size: int, cache_size: int) -> ForeignVerifier:
+        """Return what verifies tokens by these keys; for guards."""
+        return ForeignVerifier(self, rules, max_size=max_size, cache_size=cache_size)
 
     async def load(self) -> None:
         """Fetch all keys now, so that the first request need not wait; raises `KeysUnavailable` for what failed."""

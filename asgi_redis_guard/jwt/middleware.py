@@ -13,8 +13,8 @@ from ..middleware.lifespan import faults_told
 from ..observability.events import Hook
 from ..redis.manager import RedisManager
 from .blacklist import Blacklist
-from .foreign import KeySource
 from .guard import JWTAuth
+from .key_source import KeySource
 from .keys import KeyLike
 
 
@@ -43,6 +43,7 @@ class JWTAuthOptions(TypedDict, total=False):
     max_lifetime: float
     on_outage: Literal["closed", "open", "last_known"]
     max_age: float
+    keep_sockets: bool
     on_refused: OnRefused | None
     max_size: int
     cache_size: int

@@ -15,7 +15,9 @@ from typing import Any, Literal, TypedDict
 from ..errors import OperationFailed, RedisUnavailable
 from ..pubsub.stream import MOST, Entry, Stream
 from ..redis.manager import RedisManager
+from .marks import Witness
 from .mirrored import Malformed, Revoked, is_behind
+from .questions import Questions
 from .snapshot import MirrorOptions, Snapshots
 
 logger = logging.getLogger("asgi_redis_guard.jwt")
@@ -41,7 +43,7 @@ class MirrorStatus(TypedDict):
     written_back: int
 
 
-class Mirror:
+class Mirror(Witness):
     """What is revoked, as far as one event loop knows."""
 
     def __init__(self, redis: RedisManager, options: MirrorOptions) -> None:
@@ -77,14 +79,10 @@ class Mirror:
         """Tell whether everything was known here at some time in the last `age` seconds."""
         return self._loop.time() - self._proven <= age
 
-    def is_revoked(self, keys: Sequence[bytes], issued_at: int) -> bool:
-        """Tell whether a token is revoked by what is known: by its mark's key, and its user's if it has one."""
+    def is_revoked(self, questions: Questions) -> bool:
+        """Tell whether a token is revoked by what is known."""
         known = self._known
-        if known is None:
-            return False
-        if known.is_marked(keys[0][-20:]):
-            return True
-        return len(keys) > 1 and issued_at <= known.cutoffs.get(keys[1][-20:], -1)
+        return known is not None and known.answers(questions)
 
     def note(self, key: bytes, *, revoked: bool) -> None:
         """Take note of a mark that this process has set or taken back, before the stream tells."""

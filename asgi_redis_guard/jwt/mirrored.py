@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
+from .questions import Questions
+
 
 class Malformed(Exception):
     """An entry of the stream does not say what it should; everything has to be looked at again."""
@@ -35,6 +37,12 @@ class Revoked:
     def is_marked(self, token: bytes) -> bool:
         """Tell whether a token is revoked by itself."""
         return token in self._marks
+
+    def answers(self, questions: Questions) -> bool:
+        """Tell whether a token is revoked."""
+        return any(key[-20:] in self._marks for key in questions.marks) or any(
+            issued <= self.cutoffs.get(key[-20:], -1) for key, issued in questions.cutoffs
+        )
 
     def marks(self) -> Iterator[tuple[bytes, int]]:
         """All marks, each with its hour."""

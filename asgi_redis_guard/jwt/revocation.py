@@ -15,26 +15,17 @@ import orjson
 from ..core.checks import choice_faults, is_within
 from ..core.keys import Keys
 from ..core.lua import read_lua
-from ..core.steps import Ask
 from ..errors import ConfigurationError, RedisTimeout
 from ..redis.manager import RedisManager
 from ..redis.program import Script
+from .marks import Mark, Marks
 from .mirror import Mirror, MirrorStatus
 from .policy import MAX_LEEWAY, MAX_LIFETIME, lifetime_faults
+from .questions import Questions
 from .snapshot import MirrorOptions
 from .user import VerifiedUser
 
-
-def _script(name: str) -> Script:
-    return Script(read_lua(__package__, name))
-
-
-_REVOKE, _UNREVOKE, _CUTOFF, _COUNT = (
-    _script(name) for name in ("revoke.lua", "unrevoke.lua", "cutoff.lua", "revoked_count.lua")
-)
-
-#: Marks in one call; more are cut into several calls, so that no call holds the server up.
-_BATCH = 5_000
+_COUNT = Script(read_lua(__package__, "revoked_count.lua"))
 
 #: What a mark tells, if it tells anything.
 _NOTED = ("user", "reason", "actor", "ip", "at")
@@ -104,7 +95,11 @@ class RevocationList:
         ConfigurationError.raise_for(
             [*lifetime_faults(max_lifetime), *_mirror_faults(mode, max_stale, max_entries)],
         )
-        self._redis = RedisManager.of(redis)
+        #: The manager that it writes by.
+        self.redis = self._redis = RedisManager.of(redis)
+        #: The longest life of a token, in seconds.
+        self.max_lifetime = max_lifetime
+        self._marks = Marks(self._redis)
         self._longest = round(max_lifetime * 1000)
         #: Whether tokens go by their issuer too.
         self.by_issuer = by_issuer
@@ -136,16 +131,9 @@ class RevocationList:
     async def revoke_many(self, revocations: Iterable[Revocation | str]) -> int:
         """Revoke many tokens in one round trip (5,000 each); return how many were not revoked before."""
         items = [item if isinstance(item, Revocation) else Revocation(item) for item in revocations]
-        added = 0
-        for start in range(0, len(items), _BATCH):
-            batch = items[start : start + _BATCH]
-            keys = tuple(self._redis.keys.token(self._namespace(item.issuer), item.jti) for item in batch)
-            values: list[int | bytes] = [round(MAX_LEEWAY * 1000)]
-            for item in batch:
-                values += (self._end(item), _note(item))
-            added += await self._redis.run_script(_REVOKE, (*self._places, *keys), tuple(values), repeatable=True)
-            self._note(keys, revoked=True)
-        return added
+        keys, namespace = self._redis.keys, self._namespace
+        marks = [Mark(keys.token(namespace(item.issuer), item.jti), self._end(item), _note(item)) for item in items]
+        return await self._marks.set(marks)
 
     async def is_revoked(self, jti: str | bytes, *, issuer: str | None = None) -> bool:
         """Tell whether this very token is revoked; cutoffs of its user are not looked at."""
@@ -164,10 +152,7 @@ class RevocationList:
 
     async def unrevoke(self, jti: str | bytes, *, issuer: str | None = None) -> bool:
         """Take a revocation back; true if there was one."""
-        key = self._redis.keys.token(self._namespace(issuer), jti)
-        found = bool(await self._redis.run_script(_UNREVOKE, (*self._places, key)))
-        self._note((key,), revoked=False)
-        return found
+        return await self._marks.unset(self._redis.keys.token(self._namespace(issuer), jti))
 
     async def revoke_user(self, user: str, *, before: float | None = None, issuer: str | None = None) -> float:
         """Refuse every token of `user` whose `iat` is not after now, or not after `before`; return the cutoff.
@@ -175,14 +160,11 @@ class RevocationList:
         Times are seconds since the epoch; now is the Redis server's. An `iat` in whole seconds falls under a cutoff in
         the same second, so a token issued within a second after this call may be refused as well.
         """
-        cutoff = "" if before is None else round(before * 1_000_000)
-        keep = self._longest + round(MAX_LEEWAY * 1000)
-        keys = self._redis.keys
-        places = (keys.revoked_users, *self._places[1:], keys.user(self._namespace(issuer), user))
-        set_to = int(await self._redis.run_script(_CUTOFF, places, (keep, cutoff), repeatable=True))
-        for mirror in self._mirrors():
-            mirror.note_cutoff(places[-1], set_to)
-        return set_to / 1_000_000
+        key = self._redis.keys.user(self._namespace(issuer), user)
+        return await self._cut(key, None if before is None else round(before * 1_000_000)) / 1_000_000
+
+    async def _cut(self, key: bytes, cutoff: int | None) -> int:
+        return await self._marks.cut(key, self._longest + round(MAX_LEEWAY * 1000), cutoff)
 
     async def stats(self) -> RevocationStats:
         """Count the revoked tokens that have not expired, exact to the hour of expiry, without a scan."""
@@ -210,23 +192,23 @@ class RevocationList:
 
     # What `JWTAuth` asks.
 
-    def look(self, keys: Keys, ask: Ask) -> bool | None:
-        """Tell from the mirror whether a token is revoked, given what Redis would be asked; None if Redis must be."""
+    def look(self, keys: Keys, questions: Questions) -> bool | None:
+        """Tell from the mirror whether a token is revoked; None if Redis must be asked."""
         if self.mode == "remote" or keys is not self._redis.keys:
             return None
         mirror = self._mirror()
-        return _answer(mirror, ask) if mirror.fresh else None
+        return mirror.is_revoked(questions) if mirror.fresh else None
 
-    def remembers(self, ask: Ask) -> bool:
+    def remembers(self, questions: Questions) -> bool:
         """Tell whether the mirror knows a token as revoked, however long ago: Redis may have lost that."""
-        return self.mode == "mirror" and _answer(self._mirror(), ask)
+        return self.mode == "mirror" and self._mirror().is_revoked(questions)
 
-    def recall(self, ask: Ask, max_age: float) -> bool | None:
+    def recall(self, questions: Questions, max_age: float) -> bool | None:
         """Tell whether a token is revoked as far as was known at most `max_age` seconds ago; None if that is not."""
         if self.mode == "remote":
             return None
         mirror = self._mirror()
-        return _answer(mirror, ask) if mirror.is_known_for(max_age) else None
+        return mirror.is_revoked(questions) if mirror.is_known_for(max_age) else None
 
     def _mirror(self) -> Mirror:
         """The mirror of the running loop, begun if it was not."""
@@ -240,21 +222,6 @@ class RevocationList:
             mirror = links.residents[self._options] = Mirror(self._redis, self._options)
         self._found = (links, mirror)
         return mirror
-
-    def _mirrors(self) -> list[Mirror]:
-        """All mirrors of the running loop."""
-        return [one for one in self._redis.links.residents.values() if isinstance(one, Mirror)]
-
-    def _note(self, keys: Iterable[bytes], *, revoked: bool) -> None:
-        """Let the mirrors of the running loop know at once; the others hear of it."""
-        for mirror in self._mirrors():
-            for key in keys:
-                mirror.note(key, revoked=revoked)
-
-    @property
-    def _places(self) -> tuple[bytes, bytes, bytes]:
-        keys = self._redis.keys
-        return keys.revoked, keys.revoked_mirrors, keys.revoked_stream
 
     def _namespace(self, issuer: str | None) -> str:
         if self.by_issuer is (issuer is None):
@@ -275,10 +242,6 @@ def _note(item: Revocation) -> bytes:
     """The mark's value: empty unless there is something to tell."""
     said = {name: value for name in _NOTED if (value := getattr(item, name)) is not None}
     return orjson.dumps(said) if said else b""
-
-
-def _answer(mirror: Mirror, ask: Ask) -> bool:
-    return mirror.is_revoked(ask.batch.keys, ask.batch.args[0] if ask.batch.args else 0)
 
 
 def _mirror_faults(mode: str, max_stale: float, max_entries: int) -> list[str]:

@@ -1,19 +1,21 @@
 -- Mark tokens as revoked, for what is left of their lives.
 -- KEYS: 1 = the counts by hour of expiry (hash), which the index stands beside; 2 = the mirrors' state (hash);
 --       3 = their stream; 4… = the marks
--- ARGV: 1 = margin in ms, kept beyond each token's end;
+-- ARGV: 1 = margin in ms, kept beyond each token's end; 2 = the channel on which it is told;
 --       then for each mark: its end in ms since the epoch, or minus its life in ms; and its value
 -- returns: how many were not revoked before
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+redis.call('HDEL', KEYS[1], '') -- first what full memory does not refuse: what a script writes after that is not either
 local margin, added, last = tonumber(ARGV[1]), 0, 0
 local state = redis.call('HMGET', KEYS[2], 'epoch', 'last')
-local counts, hours, texts = {}, {}, {}
+local counts, hours, texts, marked = {}, {}, {}, {}
 for i = 4, #KEYS do
-  local when, value = tonumber(ARGV[2 * i - 6]), ARGV[2 * i - 5]
+  local when, value = tonumber(ARGV[2 * i - 5]), ARGV[2 * i - 4]
   local left = (when < 0 and -when or when - now) + margin
   if left > 0 then
-    local before = 0
+    local before, former = 0, nil
+    marked[#marked + 1] = string.sub(KEYS[i], -20)
     texts[left] = texts[left] or string.format('%.0f', left)
     if not redis.call('SET', KEYS[i], value, 'PX', texts[left], 'NX') then
       before = redis.call('PTTL', KEYS[i])
@@ -22,16 +24,17 @@ for i = 4, #KEYS do
     end
     local hour = math.floor((now + left) / 3600000)
     if before > 0 then
-      local former = math.floor((now + before) / 3600000)
+      former = math.floor((now + before) / 3600000)
       counts[former] = (counts[former] or 0) - 1
-      if state[1] then
+      if state[1] and former ~= hour then
         for other = former - 1, former + 1 do redis.call('SREM', KEYS[1] .. ':' .. other, string.sub(KEYS[i], -20)) end
       end
     else
       added = added + 1
     end
     counts[hour] = (counts[hour] or 0) + 1
-    if state[1] then hours[string.sub(KEYS[i], -20)] = hour end
+    -- One that is there already is indexed and told, or anybody who may revoke could fill the stream with it.
+    if state[1] and former ~= hour then hours[string.sub(KEYS[i], -20)] = hour end
     if left > last then last = left end
   end
 end
@@ -58,4 +61,5 @@ for hour, marks in pairs(index) do
 end
 local what, words = 'marks', table.concat(said, ' ')
 -- @include announce.lua
+if #marked > 0 then redis.pcall('PUBLISH', ARGV[2], table.concat(marked, ' ')) end
 return added

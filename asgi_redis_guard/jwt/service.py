@@ -8,31 +8,29 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from inspect import isawaitable
-from typing import Any, Unpack
+from typing import Any, Self, Unpack
 
 import orjson
 
-from ..core.script import Operation
-from ..core.steps import Ask
-from ..errors import RefreshRefused, TokenInvalid, TokenRevoked
+from ..errors import RefreshRefused
 from ..observability.events import emit, host_time
-from ..redis.asking import carry_out
 from ..redis.manager import RedisManager
-from .access import AccessToken, AccessTokens, check_claims, scopes_of
-from .families import Rotation, Verdict, epoch, standing
+from ..settings import Settings
+from .access import check_claims, scopes_of
+from .configured import service_of
+from .families import Rotation, Verdict
 from .family_note import FamilyNote
 from .family_store import FamilyStore
-from .guard import TOKEN, USER
 from .introspection import Introspecting
 from .issuing import Issuing, Life, limits_of, narrowed, with_claims
 from .keys import KeyLike
 from .refresh_token import RefreshKeys, RefreshToken
+from .revocation import RevocationList
 from .service_revocation import user_name
 from .signing import KeyRing, SigningKey
 from .token_events import TokenEvent, TokenEventKind
 from .token_options import Options, TokenOptions, signature
 from .token_pair import TokenPair
-from .verify import TokenRefused
 
 #: Why a refresh token got no successor, as it may be told to whoever has presented it.
 _REFUSALS = {
@@ -57,10 +55,12 @@ class TokenService(Introspecting):
     token `refresh_ttl` (14 days) until it is used, and a login `lifetime` (90 days), however often it is refreshed.
 
     A refresh token that comes again within `grace` seconds (20) of its first use gets the same successor, at most
-    `max_replays` (100) times; later it is reuse, which ends its family. `leeway`: seconds of clock difference that are
-    forgiven (10). `claims(user)` tells what each new access token says of the user beside the claims of `issue`; it may
-    be a coroutine function. `hooks` get a `TokenEvent` for each replay and reuse. `by_issuer`: for a `JWTAuth` that
-    accepts several issuers, as of `RevocationList`. `clock` tells the time, in seconds since the epoch.
+    `max_replays` (100) times; later it is reuse, which ends its family. `leeway`: seconds of clock difference that
+    are forgiven (10). `revocation`: the `RevocationList` that it writes to and asks, one of the same Redis; with
+    `mode="mirror"`, `verify` costs no round trip. `claims(user)` tells what each new access token says of the user
+    beside the claims of `issue`; it may be a coroutine function. `hooks` get a `TokenEvent` for each replay and
+    reuse. `by_issuer`: for a `JWTAuth` that accepts several issuers, as of `RevocationList`. `clock` tells the time,
+    in seconds since the epoch.
     Raises `ConfigurationError`. What asks Redis raises `RedisUnavailable`.
     """
 
@@ -72,37 +72,27 @@ class TokenService(Introspecting):
         keys: KeyRing | SigningKey | KeyLike,
         *,
         refresh_keys: str | bytes | Iterable[str | bytes],
+        revocation: RevocationList | None = None,
         clock: Callable[[], float] = host_time,
         **options: Unpack[TokenOptions],
     ) -> None:
         checked, manager = Options.of(options), RedisManager.of(redis)
         self._limits = limits_of(checked)
-        self._namespace = checked.issuer if checked.by_issuer else ""
-        families = FamilyStore(manager, self._limits, namespace=self._namespace)
-        super().__init__(manager, families, RefreshKeys(refresh_keys, checked.issuer), checked, clock)
+        families = FamilyStore(manager, self._limits, namespace=checked.issuer if checked.by_issuer else "")
+        super().__init__(manager, families, RefreshKeys(refresh_keys, checked.issuer), revocation, checked, clock)
         self._issuing = Issuing(checked, self._refresh_keys)
         self.use_keys(keys)
 
-    # Keys.
+    @classmethod
+    def from_settings(
+        cls, settings: Settings | None = None, redis: RedisManager | str | None = None, **options: Any
+    ) -> Self:
+        """Return the service that `GUARD_TOKEN_…` describes, in the environment or in `settings`.
 
-    @property
-    def keys(self) -> KeyRing:
-        """The keys that sign and verify now."""
-        return self._keys
-
-    def use_keys(self, keys: KeyRing | SigningKey | KeyLike) -> None:
-        """Sign and verify with other keys from now on: one step of a rotation, without a new service."""
-        ring, options = KeyRing.of(keys), self.options
-        self._access = AccessTokens(
-            ring, options.issuer, options.audiences, leeway=options.leeway, max_size=options.max_size
-        )
-        self._keys = ring
-
-    def public_jwks(self) -> dict[str, list[dict[str, Any]]]:
-        """Return the JWK set (RFC 7517) that others verify access tokens with."""
-        return self._keys.public_jwks()
-
-    # Issuing.
+        `redis` as above; None is the shared manager of the settings. `options`, `keys` too, go before those of the
+        environment. Raises `ConfigurationError`, with the variables in its faults.
+        """
+        return service_of(cls, settings or Settings(), redis, options)
 
     async def issue(
         self,
@@ -185,36 +175,6 @@ class TokenService(Introspecting):
             client=known.client,
         )
         emit(tuple(self.options.hooks), event)
-
-    # Verifying.
-
-    async def verify(self, token: str | bytes) -> AccessToken:
-        """Return the access token if it holds and is not revoked; raises `TokenInvalid`, `TokenRevoked`.
-
-        It counts as revoked by itself, with its family, with its user (by generation, exactly, and by the cutoffs of a
-        `RevocationList`), and by `revoke_all_before`. What does not hold costs no round trip.
-        """
-        try:
-            access = self._access.read(token, self._clock())
-        except TokenRefused as error:
-            raise TokenInvalid(str(error)) from None
-        replies = await carry_out(self._redis, Ask(self._questions(access)))
-        if not replies.passed:
-            raise TokenRevoked("The access token was revoked")
-        return access
-
-    def _known(self, token: str | bytes) -> AccessToken | None:
-        return self.read(token, whenever=True)
-
-    def _questions(self, access: AccessToken) -> tuple[Operation, ...]:
-        keys, issued = self._redis.keys, int((access.token.issued_at or 0) * 1_000_000)
-        owner = self._families.owner(access.user)
-        return (
-            Operation(TOKEN, (keys.token(self._namespace, access.token_id),)),
-            Operation(USER, (keys.user(self._namespace, access.user),), (issued,)),
-            standing(keys, access.family.encode(), owner, access.generation),
-            epoch(keys, issued),
-        )
 
     def __repr__(self) -> str:
         return f"<TokenService of {self.options.issuer!r}: {self._keys!r}>"

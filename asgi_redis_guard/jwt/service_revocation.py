@@ -13,6 +13,7 @@ from typing import Any, TypedDict, Unpack
 
 import orjson
 
+from ..errors import ConfigurationError
 from ..redis.manager import RedisManager
 from .access import AccessToken
 from .families import MOST_WHY
@@ -34,7 +35,7 @@ class Audit(TypedDict, total=False):
 
 
 class TokenStats(TypedDict):
-    """`revoked`: access tokens that were revoked one by one; `families`: refresh families, and what became of them."""
+    """`revoked`: what is in the blacklist, access tokens and logins; `families`: logins, and what became of each."""
 
     revoked: RevocationStats
     families: FamilyStats
@@ -51,6 +52,7 @@ class Revoking:
         redis: RedisManager,
         families: FamilyStore,
         refresh_keys: RefreshKeys,
+        revocation: RevocationList | None,
         options: Options,
         clock: Callable[[], float],
     ) -> None:
@@ -60,7 +62,12 @@ class Revoking:
         self._refresh_keys = refresh_keys
         self._clock = clock
         self._issuer = options.issuer if options.by_issuer else None
-        self._revoked = RevocationList(redis, max_lifetime=options.access_ttl, by_issuer=options.by_issuer)
+        self._namespace = self._issuer or ""
+        #: The blacklist that access tokens are in.
+        self.revocation = revocation or RevocationList(
+            redis, max_lifetime=options.access_ttl, by_issuer=options.by_issuer
+        )
+        ConfigurationError.raise_for(_revocation_faults(self.revocation, redis, options))
 
     def _known(self, token: str | bytes) -> AccessToken | None:
         """Return an access token of this service, whatever its time, or None."""
@@ -95,7 +102,7 @@ class Revoking:
     async def revoke_many(self, revocations: Iterable[Revocation | str]) -> int:
         """Revoke many access tokens, by `jti`, in one round trip (5,000 each); return how many were not before."""
         items = [item if isinstance(item, Revocation) else Revocation(item) for item in revocations]
-        return await self._revoked.revoke_many([replace(item, issuer=self._issuer) for item in items])
+        return await self.revocation.revoke_many([replace(item, issuer=self._issuer) for item in items])
 
     async def revoke_family(self, family: str, **audit: Unpack[Audit]) -> bool:
         """End a login: the refresh token, and all access tokens of its family; true if it was alive.
@@ -135,13 +142,13 @@ class Revoking:
             time = time.timestamp()
         return await self._families.revoke_before(time)
 
-    async def revocation(self, token_id: str) -> dict[str, Any] | None:
+    async def revocation_of(self, token_id: str) -> dict[str, Any] | None:
         """Return what was recorded where an access token was revoked by its `jti`; None if it is not."""
-        return await self._revoked.revocation(token_id, issuer=self._issuer)
+        return await self.revocation.revocation(token_id, issuer=self._issuer)
 
     async def statistics(self) -> TokenStats:
         """Count what is revoked, which families live, and what became of refresh tokens, without a scan."""
-        return {"revoked": await self._revoked.stats(), "families": await self._families.statistics()}
+        return {"revoked": await self.revocation.stats(), "families": await self._families.statistics()}
 
     def _noted(self, audit: Audit) -> dict[str, Any]:
         """What is kept of an audit: nothing where none is asked for, else with the time."""
@@ -152,6 +159,17 @@ class Revoking:
         if len(why) > MOST_WHY:
             raise ValueError(f"reason, actor, ip: {len(why)} bytes of JSON given; allowed are {MOST_WHY}")
         return why
+
+
+def _revocation_faults(revocation: RevocationList, redis: RedisManager, options: Options) -> list[str]:
+    faults = []
+    if revocation.redis is not redis:
+        faults.append("revocation: a list of another Redis given; allowed is one of the same manager")
+    if revocation.by_issuer is not options.by_issuer:
+        faults.append(f"revocation: by_issuer is {revocation.by_issuer}; that of the service is {options.by_issuer}")
+    if revocation.max_lifetime < options.access_ttl:
+        faults.append(f"revocation: max_lifetime is {revocation.max_lifetime:g}; allowed is access_ttl or more")
+    return faults
 
 
 def user_name(user: object) -> str:

@@ -15,14 +15,13 @@ from ..core.lua import read_lua
 from ..errors import RedisUnavailable
 from ..redis.manager import RedisManager
 from ..redis.program import Script
+from .marks import Mark, Marks
 from .mirrored import Revoked, by
 from .policy import MAX_LEEWAY
 
 logger = logging.getLogger("asgi_redis_guard.jwt")
 
-_BEGIN, _INDEX, _REVOKE, _CUTOFF = (
-    Script(read_lua(__package__, f"{name}.lua")) for name in ("mirror_begin", "mirror_index", "revoke", "cutoff")
-)
+_BEGIN, _INDEX = (Script(read_lua(__package__, f"{name}.lua")) for name in ("mirror_begin", "mirror_index"))
 
 #: How long Redis reckons with mirrors after one of them has said that it is there.
 _RECKONED_WITH = 86_400_000
@@ -123,14 +122,11 @@ class Snapshots:
             return 0
         where, count = self._redis.address, len(marks) + len(cutoffs)
         logger.warning("Redis at %s has lost revocations; %d that were known here are written back", where, count)
-        keys, run = self._redis.keys, self._redis.run_script
+        keys, write = self._redis.keys, Marks(self._redis)
         for part in by(_PART, marks):
-            ends = [word for _, hour in part for word in ((hour + 1) * 3_600_000, b"")]
-            places = (keys.revoked, keys.revoked_mirrors, keys.revoked_stream)
-            await run(_REVOKE, (*places, *(keys.token_of(mark) for mark, _ in part)), (0, *ends), repeatable=True)
+            await write.set([Mark(keys.token_of(mark), (hour + 1) * 3_600_000) for mark, hour in part], margin=0)
         for user, cutoff in cutoffs:
-            places = (keys.revoked_users, keys.revoked_mirrors, keys.revoked_stream)
-            await run(_CUTOFF, (*places, keys.user_of(user)), (self._kept, cutoff), repeatable=True)
+            await write.cut(keys.user_of(user), self._kept, cutoff)
         return count
 
     @property

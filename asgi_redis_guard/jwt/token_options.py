@@ -137,6 +137,9 @@ def signature() -> inspect.Signature:
         inspect.Parameter("redis", kind, annotation="RedisManager | str | None"),
         inspect.Parameter("keys", kind, annotation="KeyRing | SigningKey | KeyLike"),
         inspect.Parameter("refresh_keys", inspect.Parameter.KEYWORD_ONLY, annotation="str | bytes | Iterable"),
+        inspect.Parameter(
+            "revocation", inspect.Parameter.KEYWORD_ONLY, default=None, annotation="RevocationList | None"
+        ),
         inspect.Parameter("clock", inspect.Parameter.KEYWORD_ONLY, default=host_time, annotation="Callable"),
     ]
     return inspect.Signature([*given, *inspect.signature(Options).parameters.values()])

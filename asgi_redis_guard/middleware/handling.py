@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 from ..core.asgi import ASGIApp, Message, Receive, Scope
@@ -13,12 +13,12 @@ from ..core.responder import Close, Responder
 from ..core.script import Operation
 from ..core.steps import Answer, Asking
 from ..errors import ResponseAborted
-from ..pubsub.feed import Watch
 from .delivery import Delivery
 from .detached import run_detached
 from .ending import carry_out
 from .receiving import Receiving
 from .trips import RoundTrips
+from .vigil import Vigil
 
 logger = logging.getLogger("asgi_redis_guard.middleware")
 
@@ -37,7 +37,7 @@ class Handling:
     _cancelling = 0
     #: Tasks other than the app's that call functions of routes: not every framework passes a cancellation on to them.
     _callers: Sequence[asyncio.Task[Any]] = ()
-    _watches: Sequence[Watch] = ()
+    _vigil: Vigil | None = None
     client: Released | None = None
 
     def __init__(
@@ -69,8 +69,8 @@ class Handling:
         finally:
             self._task = None
             self._receiving.stop()
-            for watch in self._watches:
-                self._trips.manager.pubsub.feed.unwatch(watch)
+            if self._vigil is not None:
+                self._vigil.end()
         delivery.end()
 
     def _note_task(self) -> None:
@@ -162,6 +162,8 @@ class Handling:
         if not delivery.ended and not delivery.deaf:
             await delivery.send({"type": "websocket.close", "code": close.code, "reason": close.reason})
             delivery.deaf = True
+            if self._vigil is not None:
+                self._vigil.end()
 
     def clock(self) -> float:
         """Return the present time by the engine's clock."""
@@ -180,13 +182,26 @@ class Handling:
         if self.client is not None:
             self.client.release()
 
+    @property
+    def vigil(self) -> Vigil:
+        """What is watched for this exchange."""
+        if self._vigil is None:
+            self._vigil = Vigil(self._trips)
+        return self._vigil
+
     def watch(
         self, topic: str, key: bytes, ended: Callable[[], None], lives: Callable[[bytes], Awaitable[float]]
     ) -> None:
         """Watch a key until the exchange ends."""
-        watch = Watch(topic, key, ended, lives)
-        self._trips.manager.pubsub.feed.watch(watch)
-        self._watches = (*self._watches, watch)
+        self.vigil.watch(topic, key, ended, lives)
+
+    def suspect(self, topic: str, keys: Iterable[bytes], look: Callable[[bool], Asking]) -> Callable[[], None]:
+        """Have `look` carried out when one of `keys` is named, until the exchange ends."""
+        return self.vigil.suspect(topic, keys, look)
+
+    def at(self, time: float, call: Callable[[], None]) -> None:
+        """Call at a time, if the exchange lasts until then."""
+        self.vigil.at(time, call)
 
     def keep(self, operation: Operation, ttl: float, lost: Callable[[], None]) -> None:
         """Keep a lease until the exchange ends."""

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Protocol
 from ..errors import RedisUnavailable
 from .listener import Listener
 from .messages import Event, Gap, Message
+from .suspects import Suspects
 
 if TYPE_CHECKING:
     from ..redis.manager import RedisManager
@@ -82,6 +83,7 @@ class Feed:
         self._manager = manager
         self._watches: dict[tuple[str, bytes], set[Watch]] = {}
         self._followers: dict[str, dict[object, Follower]] = {}
+        self._suspects: dict[str, Suspects] = {}
         self._listeners: dict[str, Listener] = {}
         #: Followers that could not look, each with the timer that lets it try again.
         self._waiting: dict[Follower, asyncio.TimerHandle] = {}
@@ -100,6 +102,14 @@ class Feed:
             follower = followers[whose] = make()
             self._listen(topic)
             self._manager.spawn(self._begin(topic, lambda: self._missed(follower)))
+
+    def suspects(self, topic: str) -> Suspects:
+        """Return those who look for themselves when they are named on a topic."""
+        found = self._suspects.get(topic)
+        if found is None:
+            found = self._suspects[topic] = Suspects(self._manager.spawn, lambda: self.hears(topic))
+            self.follow(topic, Suspects, lambda: found)
+        return found
 
     def hears(self, topic: str) -> bool:
         """Tell whether words on a topic that is watched or followed are heard now."""
@@ -197,6 +207,8 @@ class Feed:
         for timer in self._waiting.values():
             timer.cancel()
         self._waiting.clear()
+        for suspects in self._suspects.values():
+            suspects.close()
 
     async def _look(self, watch: Watch) -> None:
         """Ask whether a watched key still lives; one that cannot be told counts as alive until the next gap."""
@@ -228,4 +240,5 @@ class Feed:
             logger.exception("the watcher of a key failed when it ended")
 
     def __repr__(self) -> str:
-        return f"<Feed of {', '.join(self._listeners) or 'nothing'}, {len(self._watches)} keys watched>"
+        count = len(self._watches) + sum(map(len, self._suspects.values()))
+        return f"<Feed of {', '.join(self._listeners) or 'nothing'}, {count} keys watched>"

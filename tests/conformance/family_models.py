@@ -74,7 +74,8 @@ class UserModel:
         if found is not None:
             again = found.standing == "a" and found.by == attempt
             return Said(PASSED, (1, found.gen, found.due, found.ends) if again else (0, 0, 0, 0))
-        family.gen, family.born, family.turned, family.by = self.current, now, stamp, attempt
+        family.gen = now if self.gen is None else self.current
+        family.born, family.turned, family.by = now, stamp, attempt
         family.ends = stamp + limits.lifetime
         family.due = min(stamp + limits.idle, family.ends)
         self.families[name] = family
@@ -133,24 +134,26 @@ class UserModel:
 
     def sweep(self, now: int, cause: str, what: str, attempt: str, limits: FamilyLimits, why: str) -> Said:
         self.look(now)
-        stamp, handles = now // 1000, []
-        if cause == "u" and (self.gen is None or self.gen[1] != attempt):
-            self.gen = (max(now, self.current + 1), attempt, stamp + limits.lifetime + limits.keep)
+        stamp, handles, before, latest = now // 1000, [], [], max(now, self.current)
         marked = []
         for name, _ in sorted(self.index.items(), key=lambda pair: (pair[1], pair[0].encode())):
             one = self.families.get(name)
             if one is None or self.index[name] < stamp:
                 continue
+            latest = max(latest, one.gen)
             meant = {"u": True, "d": one.device == what, "s": one.session == what, "o": name != what}[cause]
             if one.standing == "a" and meant:
                 one.standing, one.by, one.why = cause, attempt, why
                 marked.append(name)
             elif (one.standing, one.by) != (cause, attempt):
+                before += [name.encode()] * (one.standing == cause and meant)
                 continue
             handles += [name.encode(), one.due]
+        if cause == "u" and (self.gen is None or self.gen[1] != attempt):
+            self.gen = (latest + 1, attempt, stamp + limits.lifetime + limits.keep)
         for name in marked:
             self.enter(name, stamp, limits.keep)
-        return Said(PASSED, (self.current, handles))
+        return Said(PASSED, (self.current, handles, before))
 
     def content(self) -> dict[str, bytes]:
         """The records that are there."""

@@ -10,7 +10,7 @@ import pytest
 
 from asgi_redis_guard import RedisManager
 from asgi_redis_guard.core.script import Operation, OperationKind
-from asgi_redis_guard.jwt.guard import TOKEN, USER
+from asgi_redis_guard.jwt.questions import CUTOFF, MARK
 from tests.conformance import operations
 from tests.conformance.clockwork import HELD_BACK, NOT_RUN, PASSED, STOPPED, Clockwork, Said
 from tests.conformance.models import MODELS, Model
@@ -83,7 +83,7 @@ async def test_a_revoked_token_drains_the_limit_before_it_and_not_the_one_behind
 ) -> None:
     outer, inner = Bound(algorithm, 5, 60, 5, "address"), Bound(algorithm, 5, 60, 5, "user")
     mark, cutoff = KEYS.token("", "t"), KEYS.user("", "alice")
-    jwt = [Operation(TOKEN, (mark,)), Operation(USER, (cutoff,), (START,))]
+    jwt = [Operation(MARK, (mark,)), Operation(CUTOFF, (cutoff,), (START,))]
 
     async def remaining(*guards: list[Operation]) -> list[int | None]:
         said = await clockwork.at(START, *guards)
@@ -110,7 +110,7 @@ async def test_a_limit_whose_key_is_spoiled_fails_alone(clockwork: Clockwork, ma
     assert (await clockwork.one(START, good.operation)).values[0] == 3
 
 
-@pytest.mark.parametrize("kind", [TOKEN, USER])
+@pytest.mark.parametrize("kind", [MARK, CUTOFF])
 async def test_the_blacklist_writes_nothing(clockwork: Clockwork, manager: RedisManager, kind: OperationKind) -> None:
     said = await clockwork.one(START, Operation(kind, (b"key",), (0,) * len(kind.args)))
     assert said == (PASSED, ())

@@ -12,6 +12,7 @@ from asgi_redis_guard import GuardMiddleware, JWTAuth, RedisManager, Revocation,
 from asgi_redis_guard.errors import ConfigurationError, RedisUnavailable
 from asgi_redis_guard.jwt.mirror import Mirror
 from asgi_redis_guard.jwt.mirrored import Revoked
+from asgi_redis_guard.jwt.questions import Questions
 from tests.drive import App, get
 from tests.jwt.tokens import NOW, SECRET, bearer, sign
 from tests.redis.conftest import nothing_is_left_running
@@ -74,7 +75,7 @@ async def another(url: str, timeout: float = 10, **options: Any) -> AsyncIterato
 async def knows(revocations: RevocationList, jti: str) -> None:
     """Wait until its mirror knows that a token is revoked."""
     keys = revocations._redis.keys
-    await eventually(lambda: mirror_of(revocations).is_revoked((keys.token("", jti),), 0))
+    await eventually(lambda: mirror_of(revocations).is_revoked(Questions((keys.token("", jti),), ())))
 
 
 async def test_a_fresh_mirror_needs_no_round_trip_to_refuse_and_to_let_pass(
@@ -144,11 +145,11 @@ async def test_all_mirrors_hear_of_every_change(redis_url: str) -> None:
         await mine.revoke_many(["a", "b"])
         cutoff = round(await mine.revoke_user("alice") * 1_000_000)
         await knows(theirs, "b")
-        await eventually(lambda: mirror.is_revoked((keys.token("", "x"), keys.user("", "alice")), cutoff))
-        assert not mirror.is_revoked((keys.token("", "x"), keys.user("", "alice")), cutoff + 1)
+        await eventually(lambda: mirror.is_revoked(Questions((), ((keys.user("", "alice"), cutoff),))))
+        assert not mirror.is_revoked(Questions((), ((keys.user("", "alice"), cutoff + 1),)))
         await mine.unrevoke("a")
-        await eventually(lambda: not mirror.is_revoked((keys.token("", "a"),), 0))
-        assert mirror.is_revoked((keys.token("", "b"),), 0)
+        await eventually(lambda: not mirror.is_revoked(Questions((keys.token("", "a"),), ())))
+        assert mirror.is_revoked(Questions((keys.token("", "b"),), ()))
         assert await status(stack(here, mine), jti="b") == await status(stack(there, theirs), jti="b") == 401
 
 
@@ -157,12 +158,14 @@ async def test_what_this_process_revokes_it_refuses_at_once(redis: RedisManager,
     mirror, keys = mirror_of(mirrored), redis.keys
     for _ in range(20):
         await mirrored.revoke("t")
-        assert mirror.is_revoked((keys.token("", "t"),), 0)
+        assert mirror.is_revoked(Questions((keys.token("", "t"),), ()))
         await mirrored.unrevoke("t")
-        assert not mirror.is_revoked((keys.token("", "t"),), 0)
-        await eventually(lambda: mirror._known is not None and not mirror.is_revoked((keys.token("", "t"),), 0))
+        assert not mirror.is_revoked(Questions((keys.token("", "t"),), ()))
+        await eventually(
+            lambda: mirror._known is not None and not mirror.is_revoked(Questions((keys.token("", "t"),), ()))
+        )
     cutoff = round(await mirrored.revoke_user("bob") * 1_000_000)
-    assert mirror.is_revoked((keys.token("", "t"), keys.user("", "bob")), cutoff)
+    assert mirror.is_revoked(Questions((), ((keys.user("", "bob"), cutoff),)))
 
 
 async def test_every_key_of_a_mirror_has_an_end(redis: RedisManager, mirrored: RevocationList) -> None:

@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 import pytest
 
 from asgi_redis_guard import RedisManager, Revocation, RevocationList
+from asgi_redis_guard.jwt.questions import Questions
 from tests.jwt.test_mirror import another, mirror_of
 from tests.redis.conftest import nothing_is_left_running
 from tests.redis.tools import eventually, within
@@ -69,12 +70,12 @@ class History:
 
         def agrees(one: RevocationList) -> bool:
             mirror = mirror_of(one)
-            marks = {jti for jti in TOKENS if mirror.is_revoked((keys.token("", jti),), 0)}
+            marks = {jti for jti in TOKENS if mirror.is_revoked(Questions((keys.token("", jti),), ()))}
             users = {
                 user: cutoff
                 for user, cutoff in self.cutoffs.items()
-                if mirror.is_revoked((b"-" * 20, keys.user("", user)), cutoff)
-                and not mirror.is_revoked((b"-" * 20, keys.user("", user)), cutoff + 1)
+                if mirror.is_revoked(Questions((), ((keys.user("", user), cutoff),)))
+                and not mirror.is_revoked(Questions((), ((keys.user("", user), cutoff + 1),)))
             }
             return mirror.fresh and marks == self.revoked and users == self.cutoffs
 

@@ -95,5 +95,12 @@ def test_type_checkers_see_the_options_that_there_are() -> None:
 
 def test_help_shows_the_options_that_there_are() -> None:
     shown = inspect.signature(TokenService).parameters
-    assert list(shown) == ["redis", "keys", "refresh_keys", "clock", *(option.name for option in fields(Options))]
+    assert list(shown) == [
+        "redis",
+        "keys",
+        "refresh_keys",
+        "revocation",
+        "clock",
+        *(option.name for option in fields(Options)),
+    ]
     assert shown["access_ttl"].default == 600

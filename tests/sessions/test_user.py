@@ -95,4 +95,4 @@ async def test_with_a_token_the_session_and_the_limit_by_user_share_one_round(re
     cookie = (b"cookie", dict(call.headers)[b"set-cookie"].partition(b";")[0])
     redis.rounds.clear()
     await get(guarded, "/", bearer, cookie)
-    assert redis.rounds == [["jwt.token", "jwt.user", "sessions.load", "ratelimit.gcra", "ratelimit.gcra"]]
+    assert redis.rounds == [["jwt.mark", "jwt.not_after", "sessions.load", "ratelimit.gcra", "ratelimit.gcra"]]

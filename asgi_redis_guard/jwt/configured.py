@@ -1,0 +1,186 @@
+"""From settings to what this room is made of: `JWTAuth` with its keys and its blacklist, and a token service.
+
+Law: nothing here decides what a value may be; the guard and the service do. Which options exclude each other where
+they stand in one environment is said here, for there nobody sees a call with both. No key appears in a fault.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
+
+from pydantic import SecretStr
+
+from ..errors import ConfigurationError
+from ..redis.manager import RedisManager
+from ..settings import Settings, variable_of
+from .guard import JWTAuth
+from .jwks import JWKSKeys
+from .revocation import RevocationList
+from .signing import KeyRing, SigningKey
+
+_Made = TypeVar("_Made")
+
+#: Options of `TokenService` that have the same name in the settings, behind `token_`.
+_SAME_NAMES = (
+    *("issuer", "client", "access_ttl", "refresh_ttl", "lifetime", "grace"),
+    *("max_replays", "leeway", "max_size", "by_issuer"),
+)
+
+
+def auth_of(settings: Settings, redis: RedisManager | str | None = None) -> JWTAuth:
+    """Return the guard that `GUARD_JWT_…` describes; `redis` is that of its stack. Raises `ConfigurationError`.
+
+    Faults begin with the name of the option, without `jwt_`.
+    """
+    ConfigurationError.raise_for([*_key_faults(settings), *_blacklist_faults(settings)])
+    keys = _published(settings)
+    return JWTAuth(
+        settings.jwt_key.get_secret_value() if settings.jwt_key else (),
+        keys=keys,
+        algorithms=settings.jwt_algorithms if keys is None else (),
+        issuer=settings.jwt_issuer if keys is None else None,
+        audience=settings.jwt_audience or None,
+        leeway=settings.jwt_leeway,
+        required=settings.jwt_required,
+        typ=settings.jwt_typ,
+        scopes=settings.jwt_scopes,
+        cookie=settings.jwt_cookie,
+        origins=settings.jwt_origins,
+        query=settings.jwt_query,
+        subprotocol=settings.jwt_subprotocol,
+        exempt=settings.exempt,
+        optional=settings.jwt_optional,
+        revocation=_blacklist(settings, redis, several_issuers=keys is not None and len(keys.issuers) > 1),
+        legacy=settings.jwt_legacy,
+        without_jti=settings.jwt_without_jti,
+        max_lifetime=settings.jwt_max_lifetime,
+        on_outage=settings.jwt_on_outage,
+        max_age=settings.jwt_max_age,
+        max_size=settings.jwt_max_size,
+        cache_size=settings.jwt_cache_size,
+        realm=settings.jwt_realm,
+    )
+
+
+def _published(settings: Settings) -> JWKSKeys | None:
+    """Return the keys that others publish, if the settings say where; the issuers stand there as well."""
+    if not (settings.jwt_jwks_url or settings.jwt_discovery or settings.jwt_issuers):
+        return None
+    try:
+        return JWKSKeys(
+            settings.jwt_issuers or settings.jwt_jwks_url,
+            issuer=settings.jwt_issuer,
+            algorithms=settings.jwt_algorithms,
+            lifetime=settings.jwt_jwks_lifetime,
+            longest=settings.jwt_jwks_longest,
+            stale_if_error=settings.jwt_jwks_stale_if_error,
+            cooldown=settings.jwt_jwks_cooldown,
+            timeout=settings.jwt_jwks_timeout,
+            max_size=settings.jwt_jwks_max_size,
+            max_keys=settings.jwt_jwks_max_keys,
+            loopback_http=settings.jwt_jwks_loopback_http,
+        )
+    except ConfigurationError as error:
+        raise ConfigurationError(*(_of_published(fault, settings) for fault in error.faults)) from None
+
+
+def _of_published(fault: str, settings: Settings) -> str:
+    """Name the setting that a fault of `JWKSKeys` is about: some of its options are called as others are."""
+    option, _, rest = fault.partition(":")
+    if option in ("url", "issuer") and settings.jwt_issuers:
+        return f"issuers:{rest}"
+    return f"{option}:{rest}" if option in ("issuer", "algorithms", "httpx") else f"jwks_{option}:{rest}"
+
+
+def _key_faults(settings: Settings) -> list[str]:
+    """What is wrong with how the keys, and whose they are, were told."""
+    told = {
+        "key": settings.jwt_key is not None,
+        "jwks_url": settings.jwt_jwks_url is not None,
+        "discovery": settings.jwt_discovery,
+        "issuers": bool(settings.jwt_issuers),
+    }
+    given = [name for name, is_given in told.items() if is_given]
+    faults = [f"{given[0]}: given beside {_variables(given[1:])}; allowed is one of them"] if len(given) > 1 else []
+    if settings.jwt_issuers and settings.jwt_issuer is not None:
+        faults.append(f"issuer: given beside {_variables(['issuers'])}; allowed is one of them")
+    if settings.jwt_discovery and settings.jwt_issuer is None:
+        faults.append(f"discovery: true given, but nobody to ask; {_variables(['issuer'])} is needed")
+    return faults
+
+
+def _variables(options: Iterable[str]) -> str:
+    return ", ".join(str(variable_of(f"jwt_{option}")) for option in options)
+
+
+def _blacklist_faults(settings: Settings) -> list[str]:
+    mirrored = settings.jwt_mode == "mirror"
+    if mirrored and not settings.jwt_revocation:
+        return [f"mode: 'mirror' given, but {_variables(['revocation'])} is false; leave one of the two out"]
+    if settings.jwt_on_outage == "last_known" and not mirrored:
+        return [f"on_outage: 'last_known' given; it needs {_variables(['mode'])}=mirror"]
+    return []
+
+
+def _blacklist(settings: Settings, redis: RedisManager | str | None, *, several_issuers: bool) -> bool | RevocationList:
+    if settings.jwt_mode == "remote":
+        return settings.jwt_revocation
+    return RevocationList(
+        RedisManager.shared(settings) if redis is None else redis,
+        max_lifetime=settings.jwt_max_lifetime,
+        by_issuer=several_issuers,
+        mode="mirror",
+        max_stale=settings.jwt_max_stale,
+        max_entries=settings.jwt_max_entries,
+    )
+
+
+def service_of(
+    make: Callable[..., _Made], settings: Settings, redis: RedisManager | str | None, options: Mapping[str, Any]
+) -> _Made:
+    """Return the token service that `GUARD_TOKEN_…` describes, as `make` makes it; `options` of the app's win.
+
+    Raises `ConfigurationError`, with the variables in its faults.
+    """
+    try:
+        told: dict[str, Any] = {name: getattr(settings, f"token_{name}") for name in _SAME_NAMES}
+        told["audience"] = settings.token_audience
+        if "refresh_keys" not in options:
+            told["refresh_keys"] = _secrets(settings.token_refresh_key, settings.token_second_refresh_key)
+        given = {**told, **options}
+        keys = given.pop("keys", None)
+        return make(
+            RedisManager.shared(settings) if redis is None else redis,
+            _ring(settings) if keys is None else keys,
+            **given,
+        )
+    except ConfigurationError as error:
+        raise ConfigurationError(*map(_of_service, error.faults)) from None
+
+
+def _secrets(*given: SecretStr | None) -> list[str]:
+    return [secret.get_secret_value() for secret in given if secret is not None]
+
+
+def _ring(settings: Settings) -> KeyRing:
+    """Return the keys that sign and verify; each fault names its own."""
+    made: dict[str, list[SigningKey]] = {}
+    faults: list[str] = []
+    for name in ("key", "older_key", "upcoming_key"):
+        try:
+            texts = _secrets(getattr(settings, f"token_{name}"))
+            made[name] = [SigningKey(text, algorithm=settings.token_algorithm) for text in texts]
+        except ConfigurationError as error:
+            faults += [f"{name}:{fault[4:]}" if fault.startswith("key:") else fault for fault in error.faults]
+    if not made.get("key", True):
+        faults.append("key: none given; a secret, a private key as PEM text or a private JWK is needed")
+    ConfigurationError.raise_for(list(dict.fromkeys(faults)))
+    return KeyRing(*made["key"], *made["older_key"], upcoming=made["upcoming_key"])
+
+
+def _of_service(fault: str) -> str:
+    """Name the variable of the option that a fault begins with."""
+    option, _, rest = fault.partition(":")
+    variable = variable_of("token_" + {"refresh_keys": "refresh_key", "keys": "key"}.get(option, option))
+    return fault if variable is None else f"{option} ({variable}):{rest}"
