@@ -51,7 +51,8 @@ def auth_of(settings: Settings, redis: RedisManager | str | None = None) -> JWTA
         subprotocol=settings.jwt_subprotocol,
         exempt=settings.exempt,
         optional=settings.jwt_optional,
-        revocation=_blacklist(settings, redis, several_issuers=keys is not None and len(keys.issuers) > 1),
+        keep_sockets=settings.jwt_keep_sockets,
+        revocation=_blacklist(settings, redis, by_issuer=keys is not None and len(keys.issuers) > 1),
         legacy=settings.jwt_legacy,
         without_jti=settings.jwt_without_jti,
         max_lifetime=settings.jwt_max_lifetime,
@@ -123,13 +124,15 @@ def _blacklist_faults(settings: Settings) -> list[str]:
     return []
 
 
-def _blacklist(settings: Settings, redis: RedisManager | str | None, *, several_issuers: bool) -> bool | RevocationList:
-    if settings.jwt_mode == "remote":
-        return settings.jwt_revocation
+def _blacklist(settings: Settings, redis: RedisManager | str | None, *, by_issuer: bool) -> bool | RevocationList:
+    return settings.jwt_revocation if settings.jwt_mode == "remote" else _mirror(settings, redis, by_issuer)
+
+
+def _mirror(settings: Settings, redis: RedisManager | str | None, by_issuer: bool) -> RevocationList:
     return RevocationList(
         RedisManager.shared(settings) if redis is None else redis,
         max_lifetime=settings.jwt_max_lifetime,
-        by_issuer=several_issuers,
+        by_issuer=by_issuer,
         mode="mirror",
         max_stale=settings.jwt_max_stale,
         max_entries=settings.jwt_max_entries,
@@ -148,10 +151,13 @@ def service_of(
         told["audience"] = settings.token_audience
         if "refresh_keys" not in options:
             told["refresh_keys"] = _secrets(settings.token_refresh_key, settings.token_second_refresh_key)
+        own = RedisManager.shared(settings) if redis is None else redis
+        if settings.jwt_mode == "mirror":
+            told["revocation"] = _mirror(settings, own, settings.token_by_issuer)
         given = {**told, **options}
         keys = given.pop("keys", None)
         return make(
-            RedisManager.shared(settings) if redis is None else redis,
+            own,
             _ring(settings) if keys is None else keys,
             **given,
         )

@@ -8,9 +8,21 @@ import httpx
 import jwt
 import pytest
 from websockets.asyncio.client import unix_connect
-from websockets.exceptions import InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.frames import Close
 
-from asgi_redis_guard import PASS, Answer, Body, Control, Exchange, GuardMiddleware, JWTAuth, RateLimit, RedisManager
+from asgi_redis_guard import (
+    PASS,
+    Answer,
+    Body,
+    Control,
+    Exchange,
+    GuardMiddleware,
+    JWTAuth,
+    RateLimit,
+    RedisManager,
+    RevocationList,
+)
 from asgi_redis_guard.core.asgi import Receive, Scope, Send
 from asgi_redis_guard.core.steps import Admission
 from tests.frameworks.uvicorns import listening, served, server_of
@@ -247,3 +259,22 @@ async def test_the_server_does_not_start_without_a_redis_that_is_required_and_sa
     assert [
         record for record in caplog.records if record.name == "uvicorn.error" and str(redis.address) in record.message
     ]
+
+
+async def test_a_socket_whose_token_is_revoked_or_over_is_closed_and_its_client_is_told_why(redis_url: str) -> None:
+    async with RedisManager(redis_url, timeout=PATIENCE) as other:
+        app = GuardMiddleware(App(), [JWTAuth(KEY)], redis=RedisManager(redis_url, timeout=PATIENCE))
+        async with served(app) as client:
+            async with unix_connect(client.path, additional_headers=bearer()) as socket:
+                await socket.send("hello")
+                assert await socket.recv() == "hello"
+                await RevocationList(other).revoke("1", ttl=900)
+                with pytest.raises(ConnectionClosed) as caught:
+                    await socket.recv()
+            assert caught.value.rcvd == Close(4401, "token revoked")
+
+            brief = {"authorization": f"Bearer {jwt.encode({'sub': 'alice', 'jti': '2', 'exp': time.time() + 1}, KEY)}"}
+            async with unix_connect(client.path, additional_headers=brief) as socket:
+                with pytest.raises(ConnectionClosed) as caught:
+                    await socket.recv()
+            assert caught.value.rcvd == Close(4401, "token expired")

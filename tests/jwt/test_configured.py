@@ -96,7 +96,7 @@ def test_every_option_that_is_plain_has_a_setting_with_the_same_default() -> Non
         ("jwt_", JWTAuth, {"key", "keys", "on_refused", "name", "exempt", "exempt_preflight"}),
         ("jwt_", RevocationList, {"redis", "by_issuer"}),
         ("jwt_jwks_", JWKSKeys, {"issuer", "algorithms", "context"}),
-        ("token_", TokenService, {"redis", "keys", "refresh_keys", "issuer", "clock", "claims", "hooks"}),
+        ("token_", TokenService, {"redis", "keys", "refresh_keys", "issuer", "revocation", "clock", "claims", "hooks"}),
     ]
     for prefix, kind, code in signatures:
         for name, parameter in inspect.signature(kind).parameters.items():
@@ -225,6 +225,16 @@ def test_a_mirror_is_held_where_the_environment_says_so(told: Told, manager: Cou
     assert (options.max_stale, options.max_entries, options.longest) == (5, 10, 60_000)
     assert (found._max_age, found._closed, blacklist.by_issuer) == (30, True, False)
     assert blacklist._redis is manager
+
+
+def test_a_token_service_writes_to_the_mirror_that_the_environment_describes(
+    told: Told, manager: CountingManager
+) -> None:
+    told(TOKEN_KEY=KEY, TOKEN_REFRESH_KEY=KEY, TOKEN_ISSUER="me", JWT_MODE="mirror", JWT_MAX_STALE="5")
+    tokens = TokenService.from_settings(redis=manager)
+    assert (tokens.revocation.mode, tokens.revocation.redis) == ("mirror", manager)
+    own = RevocationList(manager)
+    assert TokenService.from_settings(redis=manager, revocation=own).revocation is own
 
 
 def test_a_mirror_goes_by_issuer_where_there_are_several(told: Told) -> None:

@@ -1,0 +1,125 @@
+"""Sockets with tokens while Redis cannot be asked: nobody is closed by that alone, and nothing that is said is lost."""
+
+from typing import Any
+
+import pytest
+
+from asgi_redis_guard import RedisManager, RedisUnavailable, RevocationList
+from asgi_redis_guard.pubsub import suspects
+from asgi_redis_guard.pubsub.messages import Gap
+from tests.jwt.sockets import TOPIC, closed, is_quiet, leave, looked, opened, stack
+from tests.jwt.tokens import sign
+from tests.middleware.calls import TestRedis, noting
+from tests.redis.tools import eventually, within
+
+REVOKED, AWAY = (4401, "token revoked"), (1013, "try again later")
+
+
+@pytest.fixture
+async def memory(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A store that can be away; who could not be told looks again at once."""
+    monkeypatch.setattr(suspects, "_AGAIN", 0.002)
+    async with noting() as redis:
+        yield redis
+
+
+def name(redis: RedisManager, jti: str) -> bytes:
+    return redis.keys.token("", jti)[-20:]
+
+
+async def told(redis: RedisManager, *jtis: str) -> None:
+    await redis.pubsub.feed.tell(TOPIC, [name(redis, jti) for jti in jtis])
+
+
+def hesitates(redis: RedisManager) -> int:
+    """How many could not be told."""
+    those = redis.pubsub.feed.suspects(TOPIC)
+    return len(those._later) + len(those._named) + len(those._due)
+
+
+async def test_closed_closes_who_is_named_and_nobody_else(memory: TestRedis) -> None:
+    named, other = await opened(stack(memory), memory, sign(jti="named"), sign(jti="other"))
+    memory.away = RedisUnavailable()
+    await told(memory, "named")
+    assert await closed(named) == AWAY
+    memory.pubsub.feed._hear(TOPIC, Gap("reconnected"))
+    await eventually(lambda: hesitates(memory) == 1)
+    assert other.kinds == ["websocket.accept"]
+    memory.away = None
+    await looked_again(memory)
+    assert other.kinds == ["websocket.accept"]
+    await leave(named, other)
+
+
+async def test_open_keeps_who_is_named_until_redis_can_be_asked(memory: TestRedis) -> None:
+    gone, there = await opened(stack(memory, on_outage="open"), memory, sign(jti="gone"), sign(jti="there"))
+    memory.away = RedisUnavailable()
+    assert await RevocationList(memory).revoke("gone", ttl=60)
+    await told(memory, "there")
+    await eventually(lambda: hesitates(memory) == 2)
+    assert gone.kinds == there.kinds == ["websocket.accept"]
+    memory.away = None
+    assert await closed(gone) == REVOKED
+    await looked_again(memory)
+    assert there.kinds == ["websocket.accept"]
+    await leave(gone, there)
+    assert is_quiet(memory)
+
+
+async def test_last_known_goes_by_the_mirror_and_closes_who_is_named_when_that_is_too_old(memory: TestRedis) -> None:
+    revocations = RevocationList(memory, mode="mirror")
+    await within(revocations.mirrored())
+    app = stack(memory, revocation=revocations, on_outage="last_known", max_age=3600)
+    gone, there, old = await opened(app, memory, *(sign(jti=jti) for jti in ("gone", "there", "old")))
+    memory.away = RedisUnavailable()
+    assert await revocations.revoke("gone", ttl=60)
+    await told(memory, "there")
+    assert await closed(gone) == REVOKED
+    await eventually(lambda: hesitates(memory) == 1)
+    assert there.kinds == ["websocket.accept"]
+    memory.away = None
+    await looked_again(memory)
+    mirror: Any = revocations._mirror()
+    await mirror.aclose()
+    mirror._proven = float("-inf")
+    memory.away = RedisUnavailable()
+    await told(memory, "old")
+    assert await closed(old) == AWAY
+    memory.away = None
+    assert there.kinds == ["websocket.accept"]
+    await leave(gone, there, old)
+
+
+async def test_what_was_revoked_during_a_gap_is_found_after_it(redis: RedisManager) -> None:
+    gone, there = await opened(stack(redis), redis, sign(jti="gone"), sign(jti="there"))
+    await redis.execute("SET", redis.keys.token("", "gone"), "", "EX", "60")  # nobody hears of it
+    await looked(redis)
+    assert gone.kinds == ["websocket.accept"]
+    redis.pubsub.feed._hear(TOPIC, Gap("reconnected"))
+    assert await closed(gone) == REVOKED
+    await looked(redis)
+    assert there.kinds == ["websocket.accept"]
+    await leave(gone, there)
+
+
+async def test_a_spoiled_key_of_one_user_is_no_reason_to_close_and_hurts_no_other(
+    redis: RedisManager, revocations: RevocationList, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(suspects, "_AGAIN", 0.002)
+    spoiled, other = await opened(stack(redis), redis, sign(jti="a"), sign(jti="b", sub="bob"))
+    key = redis.keys.user("", "alice")
+    await redis.execute("LPUSH", key, "not a string")
+    redis.pubsub.feed._hear(TOPIC, Gap("reconnected"))
+    await revocations.revoke("b", ttl=60)
+    assert await closed(other) == REVOKED
+    assert spoiled.kinds == ["websocket.accept"]
+    await redis.execute("DEL", key)
+    await redis.execute("SET", key, str(10**17), "EX", "60")
+    assert await closed(spoiled) == REVOKED
+    await leave(spoiled, other)
+
+
+async def looked_again(redis: RedisManager) -> None:
+    """Wait until everybody has been told."""
+    await eventually(lambda: hesitates(redis) == 0)
+    await looked(redis)
