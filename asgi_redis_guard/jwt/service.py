@@ -21,6 +21,7 @@ from .configured import service_of
 from .families import Rotation, Verdict
 from .family_note import FamilyNote
 from .family_store import FamilyStore
+from .introspection import Introspecting
 from .issuing import Issuing, Life, limits_of, narrowed, with_claims
 from .keys import KeyLike
 from .refresh_token import RefreshKeys, RefreshToken
@@ -30,7 +31,6 @@ from .signing import KeyRing, SigningKey
 from .token_events import TokenEvent, TokenEventKind
 from .token_options import Options, TokenOptions, signature
 from .token_pair import TokenPair
-from .verifying import Verifying
 
 #: Why a refresh token got no successor, as it may be told to whoever has presented it.
 _REFUSALS = {
@@ -43,7 +43,7 @@ _REFUSALS = {
 _TOLD: dict[Verdict, TokenEventKind] = {Verdict.SAME: "replay", Verdict.REUSED: "reuse"}
 
 
-class TokenService(Verifying):
+class TokenService(Introspecting):
     """Issue, refresh, verify and revoke tokens.
 
     `redis` is a manager, a URL, or None for the shared manager of the environment's settings. `keys`: a `KeyRing`, or
