@@ -132,7 +132,7 @@ class CookieTransport:
         return {**said, "csrf_token": csrf} if self._csrf is not None else said
 
     def check(self, exchange: Exchange) -> None:
-        """Warn, once, where cookies are given to a browser that will drop them."""
+        """Warn, once, where a request without the cookie came in a way that browsers drop it over."""
         if self._untold and drops_secure(exchange.scope):
             self._untold = False
             logger.warning(

@@ -55,13 +55,14 @@ class Browsers:
         """Answer `POST /refresh`: a new pair, for the token of the cookie or of the body, in the way that it came."""
         token = self.carried(call.exchange)
         if token is None or self._cookie is None:
+            if self._cookie is not None and "refresh_token" not in call.parameters:
+                self._cookie.check(call.exchange)
             return await self._grants.granted(call)
         if "refresh_token" in call.parameters:
             raise malformed("A refresh token is given in a cookie and in the body")
         forged = self.forged(call.exchange, self._tokens.refresh_keys.read(token))
         if forged is not None:
             return forged
-        self._cookie.check(call.exchange)
         try:
             pair = await self._grants.refreshed(call.parameters, token, self._client)
         except RefreshRefused as error:
@@ -70,6 +71,13 @@ class Browsers:
                 answer.headers += self._cookie.take()
             return answer
         return self.login(pair, call.exchange.now)
+
+    async def check_owner(self, call: Call, carried: bytes | None, given: str | None) -> None:
+        """Refuse a refresh token, of the cookie or of the body, that was issued to another client."""
+        if carried is not None:
+            await self._grants.check_owner(carried, self._client)
+        elif given is not None:
+            await self._grants.check_body(call, given)
 
     def forged(self, exchange: Exchange, presented: RefreshToken | None) -> Answer | None:
         """Return the 403 of a request that another site may have made a browser send, None for any other.

@@ -64,13 +64,20 @@ class Grants:
     async def revoke(self, call: Call) -> Answer:
         """Answer `POST /revoke` (RFC 7009): a token that is unknown, or over, is no error (§2.2)."""
         token = needed(call.parameters, "token")
-        client = await self._clients.client_of(call.exchange, call.parameters)
-        if self._strict and await self._owner(token) not in (None, client):
-            raise Refused("invalid_grant", "The token was issued to another client")
+        await self.check_body(call, token)
         await self._tokens.revoke(token)
         return done()
 
-    async def _owner(self, token: str) -> str | None:
+    async def check_body(self, call: Call, token: str) -> None:
+        """Refuse whoever is not the client that the token of a body was issued to, where there are clients."""
+        await self.check_owner(token, await self._clients.client_of(call.exchange, call.parameters))
+
+    async def check_owner(self, token: str | bytes, client: str | None) -> None:
+        """Refuse a token that was issued to another client (RFC 7009 §2.1), where there are clients."""
+        if self._strict and await self._owner(token) not in (None, client):
+            raise Refused("invalid_grant", "The token was issued to another client")
+
+    async def _owner(self, token: str | bytes) -> str | None:
         """Return whom a token was issued to (RFC 7009 §2.1), None where that does not matter any more."""
         look = await self._tokens.look(token)
         if look is not None:

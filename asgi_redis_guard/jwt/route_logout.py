@@ -72,6 +72,7 @@ class Logouts:
         if forged is not None and (carried is not None or bearer is None):
             return forged
         taken = [] if given is not None or forged is not None else self._browsers.cleared()
+        await self._browsers.check_owner(call, carried, given)
         try:
             await self._end(presented, bearer, everywhere=everywhere)
         except Refused as error:

@@ -127,6 +127,24 @@ async def test_a_client_revokes_only_what_was_issued_to_it(redis: RedisManager) 
     assert (await post(routes, "/revoke", basic("shop", SECRET), token="x")).status == 200
 
 
+async def test_a_client_logs_out_only_those_who_logged_in_by_it(redis: RedisManager) -> None:
+    tokens = service(redis)
+    routes = TokenRoutes(tokens, clients=CLIENTS, cookie=CookieTransport())
+    pair = await tokens.issue("alice", client="shop")
+    browser = Browser(routes)
+    browser.cookies["__Host-refresh"] = pair.refresh_token
+    for everywhere in ("true", "false"):
+        stolen = {"refresh_token": pair.refresh_token, "everywhere": everywhere}
+        assert error_of(await post(routes, "/logout", **stolen)) == (400, "invalid_grant")
+        assert error_of(await post(routes, "/logout", client_id="shop", **stolen)) == (401, "invalid_client")
+        assert error_of(await browser.post("/logout", {"everywhere": everywhere})) == (400, "invalid_grant")
+    assert (await tokens.verify(pair.access_token)).user == "alice"
+    done = await post(routes, "/logout", basic("shop", SECRET), refresh_token=pair.refresh_token)
+    assert done.status == 204
+    own = await tokens.issue("alice")
+    assert (await post(routes, "/logout", refresh_token=own.refresh_token)).status == 204
+
+
 FAULTS: list[tuple[dict[str, Any], str]] = [
     ({"clients": ["shop"]}, "clients"),
     ({"clients": {"shop": "short"}}, "clients"),
