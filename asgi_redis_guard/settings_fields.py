@@ -70,6 +70,7 @@ class TokenFields(BaseModel):
     jwt_query: str | None = Field(None, validation_alias=told_by("GUARD_JWT_QUERY"))
     jwt_subprotocol: str | None = Field(None, validation_alias=told_by("GUARD_JWT_SUBPROTOCOL"))
     jwt_optional: bool = Field(False, validation_alias=told_by("GUARD_JWT_OPTIONAL"))
+    jwt_keep_sockets: bool = Field(False, validation_alias=told_by("GUARD_JWT_KEEP_SOCKETS"))
     jwt_revocation: bool = Field(True, validation_alias=told_by("GUARD_JWT_REVOCATION"))
     jwt_mode: BlacklistMode = Field("remote", validation_alias=told_by("GUARD_JWT_MODE"))
     jwt_max_stale: float = Field(2.0, validation_alias=told_by("GUARD_JWT_MAX_STALE"))

@@ -15,6 +15,7 @@ from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
+from ..core.csrf_token import fits, make_token
 from ..errors import ConfigurationError
 
 _TEXT = re.compile(rb"rt1\.([A-Za-z0-9_-]{22})\.([1-9][0-9]{0,9})\.([A-Za-z0-9_-]{27})")
@@ -73,6 +74,17 @@ class RefreshKeys:
         said = data[: match.start(3) - 1]
         fits = [hmac.compare_digest(self._signed(key, said), data) for key in self._keys]
         return RefreshToken(match[1], int(match[2])) if any(fits) else None
+
+    def csrf_token(self, family: bytes, mask: bytes) -> str:
+        """Return a token that shows that its sender could read what belongs to a login; another for each `mask`."""
+        return make_token(self._keys[0], self._handle(family), mask)
+
+    def is_csrf_token(self, token: bytes | None, family: bytes) -> bool:
+        """Tell whether a token is one of that login."""
+        return any(fits(key, token, self._handle(family)) for key in self._keys)
+
+    def _handle(self, family: bytes) -> bytes:
+        return b"%b.%b" % (family, self._salt)
 
     def _signed(self, key: bytes, said: bytes) -> bytes:
         mac = hmac.digest(key, b"%b.%b" % (said, self._salt), "sha256")[:_MAC_BYTES]

@@ -21,6 +21,7 @@ from .configured import service_of
 from .families import Rotation, Verdict
 from .family_note import FamilyNote
 from .family_store import FamilyStore
+from .introspection import Introspecting
 from .issuing import Issuing, Life, limits_of, narrowed, with_claims
 from .keys import KeyLike
 from .refresh_token import RefreshKeys, RefreshToken
@@ -30,7 +31,6 @@ from .signing import KeyRing, SigningKey
 from .token_events import TokenEvent, TokenEventKind
 from .token_options import Options, TokenOptions, signature
 from .token_pair import TokenPair
-from .verifying import Verifying
 
 #: Why a refresh token got no successor, as it may be told to whoever has presented it.
 _REFUSALS = {
@@ -43,7 +43,7 @@ _REFUSALS = {
 _TOLD: dict[Verdict, TokenEventKind] = {Verdict.SAME: "replay", Verdict.REUSED: "reuse"}
 
 
-class TokenService(Verifying):
+class TokenService(Introspecting):
     """Issue, refresh, verify and revoke tokens.
 
     `redis` is a manager, a URL, or None for the shared manager of the environment's settings. `keys`: a `KeyRing`, or
@@ -55,12 +55,12 @@ class TokenService(Verifying):
     token `refresh_ttl` (14 days) until it is used, and a login `lifetime` (90 days), however often it is refreshed.
 
     A refresh token that comes again within `grace` seconds (20) of its first use gets the same successor, at most
-    `max_replays` (100) times; later it is reuse, which ends its family. `leeway`: seconds of clock difference that
-    are forgiven (10). `revocation`: the `RevocationList` that it writes to and asks, one of the same Redis; with
-    `mode="mirror"`, `verify` costs no round trip. `claims(user)` tells what each new access token says of the user
-    beside the claims of `issue`; it may be a coroutine function. `hooks` get a `TokenEvent` for each replay and
-    reuse. `by_issuer`: for a `JWTAuth` that accepts several issuers, as of `RevocationList`. `clock` tells the time,
-    in seconds since the epoch.
+    `max_replays` (100) times; later it is reuse, which ends its family. `max_size`: bytes of an access token (8192).
+    `leeway`: seconds of clock difference that are forgiven (10). `revocation`: the `RevocationList` that it writes to
+    and asks, one of the same Redis; with `mode="mirror"`, `verify` costs no round trip. `claims(user)` tells what
+    each new access token says of the user beside the claims of `issue`; it may be a coroutine function. `hooks` get a
+    `TokenEvent` for each replay and reuse. `by_issuer`: for a `JWTAuth` that accepts several issuers, as of
+    `RevocationList`. `clock` tells the time, in seconds since the epoch.
     Raises `ConfigurationError`. What asks Redis raises `RedisUnavailable`.
     """
 

@@ -11,6 +11,7 @@ from collections.abc import Generator, Iterable, Sequence
 from typing import Any
 
 from ..core.client_ip import TrustedProxies
+from ..core.csrf_token import fits
 from ..core.exchange import Exchange
 from ..core.guard import Guard, OnRefused, refusal_faults
 from ..core.origin import SAFE_METHODS, is_cross_origin, origin_faults
@@ -23,7 +24,7 @@ from .forms import form_field, is_form
 from .lazy import LazySession, Loading
 from .presence import Presence
 from .session import Session
-from .tokens import CSRFToken, fits, session_of
+from .tokens import CSRFToken, session_of
 from .user import SessionUser
 
 #: Why a request is refused, for its sender: none of it helps a forger, who cannot read the response.

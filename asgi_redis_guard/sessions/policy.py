@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -12,6 +11,7 @@ from ..core.asgi import Scope
 from ..core.client_ip import TrustedProxies
 from ..core.exchange import Exchange
 from ..core.problem import problem
+from ..core.set_cookie import SetCookie, drops_secure, is_cookie_name, place_faults
 from ..core.steps import Answer
 from ..errors import ConfigurationError, SessionDataError
 from .crypto import SessionCipher
@@ -25,54 +25,40 @@ OnExcess = Literal["evict_oldest", "evict_lru", "deny"]
 
 NO_PROXIES = TrustedProxies()
 
-#: RFC 6265 §4.1.1: a cookie's name is a token; its path and domain hold no separators.
-_NAME = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
-
-class CookieStyle:
-    """Writes Set-Cookie fields (RFC 6265 §4.1) that differ in their value and age alone.
+class CookieStyle(SetCookie):
+    """Writes the cookie of sessions.
 
     With `https_only` the name has the prefix that browsers check (RFC 6265bis §4.1.3): `__Host-`, or `__Secure-` where
     a domain or a path other than `/` is given. Nothing of it is guessed from requests.
     """
 
-    __slots__ = ("_attributes", "_untold", "name")
+    __slots__ = ("_untold",)
 
     def __init__(
         self, name: str, path: str, domain: str | None, same_site: SameSite, *, https_only: bool, partitioned: bool
     ) -> None:
         ConfigurationError.raise_for(cookie_faults(name, path, domain, same_site, https_only, partitioned))
         prefix = "" if not https_only else "__Host-" if domain is None and path == "/" else "__Secure-"
-        self.name = f"{prefix}{name}".encode()
-        attributes = f"; Path={path}"
-        attributes += f"; Domain={domain}" if domain is not None else ""
-        attributes += f"; HttpOnly; SameSite={same_site.capitalize()}"
-        attributes += "; Secure" if https_only else ""
-        attributes += "; Partitioned" if partitioned else ""
-        self._attributes = attributes.encode()
+        super().__init__(
+            f"{prefix}{name}",
+            path=path,
+            domain=domain,
+            same_site=same_site,
+            secure=https_only,
+            partitioned=partitioned,
+        )
         self._untold = https_only
 
-    def give(self, token: bytes, seconds: int | None) -> bytes:
-        """Return the field that sets the cookie, for `seconds` or as long as the browser runs."""
-        age = b"" if seconds is None else b"; Max-Age=%d" % seconds
-        return b"%b=%b%b%b" % (self.name, token, age, self._attributes)
-
     def check(self, scope: Scope) -> None:
-        """Warn, once, where it is given to a browser that will drop it; a proxy that says https has one that does not.
-
-        Nothing depends on what it says, so that everybody is believed.
-        """
-        if self._untold and scope.get("scheme", "http") in ("http", "ws") and not _says_https(scope):
+        """Warn, once, where it is given to a browser that will drop it."""
+        if self._untold and drops_secure(scope):
             self._untold = False
             logger.warning(
                 "the cookie %s is Secure and browsers drop it over plain HTTP; say https_only=False there, "
                 "or let the server trust the proxy's X-Forwarded-Proto",
                 self.name.decode(),
             )
-
-    def take(self) -> bytes:
-        """Return the field that deletes the cookie."""
-        return b"%b=; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT%b" % (self.name, self._attributes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,26 +158,9 @@ def cookie_faults(
 ) -> list[str]:
     """What is wrong with a cookie's name and attributes."""
     faults = []
-    if not name or not _NAME.issuperset(name) or name.startswith("__"):
+    if not is_cookie_name(name) or name.startswith("__"):
         faults.append(f"session_cookie: {name!r} given; allowed are letters, digits and most signs; prefixes are added")
-    if not path.startswith("/") or not _is_plain(path):
-        faults.append(f"path: {path!r} given; allowed is printable ASCII that begins with '/' and has no ';'")
-    if domain is not None and (not domain or not _is_plain(domain) or " " in domain):
-        faults.append(f"domain: {domain!r} given; allowed are names of hosts")
-    if same_site not in ("lax", "strict", "none"):
-        faults.append(f"same_site: {same_site!r} given; allowed are 'lax', 'strict' and 'none'")
+    faults += place_faults(path, domain, same_site)
     if not https_only and (same_site == "none" or partitioned):
         faults.append("https_only: False given with same_site='none' or partitioned; browsers drop such a cookie")
     return faults
-
-
-def _says_https(scope: Scope) -> bool:
-    """Tell whether a proxy says that its client came by TLS, in X-Forwarded-Proto or Forwarded (RFC 7239 §5.4)."""
-    return any(
-        name in (b"x-forwarded-proto", b"forwarded") and re.search(rb"\b(https|wss)\b", value.lower())
-        for name, value in scope["headers"]
-    )
-
-
-def _is_plain(text: str) -> bool:
-    return text.isascii() and text.isprintable() and ";" not in text

@@ -1,17 +1,11 @@
-"""CSRF tokens: the HMAC of a session's handle, masked anew for each page. Pure."""
+"""The CSRF tokens of a session, as the app gets them. Pure."""
 
 from __future__ import annotations
 
-import hmac
-import re
-from base64 import urlsafe_b64decode, urlsafe_b64encode
-
+from ..core.csrf_token import MASK, make_token
 from ..core.exchange import Exchange
 from ..errors import ConfigurationError
 from .session import Session
-
-_SIZE = 32
-_TOKEN = re.compile(rb"[A-Za-z0-9_-]{86}")
 
 
 class CSRFToken:
@@ -34,33 +28,12 @@ class CSRFToken:
         if session is None:
             return ""
         session.mark_accessed()
-        return make_token(self._key, session.handle, self._exchange.random(_SIZE))
+        return make_token(self._key, session.handle, self._exchange.random(MASK))
 
     __str__ = __call__
 
     def __repr__(self) -> str:
         return "<CSRFToken>"
-
-
-def make_token(key: bytes, handle: bytes, mask: bytes) -> str:
-    """Return the token of a handle: a mask of 32 random bytes, then the HMAC-SHA256 under it (BREACH)."""
-    return urlsafe_b64encode(mask + _masked(mask, _mac(key, handle))).rstrip(b"=").decode()
-
-
-def fits(key: bytes, token: bytes | None, handle: bytes | None) -> bool:
-    """Tell whether a token is one of a handle; in constant time for whoever has neither."""
-    if token is None or handle is None or not _TOKEN.fullmatch(token):
-        return False
-    pair = urlsafe_b64decode(token + b"==")
-    return hmac.compare_digest(_masked(pair[:_SIZE], pair[_SIZE:]), _mac(key, handle))
-
-
-def _mac(key: bytes, handle: bytes) -> bytes:
-    return hmac.digest(key, b"csrf:" + handle, "sha256")
-
-
-def _masked(mask: bytes, data: bytes) -> bytes:
-    return (int.from_bytes(mask) ^ int.from_bytes(data)).to_bytes(_SIZE)
 
 
 def session_of(exchange: Exchange) -> Session | None:

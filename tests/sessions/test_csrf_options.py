@@ -25,7 +25,7 @@ from asgi_redis_guard import (
     Sessions,
     problem,
 )
-from asgi_redis_guard.sessions.tokens import fits, make_token
+from asgi_redis_guard.core.csrf_token import fits, make_token
 from tests.drive import App, get
 from tests.sessions.site import KEY, CountingManager, browser, guarded, site
 
