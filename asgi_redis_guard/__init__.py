@@ -24,6 +24,7 @@ from .errors import (
     IdempotencyConflict,
     IdempotencyError,
     IdempotencyMismatch,
+    KeysUnavailable,
     LockBusy,
     LockError,
     LockLost,
@@ -33,20 +34,34 @@ from .errors import (
     RedisOverloaded,
     RedisTimeout,
     RedisUnavailable,
+    RefreshRefused,
     ResponseAborted,
     RouteRefused,
     SessionDataError,
     SessionNotLoaded,
     SessionUnreadable,
+    TokenError,
+    TokenInvalid,
+    TokenRevoked,
     TooManySessions,
     WaitTimeout,
 )
 from .idempotency.decorator import idempotent
 from .idempotency.guard import Idempotency
 from .idempotency.middleware import IdempotencyMiddleware
+from .jwt.access import AccessToken
+from .jwt.cookie_transport import CookieTransport
 from .jwt.guard import JWTAuth
+from .jwt.jwks import JWKSKeys, JWKSStatus
 from .jwt.middleware import JWTAuthMiddleware
+from .jwt.mirror import MirrorStatus
 from .jwt.revocation import Revocation, RevocationList, RevocationStats
+from .jwt.route_logout import Logout
+from .jwt.routes import TokenRoutes
+from .jwt.service import TokenService
+from .jwt.signing import KeyRing, SigningKey
+from .jwt.token_events import TokenEvent, TokenHook
+from .jwt.token_pair import TokenPair
 from .jwt.user import VerifiedUser
 from .locks.decorator import locked
 from .locks.guard import RouteLock
@@ -92,6 +107,7 @@ __version__ = "0.1.0"
 __all__ = [
     "CSRF",
     "PASS",
+    "AccessToken",
     "Admission",
     "Answer",
     "Ask",
@@ -111,6 +127,7 @@ __all__ = [
     "ConcurrencyLimitMiddleware",
     "ConfigurationError",
     "Control",
+    "CookieTransport",
     "Decision",
     "DeviceBinding",
     "Devices",
@@ -130,9 +147,13 @@ __all__ = [
     "IdempotencyError",
     "IdempotencyMiddleware",
     "IdempotencyMismatch",
+    "JWKSKeys",
+    "JWKSStatus",
     "JWTAuth",
     "JWTAuthMiddleware",
     "KeyPart",
+    "KeyRing",
+    "KeysUnavailable",
     "Limit",
     "LimitResult",
     "LimitStanding",
@@ -144,10 +165,12 @@ __all__ = [
     "LockError",
     "LockLost",
     "LockNotOwnedError",
+    "Logout",
     "Malformed",
     "Message",
     "MessageLimit",
     "MessageLimitMiddleware",
+    "MirrorStatus",
     "NoExchange",
     "OnRefused",
     "OneRoundGuard",
@@ -165,6 +188,7 @@ __all__ = [
     "RedisOverloaded",
     "RedisTimeout",
     "RedisUnavailable",
+    "RefreshRefused",
     "Replies",
     "Reply",
     "RequestEdits",
@@ -196,6 +220,15 @@ __all__ = [
     "SessionUser",
     "Sessions",
     "Settings",
+    "SigningKey",
+    "TokenError",
+    "TokenEvent",
+    "TokenHook",
+    "TokenInvalid",
+    "TokenPair",
+    "TokenRevoked",
+    "TokenRoutes",
+    "TokenService",
     "TooManySessions",
     "TrustGrant",
     "TrustedDevice",

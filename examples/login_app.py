@@ -11,10 +11,14 @@ from typing import Annotated
 from fastapi import Body, FastAPI, Request, Response
 from fastapi.responses import HTMLResponse
 
-from asgi_redis_guard import JWTAuthMiddleware, RateLimitMiddleware, RedisManager
-from asgi_redis_guard.jwt.cookie_transport import CookieTransport
-from asgi_redis_guard.jwt.routes import TokenRoutes
-from asgi_redis_guard.jwt.service import TokenService
+from asgi_redis_guard import (
+    CookieTransport,
+    JWTAuthMiddleware,
+    RateLimitMiddleware,
+    RedisManager,
+    TokenRoutes,
+    TokenService,
+)
 
 SIGNING = os.environ.get("JWT_SECRET", "a secret of at least 32 bytes, from a secret store")
 REFRESH = os.environ.get("REFRESH_SECRET", "another secret of at least 32 bytes, from there too")

@@ -15,7 +15,17 @@ import jwt
 import pytest
 
 import asgi_redis_guard
-from asgi_redis_guard import GuardMiddleware, Idempotency, RedisManager, cached
+from asgi_redis_guard import (
+    CookieTransport,
+    GuardMiddleware,
+    Idempotency,
+    JWKSKeys,
+    RedisManager,
+    RevocationList,
+    TokenRoutes,
+    TokenService,
+    cached,
+)
 from asgi_redis_guard.cache.options import ResponseCacheOptions
 from asgi_redis_guard.locks.options import RouteLockOptions
 from asgi_redis_guard.ratelimit.concurrency_middleware import ConcurrencyLimitOptions
@@ -59,11 +69,14 @@ def test_every_block_of_python_in_the_readme_is_run():
         {"sessions", "store", "sockets", "csrf", "both"},
         {"limits", "tiers", "logins", "tokens", "router", "limiter", "messages", "refusals", "admin"},
     )
-    assert set(BLOCKS) == quick_starts | sessions | limits | {"cached", "locked", "lock", "idempotent"}
+    tokens = {"foreign", "mirror", "issued"}
+    assert set(BLOCKS) == quick_starts | sessions | limits | tokens | {"cached", "locked", "lock", "idempotent"}
     assert README.read_text("utf-8").count("```python") == len(BLOCKS)
 
 
-@pytest.mark.parametrize(("room", "least"), [("ratelimit", 10), ("cache", 7), ("locks", 6), ("idempotency", 3)])
+@pytest.mark.parametrize(
+    ("room", "least"), [("jwt", 18), ("ratelimit", 10), ("cache", 7), ("locks", 6), ("idempotency", 3)]
+)
 def test_everything_public_of_a_room_is_in_the_readme_or_an_example(room, least):
     told = "".join(path.read_text("utf-8") for path in (README, *README.parent.glob("examples/*.py")))
     public = [getattr(asgi_redis_guard, name) for name in asgi_redis_guard.__all__]
@@ -88,6 +101,14 @@ def test_every_option_of_a_lock_and_of_idempotency_is_in_the_readme():
     told = README.read_text("utf-8")
     options = {*RouteLockOptions.__annotations__, *inspect.signature(Idempotency).parameters}
     assert [name for name in options if f"{name}=" not in told and f"`{name}`" not in told] == []
+
+
+def test_every_option_of_tokens_is_in_the_readme_or_the_docstring_of_its_class():
+    told = README.read_text("utf-8")
+    for kind in (TokenService, TokenRoutes, CookieTransport, JWKSKeys, RevocationList):
+        own = told + (kind.__doc__ or "")
+        options = inspect.signature(kind).parameters
+        assert [name for name in options if f"{name}=" not in own and f"`{name}`" not in own] == [], kind
 
 
 def test_every_named_warning_has_its_place_in_the_readme():
@@ -124,6 +145,32 @@ async def test_a_log_out_ends_the_token_and_the_client_is_shared(client: httpx.A
     refused = await client.get("/visits", headers=token())
     assert refused.status_code == 401
     assert "revoked" in refused.headers["www-authenticate"]
+
+
+@pytest.mark.parametrize("client", ["foreign"], indirect=True)
+async def test_tokens_of_another_issuer_cannot_be_told_while_nobody_knows_its_keys(client: httpx.AsyncClient):
+    assert (await client.get("/", headers=token())).status_code in (401, 503), "it is not of that issuer"
+
+
+@pytest.mark.parametrize("client", ["mirror"], indirect=True)
+async def test_a_mirror_is_there_when_it_is_waited_for(client: httpx.AsyncClient):
+    assert (await client.get("/mirror", headers=token())).json()["state"] == "fresh"
+
+
+@pytest.mark.parametrize("client", ["issued"], indirect=True)
+async def test_a_login_refreshes_and_ends_everywhere(client: httpx.AsyncClient):
+    asked = {"user": "ann", "password": "right", "device": "phone"}
+    assert (await client.post("/login", params={**asked, "password": "wrong"})).status_code == 401
+    pair = (await client.post("/login", params=asked)).json()
+    form = {"grant_type": "refresh_token", "refresh_token": pair["refresh_token"]}
+    tabs = [(await client.post("/auth/token", data=form)).json() for _ in range(2)]
+    assert tabs[0]["refresh_token"] == tabs[1]["refresh_token"] != pair["refresh_token"]
+    own = {"authorization": f"Bearer {tabs[0]['access_token']}"}
+    assert (await client.get("/me", headers=own)).json() == {"user": "ann", "scopes": ["read", "write"]}
+    assert (await client.post("/log-out-everywhere", headers=own)).json() == {"logins": 1}
+    assert (await client.get("/me", headers=own)).status_code == 401
+    assert (await client.post("/auth/token", data=form)).json()["error"] == "invalid_grant"
+    assert (await client.get("/auth/jwks.json")).json() == {"keys": []}, "a secret is not published"
 
 
 @pytest.mark.parametrize("client", ["sessions"], indirect=True)

@@ -16,14 +16,18 @@ from ..redis.manager import RedisManager
 from ..settings import Settings, variable_of
 from .guard import JWTAuth
 from .jwks import JWKSKeys
+from .middleware import JWTAuthOptions
 from .revocation import RevocationList
 from .signing import KeyRing, SigningKey
 
 _Made = TypeVar("_Made")
 
+#: What tells whose tokens a guard lets through, behind `jwt_`.
+_WHOSE = ("key", "jwks_url", "discovery", "issuers", "issuer", "algorithms")
+
 #: Options of `TokenService` that have the same name in the settings, behind `token_`.
 _SAME_NAMES = (
-    *("issuer", "client", "access_ttl", "refresh_ttl", "lifetime", "grace"),
+    *("issuer", "audience", "client", "access_ttl", "refresh_ttl", "lifetime", "grace"),
     *("max_replays", "leeway", "max_size", "by_issuer"),
 )
 
@@ -31,37 +35,61 @@ _SAME_NAMES = (
 def auth_of(settings: Settings, redis: RedisManager | str | None = None) -> JWTAuth:
     """Return the guard that `GUARD_JWT_…` describes; `redis` is that of its stack. Raises `ConfigurationError`.
 
+    Where nothing is told of keys and issuers, it is the guard of the service that `GUARD_TOKEN_…` describes.
     Faults begin with the name of the option, without `jwt_`.
     """
     ConfigurationError.raise_for([*_key_faults(settings), *_blacklist_faults(settings)])
-    keys = _published(settings)
-    return JWTAuth(
-        settings.jwt_key.get_secret_value() if settings.jwt_key else (),
-        keys=keys,
-        algorithms=settings.jwt_algorithms if keys is None else (),
-        issuer=settings.jwt_issuer if keys is None else None,
-        audience=settings.jwt_audience or None,
-        leeway=settings.jwt_leeway,
-        required=settings.jwt_required,
-        typ=settings.jwt_typ,
-        scopes=settings.jwt_scopes,
-        cookie=settings.jwt_cookie,
-        origins=settings.jwt_origins,
-        query=settings.jwt_query,
-        subprotocol=settings.jwt_subprotocol,
-        exempt=settings.exempt,
-        optional=settings.jwt_optional,
-        keep_sockets=settings.jwt_keep_sockets,
-        revocation=_blacklist(settings, redis, by_issuer=keys is not None and len(keys.issuers) > 1),
-        legacy=settings.jwt_legacy,
-        without_jti=settings.jwt_without_jti,
-        max_lifetime=settings.jwt_max_lifetime,
-        on_outage=settings.jwt_on_outage,
-        max_age=settings.jwt_max_age,
-        max_size=settings.jwt_max_size,
-        cache_size=settings.jwt_cache_size,
-        realm=settings.jwt_realm,
-    )
+    if settings.token_key is not None and not any(getattr(settings, f"jwt_{name}") for name in _WHOSE):
+        return _guard_of_service(settings, redis)
+    keys, options = _published(settings), _options(settings)
+    options["revocation"] = settings.jwt_revocation
+    if settings.jwt_mode == "mirror":
+        several_issuers = keys is not None and len(keys.issuers) > 1
+        options["revocation"] = _mirrored(settings, redis, by_issuer=several_issuers)
+    if keys is not None:
+        options["keys"] = keys
+    else:
+        options["key"] = settings.jwt_key.get_secret_value() if settings.jwt_key else ()
+        options["algorithms"], options["issuer"] = settings.jwt_algorithms, settings.jwt_issuer
+    return JWTAuth(**options)
+
+
+def _guard_of_service(settings: Settings, redis: RedisManager | str | None) -> JWTAuth:
+    """Return the guard of the service that is described; of what it knows by itself, only what was told counts."""
+    from .service import TokenService  # it is described here
+
+    told: dict[str, Any] = {
+        name: value for name, value in _options(settings).items() if f"jwt_{name}" in settings.model_fields_set
+    }
+    if not settings.jwt_revocation:
+        told["revocation"] = False
+    return TokenService.from_settings(settings, redis).guard(**{"exempt": settings.exempt, **told})
+
+
+def _options(settings: Settings) -> JWTAuthOptions:
+    """Return what is told to a guard whosever tokens it lets through."""
+    return {
+        "audience": settings.jwt_audience or None,
+        "leeway": settings.jwt_leeway,
+        "required": settings.jwt_required,
+        "typ": settings.jwt_typ,
+        "scopes": settings.jwt_scopes,
+        "cookie": settings.jwt_cookie,
+        "origins": settings.jwt_origins,
+        "query": settings.jwt_query,
+        "subprotocol": settings.jwt_subprotocol,
+        "exempt": settings.exempt,
+        "optional": settings.jwt_optional,
+        "keep_sockets": settings.jwt_keep_sockets,
+        "legacy": settings.jwt_legacy,
+        "without_jti": settings.jwt_without_jti,
+        "max_lifetime": settings.jwt_max_lifetime,
+        "on_outage": settings.jwt_on_outage,
+        "max_age": settings.jwt_max_age,
+        "max_size": settings.jwt_max_size,
+        "cache_size": settings.jwt_cache_size,
+        "realm": settings.jwt_realm,
+    }
 
 
 def _published(settings: Settings) -> JWKSKeys | None:
@@ -124,11 +152,8 @@ def _blacklist_faults(settings: Settings) -> list[str]:
     return []
 
 
-def _blacklist(settings: Settings, redis: RedisManager | str | None, *, by_issuer: bool) -> bool | RevocationList:
-    return settings.jwt_revocation if settings.jwt_mode == "remote" else _mirror(settings, redis, by_issuer)
-
-
-def _mirror(settings: Settings, redis: RedisManager | str | None, by_issuer: bool) -> RevocationList:
+def _mirrored(settings: Settings, redis: RedisManager | str | None, *, by_issuer: bool) -> RevocationList:
+    """Return the list that guard and service share a mirror of, for each asks for one with the same options."""
     return RevocationList(
         RedisManager.shared(settings) if redis is None else redis,
         max_lifetime=settings.jwt_max_lifetime,
@@ -146,21 +171,17 @@ def service_of(
 
     Raises `ConfigurationError`, with the variables in its faults.
     """
+    own = RedisManager.shared(settings) if redis is None else RedisManager.of(redis)
     try:
         told: dict[str, Any] = {name: getattr(settings, f"token_{name}") for name in _SAME_NAMES}
-        told["audience"] = settings.token_audience
         if "refresh_keys" not in options:
             told["refresh_keys"] = _secrets(settings.token_refresh_key, settings.token_second_refresh_key)
-        own = RedisManager.shared(settings) if redis is None else redis
-        if settings.jwt_mode == "mirror":
-            told["revocation"] = _mirror(settings, own, settings.token_by_issuer)
+        if "revocation" not in options and settings.jwt_mode == "mirror":
+            by_issuer = options.get("by_issuer", settings.token_by_issuer)
+            told["revocation"] = _mirrored(settings, own, by_issuer=by_issuer)
         given = {**told, **options}
         keys = given.pop("keys", None)
-        return make(
-            own,
-            _ring(settings) if keys is None else keys,
-            **given,
-        )
+        return make(own, _ring(settings) if keys is None else keys, **given)
     except ConfigurationError as error:
         raise ConfigurationError(*map(_of_service, error.faults)) from None
 

@@ -40,9 +40,14 @@ class Revoked:
 
     def answers(self, questions: Questions) -> bool:
         """Tell whether a token is revoked."""
-        return any(key[-20:] in self._marks for key in questions.marks) or any(
-            issued <= self.cutoffs.get(key[-20:], -1) for key, issued in questions.cutoffs
-        )
+        marks, cutoffs = self._marks, self.cutoffs
+        for key in questions.marks:
+            if key[-20:] in marks:
+                return True
+        for key, issued in questions.cutoffs:  # noqa: SIM110  (`any` costs three times as much, for each request)
+            if issued <= cutoffs.get(key[-20:], -1):
+                return True
+        return False
 
     def marks(self) -> Iterator[tuple[bytes, int]]:
         """All marks, each with its hour."""

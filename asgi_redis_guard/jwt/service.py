@@ -55,12 +55,12 @@ class TokenService(Introspecting):
     token `refresh_ttl` (14 days) until it is used, and a login `lifetime` (90 days), however often it is refreshed.
 
     A refresh token that comes again within `grace` seconds (20) of its first use gets the same successor, at most
-    `max_replays` (100) times; later it is reuse, which ends its family. `leeway`: seconds of clock difference that
-    are forgiven (10). `revocation`: the `RevocationList` that it writes to and asks, one of the same Redis; with
-    `mode="mirror"`, `verify` costs no round trip. `claims(user)` tells what each new access token says of the user
-    beside the claims of `issue`; it may be a coroutine function. `hooks` get a `TokenEvent` for each replay and
-    reuse. `by_issuer`: for a `JWTAuth` that accepts several issuers, as of `RevocationList`. `clock` tells the time,
-    in seconds since the epoch.
+    `max_replays` (100) times; later it is reuse, which ends its family. `max_size`: bytes of an access token (8192).
+    `leeway`: seconds of clock difference that are forgiven (10). `revocation`: the `RevocationList` that it writes to
+    and asks, one of the same Redis; with `mode="mirror"`, `verify` costs no round trip. `claims(user)` tells what
+    each new access token says of the user beside the claims of `issue`; it may be a coroutine function. `hooks` get a
+    `TokenEvent` for each replay and reuse. `by_issuer`: for a `JWTAuth` that accepts several issuers, as of
+    `RevocationList`. `clock` tells the time, in seconds since the epoch.
     Raises `ConfigurationError`. What asks Redis raises `RedisUnavailable`.
     """
 

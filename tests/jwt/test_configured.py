@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from asgi_redis_guard import ConfigurationError, GuardMiddleware, JWTAuth, RedisManager, RevocationList, Settings
+from asgi_redis_guard.errors import TokenRevoked
 from asgi_redis_guard.jwt.foreign import ForeignVerifier
 from asgi_redis_guard.jwt.jwks import JWKSKeys
 from asgi_redis_guard.jwt.middleware import JWTAuthOptions
@@ -71,14 +72,18 @@ def faults() -> str:
 def test_every_plain_option_reaches_the_guard(told: Told) -> None:
     told(JWT_KEY=KEY, JWT_ALGORITHMS="HS256,HS512", JWT_ISSUER=ISSUER, JWT_AUDIENCE="a, b", JWT_LEEWAY="5")
     told(JWT_REQUIRED="exp,sub", JWT_SCOPES="read, write", JWT_MAX_LIFETIME="3600", JWT_TYP="at+jwt")
-    told(JWT_OPTIONAL="yes", EXEMPT="/health")
+    told(JWT_OPTIONAL="yes", EXEMPT="/health", JWT_KEEP_SOCKETS="yes")
     told(JWT_COOKIE="token", JWT_ORIGINS="https://a.test", JWT_QUERY="token", JWT_SUBPROTOCOL="bearer")
     told(JWT_LEGACY="token:blacklist:{jti}, revoked:{iss}:{jti}", JWT_WITHOUT_JTI="refuse", JWT_ON_OUTAGE="open")
     told(JWT_MAX_AGE="60", JWT_MAX_SIZE="1024", JWT_CACHE_SIZE="7", JWT_REALM="shop")
     found = guard()
     rules = found.verifier.rules
     assert found.verifier.algorithms == ("HS256", "HS512")
-    assert (rules.issuers, rules.audiences, rules.required) == ({ISSUER}, {"a", "b"}, {"exp", "sub"})
+    assert [set(names) for names in (rules.issuers, rules.audiences, rules.required)] == [
+        {ISSUER},
+        {"a", "b"},
+        {"exp", "sub"},
+    ]
     assert (rules.leeway, rules.typ, rules.max_lifetime) == (5, "at+jwt", 3600)
     assert (found._scopes, found._optional, found.exempt.patterns) == (("read", "write"), True, ("/health",))
     sources = found._sources
@@ -86,6 +91,7 @@ def test_every_plain_option_reaches_the_guard(told: Told) -> None:
     assert found._origins == {"https://a.test"}
     assert found._legacy._forms == ("token:blacklist:{jti}", "revoked:{iss}:{jti}")
     assert (found._without_jti, found._closed, found._max_age) == ("refuse", False, None)
+    assert found._sockets is None
     assert found._remembered.cache_parameters()["maxsize"] == 7
     assert any(b'realm="shop"' in value for _, value in found._challenges.missing().headers)
 
@@ -96,7 +102,7 @@ def test_every_option_that_is_plain_has_a_setting_with_the_same_default() -> Non
         ("jwt_", JWTAuth, {"key", "keys", "on_refused", "name", "exempt", "exempt_preflight"}),
         ("jwt_", RevocationList, {"redis", "by_issuer"}),
         ("jwt_jwks_", JWKSKeys, {"issuer", "algorithms", "context"}),
-        ("token_", TokenService, {"redis", "keys", "refresh_keys", "issuer", "revocation", "clock", "claims", "hooks"}),
+        ("token_", TokenService, {"redis", "keys", "refresh_keys", "revocation", "issuer", "clock", "claims", "hooks"}),
     ]
     for prefix, kind, code in signatures:
         for name, parameter in inspect.signature(kind).parameters.items():
@@ -364,3 +370,49 @@ def test_settings_that_are_given_are_those_of_the_service_and_of_its_redis() -> 
     tokens = TokenService.from_settings(settings)
     assert tokens._redis is RedisManager.shared(settings)
     assert KEY not in f"{settings!r} {tokens!r}"
+
+
+async def test_one_environment_describes_a_service_and_the_guard_of_its_tokens(
+    told: Told, manager: CountingManager
+) -> None:
+    told(STACK="jwt", TOKEN_KEY=private_pem("ed25519"), TOKEN_REFRESH_KEY=REFRESH, TOKEN_ISSUER=ISSUER)
+    told(TOKEN_AUDIENCE="api", JWT_MODE="mirror", JWT_SCOPES="read", EXEMPT="/login")
+    tokens, app = TokenService.from_settings(redis=manager), GuardMiddleware(App(), redis=manager)
+    pair, poor = await tokens.issue("alice", scopes="read"), await tokens.issue("alice")
+    fields = bearer(pair.access_token.encode())
+    assert [(await get(app, path)).status for path in ("/", "/login")] == [401, 200]
+    assert (await get(app, headers=bearer(poor.access_token.encode()))).status == 403
+    assert (await get(app, headers=fields)).status == 200
+    (mirror,) = (one for one in manager.links.residents.values() if isinstance(one, Mirror))
+    await within(mirror.ready())
+    assert (await tokens.verify(pair.access_token)).user == "alice"
+    await tokens.revoke_family(pair.family)
+    asked = manager.round_trips
+    assert (await get(app, headers=fields)).status == 401
+    with pytest.raises(TokenRevoked):
+        await tokens.verify(pair.access_token)
+    assert manager.round_trips == asked, "guard and service have one mirror"
+
+
+def test_a_guard_of_the_service_takes_from_the_environment_only_what_is_told(told: Told) -> None:
+    told(TOKEN_KEY=KEY, TOKEN_REFRESH_KEY=REFRESH, TOKEN_ISSUER=ISSUER, TOKEN_LEEWAY="7", JWT_COOKIE="token")
+    found = guard()
+    assert (found.verifier.rules.leeway, found.verifier.rules.typ) == (7, "at+jwt")
+    assert (set(found.verifier.rules.audiences), found._sources.cookie) == ({ISSUER}, b"token")
+    told(JWT_LEEWAY="0", JWT_AUDIENCE="api", JWT_REVOCATION="no")
+    found = guard()
+    assert (found.verifier.rules.leeway, set(found.verifier.rules.audiences)) == (0, {"api"})
+    assert not found._revocation
+
+
+@pytest.mark.parametrize("name", ["ISSUER", "ALGORITHMS"])
+def test_what_is_told_of_other_tokens_is_not_taken_for_those_of_the_service(told: Told, name: str) -> None:
+    told(TOKEN_KEY=KEY, TOKEN_REFRESH_KEY=REFRESH, TOKEN_ISSUER=ISSUER, **{f"JWT_{name}": "HS512"})
+    assert "GUARD_JWT_KEY" in faults()
+
+
+def test_faults_of_the_service_are_those_of_its_guard(told: Told) -> None:
+    told(TOKEN_KEY=KEY, TOKEN_REFRESH_KEY=REFRESH, TOKEN_GRACE="-1")
+    said = faults()
+    assert "issuer (GUARD_TOKEN_ISSUER): None given" in said
+    assert "grace (GUARD_TOKEN_GRACE): -1.0 given" in said

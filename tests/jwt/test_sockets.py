@@ -229,15 +229,15 @@ async def test_marks_of_other_software_are_looked_for_now_and_then(
     redis: RedisManager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_ASK_AGAIN", 0.0)
-    clock = ManualClock(NOW)
-    app = stack(redis, clock=clock, legacy="token:blacklist:{jti}")
-    mine, other = (begin(app, sign(jti=jti)) for jti in ("mine", "other"))
-    for call in (mine, other):
+    app = stack(redis, legacy="token:blacklist:{jti}")
+    calls = [begin(app, sign(jti=str(number))) for number in range(4)]
+    for call in calls:
         await within(call.sees("websocket.accept"))
-    await redis.execute("SET", "token:blacklist:mine", "1", "EX", "60")
-    assert await closed(mine) == REVOKED
-    assert other.kinds == ["websocket.accept"]
-    await leave(mine, other)
+    for number in range(3):
+        await redis.execute("SET", f"token:blacklist:{number}", "1", "EX", "60")
+        assert await closed(calls[number]) == REVOKED
+    assert calls[3].kinds == ["websocket.accept"]
+    await leave(*calls)
     assert is_quiet(redis)
 
 

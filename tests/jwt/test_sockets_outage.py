@@ -17,8 +17,8 @@ REVOKED, AWAY = (4401, "token revoked"), (1013, "try again later")
 
 @pytest.fixture
 async def memory(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A store that can be away; who could not be told looks again at once."""
-    monkeypatch.setattr(suspects, "_AGAIN", 0.002)
+    """A store that can be away; who could not be told looks again when the test says so."""
+    monkeypatch.setattr(suspects, "_AGAIN", 3600)
     async with noting() as redis:
         yield redis
 
@@ -31,10 +31,17 @@ async def told(redis: RedisManager, *jtis: str) -> None:
     await redis.pubsub.feed.tell(TOPIC, [name(redis, jti) for jti in jtis])
 
 
-def hesitates(redis: RedisManager) -> int:
-    """How many could not be told."""
+def could_not_be_told(redis: RedisManager, number: int) -> bool:
+    """True if so many have asked in vain, and nobody asks now."""
     those = redis.pubsub.feed.suspects(TOPIC)
-    return len(those._later) + len(those._named) + len(those._due)
+    return len(those._later) == number and not those._working
+
+
+async def back(redis: TestRedis) -> None:
+    """Let Redis be there again, and wait until everybody has been told."""
+    redis.away = None
+    redis.pubsub.feed.suspects(TOPIC)._again()
+    await looked(redis)
 
 
 async def test_closed_closes_who_is_named_and_nobody_else(memory: TestRedis) -> None:
@@ -43,10 +50,9 @@ async def test_closed_closes_who_is_named_and_nobody_else(memory: TestRedis) -> 
     await told(memory, "named")
     assert await closed(named) == AWAY
     memory.pubsub.feed._hear(TOPIC, Gap("reconnected"))
-    await eventually(lambda: hesitates(memory) == 1)
+    await eventually(lambda: could_not_be_told(memory, 1))
     assert other.kinds == ["websocket.accept"]
-    memory.away = None
-    await looked_again(memory)
+    await back(memory)
     assert other.kinds == ["websocket.accept"]
     await leave(named, other)
 
@@ -56,11 +62,10 @@ async def test_open_keeps_who_is_named_until_redis_can_be_asked(memory: TestRedi
     memory.away = RedisUnavailable()
     assert await RevocationList(memory).revoke("gone", ttl=60)
     await told(memory, "there")
-    await eventually(lambda: hesitates(memory) == 2)
+    await eventually(lambda: could_not_be_told(memory, 2))
     assert gone.kinds == there.kinds == ["websocket.accept"]
-    memory.away = None
+    await back(memory)
     assert await closed(gone) == REVOKED
-    await looked_again(memory)
     assert there.kinds == ["websocket.accept"]
     await leave(gone, there)
     assert is_quiet(memory)
@@ -75,10 +80,9 @@ async def test_last_known_goes_by_the_mirror_and_closes_who_is_named_when_that_i
     assert await revocations.revoke("gone", ttl=60)
     await told(memory, "there")
     assert await closed(gone) == REVOKED
-    await eventually(lambda: hesitates(memory) == 1)
+    await eventually(lambda: could_not_be_told(memory, 1))
     assert there.kinds == ["websocket.accept"]
-    memory.away = None
-    await looked_again(memory)
+    await back(memory)
     mirror: Any = revocations._mirror()
     await mirror.aclose()
     mirror._proven = float("-inf")
@@ -117,9 +121,3 @@ async def test_a_spoiled_key_of_one_user_is_no_reason_to_close_and_hurts_no_othe
     await redis.execute("SET", key, str(10**17), "EX", "60")
     assert await closed(spoiled) == REVOKED
     await leave(spoiled, other)
-
-
-async def looked_again(redis: RedisManager) -> None:
-    """Wait until everybody has been told."""
-    await eventually(lambda: hesitates(redis) == 0)
-    await looked(redis)

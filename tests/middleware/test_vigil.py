@@ -112,6 +112,7 @@ async def test_a_call_comes_at_its_time_and_once(redis: TestRedis) -> None:
     clock.advance(1)
     await eventually(lambda: times)
     assert times == [NOW + 1]
+    assert not watches.control.vigil._timers  # type: ignore[attr-defined]
     await leave(call)
 
 

@@ -131,6 +131,29 @@ async def test_who_is_suspected_no_more_does_not_look_and_leaves_nothing(hub: Hu
     assert repr(suspects) == "<Suspects: 0 under 0 keys>"
 
 
+async def test_who_comes_when_words_are_heard_already_looks_at_once(hub: Hub) -> None:
+    first, second = Holder(b"a"), Holder(b"b")
+    suspects = await suspected(hub, first)
+    suspects.add(second)
+    await second.looked(False)
+    assert first.looks.empty()
+
+
+async def test_who_is_suspected_no_more_before_its_turn_does_not_look(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_AT_ONCE", 1)
+    first, gone, last = Holder(b"a"), Holder(b"b"), Holder(b"c")
+    suspects = await suspected(hub, first, gone, last)
+    await eventually(lambda: not suspects._working)
+    for one in (first, gone, last):
+        suspects.look(one)
+    await first.looked(False)
+    suspects.discard(gone)
+    await last.looked(False)
+    assert gone.looks.empty()
+
+
 async def test_after_a_gap_and_when_it_is_asked_to_everybody_looks_without_a_word(hub: Hub) -> None:
     first, second = Holder(b"a"), Holder(b"b")
     suspects = await suspected(hub, first, second)
@@ -175,6 +198,44 @@ async def test_while_redis_is_away_those_wait_who_were_not_named(hub: Hub, monke
     suspects._again()
     await second.looked(False)
     await first.looked(False)
+
+
+async def test_a_key_that_fails_by_itself_keeps_nobody_else_waiting(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_AT_ONCE", 1)
+    monkeypatch.setattr(module, "_AGAIN", 3600)
+    spoiled, other = Holder(b"a", finds=[None, OperationFailed("WRONGTYPE")]), Holder(b"b")
+    suspects = await suspected(hub, spoiled, other)
+    await eventually(lambda: not suspects._working)
+    suspects.look(spoiled)
+    suspects.look(other)
+    await spoiled.looked(False)
+    await other.looked(False)
+    assert [*suspects._later] == [spoiled]
+
+
+async def test_who_leaves_while_redis_is_away_is_forgotten_and_the_rest_looks_later(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_AT_ONCE", 1)
+    monkeypatch.setattr(module, "_AGAIN", 0.001)
+    away, leaves = asyncio.Event(), asyncio.Event()
+
+    async def look(told: bool) -> None:
+        if not away.is_set():
+            return
+        leaves.set()
+        suspects.discard(gone)
+        raise RedisUnavailable
+
+    gone, other = Suspect([b"a"], look), Holder(b"b")
+    suspects = await suspected(hub, gone, other)
+    await eventually(lambda: not suspects._working)
+    away.set()
+    suspects.look(gone)
+    suspects.look(other)
+    await within(leaves.wait())
+    await other.looked(False)
+    assert (suspects._later, suspects._due, len(suspects)) == ({}, {}, 1)
 
 
 async def test_who_fails_hurts_nobody_and_is_not_asked_again(hub: Hub, caplog: pytest.LogCaptureFixture) -> None:
