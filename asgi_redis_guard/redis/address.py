@@ -13,14 +13,17 @@ from redis.asyncio.connection import Connection, SSLConnection, parse_url
 from redis.exceptions import RedisError
 
 from ..errors import ConfigurationError
+from .slots import Place
 
-SCHEMES = ("redis", "rediss", "unix", "memory", "embedded")
+SCHEMES = ("redis", "rediss", "redis+cluster", "rediss+cluster", "unix", "memory", "embedded")
 
-_SCHEME = re.compile(r"([a-z]+)://", re.IGNORECASE)
+_SCHEME = re.compile(r"([a-z]+(?:\+[a-z]+)?)://", re.IGNORECASE)
+
+_HOST = r"(?:[\w.-]+|\[[\da-f:.]+\])?(?::\d{1,5})?"
 
 #: URLs whose parts can be told apart for sure, so that a password is in none but the login and the query.
 _TCP = re.compile(
-    r"(rediss?)://([^@/?#]*@)?((?:[\w.-]+|\[[\da-f:.]+\])?(?::\d{1,5})?(?:/\d*)?)(?:\?[^@]*)?", re.IGNORECASE
+    rf"(rediss?(?:\+cluster)?)://([^@/?#]*@)?({_HOST}(?:,{_HOST})*(?:/\d*)?)(?:\?[^@]*)?", re.IGNORECASE
 )
 _UNIX = re.compile(r"(unix)://([^@/?#]*@)?(/[^@?#]*)(?:\?[^@]*)?", re.IGNORECASE)
 
@@ -33,11 +36,13 @@ class Address:
     """A parsed Redis URL.
 
     `options` are redis-py's own connection arguments (host, port, path, db, credentials, `ssl_*`), so that dedicated
-    connections and channels reach the same place in the same way.
+    connections and channels reach the same place in the same way. `nodes` are the servers of a cluster that are asked
+    for all others, of which `host` and `port` are the first; none where there is no cluster.
     """
 
     scheme: str
     options: Mapping[str, Any] = field(repr=False)
+    nodes: tuple[Place, ...] = ()
 
     @classmethod
     def parse(cls, url: str) -> Address:
@@ -50,12 +55,35 @@ class Address:
         if scheme in ("memory", "embedded"):
             return cls(scheme, {})
         try:
+            if scheme.endswith("+cluster") or (scheme != "unix" and "," in _authority(url)):
+                return cls._of_cluster(scheme.partition("+")[0], url)
             return cls(scheme, _options(scheme, url))
         except (ValueError, TypeError, RedisError):  # their messages may repeat the password
-            form = f"{scheme}://[[user]:password@]{'/path' if scheme == 'unix' else 'host[:port][/db]'}"
+            place = {"unix": "/path", "redis": "host[:port][/db]", "rediss": "host[:port][/db]"}
+            form = f"{scheme}://[[user]:password@]{place.get(scheme, 'host[:port],host[:port]…')}"
             raise ConfigurationError(
                 f"url (REDIS_URL): {mask(url)} cannot be read; allowed: {form}, percent-encoded; options are redis-py's"
             ) from None
+
+    @classmethod
+    def _of_cluster(cls, scheme: str, url: str) -> Address:
+        """Parse a URL with several hosts; raises what `_options` raises, and `ConfigurationError` for a database."""
+        login, at, hosts = _authority(url).rpartition("@")
+        rest = url[url.index("://") + 3 + len(login + at + hosts) :]
+        options = [_options(scheme, f"{scheme}://{login}{at}{host}{rest}") for host in hosts.split(",")]
+        if options[0].get("db"):
+            raise ConfigurationError(f"url (REDIS_URL): {mask(url)} names a database; a cluster has none but 0")
+        nodes = [Place(str(found.get("host", "localhost")), int(found.get("port", 6379))) for found in options]
+        return cls(scheme, options[0], tuple(dict.fromkeys(nodes)))
+
+    def at(self, place: Place) -> Address:
+        """Return the address of one server of the cluster, which is reached in the same way."""
+        return Address(self.scheme, {**self.options, "host": place.host, "port": place.port})
+
+    @property
+    def cluster(self) -> bool:
+        """True where the keys are spread over several servers."""
+        return bool(self.nodes)
 
     @property
     def host(self) -> str:
@@ -93,7 +121,8 @@ class Address:
     @property
     def local(self) -> bool:
         """True where traffic does not leave this machine."""
-        return self.path is not None or self.host in ("localhost", "127.0.0.1", "::1")
+        hosts = [place.host for place in self.nodes] or [self.host]
+        return self.path is not None or all(host in ("localhost", "127.0.0.1", "::1") for host in hosts)
 
     def ssl_context(self) -> ssl.SSLContext | None:
         """Build the TLS context that redis-py's `ssl_*` options describe; certificates and names are checked."""
@@ -108,7 +137,14 @@ class Address:
             return f"{self.scheme}://"
         if self.path is not None:
             return f"unix://{self.path}"
+        if self.cluster:
+            return f"{self.scheme}+cluster://{','.join(map(str, self.nodes))}"
         return f"{'rediss' if self.tls else 'redis'}://{self.host}:{self.port}/{self.db}"
+
+
+def _authority(url: str) -> str:
+    """Return what stands between `://` and the path."""
+    return re.split("[/?#]", url.partition("://")[2], maxsplit=1)[0]
 
 
 def _options(scheme: str, url: str) -> dict[str, Any]:
