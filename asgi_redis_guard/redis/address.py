@@ -22,9 +22,7 @@ _SCHEME = re.compile(r"([a-z]+(?:\+[a-z]+)?)://", re.IGNORECASE)
 _HOST = r"(?:[\w.-]+|\[[\da-f:.]+\])?(?::\d{1,5})?"
 
 #: URLs whose parts can be told apart for sure, so that a password is in none but the login and the query.
-_TCP = re.compile(
-    rf"(rediss?(?:\+cluster)?)://([^@/?#]*@)?({_HOST}(?:,{_HOST})*(?:/\d*)?)(?:\?[^@]*)?", re.IGNORECASE
-)
+_TCP = re.compile(rf"(rediss?(?:\+cluster)?)://([^@/?#]*@)?({_HOST}(?:,{_HOST})*(?:/\d*)?)(?:\?[^@]*)?", re.IGNORECASE)
 _UNIX = re.compile(r"(unix)://([^@/?#]*@)?(/[^@?#]*)(?:\?[^@]*)?", re.IGNORECASE)
 
 #: Options of redis-py's pools, not of its connections.

@@ -178,7 +178,7 @@ def test_a_cluster_has_no_databases() -> None:
 
 @pytest.mark.parametrize("hosts", ["a:x,b", "a,b:99999", "a/b,c", ",a@b:c", "[::1,b"])
 def test_a_cluster_s_url_that_cannot_be_read_is_refused_without_its_password(hosts: str) -> None:
-    with pytest.raises(ConfigurationError, match="cannot be read|names a database") as caught:
+    with pytest.raises(ConfigurationError, match=r"cannot be read|names a database") as caught:
         Address.parse(f"redis+cluster://:{SECRET}@{hosts}")
     assert SECRET not in str(caught.value)
 
