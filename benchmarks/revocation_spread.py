@@ -19,7 +19,7 @@ from _common import arguments, finish, header, stop_cleanly_on_sigterm, table, v
 from _servers import stop, valkey
 
 from asgi_redis_guard import GuardMiddleware, JWTAuth, RedisManager, RevocationList
-from asgi_redis_guard.jwt.mirrored import Revoked
+from asgi_redis_guard.jwt.revocation.mirrored import Revoked
 
 SECRET = "a secret of a benchmark, which nobody else has to know"
 PROCESSES, MANY, ENTRIES = 4, 1000, 200_000

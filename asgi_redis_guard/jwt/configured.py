@@ -15,9 +15,9 @@ from ..errors import ConfigurationError
 from ..redis.manager import RedisManager
 from ..settings import Settings, variable_of
 from .guard import JWTAuth
-from .jwks import JWKSKeys
+from .jwks.source import JWKSKeys
 from .middleware import JWTAuthOptions
-from .revocation import RevocationList
+from .revocation.revocation_list import RevocationList
 from .signing import KeyRing, SigningKey
 
 _Made = TypeVar("_Made")
@@ -56,7 +56,7 @@ def auth_of(settings: Settings, redis: RedisManager | str | None = None) -> JWTA
 
 def _guard_of_service(settings: Settings, redis: RedisManager | str | None) -> JWTAuth:
     """Return the guard of the service that is described; of what it knows by itself, only what was told counts."""
-    from .service import TokenService  # it is described here
+    from .service.token_service import TokenService  # it is described here
 
     told: dict[str, Any] = {
         name: value for name, value in _options(settings).items() if f"jwt_{name}" in settings.model_fields_set

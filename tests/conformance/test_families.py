@@ -11,7 +11,7 @@ import pytest
 
 from asgi_redis_guard import RedisManager
 from asgi_redis_guard.core.keys import Keys
-from asgi_redis_guard.jwt.families import (
+from asgi_redis_guard.jwt.service.families import (
     FamilyLimits,
     FamilyOperations,
     Owner,
@@ -19,7 +19,7 @@ from asgi_redis_guard.jwt.families import (
     epoch,
     mark_of,
 )
-from asgi_redis_guard.jwt.refresh_token import RefreshToken
+from asgi_redis_guard.jwt.service.refresh_token import RefreshToken
 from tests.conformance.clockwork import PASSED, Clockwork, Said
 from tests.conformance.family_models import Family, UserModel
 

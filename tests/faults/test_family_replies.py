@@ -10,9 +10,9 @@ import pytest
 
 from asgi_redis_guard import RedisManager
 from asgi_redis_guard.errors import RedisTimeout, RedisUnavailable
-from asgi_redis_guard.jwt.families import FamilyLimits, Verdict
-from asgi_redis_guard.jwt.family_store import FamilyStore
-from asgi_redis_guard.jwt.refresh_token import RefreshToken
+from asgi_redis_guard.jwt.service.families import FamilyLimits, Verdict
+from asgi_redis_guard.jwt.service.family_store import FamilyStore
+from asgi_redis_guard.jwt.service.refresh_token import RefreshToken
 from asgi_redis_guard.testing import FaultProxy
 from tests.redis.tools import PATIENCE, until_back, within
 
