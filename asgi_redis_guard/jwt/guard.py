@@ -21,8 +21,7 @@ from ..core.steps import Admission, Answer, Ask, Pass
 from ..errors import ConfigurationError, RedisUnavailable
 from ..users import credentials_of, nobody
 from .credentials import BadCredentials, TokenSources
-from .jwks.foreign import KeysAway, KeysWanted, when_fetched
-from .key_source import ExchangeVerifier, KeySource
+from .key_source import ExchangeVerifier, KeysAway, KeySource, KeysWanted, when_fetched
 from .keys import KeyLike, KeySet
 from .policy import MAX_LEEWAY, MAX_LIFETIME, Challenges, lifetime_faults
 from .revocation.blacklist import Blacklist, LegacyKeys, blacklist_faults

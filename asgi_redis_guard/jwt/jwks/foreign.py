@@ -7,24 +7,20 @@ would be refused with any key causes no fetch, and a `kid` that nobody knows cau
 from __future__ import annotations
 
 from base64 import urlsafe_b64decode
-from collections.abc import Awaitable, Callable, Generator, Mapping
-from contextlib import suppress
-from typing import Any, NamedTuple, Protocol, TypeVar
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, NamedTuple, Protocol
 
 import orjson
 
 from ...core.exchange import Exchange
-from ...core.steps import Wait, Waitable
-from ...errors import WaitTimeout
+from ...core.steps import Waitable
+from ..key_source import KeysAway, KeysWanted
 from ..keys import PUBLIC_ALGORITHMS, KeySet
 from ..verify import COMPACT, ClaimRules, SignatureRefused, TokenRefused, VerifiedToken, Verifier
 from .remote_keys import Held, RemoteKeys
 
 #: Seconds more than a fetch may take, for whoever waits for it.
 _PATIENCE = 1.0
-
-
-_Found = TypeVar("_Found")
 
 
 class RemoteSource(Protocol):
@@ -42,43 +38,6 @@ class RemoteSource(Protocol):
         """Seconds that a fetch takes at the most."""
 
     def fetch(self, remote: RemoteKeys, clock: Callable[[], float]) -> Awaitable[None]: ...
-
-
-class KeysAway(Exception):
-    """The issuer's keys cannot be had now, so that nothing can be said of its tokens; `retry_after` is in seconds."""
-
-    def __init__(self, retry_after: float) -> None:
-        super().__init__("the keys cannot be had")
-        self.retry_after = retry_after
-
-
-class KeysWanted(Exception):
-    """Keys are being fetched, and the token is to be looked at again then: wait for `flight`, so many seconds.
-
-    `joined`: the fetch was under way already, so that it may not know what the token's issuer knows.
-    """
-
-    def __init__(self, flight: Waitable, deadline: float, joined: bool) -> None:
-        super().__init__("keys are being fetched")
-        self.flight = flight
-        self.deadline = deadline
-        self.joined = joined
-
-
-def when_fetched(
-    found: _Found | KeysWanted, again: Callable[[bool], _Found | KeysWanted]
-) -> Generator[Wait, Any, _Found]:
-    """Wait for keys and look `again`, for the last time if true is given to it; return what is found in the end.
-
-    It is waited for twice where the first fetch had begun before the request came.
-    """
-    final = False
-    while isinstance(found, KeysWanted):
-        final = final or not found.joined
-        with suppress(WaitTimeout):
-            yield Wait(found.flight, found.deadline)
-        found, final = again(final), True
-    return found
 
 
 class _Parts(NamedTuple):

@@ -17,11 +17,11 @@ from ...errors import RefreshRefused
 from ...observability.events import emit, host_time
 from ...redis.manager import RedisManager
 from ...settings import Settings
-from ..configured import service_of
 from ..keys import KeyLike
 from ..revocation.revocation_list import RevocationList
 from ..signing import KeyRing, SigningKey
 from .access import check_claims, scopes_of
+from .configured import service_of
 from .events import TokenEvent, TokenEventKind
 from .families import Rotation, Verdict
 from .family_note import FamilyNote

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Unpack
 
+from ...core.exchange import Exchange
 from ...core.steps import Ask
 from ...errors import TokenInvalid, TokenRevoked
 from ...redis.asking import carry_out
 from ..guard import JWTAuth
-from ..key_source import RingVerifier
-from ..keys import KeyLike
+from ..keys import KeyLike, KeySet
 from ..revocation.questions import Questions
 from ..signing import KeyRing, SigningKey
-from ..verify import ClaimRules, TokenRefused
+from ..verify import ClaimRules, TokenRefused, VerifiedToken, Verifier
 from .access import TYP, AccessToken, AccessTokens
 from .revoking import Revoking
 
@@ -97,3 +98,31 @@ class Verifying(Revoking):
         }
         own.update(options)
         return JWTAuth(**own)
+
+
+class RingVerifier:
+    """Verifies by the keys that a service has at the time: new ones forget what was verified by old ones."""
+
+    def __init__(self, ring: Callable[[], KeyRing], rules: ClaimRules, *, max_size: int, cache_size: int) -> None:
+        self.rules = rules
+        self._ring = ring
+        self._sizes = {"max_size": max_size, "cache_size": cache_size}
+        self._made = self._of(ring())
+
+    @property
+    def algorithms(self) -> tuple[str, ...]:
+        """What is accepted."""
+        return self._current().keys.algorithms
+
+    def verify(self, token: bytes, exchange: Exchange, *, final: bool = False) -> VerifiedToken:
+        """Return the verified token; raises `TokenRefused`."""
+        return self._current().verify(token, exchange.now)
+
+    def _current(self) -> Verifier:
+        ring = self._ring()
+        if self._made[0] is not ring:
+            self._made = self._of(ring)
+        return self._made[1]
+
+    def _of(self, ring: KeyRing) -> tuple[KeyRing, Verifier]:
+        return ring, Verifier(KeySet(ring.verify_keys()), self.rules, **self._sizes)

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from asgi_redis_guard.core.exchange import Exchange
 from asgi_redis_guard.core.keys import Keys
-from asgi_redis_guard.jwt.jwks.foreign import ForeignVerifier, KeysAway
+from asgi_redis_guard.jwt.jwks.foreign import ForeignVerifier
 from asgi_redis_guard.jwt.jwks.source import JWKSKeys
+from asgi_redis_guard.jwt.key_source import KeysAway
 from asgi_redis_guard.jwt.keys import KeySet
 from asgi_redis_guard.jwt.verify import ClaimRules, TokenRefused
 from tests.drive import http_scope
