@@ -1,4 +1,4 @@
-"""What would become of a refresh token if it was presented now: asked without presenting it, in one round trip.
+"""What would become of a refresh token if it was presented now: asked without presenting it. Pure.
 
 Law: nothing is changed by a look. A token that was used before ends its family where it is presented, not here.
 """
@@ -9,10 +9,7 @@ from typing import NamedTuple
 
 from ...core.keys import Keys
 from ...core.script import Operation, OperationKind, Reply
-from ...core.steps import Ask
-from ...redis.asking import carry_out
-from ...redis.manager import RedisManager
-from .families import USER, FamilyLimits, Verdict, epoch
+from .families import USER, FamilyLimits, Verdict
 from .family_note import FamilyNote
 from .refresh_token import TAG, RefreshToken
 
@@ -56,10 +53,3 @@ def looking(keys: Keys, limits: FamilyLimits, token: RefreshToken) -> Operation:
     tag, name = token.family[:TAG], token.family[TAG:]
     times = (limits.grace, limits.most_replays, limits.idle, limits.lifetime)
     return Operation(LOOK, (keys.family(tag, name), keys.generation(tag, b"")), (token.generation, *times))
-
-
-async def look_at(redis: RedisManager, limits: FamilyLimits, namespace: str, token: RefreshToken) -> Look:
-    """Look at a token whose mac is verified. Raises `RedisUnavailable`."""
-    keys = redis.keys
-    replies = await carry_out(redis, Ask((looking(keys, limits, token), epoch(keys, namespace))))
-    return Look.of(replies[0], replies[1].values[0])

@@ -34,6 +34,7 @@ from .families import (
     epoch,
 )
 from .family_counts import FamilyCounts, FamilyStats, stats, stats_of
+from .family_look import Look, looking
 from .refresh_token import RefreshToken, new_family
 
 logger = logging.getLogger("asgi_redis_guard.jwt")
@@ -95,6 +96,12 @@ class FamilyStore:
         if rotation is not said:
             self._redis.spawn(self._clear(token.family))
         return rotation
+
+    async def look(self, token: RefreshToken) -> Look:
+        """Return what would become of such a token, and of its family; nothing is changed."""
+        operation = looking(self._redis.keys, self._operations.limits, token)
+        replies = await self._do(operation, epoch(self._redis.keys, self._namespace))
+        return Look.of(replies[0], replies[1].values[0])
 
     async def revoke(self, family: bytes, why: bytes = b"") -> Ended:
         """End a family, also what is left of one whose record is gone."""

@@ -2,51 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from ...errors import TokenError
-from ...redis.manager import RedisManager
-from ..verify import TokenRefused
-from .access import AccessToken
-from .families import FamilyLimits
-from .family_look import Look, look_at
+from .family_look import Look
 from .refresh_token import RefreshKeys, RefreshToken
-from .verifying import Verifying
+from .revoking import Revoking
 
 #: Claims of an access token that are told as they stand (RFC 7662 §2.2); what the app has added is told as well.
 _HIDDEN = frozenset(("fam", "gen", "sid", "dev"))
 
 
-class Introspecting(Verifying):
+class Introspecting(Revoking):
     """The part of `TokenService` that looks at tokens without using them. All raise `RedisUnavailable`."""
-
-    _limits: FamilyLimits
-
-    @property
-    def redis(self) -> RedisManager:
-        """The manager that it asks by."""
-        return self._redis
-
-    @property
-    def clock(self) -> Callable[[], float]:
-        """Tells the present time, in seconds since the epoch."""
-        return self._clock
 
     @property
     def refresh_keys(self) -> RefreshKeys:
         """The keys that refresh tokens are made with."""
         return self._refresh_keys
-
-    def read(self, token: str | bytes, *, whenever: bool = False) -> AccessToken | None:
-        """Return an access token of this service without asking Redis, so revoked ones too; None for any other.
-
-        `whenever`: also one whose time is over, or has not come.
-        """
-        try:
-            return self._access.read_whenever(token) if whenever else self._access.read(token, self._clock())
-        except TokenRefused:
-            return None
 
     async def introspect(self, token: str | bytes, *, refresh: bool = False) -> dict[str, Any]:
         """Return what RFC 7662 §2.2 has about a token, `{"active": False}` for one that is not good.
@@ -72,7 +45,7 @@ class Introspecting(Verifying):
 
     async def look_at(self, presented: RefreshToken) -> Look:
         """Return the same for a token that was read."""
-        return await look_at(self._redis, self._limits, self._namespace, presented)
+        return await self._families.look(presented)
 
     async def _told_of_refresh(self, token: str | bytes) -> dict[str, Any] | None:
         look = await self.look(token)

@@ -13,15 +13,17 @@ from typing import Any, TypedDict, Unpack
 
 import orjson
 
-from ...errors import ConfigurationError
 from ...redis.manager import RedisManager
+from ..keys import KeyLike
 from ..revocation.revocation_list import Revocation, RevocationList, RevocationStats
+from ..signing import KeyRing, SigningKey
 from .access import AccessToken
 from .families import MOST_WHY
 from .family_counts import FamilyStats
 from .family_store import FamilyStore
 from .options import Options
 from .refresh_token import RefreshKeys
+from .verifying import Verifying
 
 _FAMILY = re.compile(r"[A-Za-z0-9_-]{22}")
 
@@ -41,7 +43,7 @@ class TokenStats(TypedDict):
     families: FamilyStats
 
 
-class Revoking:
+class Revoking(Verifying):
     """The part of `TokenService` that ends tokens before their time. All methods raise `RedisUnavailable`.
 
     Where `audit` may be given (`reason`, `actor`, `ip`), it is kept with what is revoked, for as long as that is.
@@ -50,28 +52,16 @@ class Revoking:
     def __init__(
         self,
         redis: RedisManager,
-        families: FamilyStore,
-        refresh_keys: RefreshKeys,
+        keys: KeyRing | SigningKey | KeyLike,
         revocation: RevocationList | None,
         options: Options,
         clock: Callable[[], float],
+        families: FamilyStore,
+        refresh_keys: RefreshKeys,
     ) -> None:
-        self.options = options
-        self._redis = redis
+        super().__init__(redis, keys, revocation, options, clock)
         self._families = families
         self._refresh_keys = refresh_keys
-        self._clock = clock
-        self._issuer = options.issuer if options.by_issuer else None
-        self._namespace = self._issuer or ""
-        #: The blacklist that access tokens are in.
-        self.revocation = revocation or RevocationList(
-            redis, max_lifetime=options.access_ttl, by_issuer=options.by_issuer
-        )
-        ConfigurationError.raise_for(_revocation_faults(self.revocation, redis, options))
-
-    def _known(self, token: str | bytes) -> AccessToken | None:
-        """Return an access token of this service, whatever its time, or None."""
-        raise NotImplementedError
 
     async def revoke(self, token: str | bytes | AccessToken, **audit: Unpack[Audit]) -> bool:
         """Revoke one token (RFC 7009); true if it was good before.
@@ -83,7 +73,7 @@ class Revoking:
             presented = self._refresh_keys.read(token)
             if presented is not None:
                 return await self.revoke_family(presented.family.decode(), **audit)
-        access = token if isinstance(token, AccessToken) else self._known(token)
+        access = token if isinstance(token, AccessToken) else self.read(token, whenever=True)
         if access is None:
             return False
         return await self.revoke_id(access.token_id, access.expires_at, user=access.user, **audit)
@@ -160,17 +150,6 @@ class Revoking:
         if len(why) > MOST_WHY:
             raise ValueError(f"reason, actor, ip: {len(why)} bytes of JSON given; allowed are {MOST_WHY}")
         return why
-
-
-def _revocation_faults(revocation: RevocationList, redis: RedisManager, options: Options) -> list[str]:
-    faults = []
-    if revocation.redis is not redis:
-        faults.append("revocation: a list of another Redis given; allowed is one of the same manager")
-    if revocation.by_issuer is not options.by_issuer:
-        faults.append(f"revocation: by_issuer is {revocation.by_issuer}; that of the service is {options.by_issuer}")
-    if revocation.max_lifetime < options.access_ttl:
-        faults.append(f"revocation: max_lifetime is {revocation.max_lifetime:g}; allowed is access_ttl or more")
-    return faults
 
 
 def user_name(user: object) -> str:

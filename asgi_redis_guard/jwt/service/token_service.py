@@ -80,9 +80,9 @@ class TokenService(Introspecting):
         checked, manager = Options.of(options), RedisManager.of(redis)
         self._limits = limits_of(checked)
         families = FamilyStore(manager, self._limits, namespace=checked.issuer if checked.by_issuer else "")
-        super().__init__(manager, families, RefreshKeys(refresh_keys, checked.issuer), revocation, checked, clock)
+        refresh = RefreshKeys(refresh_keys, checked.issuer)
+        super().__init__(manager, keys, revocation, checked, clock, families, refresh)
         self._issuing = Issuing(checked, self._refresh_keys)
-        self.use_keys(keys)
 
     @classmethod
     def from_settings(

@@ -7,25 +7,57 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from ...core.exchange import Exchange
 from ...core.steps import Ask
-from ...errors import TokenInvalid, TokenRevoked
+from ...errors import ConfigurationError, TokenInvalid, TokenRevoked
 from ...redis.asking import carry_out
+from ...redis.manager import RedisManager
 from ..guard import JWTAuth
 from ..keys import KeyLike, KeySet
 from ..revocation.questions import Questions
+from ..revocation.revocation_list import RevocationList
 from ..signing import KeyRing, SigningKey
 from ..verify import ClaimRules, TokenRefused, VerifiedToken, Verifier
 from .access import TYP, AccessToken, AccessTokens
-from .revoking import Revoking
+from .options import Options
 
 if TYPE_CHECKING:
     from ..middleware import JWTAuthOptions
 
 
-class Verifying(Revoking):
-    """The part of `TokenService` that knows its keys."""
+class Verifying:
+    """The part of `TokenService` that knows its keys, and what is revoked."""
 
     _keys: KeyRing
     _access: AccessTokens
+
+    def __init__(
+        self,
+        redis: RedisManager,
+        keys: KeyRing | SigningKey | KeyLike,
+        revocation: RevocationList | None,
+        options: Options,
+        clock: Callable[[], float],
+    ) -> None:
+        self.options = options
+        self._redis = redis
+        self._clock = clock
+        self._issuer = options.issuer if options.by_issuer else None
+        self._namespace = self._issuer or ""
+        #: The blacklist that access tokens are in.
+        self.revocation = revocation or RevocationList(
+            redis, max_lifetime=options.access_ttl, by_issuer=options.by_issuer
+        )
+        ConfigurationError.raise_for(_revocation_faults(self.revocation, redis, options))
+        self.use_keys(keys)
+
+    @property
+    def redis(self) -> RedisManager:
+        """The manager that it asks by."""
+        return self._redis
+
+    @property
+    def clock(self) -> Callable[[], float]:
+        """Tells the present time, in seconds since the epoch."""
+        return self._clock
 
     @property
     def keys(self) -> KeyRing:
@@ -43,6 +75,16 @@ class Verifying(Revoking):
     def public_jwks(self) -> dict[str, list[dict[str, Any]]]:
         """Return the JWK set (RFC 7517) that others verify access tokens with."""
         return self._keys.public_jwks()
+
+    def read(self, token: str | bytes, *, whenever: bool = False) -> AccessToken | None:
+        """Return an access token of this service without asking Redis, so revoked ones too; None for any other.
+
+        `whenever`: also one whose time is over, or has not come.
+        """
+        try:
+            return self._access.read_whenever(token) if whenever else self._access.read(token, self._clock())
+        except TokenRefused:
+            return None
 
     async def verify(self, token: str | bytes) -> AccessToken:
         """Return the access token if it holds and is not revoked; raises `TokenInvalid`, `TokenRevoked`.
@@ -65,12 +107,6 @@ class Verifying(Revoking):
             return known
         replies = await carry_out(self._redis, Ask(questions.operations()))
         return not replies.passed or self.revocation.remembers(questions)
-
-    def _known(self, token: str | bytes) -> AccessToken | None:
-        try:
-            return self._access.read_whenever(token)
-        except TokenRefused:
-            return None
 
     # For `JWTAuth(keys=…)`.
 
@@ -126,3 +162,14 @@ class RingVerifier:
 
     def _of(self, ring: KeyRing) -> tuple[KeyRing, Verifier]:
         return ring, Verifier(KeySet(ring.verify_keys()), self.rules, **self._sizes)
+
+
+def _revocation_faults(revocation: RevocationList, redis: RedisManager, options: Options) -> list[str]:
+    faults = []
+    if revocation.redis is not redis:
+        faults.append("revocation: a list of another Redis given; allowed is one of the same manager")
+    if revocation.by_issuer is not options.by_issuer:
+        faults.append(f"revocation: by_issuer is {revocation.by_issuer}; that of the service is {options.by_issuer}")
+    if revocation.max_lifetime < options.access_ttl:
+        faults.append(f"revocation: max_lifetime is {revocation.max_lifetime:g}; allowed is access_ttl or more")
+    return faults

@@ -7,7 +7,7 @@ import pytest
 from asgi_redis_guard import RedisManager
 from asgi_redis_guard.errors import RefreshRefused
 from asgi_redis_guard.jwt.service.families import FamilyLimits, Owner, Verdict
-from asgi_redis_guard.jwt.service.family_look import look_at
+from asgi_redis_guard.jwt.service.family_store import FamilyStore
 from asgi_redis_guard.jwt.service.pair import TokenPair
 from asgi_redis_guard.jwt.service.token_service import TokenService
 from tests.jwt.services import service
@@ -105,6 +105,6 @@ async def test_limits_that_were_made_shorter_hold_at_once(redis: RedisManager) -
     assert token is not None
     for limits in ({"idle": 0, "lifetime": 60_000}, {"idle": 60_000, "lifetime": 0}):
         shorter = FamilyLimits(grace=20_000, most_replays=1, keep=60_000, **limits)
-        look = await look_at(redis, shorter, "", token)
+        look = await FamilyStore(redis, shorter).look(token)
         assert (look.verdict, look.is_good) == (Verdict.EXPIRED, False)
     assert not (await tokens.refresh(tokens.refresh_keys.text(*token))).replayed
