@@ -14,13 +14,14 @@ TokenEventKind = Literal["reuse", "replay"]
 class TokenEvent:
     """One thing that happened to a family of refresh tokens, told where it was noticed.
 
-    `generation` is that of the token that came. `user` is empty where the record of the family did not tell.
+    `number` tells which of the family's tokens had come, counted from 1. `user` is empty where the record of the family
+    did not tell.
     """
 
     kind: TokenEventKind
     user: str
     family: str
-    generation: int
+    number: int
     device: str | None = None
     session: str | None = None
     client: str | None = None

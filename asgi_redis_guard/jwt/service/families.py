@@ -25,7 +25,7 @@ from .refresh_token import TAG, RefreshToken
 BEGIN, ROTATE, REVOKE, SWEEP = (
     OperationKind.load(__package__, f"family_{name}.lua") for name in ("begin", "rotate", "revoke", "sweep")
 )
-EPOCH = OperationKind.load(__package__, "epoch.lua")
+CUTOFF = OperationKind.load(__package__, "family_cutoff.lua")
 
 #: Bytes of the text that travels with a family, and of why one was ended.
 MOST_NOTE, MOST_WHY = 2048, 512
@@ -48,6 +48,15 @@ class Verdict(IntEnum):
     REVOKED = 4
     #: Its family's time is up by limits that were made shorter since.
     EXPIRED = 5
+
+    @property
+    def is_good(self) -> bool:
+        """True where there is a successor."""
+        return self in (Verdict.ROTATED, Verdict.SAME)
+
+    def under(self, cutoff: int, born: int) -> Verdict:
+        """Return it as the cutoff for all users has it: a family that was begun up to then is revoked (both µs)."""
+        return Verdict.REVOKED if self.is_good and born <= cutoff else self
 
 
 class Cause(bytes):
@@ -120,7 +129,7 @@ class FamilyOperations:
         keys = (self.keys.family(tag, name), self.keys.families(tag, b""), self.keys.generation(tag, b""))
         limits = self.limits
         times = (limits.grace, limits.most_replays, limits.idle, limits.lifetime, limits.keep)
-        return Operation(ROTATE, keys, (token.generation, attempt, *times, name))
+        return Operation(ROTATE, keys, (token.number, attempt, *times, name))
 
     def revoke(self, family: bytes, attempt: bytes, why: bytes = b"") -> Operation:
         """End a family; the reply is read by `Ended.of_one`."""
@@ -154,9 +163,9 @@ class FamilyOperations:
         return f"<FamilyOperations {self.limits}>"
 
 
-def epoch(keys: Keys, namespace: str) -> Operation:
-    """Ask for the cutoff that holds for all users, in µs."""
-    return Operation(EPOCH, (keys.everybody(namespace),))
+def cutoff_for_all(keys: Keys, namespace: str) -> Operation:
+    """Ask for the cutoff that holds for all users, in µs; see `Verdict.under`."""
+    return Operation(CUTOFF, (keys.everybody(namespace),))
 
 
 class Begun(NamedTuple):
@@ -176,13 +185,13 @@ class Begun(NamedTuple):
 class Rotation(NamedTuple):
     """What became of a refresh token. Times in ms since the epoch, of the server's clock; `born` in µs.
 
-    `generation` is that of the token which is good now, to be made of it where the verdict is `ROTATED` or `SAME`; it
-    ends at `till`, its family at `ends` at the latest. `was` is when the presented one was to end. `note` is what
-    travels with the family. `ended_by` and `why` tell of a `REVOKED` one how that was.
+    `number` is that of the token which is good now, to be made of it where the verdict is good; `gen` is the user's
+    generation. That token ends at `till`, its family at `ends` at the latest; `was` is when the presented one was to
+    end. `note` is what travels with the family. `ended_by` and `why` tell of a `REVOKED` one how that was.
     """
 
     verdict: Verdict
-    generation: int
+    number: int
     gen: int
     was: int
     till: int
@@ -198,11 +207,6 @@ class Rotation(NamedTuple):
         """Read the reply to a `rotate`."""
         verdict, *numbers, note, ended_by, why = reply.values
         return cls(Verdict(verdict), *numbers, *(word or b"" for word in (note, ended_by, why)))
-
-    def under(self, since: int) -> Rotation:
-        """Return it as the cutoff for all (µs) has it: what has begun up to then is revoked."""
-        is_over = self.verdict in (Verdict.ROTATED, Verdict.SAME) and self.born <= since
-        return self._replace(verdict=Verdict.REVOKED) if is_over else self
 
 
 class Ended(NamedTuple):

@@ -30,17 +30,16 @@ class Look(NamedTuple):
     note: FamilyNote | None
 
     @classmethod
-    def of(cls, reply: Reply, since: int) -> Look:
-        """Read the reply; what has begun up to `since` (µs), the cutoff for all, is revoked."""
+    def of(cls, reply: Reply, cutoff: int) -> Look:
+        """Read the reply; `cutoff` as in `Verdict.under`."""
         state, born, made, till, ended_by, note = reply.values
-        is_over = state in (Verdict.ROTATED, Verdict.SAME) and born <= since
-        verdict = Verdict.REVOKED if is_over else Verdict(state)
+        verdict = Verdict(state).under(cutoff, born)
         return cls(verdict, born, made, till, ended_by or b"", FamilyNote.unpack(note or b""))
 
     @property
     def is_good(self) -> bool:
         """True if the token would get a successor."""
-        return self.verdict in (Verdict.ROTATED, Verdict.SAME) and self.note is not None
+        return self.verdict.is_good and self.note is not None
 
     @property
     def was_ended_everywhere(self) -> bool:
@@ -52,4 +51,4 @@ def looking(keys: Keys, limits: FamilyLimits, token: RefreshToken) -> Operation:
     """Ask what would become of a token; the reply is read by `Look.of`."""
     tag, name = token.family[:TAG], token.family[TAG:]
     times = (limits.grace, limits.most_replays, limits.idle, limits.lifetime)
-    return Operation(LOOK, (keys.family(tag, name), keys.generation(tag, b"")), (token.generation, *times))
+    return Operation(LOOK, (keys.family(tag, name), keys.generation(tag, b"")), (token.number, *times))

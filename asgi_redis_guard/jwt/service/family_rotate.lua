@@ -1,8 +1,8 @@
 -- name: jwt.family_rotate
 -- keys: family, indexes, generations (the record, see family_read.lua; what the keys of its user's index and generation begin with)
--- args: presented, attempt, grace, most, idle, lifetime, keep, name (generation of the token; as in jwt.family_begin; ms from the first use in which it may come again, and how often; ms; ms; ms that one that is over is remembered; as in jwt.family_begin)
+-- args: presented, attempt, grace, most, idle, lifetime, keep, name (number of the token; as in jwt.family_begin; ms from the first use in which it may come again, and how often; ms; ms; ms that one that is over is remembered; as in jwt.family_begin)
 -- keeps: text, life, index, dead
--- returns: verdict (0 unknown, 1 rotated, 2 the same again, 3 reused: ended now, 4 revoked before, 5 expired), number (generation of the token that is good now), gen (of its user), was, till (when the token was to end, ms since the epoch, and when the good one does), ends, born (when the family began, µs), replays (how often the former one came again), note, ended_by, why (how a family that is over stands, and why)
+-- returns: verdict (0 unknown, 1 rotated, 2 the same again, 3 reused: ended now, 4 revoked before, 5 expired), number (of the token that is good now), gen (generation of its user), was, till (when the token was to end, ms since the epoch, and when the good one does), ends, born (when the family began, µs), replays (how often the former one came again), note, ended_by, why (how a family that is over stands, and why)
 -- repeatable: yes
 -- @check
 local found, stamp = call('GET', family), floor(now / 1000)

@@ -31,7 +31,7 @@ from .families import (
     Rotation,
     Verdict,
     attempt_of,
-    epoch,
+    cutoff_for_all,
 )
 from .family_counts import FamilyCounts, FamilyStats, stats, stats_of
 from .family_look import Look, looking
@@ -71,7 +71,7 @@ class FamilyStore:
     async def begin(
         self, user: str, note: bytes = b"", *, device: str | None = None, session: str | None = None
     ) -> tuple[bytes, Begun]:
-        """Begin a family of `user`, whose first token has the generation 1; return its id, and what was said of it."""
+        """Begin a family of `user`, whose first token has the number 1; return its id, and what was said of it."""
         owner = self.owner(user)
         for _ in range(_TRIES):
             family = new_family(owner.tag, self._random)
@@ -87,20 +87,20 @@ class FamilyStore:
     async def rotate(self, token: RefreshToken) -> Rotation:
         """Decide what becomes of a token whose mac is verified; what has begun before the cutoff for all is revoked."""
         operation = self._operations.rotate(token, self._attempt())
-        replies = await self._do(operation, epoch(self._redis.keys, self._namespace))
-        ((since,), said) = replies[1].values, Rotation.of(replies[0])
+        replies = await self._do(operation, cutoff_for_all(self._redis.keys, self._namespace))
+        ((cutoff,), said) = replies[1].values, Rotation.of(replies[0])
         self._count(lambda counts: counts.presented(said, replies.clock))
         if said.verdict in (Verdict.REUSED, Verdict.REVOKED):
             await self._mark((token.family,), b'{"reason":"reuse"}' if said.ended_by in (b"", REUSE) else said.why)
-        rotation = said.under(since)
-        if rotation is not said:
+        verdict = said.verdict.under(cutoff, said.born)
+        if verdict is not said.verdict:
             self._redis.spawn(self._clear(token.family))
-        return rotation
+        return said._replace(verdict=verdict)
 
     async def look(self, token: RefreshToken) -> Look:
         """Return what would become of such a token, and of its family; nothing is changed."""
         operation = looking(self._redis.keys, self._operations.limits, token)
-        replies = await self._do(operation, epoch(self._redis.keys, self._namespace))
+        replies = await self._do(operation, cutoff_for_all(self._redis.keys, self._namespace))
         return Look.of(replies[0], replies[1].values[0])
 
     async def revoke(self, family: bytes, why: bytes = b"") -> Ended:

@@ -61,14 +61,14 @@ class Issuing:
     ) -> TokenPair:
         """Return the pair whose refresh token is `token`; `gen` is of its user. Raises `ValueError` for claims.
 
-        The access token's `jti` is told by family and generation, so that all answers to one refresh have the same one.
+        The access token's `jti` is told by family and number, so that all answers to one refresh have the same one.
         """
         family = token.family.decode()
         ends = min(now + self._options.access_ttl, now + (life.ends - life.made) / 1000)
         grant = Grant(
             user=note.user,
             client=note.client or self._options.default_client,
-            token_id=f"{family}.{token.generation}",
+            token_id=f"{family}.{token.number}",
             issued_at=int(min(now, life.made / 1000)),
             expires_at=int(ends),
             auth_time=life.born // 1000,

@@ -1,10 +1,10 @@
-"""The text of refresh tokens: made from a key, a family and a generation, and read back by whoever has the key. Pure.
+"""The text of refresh tokens: made from a key, a family and a number, and read back by whoever has the key. Pure.
 
-    rt1.<family: 22 characters>.<generation>.<mac: 27 characters>      base64url, without padding
+    rt1.<family: 22 characters>.<number>.<mac: 27 characters>      base64url, without padding
 
 The mac is HMAC-SHA256 over all that stands before it and a salt, cut to 160 bits. So the successor of a token is known
-from its family and its generation, whoever asks again gets the very same text, and nothing that opens anything is ever
-stored. What is malformed or has another mac is refused here, and never reaches Redis.
+from its family and its number, counted from 1: whoever asks again gets the very same text, and nothing that opens
+anything is ever stored. What is malformed or has another mac is refused here, and never reaches Redis.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class RefreshToken(NamedTuple):
     """What a refresh token says, its mac verified: nothing of this is a secret."""
 
     family: bytes
-    generation: int
+    number: int
 
 
 def new_family(tag: bytes, random: Callable[[int], bytes]) -> bytes:
@@ -59,9 +59,9 @@ class RefreshKeys:
         self._salt = _bytes(salt)
         ConfigurationError.raise_for(refresh_key_faults(self._keys))
 
-    def text(self, family: bytes, generation: int) -> str:
-        """Return the one token of a family's generation."""
-        return self._signed(self._keys[0], b"rt1.%b.%d" % (family, generation)).decode()
+    def text(self, family: bytes, number: int) -> str:
+        """Return the one token of a family with this number."""
+        return self._signed(self._keys[0], b"rt1.%b.%d" % (family, number)).decode()
 
     def read(self, text: str | bytes) -> RefreshToken | None:
         """Return what `text` says; None where it is no token of these keys, whatever else it is."""
@@ -72,8 +72,8 @@ class RefreshKeys:
         if match is None:
             return None
         said = data[: match.start(3) - 1]
-        fits = [hmac.compare_digest(self._signed(key, said), data) for key in self._keys]
-        return RefreshToken(match[1], int(match[2])) if any(fits) else None
+        matches = [hmac.compare_digest(self._signed(key, said), data) for key in self._keys]
+        return RefreshToken(match[1], int(match[2])) if any(matches) else None
 
     def csrf_token(self, family: bytes, mask: bytes) -> str:
         """Return a token that shows that its sender could read what belongs to a login; another for each `mask`."""

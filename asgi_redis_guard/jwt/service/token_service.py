@@ -143,13 +143,13 @@ class TokenService(Introspecting):
         rotation = await self._families.rotate(presented)
         note = FamilyNote.unpack(rotation.note)
         self._tell(rotation, presented, note)
-        if note is None or rotation.verdict not in (Verdict.ROTATED, Verdict.SAME):
+        if note is None or not rotation.verdict.is_good:
             raise _refusal(rotation)
         if client is not None and client != (note.client or self.options.default_client):
             await self._families.revoke(presented.family)  # whoever presents another's token has come by it somehow
             raise RefreshRefused("wrong_client", "The refresh token was issued to another client")
         said = await self._said_of(narrowed(note, wanted))
-        successor = RefreshToken(presented.family, rotation.generation)
+        successor = RefreshToken(presented.family, rotation.number)
         now, replayed = self._clock(), rotation.verdict is Verdict.SAME
         life = Life.of_next(rotation, self._limits, now)
         return self._issuing.pair(self._access, said, successor, rotation.gen, life, now, replayed=replayed)
@@ -170,7 +170,7 @@ class TokenService(Introspecting):
             kind,
             known.user,
             presented.family.decode(),
-            presented.generation,
+            presented.number,
             device=known.device,
             session=known.session,
             client=known.client,

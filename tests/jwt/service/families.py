@@ -22,4 +22,4 @@ async def verdict(store: FamilyStore, token: RefreshToken) -> Verdict:
 
 
 def successor(token: RefreshToken) -> RefreshToken:
-    return token._replace(generation=token.generation + 1)
+    return token._replace(number=token.number + 1)

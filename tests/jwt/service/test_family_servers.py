@@ -10,7 +10,7 @@ from asgi_redis_guard import RedisManager
 from asgi_redis_guard.core.script import Operation, Reply
 from asgi_redis_guard.core.steps import Ask
 from asgi_redis_guard.errors import OperationFailed
-from asgi_redis_guard.jwt.service.families import Ended, FamilyOperations, Owner, Verdict, epoch
+from asgi_redis_guard.jwt.service.families import Ended, FamilyOperations, Owner, Verdict, cutoff_for_all
 from asgi_redis_guard.jwt.service.family_counts import FamilyCounts, stats
 from asgi_redis_guard.jwt.service.family_store import FamilyStore
 from asgi_redis_guard.jwt.service.refresh_token import RefreshToken
@@ -124,7 +124,7 @@ async def test_on_a_cluster_every_operation_keeps_to_one_slot(make_server: MakeS
             [],
         ]
         await alone(manager, operations.revoke_user(owner, b"e"))
-        await alone(manager, epoch(manager.keys, ""))
+        await alone(manager, cutoff_for_all(manager.keys, ""))
         counts = FamilyCounts()
         counts.ended(Ended(((names[0], 1),)), 1)
         await alone(manager, counts.take(manager.keys, 1000))

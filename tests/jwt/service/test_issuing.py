@@ -58,7 +58,7 @@ def test_a_refresh_token_is_told_to_end_when_it_does() -> None:
     assert pair(life(), NOW + 100).refresh_expires_at == NOW + 10_100
 
 
-def test_the_time_of_login_is_that_of_the_family_and_the_name_tells_family_and_generation() -> None:
+def test_the_time_of_login_is_that_of_the_family_and_the_name_tells_family_and_number() -> None:
     made = pair(life())
     claims = claims_of(made.access_token)
     assert (claims["auth_time"], claims["jti"], claims["gen"]) == (NOW - 60, "f" * 22 + ".7", 3)

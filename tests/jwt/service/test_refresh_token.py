@@ -1,4 +1,4 @@
-"""Refresh tokens as text: one for each generation of a family and key, and nothing else is accepted."""
+"""Refresh tokens as text: one for each number of a family and key, and nothing else is accepted."""
 
 from itertools import pairwise
 
@@ -22,11 +22,11 @@ def test_a_token_is_what_it_says_and_160_bits_that_only_the_key_makes() -> None:
 
 
 @given(st.binary(min_size=12, max_size=12), st.integers(1, 9_999_999_999))
-def test_what_is_made_is_read_back_and_made_again_the_same(random: bytes, generation: int) -> None:
+def test_what_is_made_is_read_back_and_made_again_the_same(random: bytes, number: int) -> None:
     family = new_family(b"tagtag", lambda size: random[:size])
-    text = KEYS.text(family, generation)
-    assert KEYS.read(text) == RefreshToken(family, generation)
-    assert KEYS.text(family, generation) == text
+    text = KEYS.text(family, number)
+    assert KEYS.read(text) == RefreshToken(family, number)
+    assert KEYS.text(family, number) == text
     assert len(text) <= 65
 
 
