@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from ..errors import RedisTimeout, RedisUnavailable
+from ..errors import OperationFailed, RedisTimeout, RedisUnavailable
 from .pipeline import Loadable, Waiter
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ class Call:
         "pauses",
         "payload",
         "redirections",
+        "refusal",
         "repeatable",
         "script",
         "slot",
@@ -56,6 +57,7 @@ class Call:
         self.node: ClusterNode | None = None  # that was asked last
         self.doubtful = False  # it may have run, on a link that broke
         self.redirections = 0  # in a row
+        self.refusal: OperationFailed | None = None  # for which it has paused
         self.pauses = 0
         self.tries = 0  # after links that broke, or could not be opened
         self.timer: asyncio.TimerHandle | None = None  # while it is with the lane

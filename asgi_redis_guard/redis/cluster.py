@@ -194,7 +194,7 @@ class ClusterLane:
         if call.done():
             return
         if self._loop.time() >= call.deadline:
-            call.fail(RedisTimeout("the cluster has not answered in time", maybe_executed=call.doubtful))
+            self._give_up(call)
             return
         try:
             if self._topology.breaker.is_open:
@@ -206,16 +206,24 @@ class ClusterLane:
     def _pause(self, call: Call, error: OperationFailed) -> None:
         """Let a call wait until the nodes agree; the map may have changed by then."""
         call.redirections = 0
+        call.refusal = error
         pause = min(_PAUSE * 2**call.pauses, _LONGEST_PAUSE) * random.uniform(0.5, 1.5)  # noqa: S311  (jitter)
         call.pauses += 1
-        down = error.code == "CLUSTERDOWN"
-        if down:
+        if error.code == "CLUSTERDOWN":
             self._topology.refresh()
         if self._loop.time() + pause < call.deadline:
             self._between.add(call)
             call.timer = self._loop.call_later(pause, self._again, call)
+        else:
+            self._give_up(call)
+
+    def _give_up(self, call: Call) -> None:
+        """Tell the caller that the time is up, and for what it was waited."""
+        error = call.refusal
+        if error is None:
+            call.fail(RedisTimeout("the cluster has not answered in time", maybe_executed=call.doubtful))
             return
-        if down and "is down" in str(error):  # not of one slot alone
+        if error.code == "CLUSTERDOWN" and "is down" in str(error):  # not one slot alone
             self._topology.breaker.failed(str(error))
         call.fail(RedisUnavailable(str(error)))
 
