@@ -10,14 +10,13 @@ Law: what entries mean is the follower's business; whoever falls behind is told.
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import hiredis
 
 from ..errors import OperationFailed
-from ..redis.link import open_link
+from ..redis.slots import Place, Redirection
 from .memory import open_memory_line
 from .wire import Line, Wire
 
@@ -81,6 +80,7 @@ class Stream:
             ping_timeout=timeout * 2,
             what=what,
         )
+        self._place = Place("", 0)  # of the node that is listened to
         self._asked = 0.0
         self._replies: list[Any] = []
         #: fakeredis leaves a task behind where a client goes that is blocked; so it is asked again and again.
@@ -127,8 +127,9 @@ class Stream:
         links = self._manager.links
         if links.address.scheme == "memory":
             return await open_memory_line(self._manager._memory, self.wire.spawn)
-        name = f"asgi-redis-guard:stream:{os.getpid()}"
-        return await open_link(links.address, timeout=self._manager.settings.connection_timeout, name=name, protocol=2)
+        link = await links.open("stream", key=self._key, protocol=2)
+        self._place = link.place
+        return link
 
     def opened(self) -> None:
         self._replies = []
@@ -143,8 +144,10 @@ class Stream:
         self.wire.send(_pack(("PING",)))
 
     def received(self, reply: Any) -> None:
-        """Take one reply: the state, then the entries. An error ends the connection."""
+        """Take one reply: the state, then the entries. An error ends the connection; the next one goes by it."""
         if isinstance(reply, OperationFailed):
+            if reply.code == "MOVED" and (topology := self._manager.links.topology) is not None:
+                topology.moved(Redirection.parse(str(reply), self._place))
             raise reply
         if reply == b"PONG":
             return

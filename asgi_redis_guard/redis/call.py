@@ -76,13 +76,15 @@ class Call:
         self.lane.failed(self, exception)
 
     def fail(self, error: BaseException) -> None:
-        """Give the caller an error, if it still waits: with the node's name, and with all doubt there is."""
-        if self.waiter.done():
-            return
-        if isinstance(error, RedisUnavailable):
-            doubt = error.maybe_executed or self.doubtful
-            where = "" if self.node is None else str(self.node.address)
-            if where not in str(error) and type(error) in (RedisUnavailable, RedisTimeout):
-                error = type(error)(f"{where}: {error}")
-            error.maybe_executed = doubt
-        self.waiter.set_exception(error)
+        """Give the caller an error, if it still waits."""
+        if not self.waiter.done():
+            self.waiter.set_exception(self.named(error) if isinstance(error, RedisUnavailable) else error)
+
+    def named(self, error: RedisUnavailable) -> RedisUnavailable:
+        """Return an error with the node's name, and with all doubt there is."""
+        doubt = error.maybe_executed or self.doubtful
+        where = "" if self.node is None else str(self.node.address)
+        if where not in str(error) and type(error) in (RedisUnavailable, RedisTimeout):
+            error = type(error)(f"{where}: {error}")
+        error.maybe_executed = doubt
+        return error

@@ -141,7 +141,7 @@ class ClusterLane:
         except RedisOverloaded:
             raise
         except RedisUnavailable as error:
-            raise RedisUnavailable(f"{node.address}: {error}", maybe_executed=call.doubtful) from None
+            raise call.named(error) from None
 
     # Calls that come back.
 

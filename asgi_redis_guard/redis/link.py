@@ -16,6 +16,7 @@ import hiredis
 
 from ..errors import OperationFailed, RedisUnavailable
 from .address import Address
+from .slots import Place
 
 #: What `Link.next` returns when no whole reply has arrived yet.
 NOTHING = object()
@@ -54,6 +55,7 @@ class Link(asyncio.Protocol):
         self.receiver: Receiver | None = None
         self.last_byte = loop.time()
         self.paused = False
+        self.place = Place("", 0)  # where it leads; nowhere for a unix socket
         self.server: dict[str, Any] = {}  # what HELLO told; empty where the link speaks RESP2
         self._greeting: asyncio.Future[list[Any]] | None = None
         self._expected = 0
@@ -144,6 +146,7 @@ async def open_link(
     """
     loop = asyncio.get_running_loop()
     link = Link(loop)
+    link.place = Place(address.host, address.port)
     try:
         async with asyncio.timeout(timeout):
             await _connect(loop, address, link)

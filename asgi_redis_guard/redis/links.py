@@ -11,19 +11,21 @@ import os
 from collections.abc import Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
-from redis.asyncio import ConnectionPool, Redis
+from redis.asyncio import ConnectionPool, Redis, RedisCluster
 
 from ..errors import RedisUnavailable
 from .address import Address
 from .breaker import Breaker
 from .cluster import ClusterLane
-from .dedicated import make_pool
+from .dedicated import make_cluster_client, make_pool
 from .flight import Flights
 from .lane import Lane
 from .leases import Leases
+from .link import Link, open_link
 from .loop_end import AtLoopEnd
 from .memory import MemoryChannel, fake_client
 from .node import Node, cancel
+from .slots import slot_of
 from .topology import Topology
 
 if TYPE_CHECKING:
@@ -63,6 +65,7 @@ class Links:
         self.leases = Leases(loop, lambda program, batches: self.lane1.evaluate(program, batches))
         self.flights = Flights(loop)
         self._memory_client: Redis | None = None
+        self._cluster_client: RedisCluster | None = None
         self._pool: ConnectionPool | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
         #: Each by what it stands for.
@@ -103,6 +106,28 @@ class Links:
             self._memory_client = fake_client(self._memory, decode_responses=self._settings.decode_responses)
         return self._memory_client
 
+    @property
+    def cluster_client(self) -> RedisCluster:
+        """The client of redis-py's API on the cluster."""
+        if self._cluster_client is None:
+            self._cluster_client = make_cluster_client(self.address, self._settings)
+        return self._cluster_client
+
+    async def open(self, name: str, *, key: bytes | None = None, protocol: int = 3) -> Link:
+        """Open a link for somebody alone; in a cluster to the node of a key, or to any. Raises `RedisUnavailable`."""
+        topology, address = self.topology, self.address
+        if topology is not None:
+            if not topology.known:
+                await topology.connect()
+            address = topology.node_for(None if key is None else slot_of(key)).address
+        name = f"asgi-redis-guard:{name}:{os.getpid()}"
+        try:
+            return await open_link(address, timeout=self._settings.connection_timeout, name=name, protocol=protocol)
+        except RedisUnavailable:
+            if topology is not None:
+                topology.trouble()
+            raise
+
     async def connect(self) -> None:
         """Open lane 1; raises `RedisUnavailable`, after which the breaker is open and its probe runs."""
         try:
@@ -141,6 +166,8 @@ class Links:
             await self._pool.disconnect()
         if self._memory_client is not None:
             await self._memory_client.aclose()
+        if self._cluster_client is not None:
+            await self._cluster_client.aclose()
         await asyncio.sleep(0)  # the pass of the loop in which transports close their sockets
 
     def abandon(self) -> list[Any]:
@@ -152,7 +179,7 @@ class Links:
         left = [resident.abandon() for resident in self.residents.values()]
         self.residents.clear()
         links = [self.lane1.abandon(), self.lane2.abandon(), *(() if self.server is None else self.server.abandon())]
-        return [*links, self._pool, *left]
+        return [*links, self._pool, self._cluster_client, *left]
 
     def __repr__(self) -> str:
         return f"<Links to {self.address}: {self.lane1!r}, {self.lane2!r}, {self.breaker!r}>"

@@ -32,6 +32,9 @@ _APART, _USUAL = 0.1, 45.0
 #: Seconds between looks while some node is away, or slots have nobody.
 _UNWELL = {"first": 0.2, "most": 1.0, "steady": 0.0}
 
+#: Redirections in a row after which the nodes do not know themselves who serves a slot.
+_REDIRECTIONS = 5
+
 #: Seconds after which another node is asked as well.
 _NEXT = 0.1
 
@@ -213,6 +216,22 @@ class Topology:
             raise RedisUnavailable(f"no answer from {place}: {type(error).__name__}", maybe_executed=True) from None
         finally:
             link.abort()
+
+    async def ask(self, slot: int, commands: list[tuple[Any, ...]]) -> list[Any]:
+        """Send commands on a link of their own to the node of a slot, wherever that moves to; errors are values."""
+        if not self.known:
+            await self.connect()
+        place, asking = self.node_for(slot).place, False
+        for _ in range(_REDIRECTIONS):
+            replies = await self.converse(place, [("ASKING",), *commands] if asking else commands)
+            error = replies[asking]
+            if not isinstance(error, OperationFailed) or error.code not in ("MOVED", "ASK"):
+                return replies[asking:]
+            there = Redirection.parse(str(error), place)
+            place, asking = there.place, error.code == "ASK"
+            if not asking:
+                self.moved(there)
+        raise RedisUnavailable(f"redirected {_REDIRECTIONS} times, at last to {place}")
 
     # Lifetime.
 
