@@ -17,6 +17,23 @@ class Round(NamedTuple):
     batches: list[Batch]
 
 
+class JoinedReply(list[Any]):
+    """A program's reply that was put together of several servers' ones: each place has a clock of its own."""
+
+    __slots__ = ("clocks",)
+
+    def __init__(self, values: Sequence[Any], clocks: Sequence[int]) -> None:
+        super().__init__(values)
+        #: Of each place, the time of the server that had the last of its operations, in microseconds.
+        self.clocks = clocks
+
+
+def clock_of(raw: Sequence[Any], place: int) -> int:
+    """Return the server's time in a program's reply, as far as it concerns one place of the round."""
+    clock: int = raw.clocks[place] if raw.__class__ is JoinedReply else raw[-1]
+    return clock
+
+
 def read_replies(ask: Ask, part: Sequence[Any], clock: int) -> Replies | RedisUnavailable | None:
     """Read the part of a program's reply that answers `ask`; `clock` is the server's time in it.
 

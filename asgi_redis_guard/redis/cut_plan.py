@@ -18,7 +18,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from functools import lru_cache
-from itertools import groupby
+from itertools import accumulate, groupby
 from typing import NamedTuple
 
 from ..core.script import Batch, Operation, OperationKind, Place, place_of
@@ -100,6 +100,8 @@ class Plan:
         self.members = _members(shape, slots)
         #: What waits for the second pass before it may commit.
         self.deferred = _deferred(self.members, shape)
+        #: The last operation of each place; of one without any, that before it.
+        self.lasts = tuple(max(end - 1, 0) for end in accumulate(len(place.kinds) for place in shape))
         #: What commits in the first pass.
         self.immediate = tuple(n for n, one in enumerate(self.members) if one.kind.commit and n not in self.deferred)
         #: What the first pass leaves out: there is nothing to look at.

@@ -15,6 +15,7 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from functools import partial
 from typing import Any, Protocol
 
+from ..core.rounds import JoinedReply
 from ..core.script import HELD_BACK, NOT_RUN, PASSED, Batch, Operation
 from ..errors import GuardProtocolError, RedisTimeout, RedisUnavailable
 from .cut_plan import NOWHERE, Part, Plan, plan_of
@@ -55,10 +56,11 @@ class Cutter:
     def evaluate(self, program: Program, batches: Sequence[Batch], timeout: float | None = None) -> asyncio.Future[Any]:
         """Carry out one round, as `Lane.evaluate` does; raises `GuardProtocolError` for keys of one operation apart."""
         numbers: dict[Any, int] = {}
-        slots: list[int] = []
-        for batch in batches:
-            for slot in self._slots(batch):
-                slots.append(NOWHERE if slot is None else numbers.setdefault(slot, len(numbers)))
+        slots = [
+            NOWHERE if slot is None else numbers.setdefault(slot, len(numbers))
+            for batch in batches
+            for slot in self._slots(batch)
+        ]
         timeout = timeout or self._timeout
         if len(numbers) <= 1:
             return self.send(next(iter(numbers), None), program, batches, timeout)
@@ -242,6 +244,7 @@ class _Cut:
         for status, values, member in zip(statuses, self._values, self._plan.members, strict=True):
             flat.append(status)
             flat += values if status != NOT_RUN and values else [0] * len(member.kind.returns)
-        flat.append(max(self._clocks))
+        latest = max(self._clocks)
+        flat.append(latest)
         if not self._future.done():
-            self._future.set_result(flat)
+            self._future.set_result(JoinedReply(flat, [self._clocks[last] or latest for last in self._plan.lasts]))
