@@ -103,11 +103,11 @@ class Plan:
         #: The last operation of each place; of one without any, that before it.
         self.lasts = tuple(max(end - 1, 0) for end in accumulate(len(place.kinds) for place in shape))
         #: What commits in the first pass.
-        self.immediate = tuple(n for n, one in enumerate(self.members) if one.kind.commit and n not in self.deferred)
+        self.immediate = tuple(n for n, one in enumerate(self.members) if _commits(one) and n not in self.deferred)
         #: What the first pass leaves out: there is nothing to look at.
         self.unchecked = tuple(n for n in self.deferred if not self.members[n].kind.check.strip())
         #: What only fails where it commits, which stops nothing.
-        self.sure = tuple(n for n, one in enumerate(self.members) if one.kind.commit and not _can_fail(one.kind))
+        self.sure = tuple(n for n, one in enumerate(self.members) if _commits(one) and not _can_fail(one.kind))
         checked = [n for n in range(len(self.members)) if n not in self.unchecked]
         self.first = self._parts(checked, self.deferred, ())
         self._seconds: dict[tuple[tuple[int, ...], frozenset[int]], tuple[Part, ...]] = {}
@@ -159,7 +159,7 @@ def _members(shape: Sequence[Place], slots: Sequence[int]) -> tuple[Member, ...]
         key = arg = 0
         for kind in place.kinds:
             slot = slots[len(members)]
-            if slot == NOWHERE and (kind.commit or _can_fail(kind)):
+            if slot == NOWHERE and (kind.commit.strip() or _can_fail(kind)):
                 slot = 0  # it is to be done once, wherever that is
             ends = key + len(kind.keys), arg + len(kind.args)
             members.append(Member(number, kind, slot, slice(key, ends[0]), slice(arg, ends[1])))
@@ -169,7 +169,7 @@ def _members(shape: Sequence[Place], slots: Sequence[int]) -> tuple[Member, ...]
 
 def _deferred(members: Sequence[Member], shape: Sequence[Place]) -> tuple[int, ...]:
     """Return the numbers of what must not commit before all slots have spoken."""
-    concerns = {n: _concerns(members, shape, n) for n, member in enumerate(members) if member.kind.commit}
+    concerns = {n: _concerns(members, shape, n) for n, member in enumerate(members) if _commits(member)}
     waiting = {
         n
         for n, others in concerns.items()
@@ -181,6 +181,10 @@ def _deferred(members: Sequence[Member], shape: Sequence[Place]) -> tuple[int, .
         if more <= waiting:
             return tuple(sorted(waiting))
         waiting |= more
+
+
+def _commits(member: Member) -> bool:
+    return bool(member.kind.commit.strip())
 
 
 def _neighbours(member: Member) -> tuple[int, str]:
