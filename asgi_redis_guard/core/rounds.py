@@ -24,7 +24,8 @@ class JoinedReply(list[Any]):
 
     def __init__(self, values: Sequence[Any], clocks: Sequence[int]) -> None:
         super().__init__(values)
-        #: Of each place, the time of the server that had the last of its operations, in microseconds.
+        #: Of each place, in microseconds, the time of the server where the first of its operations was that looks at
+        #: something: marks that it makes, and what it counts, bear that time.
         self.clocks = clocks
 
 

@@ -18,7 +18,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from functools import lru_cache
-from itertools import accumulate, groupby
+from itertools import groupby
 from typing import NamedTuple
 
 from ..core.script import Batch, Operation, OperationKind, Place, place_of
@@ -100,8 +100,8 @@ class Plan:
         self.members = _members(shape, slots)
         #: What waits for the second pass before it may commit.
         self.deferred = _deferred(self.members, shape)
-        #: The last operation of each place; of one without any, that before it.
-        self.lasts = tuple(max(end - 1, 0) for end in accumulate(len(place.kinds) for place in shape))
+        #: The operation of each place by whose server's clock the place goes.
+        self.leads = _leads(self.members, len(shape))
         #: What commits in the first pass.
         self.immediate = tuple(n for n, one in enumerate(self.members) if _commits(one) and n not in self.deferred)
         #: What the first pass leaves out: there is nothing to look at.
@@ -181,6 +181,16 @@ def _deferred(members: Sequence[Member], shape: Sequence[Place]) -> tuple[int, .
         if more <= waiting:
             return tuple(sorted(waiting))
         waiting |= more
+
+
+def _leads(members: Sequence[Member], places: int) -> tuple[int, ...]:
+    """Return for each place the first operation that looks at anything, else the first, else that of another place."""
+    leads: dict[int, int] = {}
+    for looks in (True, False):
+        for number, member in enumerate(members):
+            if not looks or member.kind.check.strip():
+                leads.setdefault(member.place, number)
+    return tuple(leads.get(place, 0) for place in range(places))
 
 
 def _commits(member: Member) -> bool:

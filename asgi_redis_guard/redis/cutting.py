@@ -247,4 +247,4 @@ class _Cut:
         latest = max(self._clocks)
         flat.append(latest)
         if not self._future.done():
-            self._future.set_result(JoinedReply(flat, [self._clocks[last] or latest for last in self._plan.lasts]))
+            self._future.set_result(JoinedReply(flat, [self._clocks[lead] or latest for lead in self._plan.leads]))
