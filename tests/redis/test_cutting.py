@@ -26,7 +26,11 @@ UNLESS = kind("if call('EXISTS', k) == 1 then stop = true end", "", name="refuse
 QUOTA = kind(
     "used = tonumber(call('GET', k)) or 0\nif used >= most + 0 then stop = true end",
     "call('INCR', k)",
-    **{"name": "test.quota", "keys": "k", "args": "most", "returns": "used", "group": "quotas"},
+    name="test.quota",
+    keys="k",
+    args="most",
+    returns="used",
+    group="quotas",
 )
 TAKEN = kind("", "call('SET', k, v)", name="held.take", keys="k", args="v", holds="yes", repeatable="yes")
 
