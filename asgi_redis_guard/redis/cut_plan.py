@@ -118,8 +118,20 @@ class Plan:
         if found is None:
             if len(self._seconds) >= _MOST_SECONDS:
                 self._seconds.clear()
-            found = self._seconds[numbers, refused] = self._parts(numbers, (), refused)
+            found = self._seconds[numbers, refused] = self._parts(self._with_company(numbers), (), refused)
         return found
+
+    def _with_company(self, numbers: tuple[int, ...]) -> tuple[int, ...]:
+        """Add what goes in front of these and only checks, and stops nothing: it is to see what they see."""
+        members, company = self.members, {*numbers}
+        for number in numbers:
+            own = members[number].place, _neighbours(members[number])
+            company |= {
+                n
+                for n, other in enumerate(members[:number])
+                if (other.place, _neighbours(other)) == own and not _commits(other) and not _can_stop(other.kind)
+            }
+        return tuple(sorted(company))
 
     def _parts(self, numbers: Iterable[int], looked_at: Collection[int], refused: Collection[int]) -> tuple[Part, ...]:
         members = self.members

@@ -152,6 +152,8 @@ class _Cut:
         self._count(then)
 
     def _fail(self, part: Part, error: BaseException) -> None:
+        if not isinstance(error, RedisUnavailable):
+            error = RedisUnavailable(repr(error), maybe_executed=True)
         for number, _, _ in part.layout:
             if self._outcomes[number] is None:
                 self._outcomes[number] = error
@@ -167,7 +169,8 @@ class _Cut:
         if self._future.done():
             return  # nobody waits, and nothing is held
         if not any(self._clocks):
-            self._future.set_exception(next(one for one in outcomes if one is not None))
+            errors = [one for one in outcomes if one is not None]
+            self._future.set_exception(next((one for one in errors if one.leaves_doubt), errors[0]))
             return
         for number in plan.unchecked:
             outcomes[number] = PASSED
@@ -238,10 +241,25 @@ class _Cut:
             self._cutter.undo(self._slots[slot], undoing)
         return undoing is not None
 
+    def _is_held(self, place: int, statuses: Sequence[Any]) -> bool:
+        members = self._plan.members
+        return any(
+            one.place == place and one.kind.holds and status == PASSED
+            for one, status in zip(members, statuses, strict=True)
+        )
+
     def _tell(self, statuses: Sequence[Any]) -> None:
         """Give the caller the reply."""
         flat: list[Any] = []
         for status, values, member in zip(statuses, self._values, self._plan.members, strict=True):
+            if (
+                isinstance(status, RedisUnavailable)
+                and not status.leaves_doubt
+                and self._is_held(member.place, statuses)
+            ):
+                status = RedisUnavailable(
+                    str(status), maybe_executed=True
+                )  # what of its guard was taken is to be given back
             flat.append(status)
             flat += values if status != NOT_RUN and values else [0] * len(member.kind.returns)
         latest = max(self._clocks)

@@ -21,6 +21,7 @@ from asgi_redis_guard.idempotency.operations import Claim as OnceClaim
 from asgi_redis_guard.jwt.service.families import FamilyLimits, FamilyOperations, Owner
 from asgi_redis_guard.jwt.service.family_counts import STATS as FAMILY_STATS
 from asgi_redis_guard.jwt.service.family_counts import TALLY as FAMILY_TALLY
+from asgi_redis_guard.locks.operations import LOCK, SEMAPHORE
 from asgi_redis_guard.locks.operations import Claim as LockClaim
 from asgi_redis_guard.sessions.ids import SessionId, SessionIds
 from tests.conformance.operations import Bound
@@ -160,6 +161,10 @@ def samples() -> dict[str, list[Sample]]:
         found |= {f"ratelimit/{name}.lua": [bound.take()], f"ratelimit/{name}_settle.lua": [bound.settle(0, 1, 0)]}
     for name in ("concurrency", "concurrency_release", "concurrency_renew"):
         found[f"ratelimit/{name}.lua"] = [(KEYS.concurrency(b"x", who),)]
+    for name, kinds in (("undo", LOCK), ("semaphore_undo", SEMAPHORE)):
+        claim = LockClaim.of(KEYS, ("x", "y"), "token", 5, 3 if kinds is SEMAPHORE else None).acquire()
+        undo = kinds.acquire.undoing(claim, 0)
+        found[f"locks/{name}.lua"] = [undo] if undo is not None else []
     for name in ("acquire", "attend", "peek", "release", "renew"):
         found |= {f"locks/{name}.lua": locks(name), f"locks/semaphore_{name}.lua": locks(f"semaphore_{name}")}
     return found
