@@ -36,6 +36,7 @@ SENT = sorted(name for name, source in LUA.items() if "-- @check\n" in source or
 #: What lies in several slots, and what is to be done.
 APART = {
     "sessions/rotate.lua": "an id that is given to another user's session: the heir is made, then the old one is left",
+    "sessions/reused.lua": "the mark of an id that had no user: take the mark first, then record the event",
     "jwt/revocation/revoke.lua": "marks first, each in its slot; then one script for counts, index and stream",
     "jwt/revocation/unrevoke.lua": "as revoke",
     "jwt/revocation/cutoff.lua": "the cutoff first, then one script for its index and the stream",
@@ -115,7 +116,8 @@ def samples() -> dict[str, list[Sample]]:
         "ratelimit/statistics.lua": [hour],
         "jwt/revocation/mark.lua": [(TOKENS[0],), (KEYS.login(ISSUER, "family"),)],
         "jwt/revocation/not_after.lua": [(USER,), (KEYS.logins(ISSUER, "alice"),), (KEYS.everybody(ISSUER),)],
-        "jwt/revocation/revoke.lua": [(*REVOKED, *TOKENS)],
+        "sessions/reused.lua": "the mark of an id that had no user: take the mark first, then record the event",
+    "jwt/revocation/revoke.lua": [(*REVOKED, *TOKENS)],
         "jwt/revocation/unrevoke.lua": [(*REVOKED, TOKENS[0])],
         "jwt/revocation/cutoff.lua": [(KEYS.revoked_users, *REVOKED[1:], USER)],
         "jwt/revocation/revoked_count.lua": [(KEYS.revoked,)],
@@ -146,7 +148,7 @@ def samples() -> dict[str, list[Sample]]:
         ],
         "sessions/record.lua": [(stream,)],
         "sessions/repeated.lua": [(stream,)],
-        "sessions/reused.lua": [(KEYS.replaced(ALICE.record), stream)],
+        "sessions/reused.lua": [(KEYS.replaced(ALICE.record), stream), (KEYS.replaced(NOBODY.record), stream)],
         "sessions/events.lua": [(stream,)],
         "sessions/publish.lua": [()],
         "sessions/list.lua": [listed],
