@@ -203,6 +203,8 @@ class _Cut:
     def _judge(self) -> Verdict:
         """Tell what becomes of the round, by what is known of its checks."""
         checks = self._outcomes
+        if checks.count(PASSED) == len(checks):  # by far the commonest
+            return Verdict([*checks], frozenset())
         if failed := [n for n in self._plan.sure if checks[n].__class__ is bytes]:
             checks = [PASSED if n in failed else outcome for n, outcome in enumerate(checks)]
         return judge(self._plan.shape, checks)
@@ -210,10 +212,15 @@ class _Cut:
     def _set_right(self, statuses: list[Any], said: dict[int, Any]) -> None:
         """Undo what was committed and must not have been; what cannot be undone is told as it is."""
         kept = [*self._plan.immediate]
+        for number in self._plan.deferred:
+            if number not in said and statuses[number] == PASSED:
+                statuses[number] = HELD_BACK  # by what did not stop before another one did
         for number, status in said.items():
             if status == PASSED and statuses[number] != PASSED:
                 if not self._undo(number):
                     kept.append(number)
+            elif isinstance(status, RedisUnavailable) and status.leaves_doubt:
+                kept.append(number)  # or nobody would give it back
             elif statuses[number] == PASSED and status != PASSED:
                 statuses[number] = status if is_failure(status) else HELD_BACK
         self._keep(statuses, kept)
@@ -230,7 +237,8 @@ class _Cut:
             return
         for number, member in enumerate(members):
             if member.place in places and statuses[number] == NOT_RUN:  # its guard would take all of it for not run
-                statuses[number] = HELD_BACK if outcomes[number] == NOT_RUN else outcomes[number]
+                idle = outcomes[number] == NOT_RUN or (outcomes[number] == PASSED and member.kind.commit)
+                statuses[number] = HELD_BACK if idle else outcomes[number]
 
     def _undo(self, number: int) -> bool:
         """Have an operation undone; tell whether that is possible."""

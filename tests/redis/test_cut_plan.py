@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asgi_redis_guard import RedisManager
-from asgi_redis_guard.core.script import Batch, Operation, OperationKind, place_of
+from asgi_redis_guard.core.script import PASSED, Batch, Operation, OperationKind, place_of
+from asgi_redis_guard.errors import RedisUnavailable
 from asgi_redis_guard.redis.cutting import Cutter
 from asgi_redis_guard.redis.program import program_of
 from tests.redis.tools import PATIENCE, kind, within
@@ -148,6 +149,89 @@ def test_a_cut_round_says_and_does_what_the_one_program_does(store: str, example
         @settings(max_examples=examples)
         def holds(stack: Any, found: Any) -> None:
             runner.run(compare(manager, stack, found))
+
+        holds()
+        runner.run(manager.aclose())
+
+
+# Where nodes are away and others write between the passes.
+
+GATED = {
+    (group, stops): kind(
+        "if call('EXISTS', gate) == 1 then stop = true end",
+        "call('SET', k, '1')",
+        **{"name": f"f{group}.take", "keys": "k, gate", **({"group": group} if group else {})},
+        **({"stops": stops} if stops else {}),
+    )
+    for group, stops in (("", ""), ("red", ""), ("blue", ""), ("", "red"))
+}
+FREELY = kind("", "call('SET', k, '1')", name="free.write", keys="k, gate")
+
+Ask = tuple[tuple[str, str] | None, int]
+ASKED = st.tuples(st.sampled_from([None, *GATED]), st.integers(0, 3))
+WORLDS = st.fixed_dictionaries(
+    {
+        "stack": st.lists(
+            st.tuples(st.lists(ASKED, min_size=1, max_size=3), st.booleans(), st.sampled_from([False, False, True])),
+            min_size=1,
+            max_size=5,
+        ),
+        "shut": st.sets(st.integers(0, 3), max_size=1),
+        "shut_between": st.sets(st.integers(0, 3), max_size=2),
+        "away": st.sets(st.integers(0, 3), max_size=1),
+        "away_between": st.sets(st.integers(0, 3), max_size=2),
+        "doubtful": st.booleans(),
+    }
+)
+
+
+async def survive(manager: RedisManager, world: dict[str, Any]) -> None:
+    """What is reported as committed is there, what is reported as anything else is not; errors tell neither."""
+    await manager.execute("FLUSHALL")
+    lane, sent = manager.links.lane1, dict.fromkeys((b"{%d" % slot for slot in range(4)), 0)
+    for slot in world["shut"]:
+        lane.submit(("SET", b"{%d}gate" % slot, "1"))
+
+    def send(slot: Any, program: Any, batches: Any, timeout: float) -> Any:
+        number, sent[slot] = int(slot[1:]), sent[slot] + 1
+        if number in world["away"] or (sent[slot] == 2 and number in world["away_between"]):
+            if world["doubtful"]:
+                lane.evaluate(program, batches)
+            raise RedisUnavailable("away", maybe_executed=world["doubtful"])
+        if sent[slot] == 2 and number in world["shut_between"]:
+            lane.submit(("SET", b"{%d}gate" % number, "1"))
+        return lane.evaluate(program, batches)
+
+    batches, shape, keys = [], [], []
+    for asked, closed, shadow in world["stack"]:
+        made = []
+        for which, slot in asked:
+            keys.append(b"{%d}%d" % (slot, len(keys)))
+            made.append(Operation(FREELY if which is None else GATED[which], (keys[-1], b"{%d}gate" % slot)))
+        batches.append(Batch(made))
+        shape.append(place_of(closed, batches[-1].kinds, shadow))
+    cutter = Cutter(manager.links.loop, slot_of, send, lambda *_: None, 5.0)
+    try:
+        raw = await within(cutter.evaluate(program_of(tuple(shape)), batches))
+    except RedisUnavailable:
+        assert sum(sent.values()) == len([slot for slot in sent if sent[slot]]), "nothing was sent after that"
+        return
+    assert max(sent.values()) <= 2
+    for status, key in zip(raw[:-1], keys, strict=True):
+        if isinstance(status, RedisUnavailable):
+            assert status.leaves_doubt or world["doubtful"] or not await manager.execute("EXISTS", key)
+        else:
+            assert (status == PASSED) == bool(await manager.execute("EXISTS", key)), (status, key)
+
+
+def test_a_reply_is_true_whatever_nodes_and_others_do() -> None:
+    with asyncio.Runner() as runner:
+        manager = RedisManager("memory://", timeout=PATIENCE)
+
+        @given(WORLDS)
+        @settings(max_examples=400)
+        def holds(world: dict[str, Any]) -> None:
+            runner.run(survive(manager, world))
 
         holds()
         runner.run(manager.aclose())
