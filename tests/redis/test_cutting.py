@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -21,7 +22,7 @@ from tests.conformance.operations import Bound
 from tests.cutting import tag_of
 from tests.redis.tools import PATIENCE, Guard, kind, mark, within
 
-READ = kind("found = call('GET', k) or ''", keys="k", returns="found")
+READ = replace(kind("found = call('GET', k) or ''", keys="k", returns="found"), commit="")
 UNLESS = kind("if call('EXISTS', k) == 1 then stop = true end", "", name="refuse.unless", keys="k")
 QUOTA = kind(
     "used = tonumber(call('GET', k)) or 0\nif used >= most + 0 then stop = true end",
