@@ -13,7 +13,7 @@ from ..errors import OperationFailed, RedisTimeout, RedisUnavailable
 from .pipeline import Loadable, Waiter
 
 if TYPE_CHECKING:
-    from .cluster import ClusterLane
+    from .carrier import Carrier
     from .cluster_node import ClusterNode
 
 
@@ -39,7 +39,7 @@ class Call:
 
     def __init__(
         self,
-        lane: ClusterLane,
+        lane: Carrier,
         payload: bytes,
         waiter: Waiter,
         slot: int | None,

@@ -74,11 +74,12 @@ class Links:
     def _lanes(self) -> tuple[Lane, Lane, Breaker]:
         settings = self._settings
         if self._memory is not None:
-            one, two = MemoryChannel(self.loop, self._memory), MemoryChannel(self.loop, self._memory)
-            return one, two, Breaker(str(self.address))
+            memory = self._memory
+            return MemoryChannel(self.loop, memory), MemoryChannel(self.loop, memory), Breaker(str(self.address))
         if self.address.cluster:
             self.server = cluster = Topology(self.loop, self.address, settings)
-            return ClusterLane(cluster, "lane1", settings), ClusterLane(cluster, "lane2", settings), cluster.breaker
+            one, two = (ClusterLane(cluster, lane, settings, self.spawn) for lane in ("lane1", "lane2"))
+            return one, two, cluster.breaker
         self.server = node = Node(self.loop, self.address, settings)
         return node.lane1, node.lane2, node.breaker
 

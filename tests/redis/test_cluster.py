@@ -5,13 +5,12 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from asgi_redis_guard.core.script import Batch, place_of
-from asgi_redis_guard.errors import GuardProtocolError, OperationFailed, RedisTimeout, RedisUnavailable
+from asgi_redis_guard.errors import OperationFailed, RedisTimeout, RedisUnavailable
 from asgi_redis_guard.redis.manager import RedisManager
-from asgi_redis_guard.redis.program import Program, Script
+from asgi_redis_guard.redis.program import Script
 from asgi_redis_guard.redis.slots import slot_of
 from tests.redis.nodes import FakeNode, fake_nodes
-from tests.redis.tools import PATIENCE, eventually, mark, within
+from tests.redis.tools import PATIENCE, eventually, within
 
 KEY, SLOT = b"key", slot_of(b"key")
 
@@ -254,12 +253,6 @@ async def test_a_cancelled_call_disturbs_nobody_wherever_it_is(redis: RedisManag
     waiting.cancel()
     await eventually(lambda: redis.links.lane2.in_flight == 0)
     assert await within(redis.execute("PTTL", KEY))
-
-
-async def test_a_round_whose_keys_are_in_several_slots_is_refused_clearly(redis: RedisManager) -> None:
-    batch = Batch([mark(b"a"), mark(b"b")])
-    with pytest.raises(GuardProtocolError, match="several slots"):
-        redis.evaluate(Program([place_of(False, batch.kinds)]), [batch])
 
 
 async def test_who_waits_is_told_when_the_manager_closes(nodes: list[FakeNode]) -> None:

@@ -12,7 +12,7 @@ from asgi_redis_guard.redis.manager import RedisManager
 from asgi_redis_guard.redis.program import Program, Script
 from asgi_redis_guard.redis.slots import slot_of
 from tests.cluster import Cluster
-from tests.redis.tools import PATIENCE, kind, mark, run, within
+from tests.redis.tools import PATIENCE, STOP, kind, mark, run, within
 
 #: Keys in many slots.
 KEYS = [b"key:%d" % n for n in range(60)]
@@ -86,6 +86,14 @@ async def test_a_round_is_carried_out_where_its_keys_are(on_cluster: RedisManage
         one, two = b"{%d}a" % tag, b"{%d}b" % tag
         assert await run(on_cluster, [mark(one), mark(two)]) == [1, 1]
         assert await on_cluster.execute("LRANGE", two, 0, -1) == [b"1"]
+
+
+async def test_a_round_over_several_slots_is_cut_and_comes_to_the_same(on_cluster: RedisManager) -> None:
+    assert await run(on_cluster, *([mark(key)] for key in KEYS[:10])) == [1] * 10
+    stop = Operation(STOP, (), ())
+    assert await run(on_cluster, [mark(KEYS[0])], [stop], [mark(KEYS[1])]) == [1, 0, 3]
+    lengths = await asyncio.gather(*(on_cluster.execute("LLEN", key) for key in KEYS[:3]))
+    assert lengths == [2, 1, 1]
 
 
 async def test_a_reply_that_must_be_heard_is_heard_also_after_it_was_redirected(
