@@ -15,7 +15,7 @@ import orjson
 
 from ..errors import ConfigurationError
 from ..redis.manager import RedisManager
-from .access import AccessToken
+from .access import AccessToken, text_of
 from .families import MOST_WHY
 from .family_counts import FamilyStats
 from .family_store import FamilyStore
@@ -80,7 +80,7 @@ class Revoking:
         of this service, or is over for every verifier, needs nothing: that is no error, and false.
         """
         if not isinstance(token, AccessToken):
-            presented = self._refresh_keys.read(token)
+            presented = self._refresh_keys.read(text_of(token))
             if presented is not None:
                 return await self.revoke_family(presented.family.decode(), **audit)
         access = token if isinstance(token, AccessToken) else self._known(token)
@@ -137,6 +137,8 @@ class Revoking:
         Without a time, or for one to come, that is now, by the server's clock. Access tokens count by whole seconds:
         those of the cutoff's own second are revoked, refresh tokens to the millisecond. A cutoff is never moved back.
         """
+        if not isinstance(time, int | float | datetime | None):
+            raise TypeError(f"time: {time!r} given; allowed are seconds since the epoch, and an aware datetime")
         if isinstance(time, datetime):
             if time.tzinfo is None:
                 raise ValueError("time is a datetime without a time zone")
@@ -152,7 +154,9 @@ class Revoking:
         return {"revoked": await self.revocation.stats(), "families": await self._families.statistics()}
 
     def _noted(self, audit: Audit) -> dict[str, Any]:
-        """What is kept of an audit: nothing where none is asked for, else with the time."""
+        """What is kept of an audit: nothing where none is asked for, else with the time; TypeError for what is none."""
+        if wrong := sorted(audit.keys() - Audit.__annotations__.keys()):
+            raise TypeError(f"a revocation has no option {wrong[0]!r}; there are {', '.join(Audit.__annotations__)}")
         return {**audit, "at": round(self._clock(), 3)} if audit else {}
 
     def _why(self, audit: Audit) -> bytes:
@@ -163,6 +167,8 @@ class Revoking:
 
 
 def _revocation_faults(revocation: RevocationList, redis: RedisManager, options: Options) -> list[str]:
+    if not isinstance(revocation, RevocationList):
+        return [f"revocation: {revocation!r} given; allowed is a RevocationList of the same manager"]
     faults = []
     if revocation.redis is not redis:
         faults.append("revocation: a list of another Redis given; allowed is one of the same manager")

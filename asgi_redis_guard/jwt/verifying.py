@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Unpack
 
 from ..core.steps import Ask
-from ..errors import TokenInvalid, TokenRevoked
+from ..errors import ConfigurationError, TokenInvalid, TokenRevoked
 from ..redis.asking import carry_out
-from .access import TYP, AccessToken, AccessTokens
+from .access import TYP, AccessToken, AccessTokens, text_of
 from .guard import JWTAuth
 from .key_source import RingVerifier
 from .keys import KeyLike
@@ -32,8 +32,16 @@ class Verifying(Revoking):
         return self._keys
 
     def use_keys(self, keys: KeyRing | SigningKey | KeyLike) -> None:
-        """Sign and verify with other keys from now on: one step of a rotation, without a new service or guard."""
+        """Sign and verify with other keys from now on: one step of a rotation, without a new service or guard.
+
+        Raises `ConfigurationError`.
+        """
         ring, options = KeyRing.of(keys), self.options
+        if any(self._refresh_keys.has(secret) for secret in ring.secrets()):
+            raise ConfigurationError(
+                "refresh_keys: a secret given that access tokens are signed with; allowed is another, for whoever "
+                "verifies those holds that one too"
+            )
         self._access = AccessTokens(
             ring, options.issuer, options.audiences, leeway=options.leeway, max_size=options.max_size
         )
@@ -51,7 +59,7 @@ class Verifying(Revoking):
         `revocation` is a mirror that is current. Raises `RedisUnavailable`.
         """
         try:
-            access = self._access.read(token, self._clock())
+            access = self._access.read(text_of(token), self._clock())
         except TokenRefused as error:
             raise TokenInvalid(str(error)) from None
         if await self._is_revoked(Questions.about(access.token, self._redis.keys, self._namespace)):
