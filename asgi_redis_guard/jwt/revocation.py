@@ -239,7 +239,7 @@ class RevocationList:
 
     def _mark(self, item: Revocation | str) -> Mark:
         token = self._redis.keys.token
-        if item.__class__ is str and item:  # many are told at once like this: a third of the time
+        if item.__class__ is str and item and item[:3] != "eyJ":  # many are told at once like this: a third of the time
             return Mark(token(self._namespace(None), item), -self._longest)
         told = item if isinstance(item, Revocation) else Revocation(item)
         return Mark(token(self._namespace(told.issuer), told.jti), self._end(told), _note(told))
