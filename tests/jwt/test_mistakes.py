@@ -19,6 +19,7 @@ from asgi_redis_guard import (
 )
 from tests.jwt.services import REFRESH_KEY, service
 from tests.jwt.tokens import SECRET
+from tests.jwt.visits import post
 
 PASSWORD = serialization.BestAvailableEncryption(b"a password")
 ENCRYPTED = ed25519.Ed25519PrivateKey.generate().private_bytes(
@@ -129,6 +130,13 @@ async def test_a_login_that_is_not_awaited(redis: RedisManager) -> None:
     for call in calls:
         assert "pair: a coroutine given; allowed is a TokenPair, as `await" in said(call, TypeError)
     login.close()
+
+
+async def test_a_cookie_that_does_not_reach_where_the_routes_are_mounted(redis: RedisManager) -> None:
+    cookie = CookieTransport("__Secure-refresh", path="/elsewhere")
+    answer = await post(TokenRoutes(service(redis), cookie=cookie), "/refresh")
+    assert answer.status == 400
+    assert "There is no refresh token: no cookie __Secure-refresh has come with this path" in answer.body.decode()
 
 
 @pytest.mark.parametrize("token", [None, 7, ("access", "refresh")])
