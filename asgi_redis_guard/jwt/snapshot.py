@@ -16,7 +16,7 @@ from ..errors import RedisUnavailable
 from ..redis.manager import RedisManager
 from ..redis.program import Script
 from .marks import Mark, Marks
-from .mirrored import Revoked, by
+from .mirrored import Revoked, by, is_behind, skips
 from .policy import MAX_LEEWAY
 
 logger = logging.getLogger("asgi_redis_guard.jwt")
@@ -114,6 +114,24 @@ class Snapshots:
                 for user, value in zip(users, values, strict=True):
                     if value is not None:
                         known.cut(user, int(value))
+
+    async def has_lost(self, former: Revoked, known: Revoked) -> bool:
+        """Tell whether Redis, which knows `known`, has forgotten of what a mirror knew, or has another history since.
+
+        A server that takes the place of another without its last entries goes on from those before them.
+        """
+        if former.epoch != known.epoch or is_behind(known.after, former.after):
+            return True
+        if former.after == known.after:
+            return False
+        stream = self._redis.keys.revoked_stream
+        found = await self._redis.execute("XRANGE", stream, b"(" + former.after, b"+", "COUNT", 1)
+        return bool(found) and skips(found[0][1] or (), former.after)
+
+    def told(self, at: float) -> None:
+        """Take it that it was `at` (ms) for the server: its clock may have been set back since it was asked."""
+        if at < self._now():
+            self._server = (at, self._loop.time())
 
     async def give_back(self, former: Revoked, known: Revoked) -> int:
         """Write what a mirror knew into a Redis that knows less; `known`, what that has, learns it. Return how much."""
