@@ -26,6 +26,9 @@ _BEGIN, _INDEX = (Script(read_lua(__package__, f"{name}.lua")) for name in ("mir
 #: How long Redis reckons with mirrors after one of them has said that it is there.
 _RECKONED_WITH = 86_400_000
 
+#: How long a cutoff is kept that was given back: it may be one for all users, which holds for refresh tokens as well.
+_GIVEN_BACK = 400 * 86_400_000
+
 #: Members, keys or marks in one command.
 _PART = 1_000
 
@@ -144,7 +147,7 @@ class Snapshots:
         for part in by(_PART, marks):
             await write.set([Mark(keys.token_of(mark), (hour + 1) * 3_600_000) for mark, hour in part], margin=0)
         for user, cutoff in cutoffs:
-            await write.cut(keys.user_of(user), self._kept, cutoff)
+            await write.cut(keys.user_of(user), max(self._kept, _GIVEN_BACK), cutoff)
         return count
 
     @property
