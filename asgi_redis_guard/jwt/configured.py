@@ -17,10 +17,15 @@ from ..settings import Settings, variable_of
 from .guard import JWTAuth
 from .jwks import JWKSKeys
 from .middleware import JWTAuthOptions
+from .refresh_token import RefreshKeys
 from .revocation import RevocationList
 from .signing import KeyRing, SigningKey
+from .token_options import Options
 
 _Made = TypeVar("_Made")
+
+#: What guard and service have in common, behind `jwt_`.
+_OF_MIRRORS = ("max_lifetime", "max_stale", "max_entries")
 
 #: What tells whose tokens a guard lets through, behind `jwt_`.
 _WHOSE = ("key", "jwks_url", "discovery", "issuers", "issuer", "algorithms")
@@ -179,11 +184,27 @@ def service_of(
         if "revocation" not in options and settings.jwt_mode == "mirror":
             by_issuer = options.get("by_issuer", settings.token_by_issuer)
             told["revocation"] = _mirrored(settings, own, by_issuer=by_issuer)
-        given = {**told, **options}
-        keys = given.pop("keys", None)
+        given = {"keys": None, **told, **options}
+        _check_all(settings, given)
+        keys = given.pop("keys")
         return make(own, _ring(settings) if keys is None else keys, **given)
     except ConfigurationError as error:
         raise ConfigurationError(*map(_of_service, error.faults)) from None
+
+
+def _check_all(settings: Settings, given: Mapping[str, Any]) -> None:
+    """Raise `ConfigurationError` for what is wrong with keys and options: all of it, not what is looked at first."""
+    plain = {name: value for name, value in given.items() if name in _SAME_NAMES}
+    checks: list[Callable[[], object]] = [lambda: Options(**plain), lambda: RefreshKeys(given["refresh_keys"])]
+    if given["keys"] is None:
+        checks.insert(0, lambda: _ring(settings))
+    faults: list[str] = []
+    for check in checks:
+        try:
+            check()
+        except ConfigurationError as error:
+            faults += error.faults
+    ConfigurationError.raise_for(faults)
 
 
 def _secrets(*given: SecretStr | None) -> list[str]:
@@ -209,5 +230,6 @@ def _ring(settings: Settings) -> KeyRing:
 def _of_service(fault: str) -> str:
     """Name the variable of the option that a fault begins with."""
     option, _, rest = fault.partition(":")
-    variable = variable_of("token_" + {"refresh_keys": "refresh_key", "keys": "key"}.get(option, option))
+    name = {"refresh_keys": "refresh_key", "keys": "key"}.get(option, option)
+    variable = variable_of(f"token_{name}") or (variable_of(f"jwt_{name}") if name in _OF_MIRRORS else None)
     return fault if variable is None else f"{option} ({variable}):{rest}"

@@ -12,7 +12,8 @@ if not found then
   state, ends = 1, stamp + lifetime
   life = math.min(tonumber(idle), tonumber(lifetime))
   till = stamp + life
-  text = string.format('a:1:%.0f:%.0f:%.0f:%.0f:%.0f:0:', gen, now, ends, till, stamp)
+  local era = gen == now and '' or string.format('%.0f', gen)
+  text = string.format('a:1:%s:%.0f:%.0f:%.0f:0:0:', era, now, lifetime, life)
     .. table.concat({ attempt, owner, device, session, string.format('%d', #note), note }, ':')
 else
   -- @include family_read.lua

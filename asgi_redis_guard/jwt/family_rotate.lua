@@ -37,7 +37,9 @@ if standing then
   end
   if (verdict == 1 and asked >= serial + 0) or verdict == 2 then
     life = till - stamp
-    text = string.format('a:%.0f:%.0f:%.0f:%.0f:%.0f:%.0f:%.0f:', number, gen, born, ends, till, fresh, replays)
+    local since = floor(born / 1000)
+    text = string.format('a:%.0f:%s:%.0f:%.0f:%.0f:%.0f:%.0f:', number, era, born, ends - since, till - since,
+      fresh - since, replays)
       .. table.concat({ attempt, whose, machine, visit, size, rest }, ':')
   end
 end

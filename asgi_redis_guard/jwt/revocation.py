@@ -12,7 +12,7 @@ from typing import Any, Literal, TypedDict
 
 import orjson
 
-from ..core.checks import choice_faults, is_within
+from ..core.checks import choice_faults
 from ..core.keys import Keys
 from ..core.lua import read_lua
 from ..errors import ConfigurationError, RedisTimeout
@@ -22,7 +22,7 @@ from .marks import Mark, Marks
 from .mirror import Mirror, MirrorStatus
 from .policy import MAX_LEEWAY, MAX_LIFETIME, lifetime_faults
 from .questions import Questions
-from .snapshot import MirrorOptions
+from .snapshot import MirrorOptions, mirror_faults
 from .user import VerifiedUser
 
 _COUNT = Script(read_lua(__package__, "revoked_count.lua"))
@@ -93,7 +93,11 @@ class RevocationList:
         max_entries: int = 1_000_000,
     ) -> None:
         ConfigurationError.raise_for(
-            [*lifetime_faults(max_lifetime), *_mirror_faults(mode, max_stale, max_entries)],
+            [
+                *lifetime_faults(max_lifetime),
+                *choice_faults("mode", mode, ("remote", "mirror")),
+                *mirror_faults(max_stale, max_entries),
+            ]
         )
         #: The manager that it writes by.
         self.redis = self._redis = RedisManager.of(redis)
@@ -130,10 +134,7 @@ class RevocationList:
 
     async def revoke_many(self, revocations: Iterable[Revocation | str]) -> int:
         """Revoke many tokens in one round trip (5,000 each); return how many were not revoked before."""
-        items = [item if isinstance(item, Revocation) else Revocation(item) for item in revocations]
-        keys, namespace = self._redis.keys, self._namespace
-        marks = [Mark(keys.token(namespace(item.issuer), item.jti), self._end(item), _note(item)) for item in items]
-        return await self._marks.set(marks)
+        return await self._marks.set([self._mark(item) for item in revocations])
 
     async def is_revoked(self, jti: str | bytes, *, issuer: str | None = None) -> bool:
         """Tell whether this very token is revoked; cutoffs of its user are not looked at."""
@@ -232,6 +233,13 @@ class RevocationList:
             raise ValueError(f"issuer is {'missing' if self.by_issuer else 'given'}, but by_issuer is {self.by_issuer}")
         return issuer or ""
 
+    def _mark(self, item: Revocation | str) -> Mark:
+        token = self._redis.keys.token
+        if item.__class__ is str and item:  # many are told at once like this: a third of the time
+            return Mark(token(self._namespace(None), item), -self._longest)
+        told = item if isinstance(item, Revocation) else Revocation(item)
+        return Mark(token(self._namespace(told.issuer), told.jti), self._end(told), _note(told))
+
     def _end(self, item: Revocation) -> int:
         """The script's form of an end: ms since the epoch, or minus a life in ms."""
         if item.ttl is not None:
@@ -246,12 +254,3 @@ def _note(item: Revocation) -> bytes:
     """The mark's value: empty unless there is something to tell."""
     said = {name: value for name in _NOTED if (value := getattr(item, name)) is not None}
     return orjson.dumps(said) if said else b""
-
-
-def _mirror_faults(mode: str, max_stale: float, max_entries: int) -> list[str]:
-    faults = choice_faults("mode", mode, ("remote", "mirror"))
-    if not is_within(max_stale, 0.1, 60):
-        faults.append(f"max_stale: {max_stale!r} given; allowed are 0.1 to 60 seconds")
-    if max_entries.__class__ is not int or not 1 <= max_entries <= 100_000_000:
-        faults.append(f"max_entries: {max_entries!r} given; allowed are 1 to 100000000")
-    return faults

@@ -14,8 +14,8 @@ for i = 4, #KEYS do
   local when, value = tonumber(ARGV[2 * i - 5]), ARGV[2 * i - 4]
   local left = (when < 0 and -when or when - now) + margin
   if left > 0 then
-    local before, former = 0, nil
-    marked[#marked + 1] = string.sub(KEYS[i], -20)
+    local before, word = 0, string.sub(KEYS[i], -20)
+    marked[#marked + 1] = word
     texts[left] = texts[left] or string.format('%.0f', left)
     if not redis.call('SET', KEYS[i], value, 'PX', texts[left], 'NX') then
       before = redis.call('PTTL', KEYS[i])
@@ -23,18 +23,19 @@ for i = 4, #KEYS do
       redis.call('SET', KEYS[i], value, 'PX', string.format('%.0f', left))
     end
     local hour = math.floor((now + left) / 3600000)
+    -- What is indexed was told, and is not told again: or whoever may revoke could fill the stream with one token.
+    local is_told = before > 0 and state[1] and redis.call('SISMEMBER', KEYS[1] .. ':' .. hour, word) == 1
     if before > 0 then
-      former = math.floor((now + before) / 3600000)
+      local former = math.floor((now + before) / 3600000)
       counts[former] = (counts[former] or 0) - 1
-      if state[1] and former ~= hour then
-        for other = former - 1, former + 1 do redis.call('SREM', KEYS[1] .. ':' .. other, string.sub(KEYS[i], -20)) end
+      if state[1] and not is_told then
+        for other = former - 1, former + 1 do redis.call('SREM', KEYS[1] .. ':' .. other, word) end
       end
     else
       added = added + 1
     end
     counts[hour] = (counts[hour] or 0) + 1
-    -- One that is there already is indexed and told, or anybody who may revoke could fill the stream with it.
-    if state[1] and former ~= hour then hours[string.sub(KEYS[i], -20)] = hour end
+    if state[1] and not is_told then hours[word] = hour end
     if left > last then last = left end
   end
 end

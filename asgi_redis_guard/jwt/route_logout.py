@@ -57,8 +57,9 @@ class Logouts:
         self._clear: Headers = [(b"clear-site-data", data.encode())] if data else []
 
     async def logout(self, call: Call) -> Answer:
-        """End the login of the refresh token (body or cookie), else of the access token (Authorization).
+        """End the login of the refresh token (body or cookie), and of the access token (Authorization).
 
+        They are one as a rule. Whose logins are to end everywhere is told by the refresh token where there is one.
         Cookies are taken away where tokens come in them, and where no other site has made the browser ask for it.
         """
         everywhere = flag(call.parameters, "everywhere")
@@ -85,6 +86,9 @@ class Logouts:
     async def _end(self, presented: RefreshToken | None, bearer: bytes | None, *, everywhere: bool) -> None:
         if presented is not None:
             await self._by_refresh(presented, everywhere=everywhere)
+            access = None if bearer is None else self._tokens.read(bearer)
+            if access is not None and access.family != presented.family.decode():
+                await self._end_login(access)
         elif bearer is not None:
             await self._by_access(bearer, everywhere=everywhere)
         elif everywhere:
@@ -109,11 +113,14 @@ class Logouts:
         access = self._tokens.read(token)
         if access is None:
             raise _unauthorized("The access token is invalid")
-        if not everywhere:
-            if await self._tokens.revoke_family(access.family):
-                await self._told(Logout(access.user, access.family, everywhere=False))
-            return
-        await self._everywhere_by(access, token)
+        if everywhere:
+            await self._everywhere_by(access, token)
+        else:
+            await self._end_login(access)
+
+    async def _end_login(self, access: AccessToken) -> None:
+        if await self._tokens.revoke_family(access.family):
+            await self._told(Logout(access.user, access.family, everywhere=False))
 
     async def _everywhere_by(self, access: AccessToken, token: bytes) -> None:
         try:

@@ -144,7 +144,8 @@ class TokenRoutes:
             await _send(answer, send, content=exchange.method != "HEAD")
 
     async def _answer(self, exchange: Exchange, receive: Receive) -> Answer:
-        endpoint = self._endpoints.get(_NAMES.get(exchange.path, ""))
+        path = exchange.path.removesuffix("/")  # Litestar appends one to what is mounted
+        endpoint = self._endpoints.get(_NAMES.get(path, ""))
         if endpoint is None:
             return unknown()
         if exchange.method.encode() not in endpoint.methods.split(b", "):

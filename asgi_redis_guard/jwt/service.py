@@ -1,7 +1,8 @@
 """`TokenService`: issues access and refresh tokens, gives successors, verifies, revokes: the app's side of `JWTAuth`.
 
 What is decided about a refresh token is decided in Redis, by one script (`family_rotate.lua`); what can be told of a
-token without Redis is told without it. Each call makes one round trip at the most, and none for garbage.
+token without Redis is told without it, and garbage costs no round trip. A login, a refresh and a look at a token cost
+one, what ends several logins two.
 """
 
 from __future__ import annotations

@@ -101,9 +101,13 @@ class Revoking:
 
     async def revoke_many(self, revocations: Iterable[Revocation | str]) -> int:
         """Revoke many access tokens, by `jti`, in one round trip (5,000 each); return how many were not before."""
-        items = [item if isinstance(item, Revocation) else Revocation(item) for item in revocations]
-        own = [item if item.issuer == self._issuer else replace(item, issuer=self._issuer) for item in items]
-        return await self.revocation.revoke_many(own)
+        return await self.revocation.revoke_many([self._own(item) for item in revocations])
+
+    def _own(self, item: Revocation | str) -> Revocation | str:
+        """Return it with the issuer by which the marks of this service go, if they do."""
+        if isinstance(item, Revocation):
+            return item if item.issuer == self._issuer else replace(item, issuer=self._issuer)
+        return item if self._issuer is None else Revocation(item, issuer=self._issuer)
 
     async def revoke_family(self, family: str, **audit: Unpack[Audit]) -> bool:
         """End a login: the refresh token, and all access tokens of its family; true if it was alive.

@@ -11,6 +11,7 @@ import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
+from ..core.checks import is_within
 from ..core.lua import read_lua
 from ..errors import RedisUnavailable
 from ..redis.manager import RedisManager
@@ -40,6 +41,16 @@ class MirrorOptions:
     max_stale: float
     max_entries: int
     longest: int  # ms, of a token's life
+
+
+def mirror_faults(max_stale: float, max_entries: int) -> list[str]:
+    """What is wrong with the options of a mirror."""
+    faults = []
+    if not is_within(max_stale, 0.1, 60):
+        faults.append(f"max_stale: {max_stale!r} given; allowed are 0.1 to 60 seconds")
+    if max_entries.__class__ is not int or not 1 <= max_entries <= 100_000_000:
+        faults.append(f"max_entries: {max_entries!r} given; allowed are 1 to 100000000")
+    return faults
 
 
 class Snapshots:

@@ -2,9 +2,9 @@
 
 A topic is a channel below the prefix; a message on it names keys, separated by spaces; `old>new` says that what went by
 the one goes by the other from now on. Whoever holds something open under a key (a socket under a session) is called
-when the key is named; whoever goes by all words of a topic follows it. Messages may be missed, and some things end in
-silence: every watcher is asked to look for itself when it begins, after a gap, and when what it watches would end by
-its time.
+when the key is named; whoever goes by all words of a topic follows it; to whom a word is no more than a reason to look
+is a suspect (`suspects.py`). Messages may be missed, and some things end in silence: every watcher is asked to look for
+itself when it begins, after a gap, and when what it watches would end by its time.
 """
 
 from __future__ import annotations

@@ -33,7 +33,9 @@ class Family:
     expiry: int = 0
 
     def text(self) -> bytes:
-        numbers = [self.number, self.gen, self.born, self.ends, self.due, self.turned, self.replays]
+        since = self.born // 1000
+        era = "" if self.gen == self.born else self.gen
+        numbers = [self.number, era, self.born, self.ends - since, self.due - since, self.turned - since, self.replays]
         words = [self.by, self.owner, self.device, self.session, len(self.note), self.note + self.why]
         return ":".join(map(str, [self.standing, *numbers, *words])).encode("latin-1")
 

@@ -6,7 +6,8 @@ import pytest
 
 from asgi_redis_guard import RedisManager
 from asgi_redis_guard.errors import RefreshRefused
-from asgi_redis_guard.jwt.families import Verdict
+from asgi_redis_guard.jwt.families import FamilyLimits, Owner, Verdict
+from asgi_redis_guard.jwt.family_look import look_at
 from asgi_redis_guard.jwt.service import TokenService
 from asgi_redis_guard.jwt.token_pair import TokenPair
 from tests.jwt.services import service
@@ -83,3 +84,27 @@ async def test_a_family_that_never_was_and_a_token_that_is_none(redis: RedisMana
     assert look is not None
     assert (look.verdict, look.note, look.is_good) == (Verdict.UNKNOWN, None, False)
     assert await tokens.look("x") is None
+
+
+async def test_a_family_that_is_in_no_index_is_over_with_its_user_s_generation(redis: RedisManager) -> None:
+    tokens = service(redis)
+    pair = await tokens.issue("alice")
+    owner = Owner.of("", "alice")
+    assert await redis.execute("DEL", redis.keys.families(*owner)) == 1
+    await tokens.revoke_user("alice")
+    look = await tokens.look(pair.refresh_token)
+    assert look is not None
+    assert (look.verdict, look.was_ended_everywhere) == (Verdict.REVOKED, True)
+    with pytest.raises(RefreshRefused, match="revoked"):
+        await tokens.refresh(pair.refresh_token)
+
+
+async def test_limits_that_were_made_shorter_hold_at_once(redis: RedisManager) -> None:
+    tokens = service(redis)
+    token = tokens.refresh_keys.read((await tokens.issue("alice")).refresh_token)
+    assert token is not None
+    for limits in ({"idle": 0, "lifetime": 60_000}, {"idle": 60_000, "lifetime": 0}):
+        shorter = FamilyLimits(grace=20_000, most_replays=1, keep=60_000, **limits)
+        look = await look_at(redis, shorter, "", token)
+        assert (look.verdict, look.is_good) == (Verdict.EXPIRED, False)
+    assert not (await tokens.refresh(tokens.refresh_keys.text(*token))).replayed

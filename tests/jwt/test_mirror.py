@@ -424,3 +424,22 @@ async def test_keys_of_other_software_are_looked_for(redis: RedisManager, jti: s
 def test_a_form_of_foreign_keys_that_names_no_claim_is_refused(form: str) -> None:
     with pytest.raises(ConfigurationError, match=r"^legacy"):
         JWTAuth(SECRET, legacy=[form])
+
+
+async def test_what_was_told_is_not_told_again(redis: RedisManager, mirrored: RevocationList) -> None:
+    """Or whoever may revoke one token could fill the stream with it."""
+    stream = redis.keys.revoked_stream
+    for _ in range(20):
+        await mirrored.revoke("t", ttl=60)
+    assert await redis.execute("XLEN", stream) == 1
+    await mirrored.revoke("t", ttl=3 * HOUR)
+    assert await redis.execute("XLEN", stream) == 2, "it ends in another hour"
+    await redis.execute("DEL", *[redis.keys.revoked_in(hour) for hour in await _hours(redis)])
+    await mirrored.revoke("t", ttl=3 * HOUR)
+    assert await redis.execute("XLEN", stream) == 3, "the index was lost, and with it what was told"
+
+
+async def _hours(redis: RedisManager) -> list[int]:
+    prefix = len(redis.keys.revoked) + 1
+    names = [bytes(key)[prefix:] for key in await redis.execute("KEYS", redis.keys.revoked + b":*")]
+    return [int(name) for name in names if name.isdigit()]

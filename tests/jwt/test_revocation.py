@@ -269,3 +269,16 @@ def test_a_longest_life_that_is_none_is_refused(lifetime: float) -> None:
         RevocationList(RedisManager("memory://"), max_lifetime=lifetime)
     with pytest.raises(ConfigurationError, match="max_lifetime"):
         JWTAuth(SECRET, max_lifetime=lifetime)
+
+
+async def test_ids_alone_are_revoked_as_revocations_are(redis: RedisManager) -> None:
+    revocations, by_issuer = RevocationList(redis), RevocationList(redis, by_issuer=True)
+    assert await revocations.revoke_many(["a", Revocation("b"), "a"]) == 2
+    lives = [await ttl_of(redis, name) for name in ("a", "b")]
+    assert abs(lives[0] - lives[1]) < 3_600_000, "of thirty days"
+    assert await redis.execute("GET", redis.keys.token("", "a")) == b""
+    with pytest.raises(ValueError, match="empty"):
+        await revocations.revoke_many(["c", ""])
+    with pytest.raises(ValueError, match="issuer is missing"):
+        await by_issuer.revoke_many(["c"])
+    assert not await revocations.is_revoked("c")

@@ -106,6 +106,20 @@ async def test_by_a_refresh_token_of_the_body_its_login_is_ended(redis: RedisMan
         await tokens.verify(other.access_token)
 
 
+async def test_who_shows_tokens_of_two_logins_ends_both(redis: RedisManager) -> None:
+    tokens = service(redis)
+    routes = TokenRoutes(tokens)
+    for everywhere in ("true", "false"):
+        alice, bob, other = [await tokens.issue(user) for user in ("alice", "bob", "bob")]
+        parameters = {"refresh_token": alice.refresh_token, "everywhere": everywhere}
+        assert (await post(routes, "/logout", bearer(bob.access_token), **parameters)).status == 204
+        for ended in (alice, bob):
+            with pytest.raises(TokenRevoked):
+                await tokens.verify(ended.access_token)
+        assert (await tokens.verify(other.access_token)).user == "bob"
+    assert (await post(routes, "/logout", bearer("x"), refresh_token=other.refresh_token)).status == 204
+
+
 async def test_who_shows_nothing_is_told_so_and_so_is_who_asks_for_what_is_unclear(redis: RedisManager) -> None:
     tokens = service(redis)
     routes, pair = TokenRoutes(tokens), await tokens.issue("alice")

@@ -230,9 +230,7 @@ async def test_marks_of_other_software_are_looked_for_now_and_then(
 ) -> None:
     monkeypatch.setattr(module, "_ASK_AGAIN", 0.0)
     app = stack(redis, legacy="token:blacklist:{jti}")
-    calls = [begin(app, sign(jti=str(number))) for number in range(4)]
-    for call in calls:
-        await within(call.sees("websocket.accept"))
+    calls = await opened(app, redis, *(sign(jti=str(number)) for number in range(4)))
     for number in range(3):
         await redis.execute("SET", f"token:blacklist:{number}", "1", "EX", "60")
         assert await closed(calls[number]) == REVOKED
