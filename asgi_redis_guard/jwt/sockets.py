@@ -25,6 +25,9 @@ AWAY = Close(1013, "try again later")
 #: Seconds after which what nobody tells is asked again: marks that other software sets.
 _ASK_AGAIN = 30.0
 
+#: The same for all others: words are lost where an account may not publish or hear them (`resetchannels`).
+_ASK_SELDOM = 300.0
+
 
 class SocketRules(NamedTuple):
     """How a guard treats sockets: what it knows of revocation, and what it does while Redis is away.
@@ -63,15 +66,15 @@ class TokenSocket(Responder):
             control.at(self._expires_at + self._rules.leeway, lambda: control.close(EXPIRED))
         if self._rules.asks:
             self._look_again = control.suspect(TOPIC, self._questions.words, self._look)
-            if self._rules.quiet:
-                self._ask_later()
+            self._ask_later()
 
     def _ask_later(self) -> None:
         def due() -> None:
             self._look_again()
             self._ask_later()
 
-        self._control.at(self._control.clock() + _ASK_AGAIN, due)
+        wait = _ASK_AGAIN if self._rules.quiet else _ASK_SELDOM
+        self._control.at(self._control.clock() + wait, due)
 
     def _look(self, told: bool) -> Asking:
         """Ask again; close what is revoked."""
