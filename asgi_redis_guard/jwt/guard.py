@@ -153,7 +153,8 @@ class JWTAuth(OneRoundGuard):
 
     def decide(self, exchange: Exchange, replies: Replies) -> Pass | Answer:
         """Let pass what is not revoked. Called where the blacklist has answered; own checks belong into `admit`."""
-        if not replies.passed or (self._mirror is not None and self._mirror.remembers(replies.ask.about.questions)):
+        mirror, questions = self._mirror, replies.ask.about.questions
+        if not replies.passed or (mirror is not None and mirror.remembers(exchange.keys, questions)):
             return self._revoked(exchange)
         return self._grant(exchange, replies.ask)
 
@@ -164,7 +165,7 @@ class JWTAuth(OneRoundGuard):
         """Follow `on_outage`."""
         revoked = None
         if self._mirror is not None and self._max_age is not None:
-            revoked = self._mirror.recall(ask.about.questions, self._max_age)
+            revoked = self._mirror.recall(exchange.keys, ask.about.questions, self._max_age)
         if revoked:
             return self._revoked(exchange)
         if self._closed and revoked is None:
@@ -176,7 +177,7 @@ class JWTAuth(OneRoundGuard):
         granted: Pass = ask.about.verdict
         if not exchange.is_websocket:
             return granted
-        keeper = None if self._sockets is None else self._sockets.responder(ask)
+        keeper = None if self._sockets is None else self._sockets.responder(ask, exchange.keys)
         return Pass(scope=granted.scope, edits=self._sources.subprotocols(exchange), responder=keeper)
 
     def exempted(self, exchange: Exchange) -> Pass:

@@ -31,10 +31,10 @@ class Blacklist(Protocol):
     def look(self, keys: Keys, questions: Questions) -> bool | None:
         """Tell whether a token is revoked; None if Redis must be asked."""
 
-    def remembers(self, questions: Questions) -> bool:
+    def remembers(self, keys: Keys, questions: Questions) -> bool:
         """Tell whether it is known as revoked, however long ago."""
 
-    def recall(self, questions: Questions, max_age: float) -> bool | None:
+    def recall(self, keys: Keys, questions: Questions, max_age: float) -> bool | None:
         """Tell what was known at most `max_age` seconds ago; None if nothing was."""
 
 

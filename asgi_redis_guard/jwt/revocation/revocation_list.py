@@ -195,21 +195,25 @@ class RevocationList:
 
     def look(self, keys: Keys, questions: Questions) -> bool | None:
         """Tell from the mirror whether a token is revoked; None if Redis must be asked."""
-        if self.mode == "remote" or keys is not self._redis.keys:
+        if not self._mirrors(keys):
             return None
         mirror = self._mirror()
         return mirror.is_revoked(questions) if mirror.fresh else None
 
-    def remembers(self, questions: Questions) -> bool:
+    def remembers(self, keys: Keys, questions: Questions) -> bool:
         """Tell whether the mirror knows a token as revoked, however long ago: Redis may have lost that."""
-        return self.mode == "mirror" and self._mirror().is_revoked(questions)
+        return self._mirrors(keys) and self._mirror().is_revoked(questions)
 
-    def recall(self, questions: Questions, max_age: float) -> bool | None:
+    def recall(self, keys: Keys, questions: Questions, max_age: float) -> bool | None:
         """Tell whether a token is revoked as far as was known at most `max_age` seconds ago; None if that is not."""
-        if self.mode == "remote":
+        if not self._mirrors(keys):
             return None
         mirror = self._mirror()
         return mirror.is_revoked(questions) if mirror.is_known_for(max_age) else None
+
+    def _mirrors(self, keys: Keys) -> bool:
+        """Tell whether there is a mirror of the blacklist below `keys`; one of another says nothing about that."""
+        return self.mode == "mirror" and keys is self._redis.keys
 
     def _mirror(self) -> Mirror:
         """The mirror of the running loop, begun if it was not."""

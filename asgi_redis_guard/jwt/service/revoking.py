@@ -113,6 +113,10 @@ class Revoking(Verifying):
         """
         return len((await self._families.revoke_user(user_name(user), self._why(audit))).families)
 
+    async def finish_user(self, user: str) -> None:
+        """Make a `revoke_user` whole that was cut short; what was issued since is left alone."""
+        await self._families.finish_user(user)
+
     async def revoke_device(self, user: str | int, device: str, **audit: Unpack[Audit]) -> int:
         """End all logins of a user on a device; return how many."""
         return len((await self._families.revoke_device(user_name(user), device, self._why(audit))).families)

@@ -140,9 +140,8 @@ class TokenService(Introspecting):
         presented = self._refresh_keys.read(token)
         if presented is None:
             raise RefreshRefused("malformed", "The refresh token is malformed")
-        rotation = await self._families.rotate(presented)
+        rotation = await self._families.rotate(presented, lambda rotation: self._tell(rotation, presented))
         note = FamilyNote.unpack(rotation.note)
-        self._tell(rotation, presented, note)
         if note is None or not rotation.verdict.is_good:
             raise _refusal(rotation)
         if client is not None and client != (note.client or self.options.default_client):
@@ -161,11 +160,11 @@ class TokenService(Introspecting):
         more = self.options.claims(note.user)
         return with_claims(note, await more if isawaitable(more) else more)
 
-    def _tell(self, rotation: Rotation, presented: RefreshToken, note: FamilyNote | None) -> None:
+    def _tell(self, rotation: Rotation, presented: RefreshToken) -> None:
         kind = _TOLD.get(rotation.verdict)
         if kind is None:
             return
-        known = note or FamilyNote(user="")
+        known = FamilyNote.unpack(rotation.note) or FamilyNote(user="")
         event = TokenEvent(
             kind,
             known.user,

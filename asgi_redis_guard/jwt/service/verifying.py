@@ -106,7 +106,7 @@ class Verifying:
         if known is not None:
             return known
         replies = await carry_out(self._redis, Ask(questions.operations()))
-        return not replies.passed or self.revocation.remembers(questions)
+        return not replies.passed or self.revocation.remembers(self._redis.keys, questions)
 
     # For `JWTAuth(keys=…)`.
 
