@@ -17,6 +17,7 @@ from ..core.keys import Keys
 from ..core.origin import is_cross_origin, origin_faults
 from ..core.problem import unavailable
 from ..core.script import Replies
+from ..core.set_cookie import is_cookie_name
 from ..core.steps import Admission, Answer, Ask, Pass
 from ..errors import ConfigurationError, RedisUnavailable
 from ..users import credentials_of, nobody
@@ -106,7 +107,7 @@ class JWTAuth(OneRoundGuard):
         ConfigurationError.raise_for(origin_faults(trusted))
         issuers = _issuers(keys, key, algorithms, issuer)
         faults = blacklist_faults(revocation, foreign, on_outage, max_age, several_issuers=len(issuers) > 1)
-        _check(faults, leeway, without_jti, max_size, max_lifetime, realm, wanted, on_refused)
+        _check(faults, cookie or None, leeway, without_jti, max_size, max_lifetime, realm, wanted, on_refused)
         audiences, claims = frozenset(_words(audience)), frozenset(_words(required))
         rules = ClaimRules(frozenset(issuers), audiences, claims, typ, leeway, max_lifetime if revocation else None)
         self.concern(name, exempt, exempt_preflight, on_refused)
@@ -118,6 +119,7 @@ class JWTAuth(OneRoundGuard):
         self._optional = optional
         self._revocation = revocation is not False
         self._mirror = None if isinstance(revocation, bool) or revocation.mode != "mirror" else revocation
+        self.store = getattr(revocation, "redis", None)
         self._legacy = LegacyKeys(foreign)
         self._several_issuers = len(issuers) > 1
         self._remembered = lru_cache(maxsize=cache_size)(self._make_ask)
@@ -241,6 +243,8 @@ def _issuers(
     """Return whose tokens are accepted; refuses options that say again what `keys` says."""
     if keys is None:
         return _words(issuer)
+    if not callable(getattr(keys, "verifier", None)):
+        raise ConfigurationError(f"keys: a {type(keys).__name__} given; allowed are JWKSKeys; a key is given as key=")
     given = {"key": key, "algorithms": algorithms, "issuer": keys.issuers and issuer}
     ConfigurationError.refuse_both("keys", [name for name, value in given.items() if value])
     return _words(issuer) or keys.issuers
@@ -258,6 +262,7 @@ def _words(given: str | Iterable[str] | None) -> tuple[str, ...]:
 
 def _check(
     others: list[str],
+    cookie: str | None,
     leeway: float,
     without_jti: str,
     max_size: int,
@@ -267,6 +272,8 @@ def _check(
     on_refused: OnRefused | None,
 ) -> None:
     faults = [*lifetime_faults(max_lifetime), *refusal_faults(on_refused)]
+    if cookie is not None and not is_cookie_name(cookie):
+        faults.append(f"cookie (GUARD_JWT_COOKIE): {cookie!r} given; allowed is the name of a cookie")
     if not 0 <= leeway <= MAX_LEEWAY:
         faults.append(f"leeway (GUARD_JWT_LEEWAY): {leeway} given; allowed are 0 to {MAX_LEEWAY:g} seconds")
     if without_jti not in ("hash", "refuse"):

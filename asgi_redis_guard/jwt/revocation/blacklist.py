@@ -61,6 +61,8 @@ def blacklist_faults(
     revocation: bool | Blacklist, legacy: tuple[str, ...], on_outage: str, max_age: float, *, several_issuers: bool
 ) -> list[str]:
     """What is wrong with how a guard asks about revocation."""
+    if not isinstance(revocation, bool) and not hasattr(revocation, "mode"):
+        return [f"revocation: {revocation!r} given; allowed are true, false and a RevocationList"]
     faults = []
     for form in legacy:
         names = _NAME.findall(form)
