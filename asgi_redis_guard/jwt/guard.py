@@ -15,7 +15,7 @@ from ..core.exchange import Exchange
 from ..core.guard import OneRoundGuard, OnRefused, refusal_faults
 from ..core.keys import Keys
 from ..core.origin import is_cross_origin, origin_faults
-from ..core.problem import unavailable
+from ..core.problem import foreign_cookie, unavailable
 from ..core.script import Replies
 from ..core.set_cookie import is_cookie_name
 from ..core.steps import Admission, Answer, Ask, Pass
@@ -200,7 +200,7 @@ class JWTAuth(OneRoundGuard):
             return None if self._optional else self._challenges.missing()
         encoded, ambient = credential
         if ambient and is_cross_origin(exchange, self._origins):
-            return self._challenges.cross_origin()
+            return foreign_cookie()
         try:
             verifier = self.verifier
             if isinstance(verifier, Verifier):

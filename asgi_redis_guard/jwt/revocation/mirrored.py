@@ -7,7 +7,7 @@ that what ends is dropped by the hour; about 120 bytes each.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from math import inf
 
@@ -145,10 +145,3 @@ def is_behind(entry: bytes, other: bytes) -> bool:
 
 def _parts(entry: bytes) -> tuple[int, ...]:
     return tuple(int(part) for part in entry.split(b"-"))
-
-
-def by(most: int, items: Iterable[tuple[bytes, int]]) -> Iterator[list[tuple[bytes, int]]]:
-    """Cut into lists of `most`."""
-    rest = iter(items)
-    while part := list(islice(rest, most)):
-        yield part

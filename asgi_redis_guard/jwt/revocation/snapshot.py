@@ -18,7 +18,7 @@ from ...redis.manager import RedisManager
 from ...redis.program import Script
 from ..policy import MAX_LEEWAY
 from .marks import Mark, Marks
-from .mirrored import Revoked, by, is_behind, skips
+from .mirrored import Revoked, is_behind, skips
 
 logger = logging.getLogger("asgi_redis_guard.jwt")
 
@@ -87,9 +87,9 @@ class Snapshots:
     async def begin(self, indexed: bytes = b"") -> tuple[Revoked, bool, list[int]]:
         """Have Redis reckon with a mirror; return where it begins, whether all is indexed, and hours of marks' ends."""
         keys = self._redis.keys
-        places = (keys.revoked, keys.revoked_mirrors, keys.revoked_stream, keys.revoked_users)
+        places = (keys.revoked, keys.revoked_mirrors, keys.revoked_stream)
         reply = await self._redis.run_script(_BEGIN, places, (_RECKONED_WITH, indexed), repeatable=True)
-        epoch, last, now, is_indexed, _, *counts = reply
+        epoch, last, now, is_indexed, *counts = reply
         self._server = (float(now), self._loop.time())
         hours = {int(hour) + near for hour in counts[::2] for near in (-1, 0, 1)}
         first = self.hour()
@@ -155,7 +155,8 @@ class Snapshots:
         where, count = self._redis.address, len(marks) + len(cutoffs)
         logger.warning("Redis at %s has lost revocations; %d that were known here are written back", where, count)
         keys, write = self._redis.keys, Marks(self._redis)
-        for part in by(_PART, marks):
+        for start in range(0, len(marks), _PART):
+            part = marks[start : start + _PART]
             await write.set([Mark(keys.token_of(mark), (hour + 1) * 3_600_000) for mark, hour in part], margin=0)
         for user, cutoff in cutoffs:
             await write.cut(keys.user_of(user), max(self._kept, _GIVEN_BACK), cutoff)

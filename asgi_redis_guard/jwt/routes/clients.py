@@ -25,7 +25,6 @@ _CHALLENGE = (b"www-authenticate", b'Basic realm="token", charset="UTF-8"')
 #: Compared with where a client is unknown, so that this takes as long as a wrong secret.
 _NOBODY = "nobody"
 
-
 #: Characters of a secret, which nobody types.
 _SHORTEST = 16
 

@@ -15,7 +15,7 @@ from ...core.checks import is_token
 from ...core.cookies import cookie_values
 from ...core.exchange import Exchange
 from ...core.origin import is_cross_origin, origin_faults
-from ...core.problem import problem
+from ...core.problem import foreign_cookie, problem
 from ...core.set_cookie import SetCookie, drops_secure, is_cookie_name, place_faults, prefix_faults
 from ...core.steps import Answer
 from ...errors import ConfigurationError
@@ -99,9 +99,7 @@ class CookieTransport:
 
     def foreign(self, exchange: Exchange) -> Answer | None:
         """Return the 403 of a request that another site may have sent, None for one that is this site's."""
-        if not is_cross_origin(exchange, self._origins):
-            return None
-        return problem(403, "cross_origin", "Cookies are not accepted from another origin.", title="Forbidden")
+        return foreign_cookie() if is_cross_origin(exchange, self._origins) else None
 
     def unshown(self, exchange: Exchange, fits: Callable[[bytes], bool]) -> Answer | None:
         """Return the 403 of a request without a token that fits its login, None where it has one, or needs none."""
@@ -109,7 +107,7 @@ class CookieTransport:
         if self._csrf is None or (len(shown) == 1 and fits(shown[0])):
             return None
         detail = f"The header {self._header.decode()} shows no token of this login."
-        return problem(403, "csrf_failed", detail, title="Forbidden")
+        return problem(403, "csrf_failed", detail)
 
     def give(self, pair: TokenPair, now: float, csrf: str) -> Headers:
         """Return the fields that put a pair into the browser; `csrf` is the token of its login."""
