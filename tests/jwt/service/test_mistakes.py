@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
-from tests.jwt.visits import post
 
 from asgi_redis_guard import (
     ConfigurationError,
@@ -18,6 +17,7 @@ from asgi_redis_guard import (
     TokenRoutes,
     TokenService,
 )
+from tests.jwt.routes.visits import post
 from tests.jwt.services import REFRESH_KEY, service
 from tests.jwt.tokens import SECRET
 

@@ -1,9 +1,8 @@
 """Attacks on the mirror: what makes it forget, or believe too much. What was revoked stays refused."""
 
-from asgi_redis_guard.jwt.questions import Questions
-from tests.jwt.test_mirror import another, knows, mirror_of
-
 from asgi_redis_guard import RedisManager, Revocation, RevocationList
+from asgi_redis_guard.jwt.revocation.questions import Questions
+from tests.jwt.revocation.test_mirror import another, knows, mirror_of
 from tests.redis.conftest import nothing_is_left_running
 from tests.redis.tools import eventually, server_ms
 
