@@ -15,19 +15,18 @@ from ..core.exchange import Exchange
 from ..core.guard import OneRoundGuard, OnRefused, refusal_faults
 from ..core.keys import Keys
 from ..core.origin import is_cross_origin, origin_faults
-from ..core.problem import unavailable
+from ..core.problem import foreign_cookie, unavailable
 from ..core.script import Replies
 from ..core.set_cookie import is_cookie_name
 from ..core.steps import Admission, Answer, Ask, Pass
 from ..errors import ConfigurationError, RedisUnavailable
 from ..users import credentials_of, nobody
-from .blacklist import Blacklist, LegacyKeys, blacklist_faults
 from .credentials import BadCredentials, TokenSources
-from .foreign import KeysAway, KeysWanted, when_fetched
-from .key_source import ExchangeVerifier, KeySource
+from .key_source import ExchangeVerifier, KeysAway, KeySource, KeysWanted, when_fetched
 from .keys import KeyLike, KeySet
 from .policy import MAX_LEEWAY, MAX_LIFETIME, Challenges, lifetime_faults
-from .questions import KINDS, Questions
+from .revocation.blacklist import Blacklist, LegacyKeys, blacklist_faults
+from .revocation.questions import KINDS, Questions
 from .sockets import SocketRules
 from .user import VerifiedUser
 from .verify import ClaimRules, TokenRefused, VerifiedToken, Verifier
@@ -156,7 +155,8 @@ class JWTAuth(OneRoundGuard):
 
     def decide(self, exchange: Exchange, replies: Replies) -> Pass | Answer:
         """Let pass what is not revoked. Called where the blacklist has answered; own checks belong into `admit`."""
-        if not replies.passed or (self._mirror is not None and self._mirror.remembers(replies.ask.about.questions)):
+        mirror, questions = self._mirror, replies.ask.about.questions
+        if not replies.passed or (mirror is not None and mirror.remembers(exchange.keys, questions)):
             return self._revoked(exchange)
         return self._grant(exchange, replies.ask)
 
@@ -167,7 +167,7 @@ class JWTAuth(OneRoundGuard):
         """Follow `on_outage`."""
         revoked = None
         if self._mirror is not None and self._max_age is not None:
-            revoked = self._mirror.recall(ask.about.questions, self._max_age)
+            revoked = self._mirror.recall(exchange.keys, ask.about.questions, self._max_age)
         if revoked:
             return self._revoked(exchange)
         if self._closed and revoked is None:
@@ -179,7 +179,7 @@ class JWTAuth(OneRoundGuard):
         granted: Pass = ask.about.verdict
         if not exchange.is_websocket:
             return granted
-        keeper = None if self._sockets is None else self._sockets.responder(ask)
+        keeper = None if self._sockets is None else self._sockets.responder(ask, exchange.keys)
         return Pass(scope=granted.scope, edits=self._sources.subprotocols(exchange), responder=keeper)
 
     def exempted(self, exchange: Exchange) -> Pass:
@@ -200,7 +200,7 @@ class JWTAuth(OneRoundGuard):
             return None if self._optional else self._challenges.missing()
         encoded, ambient = credential
         if ambient and is_cross_origin(exchange, self._origins):
-            return self._challenges.cross_origin()
+            return foreign_cookie()
         try:
             verifier = self.verifier
             if isinstance(verifier, Verifier):
