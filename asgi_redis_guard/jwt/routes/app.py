@@ -20,7 +20,7 @@ from typing import NamedTuple
 from starlette.responses import Response
 
 from ...core.asgi import Message, Receive, Scope, Send
-from ...core.checks import bytes_faults, seconds_faults
+from ...core.checks import bytes_faults, seconds_faults, several
 from ...core.exchange import Exchange
 from ...core.steps import Answer
 from ...errors import ConfigurationError, RedisUnavailable, RefreshRefused
@@ -82,7 +82,7 @@ class TokenRoutes:
         max_body: int = 65_536,
         endpoints: Iterable[str] = ENDPOINTS,
     ) -> None:
-        site_data, wanted = _words(clear_site_data), _words(endpoints)
+        site_data, wanted = several(clear_site_data), several(endpoints)
         faults = _faults(cookie, on_logout, site_data, wanted)
         faults += client_faults("clients", clients, public=True)
         faults += client_faults("introspection", introspection, public=False)
@@ -193,10 +193,6 @@ async def _lifespan(scope: Scope, receive: Receive, send: Send) -> None:
 async def _send(answer: Answer, send: Send, *, content: bool) -> None:
     await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
     await send({"type": "http.response.body", "body": answer.body if content else b""})
-
-
-def _words(given: str | Iterable[str]) -> tuple[str, ...]:
-    return (given,) if isinstance(given, str) else tuple(given)
 
 
 def _faults(cookie: object, on_logout: object, site_data: tuple[str, ...], endpoints: tuple[str, ...]) -> list[str]:
