@@ -18,7 +18,7 @@ from ...redis.manager import RedisManager
 from ...redis.program import Script
 from ..policy import MAX_LEEWAY
 from .marks import Mark, Marks
-from .mirrored import Revoked
+from .mirrored import Revoked, is_behind, skips
 
 logger = logging.getLogger("asgi_redis_guard.jwt")
 
@@ -26,6 +26,9 @@ _BEGIN, _INDEX = (Script(read_lua(__package__, f"{name}.lua")) for name in ("mir
 
 #: How long Redis reckons with mirrors after one of them has said that it is there.
 _RECKONED_WITH = 86_400_000
+
+#: How long a cutoff is kept that was given back: it may be one for all users, which holds for refresh tokens as well.
+_GIVEN_BACK = 400 * 86_400_000
 
 #: Members, keys or marks in one command.
 _PART = 1_000
@@ -126,6 +129,24 @@ class Snapshots:
                     if value is not None:
                         known.cut(user, int(value))
 
+    async def has_lost(self, former: Revoked, known: Revoked) -> bool:
+        """Tell whether Redis, which knows `known`, has forgotten of what a mirror knew, or has another history since.
+
+        A server that takes the place of another without its last entries goes on from those before them.
+        """
+        if former.epoch != known.epoch or is_behind(known.after, former.after):
+            return True
+        if former.after == known.after:
+            return False
+        stream = self._redis.keys.revoked_stream
+        found = await self._redis.execute("XRANGE", stream, b"(" + former.after, b"+", "COUNT", 1)
+        return bool(found) and skips(found[0][1] or (), former.after)
+
+    def told(self, at: float) -> None:
+        """Take it that it was `at` (ms) for the server: its clock may have been set back since it was asked."""
+        if at < self._now():
+            self._server = (at, self._loop.time())
+
     async def give_back(self, former: Revoked, known: Revoked) -> int:
         """Write what a mirror knew into a Redis that knows less; `known`, what that has, learns it. Return how much."""
         marks, cutoffs = former.missing(known)
@@ -138,7 +159,7 @@ class Snapshots:
             part = marks[start : start + _PART]
             await write.set([Mark(keys.token_of(mark), (hour + 1) * 3_600_000) for mark, hour in part], margin=0)
         for user, cutoff in cutoffs:
-            await write.cut(keys.user_of(user), self._kept, cutoff)
+            await write.cut(keys.user_of(user), max(self._kept, _GIVEN_BACK), cutoff)
         return count
 
     @property

@@ -85,6 +85,11 @@ class CookieTransport:
         """True where requests must show a token of their login."""
         return self._csrf is not None
 
+    @property
+    def name(self) -> str:
+        """The name of the refresh token's cookie."""
+        return self._refresh.name.decode()
+
     def token_of(self, exchange: Exchange) -> bytes | None:
         """Return the refresh token that came in a cookie; raises `Refused` for several, of which nobody knows whose."""
         found = {value for value in cookie_values(exchange, self._refresh.name) if value}
@@ -136,7 +141,7 @@ class CookieTransport:
             logger.warning(
                 "the cookie %s is Secure and browsers drop it over plain HTTP; say secure=False there, or let the "
                 "server trust the proxy's X-Forwarded-Proto",
-                self._refresh.name.decode(),
+                self.name,
             )
 
     def __repr__(self) -> str:

@@ -38,6 +38,11 @@ async def test_a_refresh_token_is_exchanged_for_a_pair_that_is_good(redis: Redis
     assert (await refresh(routes, said["refresh_token"])).status == 200
 
 
+async def test_another_grant_is_told_as_such_also_without_a_refresh_token(redis: RedisManager) -> None:
+    response = await post(TokenRoutes(service(redis)), "/token", grant_type="password", username="a", password="b")
+    assert error_of(response) == (400, "unsupported_grant_type")
+
+
 async def test_a_refresh_as_json_needs_no_grant_type(redis: RedisManager) -> None:
     tokens = service(redis)
     routes, pair = TokenRoutes(tokens), await tokens.issue("alice")
