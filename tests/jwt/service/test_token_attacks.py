@@ -4,10 +4,9 @@ from typing import Any
 
 import pytest
 
-from asgi_redis_guard import GuardMiddleware, JWTAuth, RedisManager, RevocationList
+from asgi_redis_guard import GuardMiddleware, JWTAuth, RedisManager, RevocationList, TokenRoutes
 from asgi_redis_guard.errors import RedisUnavailable, TokenRevoked
 from asgi_redis_guard.jwt.revocation.marks import Marks
-from asgi_redis_guard.jwt.routes.app import TokenRoutes
 from asgi_redis_guard.jwt.service.events import TokenEvent
 from asgi_redis_guard.jwt.service.families import Verdict
 from asgi_redis_guard.jwt.service.family_store import FamilyStore
@@ -85,16 +84,15 @@ async def test_a_cutoff_is_never_kept_shorter_by_another(redis: RedisManager) ->
     assert await redis.execute("PTTL", key) > 89 * 86_400_000
 
 
-async def test_an_outage_of_another_blacklist_is_not_answered_by_a_mirror_of_this_one(
-    redis: RedisManager, backend: str
-) -> None:
-    revocations = RevocationList(redis, mode="mirror")
-    await revocations.mirrored()
-    away = RedisManager("redis://127.0.0.1:1", timeout=0.05, prefix="other:")
-    guard = JWTAuth(SECRET, revocation=revocations, on_outage="last_known")
-    app = GuardMiddleware(App(), [guard], redis=away, clock=lambda: NOW)
-    assert (await get(app, headers=signed(sign(jti="x")))).status == 503
-    await away.aclose()
+async def test_an_outage_of_another_blacklist_is_not_answered_by_a_mirror_of_this_one(redis_url: str) -> None:
+    async with RedisManager(redis_url) as here:
+        revocations = RevocationList(here, mode="mirror")
+        await revocations.mirrored()
+        away = RedisManager("redis://127.0.0.1:1", timeout=0.05)
+        guard = JWTAuth(SECRET, revocation=revocations, on_outage="last_known")
+        app = GuardMiddleware(App(), [guard], redis=away, clock=lambda: NOW)
+        assert (await get(app, headers=signed(sign(jti="x")))).status == 503
+        await away.aclose()
 
 
 async def test_logging_out_again_and_again_tells_mirrors_and_sockets_nothing_new(redis: RedisManager) -> None:
