@@ -11,6 +11,7 @@ from functools import lru_cache, partial
 from types import MappingProxyType
 from typing import Literal, NamedTuple
 
+from ..core.checks import several
 from ..core.exchange import Exchange
 from ..core.guard import OneRoundGuard, OnRefused, refusal_faults
 from ..core.keys import Keys
@@ -102,13 +103,13 @@ class JWTAuth(OneRoundGuard):
         realm: str = "api",
         name: str = "jwt",
     ) -> None:
-        wanted = tuple(" ".join(_words(scopes)).split())
-        trusted, foreign = _words(origins), _words(legacy)
+        wanted = tuple(" ".join(several(scopes)).split())
+        trusted, foreign = several(origins), several(legacy)
         ConfigurationError.raise_for(origin_faults(trusted))
         issuers = _issuers(keys, key, algorithms, issuer)
         faults = blacklist_faults(revocation, foreign, on_outage, max_age, several_issuers=len(issuers) > 1)
         _check(faults, cookie or None, leeway, without_jti, max_size, max_lifetime, realm, wanted, on_refused)
-        audiences, claims = frozenset(_words(audience)), frozenset(_words(required))
+        audiences, claims = frozenset(several(audience)), frozenset(several(required))
         rules = ClaimRules(frozenset(issuers), audiences, claims, typ, leeway, max_lifetime if revocation else None)
         self.concern(name, exempt, exempt_preflight, on_refused)
         make = _verifier_by(key, algorithms) if keys is None else keys.verifier
@@ -242,22 +243,18 @@ def _issuers(
 ) -> tuple[str, ...]:
     """Return whose tokens are accepted; refuses options that say again what `keys` says."""
     if keys is None:
-        return _words(issuer)
+        return several(issuer)
     if not callable(getattr(keys, "verifier", None)):
         raise ConfigurationError(f"keys: a {type(keys).__name__} given; allowed are JWKSKeys; a key is given as key=")
     given = {"key": key, "algorithms": algorithms, "issuer": keys.issuers and issuer}
     ConfigurationError.refuse_both("keys", [name for name, value in given.items() if value])
-    return _words(issuer) or keys.issuers
+    return several(issuer) or keys.issuers
 
 
 def _verifier_by(
     key: KeyLike | Sequence[KeyLike] | Mapping[str, KeyLike], algorithms: Iterable[str]
 ) -> Callable[..., Verifier | ExchangeVerifier]:
-    return partial(Verifier, KeySet(key, _words(algorithms)))
-
-
-def _words(given: str | Iterable[str] | None) -> tuple[str, ...]:
-    return () if given is None else (given,) if isinstance(given, str) else tuple(given)
+    return partial(Verifier, KeySet(key, several(algorithms)))
 
 
 def _check(

@@ -20,7 +20,7 @@ from typing import NamedTuple
 from starlette.responses import Response
 
 from ...core.asgi import Message, Receive, Scope, Send
-from ...core.checks import bytes_faults, seconds_faults
+from ...core.checks import bytes_faults, seconds_faults, several
 from ...core.exchange import Exchange
 from ...core.steps import Answer
 from ...errors import ConfigurationError, RedisUnavailable, RefreshRefused
@@ -82,7 +82,7 @@ class TokenRoutes:
         max_body: int = 65_536,
         endpoints: Iterable[str] = ENDPOINTS,
     ) -> None:
-        site_data, wanted = _words(clear_site_data), _words(endpoints)
+        site_data, wanted = several(clear_site_data), several(endpoints)
         faults = _faults(tokens, cookie, on_logout, site_data, wanted)
         if endpoints is not ENDPOINTS and "introspect" in wanted and introspection is None:
             faults.append("endpoints: 'introspect' given; it needs introspection=, which names those who may ask")
@@ -202,10 +202,6 @@ def _pair(given: object) -> TokenPair:
     if isinstance(given, TokenPair):
         return given
     raise TypeError(f"pair: a {type(given).__name__} given; allowed is a TokenPair, as `await tokens.issue(…)`")
-
-
-def _words(given: str | Iterable[str]) -> tuple[str, ...]:
-    return (given,) if isinstance(given, str) else tuple(given)
 
 
 def _faults(

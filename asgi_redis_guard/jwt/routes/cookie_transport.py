@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
 from ...core.asgi import Headers
-from ...core.checks import is_token
+from ...core.checks import is_token, several
 from ...core.cookies import cookie_values
 from ...core.exchange import Exchange
 from ...core.origin import is_cross_origin, origin_faults
@@ -58,7 +58,7 @@ class CookieTransport:
         origins: Iterable[str] = (),
         client: str | None = None,
     ) -> None:
-        trusted = (origins,) if isinstance(origins, str) else tuple(origins)
+        trusted = several(origins)
         names = {"refresh": refresh, "access": access, "csrf_cookie": csrf_cookie if csrf else None}
         faults = place_faults(path, domain, same_site) + origin_faults(trusted)
         faults += _name_faults(names, path=path, domain=domain, secure=secure)

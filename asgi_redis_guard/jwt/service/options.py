@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Required, TypedDict
 
-from ...core.checks import is_within, plain_faults, seconds_faults
+from ...core.checks import is_within, plain_faults, seconds_faults, several
 from ...core.keywords import options_of
 from ...errors import ConfigurationError
 from ...observability.events import host_time
@@ -50,8 +50,7 @@ class Options:
 
     def __post_init__(self) -> None:
         ConfigurationError.raise_for(_list_faults("audience", self.audience) + _list_faults("hooks", self.hooks))
-        several = (self.audience,) if isinstance(self.audience, str) else tuple(self.audience)
-        object.__setattr__(self, "audience", several or (self.issuer,))
+        object.__setattr__(self, "audience", several(self.audience) or (self.issuer,))
         object.__setattr__(self, "client", self.issuer if self.client is None else self.client)
         object.__setattr__(self, "hooks", tuple(self.hooks))
         ConfigurationError.raise_for([*self._names(), *self._times(), *self._numbers(), *self._functions()])
