@@ -24,9 +24,9 @@ from _servers import stop, valkey
 from tokens import MANY, new_names
 
 from asgi_redis_guard import GuardMiddleware, RedisManager, RevocationList
-from asgi_redis_guard.jwt.mirrored import Revoked
-from asgi_redis_guard.jwt.service import TokenService
-from asgi_redis_guard.jwt.token_pair import TokenPair
+from asgi_redis_guard.jwt.revocation.mirrored import Revoked
+from asgi_redis_guard.jwt.service.pair import TokenPair
+from asgi_redis_guard.jwt.service.token_service import TokenService
 
 SECRET = "a secret of a benchmark, which nobody else has to know"
 PROCESSES, ENTRIES = 4, 200_000

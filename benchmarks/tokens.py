@@ -24,7 +24,7 @@ from _servers import Valkey, valkey
 
 from asgi_redis_guard import RedisManager, RevocationList
 from asgi_redis_guard.errors import RefreshRefused
-from asgi_redis_guard.jwt.service import TokenService
+from asgi_redis_guard.jwt.service.token_service import TokenService
 
 SECRET = "a secret of a benchmark, which nobody else has to know"
 ISSUER, LIFE = "https://issuer.example", 14 * 86_400

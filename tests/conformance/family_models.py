@@ -6,7 +6,7 @@ their last millisecond.
 
 from dataclasses import dataclass, field
 
-from asgi_redis_guard.jwt.families import FamilyLimits
+from asgi_redis_guard.jwt.service.families import FamilyLimits
 from tests.conformance.clockwork import PASSED, Said
 
 UNKNOWN, ROTATED, SAME, REUSED, REVOKED, EXPIRED = range(6)

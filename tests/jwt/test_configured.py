@@ -9,13 +9,13 @@ import pytest
 
 from asgi_redis_guard import ConfigurationError, GuardMiddleware, JWTAuth, RedisManager, RevocationList, Settings
 from asgi_redis_guard.errors import TokenRevoked
-from asgi_redis_guard.jwt.foreign import ForeignVerifier
-from asgi_redis_guard.jwt.jwks import JWKSKeys
+from asgi_redis_guard.jwt.jwks.foreign import ForeignVerifier
+from asgi_redis_guard.jwt.jwks.source import JWKSKeys
 from asgi_redis_guard.jwt.middleware import JWTAuthOptions
-from asgi_redis_guard.jwt.mirror import Mirror
-from asgi_redis_guard.jwt.service import TokenService
+from asgi_redis_guard.jwt.revocation.mirror import Mirror
+from asgi_redis_guard.jwt.service.options import TokenOptions
+from asgi_redis_guard.jwt.service.token_service import TokenService
 from asgi_redis_guard.jwt.signing import SigningKey
-from asgi_redis_guard.jwt.token_options import TokenOptions
 from asgi_redis_guard.stack import build_stack
 from tests.drive import App, get
 from tests.jwt.conftest import CountingManager
