@@ -119,7 +119,8 @@ class Logouts:
             await self._end_login(access)
 
     async def _end_login(self, access: AccessToken) -> None:
-        if await self._tokens.revoke_family(access.family):
+        """End the login of an access token; whoever has one that was revoked has no business with it."""
+        if not await self._tokens.is_revoked(access) and await self._tokens.revoke_family(access.family):
             await self._told(Logout(access.user, access.family, everywhere=False))
 
     async def _everywhere_by(self, access: AccessToken, token: bytes) -> None:

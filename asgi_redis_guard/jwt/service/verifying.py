@@ -100,11 +100,13 @@ class Verifying:
             access = self._access.read(text_of(token), self._clock())
         except TokenRefused as error:
             raise TokenInvalid(str(error)) from None
-        if await self._is_revoked(Questions.about(access.token, self._redis.keys, self._namespace)):
+        if await self.is_revoked(access):
             raise TokenRevoked("The access token was revoked")
         return access
 
-    async def _is_revoked(self, questions: Questions) -> bool:
+    async def is_revoked(self, access: AccessToken) -> bool:
+        """Tell whether an access token that was read is revoked, by whatever it may be. Raises `RedisUnavailable`."""
+        questions = Questions.about(access.token, self._redis.keys, self._namespace)
         known = self.revocation.look(self._redis.keys, questions)
         if known is not None:
             return known

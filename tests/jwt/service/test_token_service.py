@@ -271,7 +271,16 @@ async def test_a_number_is_a_user_by_its_text(redis: RedisManager) -> None:
     assert await tokens.revoke_user(42) == 1
 
 
-@pytest.mark.parametrize("ahead", [-3600.0, 3600.0, -5.0, 5.0])
+async def test_no_token_outlives_what_is_kept_of_its_login_whatever_the_clock_of_its_host(redis: RedisManager) -> None:
+    clock = Clock()
+    clock.ahead = 5 * 3600.0
+    pair = await service(redis, clock=clock).issue("alice")
+    await service(redis).revoke_family(pair.family)
+    left = await redis.execute("PTTL", redis.keys.login("", pair.family))
+    assert claims_of(pair.access_token)["exp"] <= time.time() + left / 1000
+
+
+@pytest.mark.parametrize("ahead", [-3600.0, -5.0, 5.0, 290.0])
 async def test_a_host_whose_clock_is_wrong_issues_what_it_accepts_itself(redis: RedisManager, ahead: float) -> None:
     clock = Clock()
     clock.ahead = ahead
