@@ -35,6 +35,9 @@ class Presented(NamedTuple):
     client: str | None
     secret: str | None
 
+    def __repr__(self) -> str:
+        return f"<Presented {self.client!r}>"
+
 
 class ClientCheck:
     """Tells whether clients are who they say. Without `clients` there are public ones alone, and any name is believed.

@@ -24,6 +24,9 @@ class Call(NamedTuple):
     exchange: Exchange
     parameters: Parameters
 
+    def __repr__(self) -> str:
+        return f"<Call {self.exchange.path!r} with {sorted(self.parameters)}>"
+
 
 class Grants:
     """Answers what is asked about tokens that stand in a body."""

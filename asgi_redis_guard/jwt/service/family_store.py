@@ -87,8 +87,12 @@ class FamilyStore:
     async def rotate(self, token: RefreshToken, tell: Callable[[Rotation], None] | None = None) -> Rotation:
         """Decide what becomes of a token whose mac is verified; what has begun before the cutoff for all is revoked.
 
-        `tell` is called once that is known, whatever fails afterwards: that a token was reused is said once.
+        `tell` is called once that is known, whatever fails afterwards: that a token was reused is said once. So it is
+        carried out to its end, even if the caller is cancelled.
         """
+        return await asyncio.shield(self._redis.spawn(self._rotate(token, tell)))
+
+    async def _rotate(self, token: RefreshToken, tell: Callable[[Rotation], None] | None) -> Rotation:
         operation = self._operations.rotate(token, self._attempt())
         replies = await self._do(operation, cutoff_for_all(self._redis.keys, self._namespace))
         ((cutoff,), said) = replies[1].values, Rotation.of(replies[0])

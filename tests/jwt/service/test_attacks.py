@@ -1,12 +1,14 @@
 """Attacks on the token service and its routes: what is half done, replayed, or asked by the wrong one."""
 
+import asyncio
 from typing import Any
 
 import pytest
 
-from asgi_redis_guard import GuardMiddleware, JWTAuth, RedisManager, RevocationList, TokenRoutes
+from asgi_redis_guard import GuardMiddleware, JWTAuth, RedisManager, RevocationList
 from asgi_redis_guard.errors import RedisUnavailable, TokenRevoked
 from asgi_redis_guard.jwt.revocation.marks import Marks
+from asgi_redis_guard.jwt.routes.app import TokenRoutes
 from asgi_redis_guard.jwt.service.events import TokenEvent
 from asgi_redis_guard.jwt.service.families import Verdict
 from asgi_redis_guard.jwt.service.family_store import FamilyStore
@@ -16,6 +18,7 @@ from tests.jwt.service.families import LIMITS, begun, verdict
 from tests.jwt.services import service
 from tests.jwt.tokens import NOW, SECRET, sign
 from tests.jwt.tokens import bearer as signed
+from tests.redis.tools import eventually
 
 
 class Away:
@@ -65,6 +68,25 @@ async def test_reuse_is_told_of_although_the_blacklist_is_away(
     assert [event.kind for event in events] == ["reuse"]
 
 
+@pytest.mark.parametrize("steps", range(1, 7))
+async def test_who_cancels_does_not_silence_reuse(redis: RedisManager, steps: int) -> None:
+    """As a server may that drops the requests of clients who leave."""
+    events: list[TokenEvent] = []
+    tokens = service(redis, grace=0, hooks=[events.append])
+    pair = await tokens.issue("alice")
+    good = await tokens.refresh(pair.refresh_token)
+    thief = asyncio.ensure_future(tokens.refresh(pair.refresh_token))
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    thief.cancel()
+    await asyncio.gather(thief, return_exceptions=True)
+    await eventually(lambda: events)
+    assert [event.kind for event in events] == ["reuse"]
+    await redis.links.drain()
+    with pytest.raises(TokenRevoked):
+        await tokens.verify(good.access_token)
+
+
 async def test_a_clock_that_is_set_back_makes_no_grace_longer(redis: RedisManager) -> None:
     """The token was used when the server's clock was an hour ahead."""
     store = FamilyStore(redis, LIMITS)
@@ -102,8 +124,15 @@ async def test_logging_out_again_and_again_tells_mirrors_and_sockets_nothing_new
     tokens = service(redis, revocation=revocations)
     routes, pair = TokenRoutes(tokens), await tokens.issue("alice")
     said = {"refresh_token": pair.refresh_token, "everywhere": True}
-    entries = []
+    entries, words = [], list[bytes]()
+    listener = redis.pubsub.listen(redis.keys.tokens_channel, lambda event: words.append(getattr(event, "data", b"")))
+    await listener.ready()
     for _ in range(4):
         assert (await post_json(routes, "/logout", said)).status == 204
+        await post_json(routes, "/refresh", {"refresh_token": pair.refresh_token})
         entries.append(await redis.execute("XLEN", redis.keys.revoked_stream))
-    assert entries[0] == entries[-1]
+    assert entries[1] == entries[-1]
+    await redis.execute("PUBLISH", redis.keys.tokens_channel, "the end")
+    await eventually(lambda: b"the end" in words)
+    assert len(words) == len(set(words))
+    await listener.aclose()
