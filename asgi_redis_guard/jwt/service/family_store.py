@@ -121,7 +121,7 @@ class FamilyStore:
     async def revoke_user(self, user: str, why: bytes = b"") -> Ended:
         """End all families of a user, and all tokens that were issued before this; `gen` is what later ones have."""
         ended = await self._sweep(user, self._operations.revoke_user(self.owner(user), self._attempt(), why))
-        await self._marks.cut(self._redis.keys.logins(self._namespace, user), self._keep, ended.gen - 1)
+        await self._marks.cut(self._redis.keys.generation_cutoff(self._namespace, user), self._keep, ended.gen - 1)
         return ended
 
     async def finish_user(self, user: str) -> None:
@@ -130,7 +130,7 @@ class FamilyStore:
         found = await self._redis.execute("GET", keys.generation(*self.owner(user)))
         gen = (found or b"").partition(b":")[0]
         if gen.isdigit():
-            await self._marks.cut(keys.logins(self._namespace, user), self._keep, int(gen) - 1)
+            await self._marks.cut(keys.generation_cutoff(self._namespace, user), self._keep, int(gen) - 1)
 
     async def revoke_device(self, user: str, device: str, why: bytes = b"") -> Ended:
         """End all families that a user began on a device."""
@@ -183,7 +183,7 @@ class FamilyStore:
     async def _mark(self, families: Iterable[bytes], why: bytes) -> None:
         """Put the access tokens of families that are over into the blacklist, for as long as they could live."""
         keys = self._redis.keys
-        marks = [Mark(keys.login(self._namespace, family.decode()), -self._keep, why) for family in families]
+        marks = [Mark(keys.family_mark(self._namespace, family.decode()), -self._keep, why) for family in families]
         if marks:
             await self._marks.set(marks, margin=0)
 
