@@ -100,6 +100,7 @@ class TokenService(Introspecting):
         user: str | int,
         claims: Mapping[str, Any] | None = None,
         scopes: str | Iterable[str] = (),
+        *,
         device: str | None = None,
         session: str | None = None,
         client: str | None = None,
