@@ -16,7 +16,7 @@ from ..errors import OperationFailed, RedisUnavailable
 from .address import Address
 from .backoff import Backoff
 from .cluster_node import ClusterNode
-from .link import open_link
+from .link import AuthenticationFailed, open_link
 from .node import cancel
 from .probe import Probe
 from .slots import Place, Redirection, SlotMap
@@ -131,6 +131,7 @@ class Topology:
         if self._timer is not None:
             self._timer.cancel()
         amiss = self.map.missing or any(node.breaker.is_open for node in self.nodes.values())
+        amiss = amiss and not self.breaker.is_open  # else the probe looks
         if not amiss:
             self._backoff.lived(1.0)
         pause = self._backoff.next() if amiss else _USUAL * random.uniform(0.7, 1.3)  # noqa: S311  (jitter)
@@ -174,6 +175,8 @@ class Topology:
                 for task in done:
                     try:
                         found = task.result()
+                    except AuthenticationFailed:
+                        raise  # the others have the same accounts; more attempts would only lock this one
                     except RedisUnavailable as error:
                         reason = str(error)
                     else:

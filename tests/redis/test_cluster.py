@@ -263,3 +263,23 @@ async def test_who_waits_is_told_when_the_manager_closes(nodes: list[FakeNode]) 
     await manager.aclose()
     with pytest.raises(RedisUnavailable, match="closed"):
         await within(waiting)
+
+
+async def test_a_wrong_password_is_tried_at_one_node(nodes: list[FakeNode]) -> None:
+    for node in nodes:
+        node.says["AUTH"] = b"-WRONGPASS invalid username-password pair\r\n"
+    manager = RedisManager(url_of(*nodes).replace("//", "//:secret@"), timeout=PATIENCE)
+    with pytest.raises(RedisUnavailable, match="WRONGPASS"):
+        await get(manager)
+    assert sum(node.count["AUTH"] for node in nodes) <= 2
+    await manager.aclose()
+
+
+async def test_what_is_published_on_a_channel_goes_one_way(redis: RedisManager, nodes: list[FakeNode]) -> None:
+    one, two, three = nodes
+    for node in nodes:
+        node.map = [(0, 5000, one.port), (5001, 10000, two.port), (10001, 16383, three.port)]
+        node.says["PUBLISH"] = b":1\r\n"
+    await within(asyncio.shield(redis.links.topology.refresh()))  # type: ignore[union-attr]
+    await asyncio.gather(*(redis.pubsub.publish("news", b"%d" % n) for n in range(20)))
+    assert sorted(node.count["PUBLISH"] for node in nodes) == [0, 0, 20]
