@@ -1,7 +1,7 @@
 """Where in a cluster a command belongs: to the node of its key, to any node, or to all of them.
 
 Pure: it reads the words of a command and joins replies. What is not named here has its key right behind its name, as
-nearly all commands do. So does PUBLISH, though any node would do: what is published on a channel stays in order.
+nearly all commands do.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ Join = Callable[[Sequence[Any]], Any]
 #: Commands without a key, which any node can answer.
 _ANYWHERE = frozenset(
     """
-    ACL BGREWRITEAOF BGSAVE CLIENT CLUSTER COMMAND CONFIG DEBUG ECHO INFO LASTSAVE LATENCY LOLWUT MODULE PING PUBSUB
-    RANDOMKEY ROLE SAVE SLOWLOG TIME WAIT WAITAOF
+    ACL BGREWRITEAOF BGSAVE CLIENT CLUSTER COMMAND CONFIG DEBUG ECHO INFO LASTSAVE LATENCY LOLWUT MODULE PING PUBLISH
+    PUBSUB RANDOMKEY ROLE SAVE SLOWLOG TIME WAIT WAITAOF
     """.split()  # noqa: SIM905  (a page of quotes)
 )
 #: Commands whose second word is the key's.

@@ -60,6 +60,7 @@ class Topology:
         self._timer: asyncio.TimerHandle | None = None
         self._backoff = Backoff(**_UNWELL)
         self._hint: Place | None = None
+        self._home: ClusterNode | None = None  # of what any node can answer
         self._closed = False
 
     @property
@@ -86,13 +87,19 @@ class Topology:
         return node
 
     def node_for(self, slot: int | None) -> ClusterNode:
-        """Return who serves a slot; somebody who serves others where the slot is None or nobody's."""
+        """Return who serves a slot; where that is None or nobody's, somebody who serves others.
+
+        That is the same node for as long as it is there: what is published, on whatever channels, stays in order.
+        """
         shard = None if slot is None else self.map[slot]
         if shard is not None:
             return self.nodes.get(shard.primary) or self.node(shard.primary)
-        able = [node for node in self.primaries if not node.breaker.is_open]
-        linked = [node for node in able if node.linked]
-        return random.choice(linked or able or self.primaries)  # noqa: S311  (any will do)
+        home = self._home
+        if home is None or home.breaker.is_open or self.nodes.get(home.place) is not home:
+            able = [node for node in self.primaries if not node.breaker.is_open]
+            linked = [node for node in able if node.linked]
+            home = self._home = random.choice(linked or able or self.primaries)  # noqa: S311  (any will do)
+        return home
 
     def moved(self, there: Redirection) -> None:
         """Note that a slot has moved, and look at the whole map soon."""

@@ -27,7 +27,7 @@ from asgi_redis_guard.redis.slots import slot_of
         (("MEMORY", "USAGE", "k"), b"k"),
         (("ZUNION", 2, "k", "l"), b"k"),
         (("SPUBLISH", "k", "data"), b"k"),
-        (("PUBLISH", "channel", "data"), b"channel"),
+        (("PUBLISH", "channel", "data"), None),
         (("PING",), None),
         (("TIME",), None),
         (("INFO", "server"), None),
