@@ -101,7 +101,7 @@ class Switchboard:
 
     def close(self) -> None:
         """End all members and the connection."""
-        if self._topology is not None:
+        if self._topology is not None and self._stay in self._topology.listeners:
             self._topology.listeners.remove(self._stay)
         members = self.books.members()
         for member in members:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from asgi_redis_guard.errors import OperationFailed, RedisTimeout, RedisUnavailable
+from asgi_redis_guard.redis import topology
 from asgi_redis_guard.redis.manager import RedisManager
 from asgi_redis_guard.redis.program import Script
 from asgi_redis_guard.redis.slots import slot_of
@@ -263,3 +264,94 @@ async def test_who_waits_is_told_when_the_manager_closes(nodes: list[FakeNode]) 
     await manager.aclose()
     with pytest.raises(RedisUnavailable, match="closed"):
         await within(waiting)
+
+
+async def test_a_wrong_password_is_tried_at_one_node(nodes: list[FakeNode]) -> None:
+    for node in nodes:
+        node.says["AUTH"] = b"-WRONGPASS invalid username-password pair\r\n"
+    manager = RedisManager(url_of(*nodes).replace("//", "//:secret@"), timeout=PATIENCE)
+    with pytest.raises(RedisUnavailable, match="WRONGPASS"):
+        await get(manager)
+    assert sum(node.count["AUTH"] for node in nodes) <= 2
+    await manager.aclose()
+
+
+async def test_what_is_published_goes_one_way_so_that_it_stays_in_order(
+    redis: RedisManager, nodes: list[FakeNode]
+) -> None:
+    one, two, three = nodes
+    for node in nodes:
+        node.map = [(0, 5000, one.port), (5001, 10000, two.port), (10001, 16383, three.port)]
+        node.says["PUBLISH"] = b":1\r\n"
+    await within(asyncio.shield(redis.links.topology.refresh()))  # type: ignore[union-attr]
+    await asyncio.gather(*(redis.pubsub.publish(f"news {n}", b"x") for n in range(20)))
+    assert sorted(node.count["PUBLISH"] for node in nodes) == [0, 0, 20]
+
+
+async def test_nodes_that_never_answer_cost_no_more_than_the_timeout_either(nodes: list[FakeNode]) -> None:
+    """The look at the map goes on meanwhile, and finds who does answer."""
+    silent = await asyncio.start_server(_listen, "127.0.0.1", 0)
+    port = silent.sockets[0].getsockname()[1]
+    alone = RedisManager(f"redis+cluster://127.0.0.1:{port}", timeout=0.1, connection_timeout=PATIENCE)
+    with pytest.raises(RedisTimeout):
+        await get(alone)
+    await alone.aclose()
+    both = RedisManager(f"redis+cluster://127.0.0.1:{port},127.0.0.1:{nodes[0].port}", timeout=PATIENCE)
+    assert await get(both) == b"%d" % nodes[0].port
+    await both.aclose()
+    await asyncio.sleep(0.01)
+    silent.close()
+    await silent.wait_closed()
+
+
+async def _listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while await reader.read(65536):
+        pass
+    writer.close()
+
+
+async def test_a_change_is_noticed_also_where_nobody_is_sent_elsewhere(
+    nodes: list[FakeNode], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(topology, "_USUAL", 0.05)
+    one, two, _ = nodes
+    async with RedisManager(url_of(one), timeout=PATIENCE) as redis:
+        assert await get(redis) == b"%d" % one.port
+        for node in nodes:
+            node.map = [(0, 16383, two.port)]
+        await eventually(lambda: [node.place.port for node in redis.links.topology.primaries] == [two.port])  # type: ignore[union-attr]
+        assert await get(redis) == b"%d" % two.port
+        assert one.count["GET"] == 1
+
+
+async def test_a_node_that_serves_nothing_any_more_answers_what_it_was_asked(
+    redis: RedisManager, nodes: list[FakeNode]
+) -> None:
+    one, two, _ = nodes
+    await get(redis)
+    for node in nodes:
+        node.map = [(0, 16383, two.port)]
+    asked = [asyncio.ensure_future(redis.execute("GET", KEY)) for _ in range(3)]
+    await within(asyncio.shield(redis.links.topology.refresh()))  # type: ignore[union-attr]
+    assert await within(asyncio.gather(*asked)) == [b"%d" % one.port] * 3
+    assert await get(redis) == b"%d" % two.port
+
+
+async def test_one_line_is_logged_when_a_cluster_is_away_and_one_when_it_is_back(
+    nodes: list[FakeNode], caplog: pytest.LogCaptureFixture
+) -> None:
+    for node in nodes:
+        node.says["CLUSTER"] = b""
+    manager = RedisManager(url_of(*nodes), timeout=PATIENCE)
+    outcomes = await asyncio.gather(*(get(manager) for _ in range(30)), return_exceptions=True)
+    assert all(isinstance(outcome, RedisUnavailable) for outcome in outcomes)
+    assert manager.links.breaker.is_open
+    for node in nodes:
+        del node.says["CLUSTER"]
+    await eventually(lambda: not manager.links.breaker.is_open)
+    assert await get(manager) == b"%d" % nodes[0].port
+    await manager.aclose()
+    lines = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert len(lines) == 2
+    assert "away" in lines[0]
+    assert "back" in lines[1]
