@@ -83,6 +83,11 @@ class RedisManager(Commands):
         return cls.shared(None if redis is None else Settings(url=redis))
 
     @property
+    def is_cluster(self) -> bool:
+        """True where keys lie in slots, of which each is one server's."""
+        return self.address.cluster
+
+    @property
     def links(self) -> Links:
         """The connections of the running loop."""
         # A thread runs one loop at a time, so that the one last seen here is the running one if it runs at all. Asking

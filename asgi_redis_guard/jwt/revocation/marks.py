@@ -6,16 +6,23 @@ that was opened with a token, hear of it (`revoke.lua`, `cutoff.lua`): the diges
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from ...core.lua import read_lua
 from ...redis.manager import RedisManager
 from ...redis.program import Script
+from ...redis.slots import slot_of
 from ..policy import MAX_LEEWAY
 
 _REVOKE, _UNREVOKE, _CUTOFF = (
     Script(read_lua(__package__, f"{name}.lua")) for name in ("revoke", "unrevoke", "cutoff")
+)
+#: The same cut in two, for clusters: marks and cutoffs lie in slots of their own, what tells of them in one.
+_SET, _TOLD, _UNMARK, _UNMARK_TOLD, _CUT, _CUT_TOLD = (
+    Script(read_lua(__package__, f"{name}.lua"))
+    for name in ("marks_set", "marks_told", "unmark", "unmark_told", "cutoff_set", "cutoff_told")
 )
 
 #: Marks in one call; more are cut into several calls, so that no call holds the server up.
@@ -60,17 +67,40 @@ class Marks:
         added = 0
         for start in range(0, len(marks), _BATCH):
             batch = marks[start : start + _BATCH]
-            values: list[int | bytes] = [margin, self._redis.keys.tokens_channel]
-            for mark in batch:
-                values += (mark.end, mark.note)
-            keys = tuple(mark.key for mark in batch)
-            added += await self._redis.run_script(_REVOKE, (*self._places, *keys), tuple(values), repeatable=True)
-            self._noted(keys, revoked=True)
+            added += await (self._set_apart(batch, margin) if self._redis.is_cluster else self._set(batch, margin))
+            self._noted([mark.key for mark in batch], revoked=True)
         return added
+
+    async def _set(self, marks: Sequence[Mark], margin: int) -> int:
+        values = [margin, self._redis.keys.tokens_channel, *_values(marks)]
+        keys = (*self._places, *(mark.key for mark in marks))
+        return int(await self._redis.run_script(_REVOKE, keys, tuple(values), repeatable=True))
+
+    async def _set_apart(self, marks: Sequence[Mark], margin: int) -> int:
+        """Set marks slot by slot, then tell of all; what fails between the two is told by the next try."""
+        run, told = self._redis.run_script, [self._redis.keys.tokens_channel]
+        slots: dict[int, list[Mark]] = {}
+        for mark in marks:
+            slots.setdefault(slot_of(mark.key), []).append(mark)
+        replies = await asyncio.gather(
+            *[
+                run(_SET, tuple(mark.key for mark in some), (margin, *_values(some)), repeatable=True)
+                for some in slots.values()
+            ]
+        )
+        for some, reply in zip(slots.values(), replies, strict=True):
+            for mark, before, left in zip(some, reply[::2], reply[1::2], strict=True):
+                if left > 0:
+                    told += [mark.key[-20:], before, left]
+        return int(await run(_TOLD, self._places, tuple(told), repeatable=True)) if len(told) > 1 else 0
 
     async def unset(self, key: bytes) -> bool:
         """Take a mark back; true if there was one."""
-        found = bool(await self._redis.run_script(_UNREVOKE, (*self._places, key)))
+        run = self._redis.run_script
+        if not self._redis.is_cluster:
+            found = bool(await run(_UNREVOKE, (*self._places, key)))
+        elif found := (left := await run(_UNMARK, (key,))) > 0:
+            await run(_UNMARK_TOLD, self._places, (key[-20:], left))
         self._noted((key,), revoked=False)
         return found
 
@@ -79,10 +109,14 @@ class Marks:
 
         One that is still to come is kept for so long from then on, or counts as now where it may not be `ahead`.
         """
-        keys = self._redis.keys
-        places = (keys.revoked_users, *self._places[1:], key)
-        values = (keep, b"" if cutoff is None else cutoff, keys.tokens_channel, b"" if ahead else b"1")
-        set_to = int(await self._redis.run_script(_CUTOFF, places, values, repeatable=True))
+        keys, run = self._redis.keys, self._redis.run_script
+        places, channel = (keys.revoked_users, *self._places[1:]), keys.tokens_channel
+        values = (keep, b"" if cutoff is None else cutoff, channel, b"" if ahead else b"1")
+        if self._redis.is_cluster:
+            set_to, kept, is_new = map(int, await run(_CUT, (key,), values, repeatable=True))
+            await run(_CUT_TOLD, places, (key[-20:], set_to, kept, is_new, channel), repeatable=True)
+        else:
+            set_to = int(await run(_CUTOFF, (*places, key), values, repeatable=True))
         for witness in self._witnesses():
             witness.note_cutoff(key, set_to)
         return set_to
@@ -102,3 +136,7 @@ class Marks:
 
     def __repr__(self) -> str:
         return f"<Marks on {self._redis!r}>"
+
+
+def _values(marks: Sequence[Mark]) -> list[int | bytes]:
+    return [value for mark in marks for value in (mark.end, mark.note)]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
 from ...core.checks import is_within
@@ -107,8 +107,15 @@ class Snapshots:
             marks = [key for key in whole if key == keys.token_of(key[-20:])]
             cutoffs = [key for key in whole if key == keys.user_of(key[-20:])]
             if marks or cutoffs:
-                places = (keys.revoked, keys.revoked_users, *marks, *cutoffs)
-                await self._redis.run_script(_INDEX, places, (len(marks),), repeatable=True)
+                words = [word for pair in await self._left(marks) for word in pair]
+                rest = [word for pair in await self._left(cutoffs) for word in pair]
+                values = (len(words) // 2, *words, *rest)
+                await self._redis.run_script(_INDEX, (keys.revoked, keys.revoked_users), values, repeatable=True)
+
+    async def _left(self, keys: Sequence[bytes]) -> list[tuple[bytes, int]]:
+        """Return the digests in keys that are there still, each with the ms that it has left."""
+        left = await asyncio.gather(*[self._redis.execute("PTTL", key) for key in keys])
+        return [(key[-20:], int(ms)) for key, ms in zip(keys, left, strict=True) if int(ms) > 0]
 
     async def _scan(self, command: str, key: bytes | None, *more: str) -> AsyncIterator[list[bytes]]:
         cursor: bytes = b"0"
