@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 import hiredis
 
 from ..errors import OperationFailed
-from ..redis.link import open_link
 from .memory import open_memory_line
 from .wire import Line, Wire
 
@@ -128,7 +127,7 @@ class Stream:
         if links.address.scheme == "memory":
             return await open_memory_line(self._manager._memory, self.wire.spawn)
         name = f"asgi-redis-guard:stream:{os.getpid()}"
-        return await open_link(links.address, timeout=self._manager.settings.connection_timeout, name=name, protocol=2)
+        return await links.where.open(timeout=self._manager.settings.connection_timeout, name=name, protocol=2)
 
     def opened(self) -> None:
         self._replies = []

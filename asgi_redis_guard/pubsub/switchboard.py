@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 import hiredis
 
 from ..errors import OperationFailed, RedisUnavailable
-from ..redis.link import open_link
 from .memory import open_memory_line
 from .messages import Message, to_text
 from .subscriptions import Command, Key, Subscriptions
@@ -124,7 +123,7 @@ class Switchboard:
         if links.address.scheme == "memory":
             return await open_memory_line(self._manager._memory, self.wire.spawn)
         name = f"asgi-redis-guard:pubsub:{os.getpid()}"
-        return await open_link(links.address, timeout=settings.connection_timeout, name=name)
+        return await links.where.open(timeout=settings.connection_timeout, name=name)
 
     def opened(self) -> None:
         self._send(self.books.link())

@@ -13,19 +13,25 @@ from redis.asyncio.connection import Connection, SSLConnection, parse_url
 from redis.exceptions import RedisError
 
 from ..errors import ConfigurationError
+from .sentinel_url import Sentinels, split_sentinels
 
-SCHEMES = ("redis", "rediss", "unix", "memory", "embedded")
+SCHEMES = ("redis", "rediss", "redis+sentinel", "rediss+sentinel", "unix", "memory", "embedded")
 
-_SCHEME = re.compile(r"([a-z]+)://", re.IGNORECASE)
+_SCHEME = re.compile(r"([a-z+]+)://", re.IGNORECASE)
+_HOST = r"(?:[\w.-]+|\[[\da-f:.]+\])?(?::\d{1,5})?"
 
 #: URLs whose parts can be told apart for sure, so that a password is in none but the login and the query.
-_TCP = re.compile(
-    r"(rediss?)://([^@/?#]*@)?((?:[\w.-]+|\[[\da-f:.]+\])?(?::\d{1,5})?(?:/\d*)?)(?:\?[^@]*)?", re.IGNORECASE
+_TCP = re.compile(rf"(rediss?)://([^@/?#]*@)?({_HOST}(?:/\d*)?)(?:\?[^@]*)?", re.IGNORECASE)
+_SENTINEL = re.compile(
+    rf"(rediss?\+sentinel)://([^@/?#]*@)?({_HOST}(?:,{_HOST})*/[\w.-]+(?:/\d*)?)(?:\?[^@]*)?", re.IGNORECASE
 )
 _UNIX = re.compile(r"(unix)://([^@/?#]*@)?(/[^@?#]*)(?:\?[^@]*)?", re.IGNORECASE)
 
 #: Options of redis-py's pools, not of its connections.
 _POOL_OPTIONS = ("max_connections", "timeout")
+
+_SENTINEL_FORM = "host[:port],host[:port]/service[/db]"
+_FORMS = {"unix": "/path", "redis+sentinel": _SENTINEL_FORM, "rediss+sentinel": _SENTINEL_FORM}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +39,13 @@ class Address:
     """A parsed Redis URL.
 
     `options` are redis-py's own connection arguments (host, port, path, db, credentials, `ssl_*`), so that dedicated
-    connections and channels reach the same place in the same way.
+    connections and channels reach the same place in the same way. With `sentinels` they have no host: `at` puts in
+    the one that the sentinels name.
     """
 
     scheme: str
     options: Mapping[str, Any] = field(repr=False)
+    sentinels: Sentinels | None = None
 
     @classmethod
     def parse(cls, url: str) -> Address:
@@ -50,9 +58,12 @@ class Address:
         if scheme in ("memory", "embedded"):
             return cls(scheme, {})
         try:
+            if scheme.endswith("+sentinel"):
+                sentinels, plain = split_sentinels(url)
+                return cls(scheme, _options(scheme.partition("+")[0], plain), sentinels)
             return cls(scheme, _options(scheme, url))
         except (ValueError, TypeError, RedisError):  # their messages may repeat the password
-            form = f"{scheme}://[[user]:password@]{'/path' if scheme == 'unix' else 'host[:port][/db]'}"
+            form = f"{scheme}://[[user]:password@]{_FORMS.get(scheme, 'host[:port][/db]')}"
             raise ConfigurationError(
                 f"url (REDIS_URL): {mask(url)} cannot be read; allowed: {form}, percent-encoded; options are redis-py's"
             ) from None
@@ -87,13 +98,29 @@ class Address:
 
     @property
     def tls(self) -> bool:
-        """True for `rediss://`."""
-        return self.scheme == "rediss"
+        """True for `rediss://`, also to what sentinels name."""
+        return self.scheme.startswith("rediss")
 
     @property
     def local(self) -> bool:
         """True where traffic does not leave this machine."""
-        return self.path is not None or self.host in ("localhost", "127.0.0.1", "::1")
+        hosts = [self.host] if self.sentinels is None else [host for host, _ in self.sentinels.hosts]
+        return self.path is not None or all(host in ("localhost", "127.0.0.1", "::1") for host in hosts)
+
+    def at(self, host: str, port: int) -> Address:
+        """The node at `host`, greeted as this URL says."""
+        return Address("rediss" if self.tls else "redis", {**self.options, "host": host, "port": port})
+
+    def of_sentinels(self) -> list[Address]:
+        """The sentinels themselves, each with the sentinels' own login; none where the URL names no sentinels."""
+        if self.sentinels is None:
+            return []
+        tls = {key: value for key, value in self.options.items() if key.startswith("ssl_") and self.sentinels.tls}
+        login = self.sentinels.login
+        return [
+            Address("rediss" if self.sentinels.tls else "redis", {**tls, **login, "host": host, "port": port})
+            for host, port in self.sentinels.hosts
+        ]
 
     def ssl_context(self) -> ssl.SSLContext | None:
         """Build the TLS context that redis-py's `ssl_*` options describe; certificates and names are checked."""
@@ -108,6 +135,8 @@ class Address:
             return f"{self.scheme}://"
         if self.path is not None:
             return f"unix://{self.path}"
+        if self.sentinels is not None:
+            return f"{self.scheme}://{self.sentinels}/{self.db}"
         return f"{'rediss' if self.tls else 'redis'}://{self.host}:{self.port}/{self.db}"
 
 
@@ -127,7 +156,7 @@ def _options(scheme: str, url: str) -> dict[str, Any]:
 
 def mask(url: str) -> str:
     """Return `url` without its user, password and query; no more than its scheme where it is not clear what is what."""
-    clear = _TCP.fullmatch(url) or _UNIX.fullmatch(url)
+    clear = _TCP.fullmatch(url) or _SENTINEL.fullmatch(url) or _UNIX.fullmatch(url)
     if clear is None:
         match = _SCHEME.match(url)
         return f"{match[1] if match else ''}://***"

@@ -12,12 +12,12 @@ from typing import Any
 import hiredis
 
 from ..errors import RedisUnavailable
-from .address import Address
 from .backoff import Backoff
 from .breaker import Breaker
-from .link import AuthenticationFailed, Link, open_link
+from .link import AuthenticationFailed, Link
 from .pipeline import Pipeline, Slot
 from .watchdog import Watchdog
+from .whereabouts import Whereabouts
 
 _PING = hiredis.pack_command(("PING",))
 
@@ -31,7 +31,7 @@ class Keeper:
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        address: Address,
+        where: Whereabouts,
         breaker: Breaker,
         *,
         name: str,
@@ -42,7 +42,7 @@ class Keeper:
         protocol: int = 3,
     ) -> None:
         self._loop = loop
-        self._address = address
+        self._where = where
         self._breaker = breaker
         self._name = name
         self._timeout = timeout
@@ -155,8 +155,7 @@ class Keeper:
     # Connecting.
 
     def _open(self) -> Any:
-        return open_link(
-            self._address,
+        return self._where.open(
             timeout=self._connect_timeout,
             name=self._name,
             protocol=self._protocol,
@@ -211,4 +210,4 @@ class Keeper:
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else "connected" if self._link is not None else "not connected"
-        return f"<{type(self).__name__} {self._name} to {self._address}: {state}, {self.in_flight} in flight>"
+        return f"<{type(self).__name__} {self._name} to {self._where.address}: {state}, {self.in_flight} in flight>"

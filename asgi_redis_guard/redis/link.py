@@ -100,6 +100,13 @@ class Link(asyncio.Protocol):
             with contextlib.suppress(RuntimeError):  # its loop may be closed already
                 transport.abort()
 
+    def lose(self, error: Exception) -> None:
+        """Close at once, and tell the receiver as if the server had done it."""
+        receiver = self.receiver
+        self.abort()
+        if receiver is not None:
+            receiver.lost(self, error)
+
     def bury(self) -> None:
         """Close the socket after its loop has closed, which the transport cannot do by itself any more."""
         self.receiver = None

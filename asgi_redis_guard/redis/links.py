@@ -7,6 +7,7 @@ Lane 1 is the guards' alone; lane 2 carries what the app sends. Both belong to o
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 from collections.abc import Coroutine, Iterable, Mapping
@@ -25,6 +26,8 @@ from .lane import Lane
 from .leases import Leases
 from .loop_end import AtLoopEnd
 from .memory import MemoryChannel, fake_client
+from .sentinel import SentinelWhereabouts
+from .whereabouts import Whereabouts
 
 if TYPE_CHECKING:
     from ..settings import Settings
@@ -60,6 +63,8 @@ class Links:
         self.address = address
         self.breaker = Breaker(str(address), on_open=self._start_probe)
         self._settings = settings
+        self._moved = asyncio.Event()  # there is a new primary
+        self.where = self._whereabouts()
         self._memory = memory
         self.at_loop_end: AtLoopEnd | None = None
         self.lane1: Lane = self._lane("guards", patient=False, protocol=3)
@@ -75,13 +80,20 @@ class Links:
         #: Each by what it stands for.
         self.residents: dict[object, Resident] = {}
 
+    def _whereabouts(self) -> Whereabouts:
+        if self.address.sentinels is None:
+            return Whereabouts(self.address)
+        return SentinelWhereabouts(
+            self.loop, self.address, timeout=self._settings.connection_timeout, on_move=self._follow
+        )
+
     def _lane(self, name: str, *, patient: bool, protocol: int) -> Lane:
         if self._memory is not None:
             return MemoryChannel(self.loop, self._memory)
         settings = self._settings
         return Channel(
             self.loop,
-            self.address,
+            self.where,
             self.breaker,
             name=f"asgi-redis-guard:{name}:{os.getpid()}",
             timeout=settings.timeout,
@@ -95,7 +107,7 @@ class Links:
     def pool(self) -> ConnectionPool:
         """redis-py's pool of dedicated connections."""
         if self._pool is None:
-            self._pool = make_pool(self.address, self._settings)
+            self._pool = make_pool(self.address, self._settings, self.where)
         return self._pool
 
     @property
@@ -137,7 +149,8 @@ class Links:
         for resident in [*self.residents.values()]:
             await resident.aclose()
         self.residents.clear()
-        await _cancel([self._probe, self.lane1.close(), self.lane2.close()], self._settings.timeout)
+        closing = [self._probe, self.where.close(), self.lane1.close(), self.lane2.close()]
+        await _cancel(closing, self._settings.timeout)
         if self._pool is not None:
             await self._pool.disconnect()
         if self._memory_client is not None:
@@ -152,7 +165,7 @@ class Links:
         self.flights.abandon()
         left = [resident.abandon() for resident in self.residents.values()]
         self.residents.clear()
-        return [self.lane1.abandon(), self.lane2.abandon(), self._pool, *left]
+        return [self.where.abandon(), self.lane1.abandon(), self.lane2.abandon(), self._pool, *left]
 
     def _start_probe(self) -> None:
         if self._probe is None or self._probe.done():
@@ -164,7 +177,7 @@ class Links:
         self.lane2.drop(self.breaker.reason)
         self._backoff.lived(self.loop.time() - self._back_since)
         while self.breaker.is_open:
-            await asyncio.sleep(self._backoff.next())
+            await self._pause(self._backoff.next())
             try:
                 link = await self.lane1.connect()
                 if refuses_writes and link is not None and link.server.get("role") == "replica":
@@ -176,6 +189,19 @@ class Links:
             else:
                 self._back_since = self.loop.time()
                 self.breaker.close()
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait so long, or until there is a new primary."""
+        self._moved.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._moved.wait()
+
+    def _follow(self) -> None:
+        """The primary moved: the multiplexed links know; the dedicated ones lead to the former."""
+        self._moved.set()
+        if self._pool is not None:
+            self.spawn(self._pool.disconnect())
 
     def __repr__(self) -> str:
         return f"<Links to {self.address}: {self.lane1!r}, {self.lane2!r}, {self.breaker!r}>"
