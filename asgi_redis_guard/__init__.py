@@ -49,19 +49,19 @@ from .errors import (
 from .idempotency.decorator import idempotent
 from .idempotency.guard import Idempotency
 from .idempotency.middleware import IdempotencyMiddleware
-from .jwt.access import AccessToken
-from .jwt.cookie_transport import CookieTransport
 from .jwt.guard import JWTAuth
-from .jwt.jwks import JWKSKeys, JWKSStatus
+from .jwt.jwks.source import JWKSKeys, JWKSStatus
 from .jwt.middleware import JWTAuthMiddleware
-from .jwt.mirror import MirrorStatus
-from .jwt.revocation import Revocation, RevocationList, RevocationStats
-from .jwt.route_logout import Logout
-from .jwt.routes import TokenRoutes
-from .jwt.service import TokenService
+from .jwt.revocation.mirror import MirrorStatus
+from .jwt.revocation.revocation_list import Revocation, RevocationList, RevocationStats
+from .jwt.routes.app import TokenRoutes
+from .jwt.routes.cookie_transport import CookieTransport
+from .jwt.routes.logout import Logout
+from .jwt.service.access import AccessToken
+from .jwt.service.events import TokenEvent, TokenHook
+from .jwt.service.pair import TokenPair
+from .jwt.service.token_service import TokenService
 from .jwt.signing import KeyRing, SigningKey
-from .jwt.token_events import TokenEvent, TokenHook
-from .jwt.token_pair import TokenPair
 from .jwt.user import VerifiedUser
 from .locks.decorator import locked
 from .locks.guard import RouteLock

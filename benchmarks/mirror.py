@@ -30,7 +30,7 @@ from _servers import Valkey, uvicorn_app, valkey
 from stack import ask, expect
 
 from asgi_redis_guard import RedisManager, RevocationList
-from asgi_redis_guard.jwt.service import TokenService
+from asgi_redis_guard.jwt.service.token_service import TokenService
 
 KINDS = {"bare": "bare", "JWT alone": "none", "asking": "remote", "mirrored": "mirror"}
 CALLERS = (1, 64)

@@ -18,7 +18,7 @@ from _common import Rounds, alternate_async, arguments, finish, header, stop_cle
 from _servers import Valkey, used, valkey
 
 from asgi_redis_guard import RedisManager
-from asgi_redis_guard.jwt.service import TokenService
+from asgi_redis_guard.jwt.service.token_service import TokenService
 
 FAMILIES, AT_ONCE = 100_000, 100
 SECRET = "a secret of a benchmark, which nobody else has to know"

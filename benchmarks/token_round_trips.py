@@ -15,7 +15,7 @@ from _servers import Valkey, valkey
 from tokens import MANY, new_names, service
 
 from asgi_redis_guard import RedisManager
-from asgi_redis_guard.jwt.service import TokenService
+from asgi_redis_guard.jwt.service.token_service import TokenService
 from asgi_redis_guard.testing import RoundTripCounter
 
 BUDGETS = {"issue": 1, "refresh": 1, "refresh, again": 1, "verify": 1, "verify, mirrored": 0, f"revoke_many({MANY})": 1}

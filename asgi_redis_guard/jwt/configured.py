@@ -1,35 +1,25 @@
-"""From settings to what this room is made of: `JWTAuth` with its keys and its blacklist, and a token service.
+"""From settings to a `JWTAuth` with its keys and its blacklist.
 
-Law: nothing here decides what a value may be; the guard and the service do. Which options exclude each other where
-they stand in one environment is said here, for there nobody sees a call with both. No key appears in a fault.
+Law: nothing here decides what a value may be; the guard does. Which options exclude each other where they stand in one
+environment is said here, for there nobody sees a call with both. No key appears in a fault.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeVar
-
-from pydantic import SecretStr
+from collections.abc import Iterable
+from typing import Any
 
 from ..errors import ConfigurationError
 from ..redis.manager import RedisManager
 from ..settings import Settings, variable_of
 from .guard import JWTAuth
-from .jwks import JWKSKeys
+from .jwks.source import JWKSKeys
 from .middleware import JWTAuthOptions
-from .revocation import RevocationList
-from .signing import KeyRing, SigningKey
-
-_Made = TypeVar("_Made")
+from .service.configured import mirrored
+from .service.token_service import TokenService
 
 #: What tells whose tokens a guard lets through, behind `jwt_`.
 _WHOSE = ("key", "jwks_url", "discovery", "issuers", "issuer", "algorithms")
-
-#: Options of `TokenService` that have the same name in the settings, behind `token_`.
-_SAME_NAMES = (
-    *("issuer", "audience", "client", "access_ttl", "refresh_ttl", "lifetime", "grace"),
-    *("max_replays", "leeway", "max_size", "by_issuer"),
-)
 
 
 def auth_of(settings: Settings, redis: RedisManager | str | None = None) -> JWTAuth:
@@ -45,7 +35,7 @@ def auth_of(settings: Settings, redis: RedisManager | str | None = None) -> JWTA
     options["revocation"] = settings.jwt_revocation
     if settings.jwt_mode == "mirror":
         several_issuers = keys is not None and len(keys.issuers) > 1
-        options["revocation"] = _mirrored(settings, redis, by_issuer=several_issuers)
+        options["revocation"] = mirrored(settings, redis, by_issuer=several_issuers)
     if keys is not None:
         options["keys"] = keys
     else:
@@ -56,8 +46,6 @@ def auth_of(settings: Settings, redis: RedisManager | str | None = None) -> JWTA
 
 def _guard_of_service(settings: Settings, redis: RedisManager | str | None) -> JWTAuth:
     """Return the guard of the service that is described; of what it knows by itself, only what was told counts."""
-    from .service import TokenService  # it is described here
-
     told: dict[str, Any] = {
         name: value for name, value in _options(settings).items() if f"jwt_{name}" in settings.model_fields_set
     }
@@ -150,64 +138,3 @@ def _blacklist_faults(settings: Settings) -> list[str]:
     if settings.jwt_on_outage == "last_known" and not mirrored:
         return [f"on_outage: 'last_known' given; it needs {_variables(['mode'])}=mirror"]
     return []
-
-
-def _mirrored(settings: Settings, redis: RedisManager | str | None, *, by_issuer: bool) -> RevocationList:
-    """Return the list that guard and service share a mirror of, for each asks for one with the same options."""
-    return RevocationList(
-        RedisManager.shared(settings) if redis is None else redis,
-        max_lifetime=settings.jwt_max_lifetime,
-        by_issuer=by_issuer,
-        mode="mirror",
-        max_stale=settings.jwt_max_stale,
-        max_entries=settings.jwt_max_entries,
-    )
-
-
-def service_of(
-    make: Callable[..., _Made], settings: Settings, redis: RedisManager | str | None, options: Mapping[str, Any]
-) -> _Made:
-    """Return the token service that `GUARD_TOKEN_…` describes, as `make` makes it; `options` of the app's win.
-
-    Raises `ConfigurationError`, with the variables in its faults.
-    """
-    own = RedisManager.shared(settings) if redis is None else RedisManager.of(redis)
-    try:
-        told: dict[str, Any] = {name: getattr(settings, f"token_{name}") for name in _SAME_NAMES}
-        if "refresh_keys" not in options:
-            told["refresh_keys"] = _secrets(settings.token_refresh_key, settings.token_second_refresh_key)
-        if "revocation" not in options and settings.jwt_mode == "mirror":
-            by_issuer = options.get("by_issuer", settings.token_by_issuer)
-            told["revocation"] = _mirrored(settings, own, by_issuer=by_issuer)
-        given = {**told, **options}
-        keys = given.pop("keys", None)
-        return make(own, _ring(settings) if keys is None else keys, **given)
-    except ConfigurationError as error:
-        raise ConfigurationError(*map(_of_service, error.faults)) from None
-
-
-def _secrets(*given: SecretStr | None) -> list[str]:
-    return [secret.get_secret_value() for secret in given if secret is not None]
-
-
-def _ring(settings: Settings) -> KeyRing:
-    """Return the keys that sign and verify; each fault names its own."""
-    made: dict[str, list[SigningKey]] = {}
-    faults: list[str] = []
-    for name in ("key", "older_key", "upcoming_key"):
-        try:
-            texts = _secrets(getattr(settings, f"token_{name}"))
-            made[name] = [SigningKey(text, algorithm=settings.token_algorithm) for text in texts]
-        except ConfigurationError as error:
-            faults += [f"{name}:{fault[4:]}" if fault.startswith("key:") else fault for fault in error.faults]
-    if not made.get("key", True):
-        faults.append("key: none given; a secret, a private key as PEM text or a private JWK is needed")
-    ConfigurationError.raise_for(list(dict.fromkeys(faults)))
-    return KeyRing(*made["key"], *made["older_key"], upcoming=made["upcoming_key"])
-
-
-def _of_service(fault: str) -> str:
-    """Name the variable of the option that a fault begins with."""
-    option, _, rest = fault.partition(":")
-    variable = variable_of("token_" + {"refresh_keys": "refresh_key", "keys": "key"}.get(option, option))
-    return fault if variable is None else f"{option} ({variable}):{rest}"

@@ -20,13 +20,12 @@ from ..core.script import Replies
 from ..core.steps import Admission, Answer, Ask, Pass
 from ..errors import ConfigurationError, RedisUnavailable
 from ..users import credentials_of, nobody
-from .blacklist import Blacklist, LegacyKeys, blacklist_faults
 from .credentials import BadCredentials, TokenSources
-from .foreign import KeysAway, KeysWanted, when_fetched
-from .key_source import ExchangeVerifier, KeySource
+from .key_source import ExchangeVerifier, KeysAway, KeySource, KeysWanted, when_fetched
 from .keys import KeyLike, KeySet
 from .policy import MAX_LEEWAY, MAX_LIFETIME, Challenges, lifetime_faults
-from .questions import KINDS, Questions
+from .revocation.blacklist import Blacklist, LegacyKeys, blacklist_faults
+from .revocation.questions import KINDS, Questions
 from .sockets import SocketRules
 from .user import VerifiedUser
 from .verify import ClaimRules, TokenRefused, VerifiedToken, Verifier

@@ -5,13 +5,16 @@ Pure: what it takes to have them is for the engine to do.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Generator
+from contextlib import suppress
+from typing import Any, Protocol, TypeVar
 
 from ..core.exchange import Exchange
-from .keys import KeySet
-from .signing import KeyRing
-from .verify import ClaimRules, VerifiedToken, Verifier
+from ..core.steps import Wait, Waitable
+from ..errors import WaitTimeout
+from .verify import ClaimRules, VerifiedToken
+
+_Found = TypeVar("_Found")
 
 
 class ExchangeVerifier(Protocol):
@@ -24,7 +27,7 @@ class ExchangeVerifier(Protocol):
     def algorithms(self) -> tuple[str, ...]: ...
 
     def verify(self, token: bytes, exchange: Exchange, *, final: bool = False) -> VerifiedToken:
-        """Return the verified token; raises `TokenRefused`, or what `foreign` says where keys are to be had first."""
+        """Return the verified token; raises `TokenRefused`, `KeysAway`, and unless it is `final` `KeysWanted`."""
 
 
 class KeySource(Protocol):
@@ -37,29 +40,38 @@ class KeySource(Protocol):
     def verifier(self, rules: ClaimRules, *, max_size: int, cache_size: int) -> ExchangeVerifier: ...
 
 
-class RingVerifier:
-    """Verifies by the keys that a service has at the time: new ones forget what was verified by old ones."""
+class KeysAway(Exception):
+    """The issuer's keys cannot be had now, so that nothing can be said of its tokens; `retry_after` is in seconds."""
 
-    def __init__(self, ring: Callable[[], KeyRing], rules: ClaimRules, *, max_size: int, cache_size: int) -> None:
-        self.rules = rules
-        self._ring = ring
-        self._sizes = {"max_size": max_size, "cache_size": cache_size}
-        self._made = self._of(ring())
+    def __init__(self, retry_after: float) -> None:
+        super().__init__("the keys cannot be had")
+        self.retry_after = retry_after
 
-    @property
-    def algorithms(self) -> tuple[str, ...]:
-        """What is accepted."""
-        return self._current().keys.algorithms
 
-    def verify(self, token: bytes, exchange: Exchange, *, final: bool = False) -> VerifiedToken:
-        """Return the verified token; raises `TokenRefused`."""
-        return self._current().verify(token, exchange.now)
+class KeysWanted(Exception):
+    """Keys are being fetched, and the token is to be looked at again then: wait for `flight`, so many seconds.
 
-    def _current(self) -> Verifier:
-        ring = self._ring()
-        if self._made[0] is not ring:
-            self._made = self._of(ring)
-        return self._made[1]
+    `joined`: the fetch was under way already, so that it may not know what the token's issuer knows.
+    """
 
-    def _of(self, ring: KeyRing) -> tuple[KeyRing, Verifier]:
-        return ring, Verifier(KeySet(ring.verify_keys()), self.rules, **self._sizes)
+    def __init__(self, flight: Waitable, deadline: float, joined: bool) -> None:
+        super().__init__("keys are being fetched")
+        self.flight = flight
+        self.deadline = deadline
+        self.joined = joined
+
+
+def when_fetched(
+    found: _Found | KeysWanted, again: Callable[[bool], _Found | KeysWanted]
+) -> Generator[Wait, Any, _Found]:
+    """Wait for keys and look `again`, for the last time if true is given to it; return what is found in the end.
+
+    It is waited for twice where the first fetch had begun before the request came.
+    """
+    final = False
+    while isinstance(found, KeysWanted):
+        final = final or not found.joined
+        with suppress(WaitTimeout):
+            yield Wait(found.flight, found.deadline)
+        found, final = again(final), True
+    return found

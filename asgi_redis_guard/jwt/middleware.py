@@ -12,10 +12,10 @@ from ..middleware.engine import GuardMiddleware
 from ..middleware.lifespan import faults_told
 from ..observability.events import Hook
 from ..redis.manager import RedisManager
-from .blacklist import Blacklist
 from .guard import JWTAuth
 from .key_source import KeySource
 from .keys import KeyLike
+from .revocation.blacklist import Blacklist
 
 
 class JWTAuthOptions(TypedDict, total=False):

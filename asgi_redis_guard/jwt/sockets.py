@@ -11,8 +11,8 @@ from typing import NamedTuple
 from ..core.responder import Close, Control, Responder
 from ..core.steps import Ask, Asking
 from ..errors import RedisUnavailable
-from .blacklist import Blacklist
-from .questions import TOPIC, Questions
+from .revocation.blacklist import Blacklist
+from .revocation.questions import TOPIC, Questions
 from .user import VerifiedUser
 
 #: In the range for applications (RFC 6455 §7.4.2); 401 is what HTTP would say.

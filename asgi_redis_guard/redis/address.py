@@ -14,24 +14,34 @@ from redis.exceptions import RedisError
 
 from ..errors import ConfigurationError
 from .sentinel_url import Sentinels, split_sentinels
+from .slots import Place
 
-SCHEMES = ("redis", "rediss", "redis+sentinel", "rediss+sentinel", "unix", "memory", "embedded")
+SCHEMES = (
+    *("redis", "rediss", "redis+cluster", "rediss+cluster", "redis+sentinel", "rediss+sentinel"),
+    *("unix", "memory", "embedded"),
+)
 
-_SCHEME = re.compile(r"([a-z+]+)://", re.IGNORECASE)
+_SCHEME = re.compile(r"([a-z]+(?:\+[a-z]+)?)://", re.IGNORECASE)
+
 _HOST = r"(?:[\w.-]+|\[[\da-f:.]+\])?(?::\d{1,5})?"
 
 #: URLs whose parts can be told apart for sure, so that a password is in none but the login and the query.
-_TCP = re.compile(rf"(rediss?)://([^@/?#]*@)?({_HOST}(?:/\d*)?)(?:\?[^@]*)?", re.IGNORECASE)
+_TCP = re.compile(rf"(rediss?(?:\+cluster)?)://([^@/?#]*@)?({_HOST}(?:,{_HOST})*(?:/\d*)?)(?:\?[^@]*)?", re.IGNORECASE)
 _SENTINEL = re.compile(
     rf"(rediss?\+sentinel)://([^@/?#]*@)?({_HOST}(?:,{_HOST})*/[\w.-]+(?:/\d*)?)(?:\?[^@]*)?", re.IGNORECASE
 )
 _UNIX = re.compile(r"(unix)://([^@/?#]*@)?(/[^@?#]*)(?:\?[^@]*)?", re.IGNORECASE)
 
+#: What stands behind the login.
+_FORMS = {
+    **dict.fromkeys(("redis", "rediss"), "host[:port][/db]"),
+    **dict.fromkeys(("redis+cluster", "rediss+cluster"), "host[:port],host[:port]…"),
+    **dict.fromkeys(("redis+sentinel", "rediss+sentinel"), "host[:port],host[:port]/service[/db]"),
+    "unix": "/path",
+}
+
 #: Options of redis-py's pools, not of its connections.
 _POOL_OPTIONS = ("max_connections", "timeout")
-
-_SENTINEL_FORM = "host[:port],host[:port]/service[/db]"
-_FORMS = {"unix": "/path", "redis+sentinel": _SENTINEL_FORM, "rediss+sentinel": _SENTINEL_FORM}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +49,14 @@ class Address:
     """A parsed Redis URL.
 
     `options` are redis-py's own connection arguments (host, port, path, db, credentials, `ssl_*`), so that dedicated
-    connections and channels reach the same place in the same way. With `sentinels` they have no host: `at` puts in
-    the one that the sentinels name.
+    connections and channels reach the same place in the same way. `nodes` are the servers of a cluster that are asked
+    for all others, of which `host` and `port` are the first; none where there is no cluster. With `sentinels` the
+    host is not known: `at` puts in the one that they name.
     """
 
     scheme: str
     options: Mapping[str, Any] = field(repr=False)
+    nodes: tuple[Place, ...] = ()
     sentinels: Sentinels | None = None
 
     @classmethod
@@ -60,13 +72,44 @@ class Address:
         try:
             if scheme.endswith("+sentinel"):
                 sentinels, plain = split_sentinels(url)
-                return cls(scheme, _options(scheme.partition("+")[0], plain), sentinels)
+                kind = scheme.partition("+")[0]
+                return cls(kind, _options(kind, plain), sentinels=sentinels)
+            if scheme.endswith("+cluster") or (scheme != "unix" and "," in _authority(url)):
+                return cls._of_cluster(scheme.partition("+")[0], url)
             return cls(scheme, _options(scheme, url))
         except (ValueError, TypeError, RedisError):  # their messages may repeat the password
-            form = f"{scheme}://[[user]:password@]{_FORMS.get(scheme, 'host[:port][/db]')}"
+            form = f"{scheme}://[[user]:password@]{_FORMS[scheme]}"
             raise ConfigurationError(
                 f"url (REDIS_URL): {mask(url)} cannot be read; allowed: {form}, percent-encoded; options are redis-py's"
             ) from None
+
+    @classmethod
+    def _of_cluster(cls, scheme: str, url: str) -> Address:
+        """Parse a URL with several hosts; raises what `_options` raises, and `ConfigurationError` for a database."""
+        login, at, hosts = _authority(url).rpartition("@")
+        rest = url[url.index("://") + 3 + len(login + at + hosts) :]
+        options = [_options(scheme, f"{scheme}://{login}{at}{host}{rest}") for host in hosts.split(",")]
+        if options[0].get("db"):
+            raise ConfigurationError(f"url (REDIS_URL): {mask(url)} names a database; a cluster has none but 0")
+        nodes = [Place(str(found.get("host", "localhost")), int(found.get("port", 6379))) for found in options]
+        return cls(scheme, options[0], tuple(dict.fromkeys(nodes)))
+
+    def at(self, place: Place) -> Address:
+        """Return the address of one server of the cluster or the service, which is reached in the same way."""
+        return Address(self.scheme, {**self.options, "host": place.host, "port": place.port})
+
+    def of_sentinels(self) -> list[Address]:
+        """Return the addresses of the sentinels, which have a login of their own; none where there are none."""
+        if self.sentinels is None:
+            return []
+        tls = {key: value for key, value in self.options.items() if key.startswith("ssl_") and self.sentinels.tls}
+        asked = Address("rediss" if self.sentinels.tls else "redis", {**tls, **self.sentinels.login})
+        return [asked.at(place) for place in self.sentinels.hosts]
+
+    @property
+    def cluster(self) -> bool:
+        """True where the keys are spread over several servers."""
+        return bool(self.nodes)
 
     @property
     def host(self) -> str:
@@ -98,29 +141,15 @@ class Address:
 
     @property
     def tls(self) -> bool:
-        """True for `rediss://`, also to what sentinels name."""
-        return self.scheme.startswith("rediss")
+        """True for `rediss://`."""
+        return self.scheme == "rediss"
 
     @property
     def local(self) -> bool:
         """True where traffic does not leave this machine."""
-        hosts = [self.host] if self.sentinels is None else [host for host, _ in self.sentinels.hosts]
+        places = self.nodes if self.sentinels is None else self.sentinels.hosts
+        hosts = [place.host for place in places] or [self.host]
         return self.path is not None or all(host in ("localhost", "127.0.0.1", "::1") for host in hosts)
-
-    def at(self, host: str, port: int) -> Address:
-        """The node at `host`, greeted as this URL says."""
-        return Address("rediss" if self.tls else "redis", {**self.options, "host": host, "port": port})
-
-    def of_sentinels(self) -> list[Address]:
-        """The sentinels themselves, each with the sentinels' own login; none where the URL names no sentinels."""
-        if self.sentinels is None:
-            return []
-        tls = {key: value for key, value in self.options.items() if key.startswith("ssl_") and self.sentinels.tls}
-        login = self.sentinels.login
-        return [
-            Address("rediss" if self.sentinels.tls else "redis", {**tls, **login, "host": host, "port": port})
-            for host, port in self.sentinels.hosts
-        ]
 
     def ssl_context(self) -> ssl.SSLContext | None:
         """Build the TLS context that redis-py's `ssl_*` options describe; certificates and names are checked."""
@@ -136,8 +165,15 @@ class Address:
         if self.path is not None:
             return f"unix://{self.path}"
         if self.sentinels is not None:
-            return f"{self.scheme}://{self.sentinels}/{self.db}"
+            return f"{self.scheme}+sentinel://{self.sentinels}/{self.db}"
+        if self.cluster:
+            return f"{self.scheme}+cluster://{','.join(map(str, self.nodes))}"
         return f"{'rediss' if self.tls else 'redis'}://{self.host}:{self.port}/{self.db}"
+
+
+def _authority(url: str) -> str:
+    """Return what stands between `://` and the path."""
+    return re.split("[/?#]", url.partition("://")[2], maxsplit=1)[0]
 
 
 def _options(scheme: str, url: str) -> dict[str, Any]:

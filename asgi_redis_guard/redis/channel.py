@@ -80,11 +80,12 @@ class Channel(Keeper):
         timeout: float,
         script: Loadable | None,
         future: W,
+        asking: bool = False,
     ) -> W:
         if self._breaker.is_open or self._closed:
             raise RedisUnavailable("closed" if self._closed else self._breaker.reason)
         loop = self._loop
-        self._pipeline.submit(Slot(payload, future, timeout, loop.time() + timeout, repeatable, script))
+        self._pipeline.submit(Slot(payload, future, timeout, loop.time() + timeout, repeatable, script, asking))
         if self._link is None:
             self._reconnect()
         elif not self._flushing:

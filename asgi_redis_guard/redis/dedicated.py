@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 _CONNECTION_CLASSES: dict[str, type[Any]] = {
     "redis": Connection,
     "rediss": SSLConnection,
-    "rediss+sentinel": SSLConnection,
     "unix": UnixDomainSocketConnection,
 }
 

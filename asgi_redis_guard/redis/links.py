@@ -1,41 +1,35 @@
-"""All connections of one manager in one event loop: two lanes, the breaker with its probe, the pool, leases,
-flights, background work.
+"""All connections of one manager in one event loop: two lanes, the breaker, the pool, leases, flights, background work.
 
-Lane 1 is the guards' alone; lane 2 carries what the app sends. Both belong to one node and share its breaker.
+Lane 1 is the guards' alone; lane 2 carries what the app sends. Both belong to one node and share its breaker, or to the
+nodes of one cluster.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import logging
 import os
-from collections.abc import Coroutine, Iterable, Mapping
+from collections.abc import Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from redis.asyncio import ConnectionPool, Redis
 
 from ..errors import RedisUnavailable
 from .address import Address
-from .backoff import Backoff
 from .breaker import Breaker
-from .channel import Channel
+from .cluster import ClusterLane
 from .dedicated import make_pool
 from .flight import Flights
 from .lane import Lane
 from .leases import Leases
 from .loop_end import AtLoopEnd
 from .memory import MemoryChannel, fake_client
+from .node import Node, cancel
 from .sentinel import SentinelWhereabouts
+from .topology import Topology
 from .whereabouts import Whereabouts
 
 if TYPE_CHECKING:
     from ..settings import Settings
-
-logger = logging.getLogger("asgi_redis_guard.redis")
-
-#: Seconds between the probes of an open breaker. A server that comes back and does not serve goes on where it was.
-_BACKOFF = {"first": 0.1, "most": 2.0, "steady": 10.0}
 
 
 class Resident(Protocol):
@@ -61,21 +55,19 @@ class Links:
         #: What this loop's claims in Redis are known by.
         self.identity = os.urandom(8).hex().encode()
         self.address = address
-        self.breaker = Breaker(str(address), on_open=self._start_probe)
         self._settings = settings
-        self._moved = asyncio.Event()  # there is a new primary
+        #: Where single connections lead, asked before each is made.
         self.where = self._whereabouts()
         self._memory = memory
         self.at_loop_end: AtLoopEnd | None = None
-        self.lane1: Lane = self._lane("guards", patient=False, protocol=3)
-        self.lane2: Lane = self._lane("app", patient=True, protocol=2)
+        self.server: Node | Topology | None = None
+        self.lane1, self.lane2, self.breaker = self._lanes()
+        if self.server is not None:
+            self.server.keeps = self
         self.leases = Leases(loop, lambda program, batches: self.lane1.evaluate(program, batches))
         self.flights = Flights(loop)
         self._memory_client: Redis | None = None
         self._pool: ConnectionPool | None = None
-        self._probe: asyncio.Task[None] | None = None
-        self._backoff = Backoff(**_BACKOFF)
-        self._back_since = 0.0
         self._tasks: set[asyncio.Task[Any]] = set()
         #: Each by what it stands for.
         self.residents: dict[object, Resident] = {}
@@ -87,21 +79,33 @@ class Links:
             self.loop, self.address, timeout=self._settings.connection_timeout, on_move=self._follow
         )
 
-    def _lane(self, name: str, *, patient: bool, protocol: int) -> Lane:
-        if self._memory is not None:
-            return MemoryChannel(self.loop, self._memory)
+    def _follow(self) -> None:
+        """The primary moved: the multiplexed links know; a probe need not wait; dedicated links lead to the former."""
+        if self.server is not None:
+            self.server.probe.hurry()
+        if self._pool is not None:
+            self.spawn(self._pool.disconnect())
+
+    def _lanes(self) -> tuple[Lane, Lane, Breaker]:
         settings = self._settings
-        return Channel(
-            self.loop,
-            self.where,
-            self.breaker,
-            name=f"asgi-redis-guard:{name}:{os.getpid()}",
-            timeout=settings.timeout,
-            connect_timeout=settings.connection_timeout,
-            limit=settings.max_in_flight,
-            patient=patient,
-            protocol=protocol,
-        )
+        if self._memory is not None:
+            one, two = MemoryChannel(self.loop, self._memory), MemoryChannel(self.loop, self._memory)
+            return one, two, Breaker(str(self.address))
+        if self.address.cluster:
+            self.server = cluster = Topology(self.loop, self.address, settings)
+            return ClusterLane(cluster, "lane1", settings), ClusterLane(cluster, "lane2", settings), cluster.breaker
+        self.server = node = Node(self.loop, self.where, settings)
+        return node.lane1, node.lane2, node.breaker
+
+    @property
+    def probing(self) -> asyncio.Task[None] | None:
+        """The task that looks whether Redis is back, where there is one."""
+        return None if self.server is None else self.server.probe.task
+
+    @property
+    def topology(self) -> Topology | None:
+        """The nodes of the cluster, where there is one."""
+        return self.server if isinstance(self.server, Topology) else None
 
     @property
     def pool(self) -> ConnectionPool:
@@ -138,7 +142,7 @@ class Links:
         deadline = self.loop.time() + self._settings.timeout * 2
         while self._tasks and (left := deadline - self.loop.time()) > 0:
             await asyncio.wait(self._tasks, timeout=left)
-        await _cancel(self._tasks, self._settings.timeout)
+        await cancel(self._tasks, self._settings.timeout)
 
     async def aclose(self) -> None:
         """Close everything; nothing of it runs any more."""
@@ -149,8 +153,8 @@ class Links:
         for resident in [*self.residents.values()]:
             await resident.aclose()
         self.residents.clear()
-        closing = [self._probe, self.where.close(), self.lane1.close(), self.lane2.close()]
-        await _cancel(closing, self._settings.timeout)
+        ending = [self.where.close(), self.lane1.close(), self.lane2.close()]
+        await cancel([*ending, *(() if self.server is None else self.server.close())], self._settings.timeout)
         if self._pool is not None:
             await self._pool.disconnect()
         if self._memory_client is not None:
@@ -165,52 +169,13 @@ class Links:
         self.flights.abandon()
         left = [resident.abandon() for resident in self.residents.values()]
         self.residents.clear()
-        return [self.where.abandon(), self.lane1.abandon(), self.lane2.abandon(), self._pool, *left]
-
-    def _start_probe(self) -> None:
-        if self._probe is None or self._probe.done():
-            self._probe = self.loop.create_task(self._probe_until_back(), name="asgi-redis-guard probe")
-
-    async def _probe_until_back(self) -> None:
-        refuses_writes = self.breaker.reason.startswith("READONLY")
-        self.lane1.drop(self.breaker.reason)
-        self.lane2.drop(self.breaker.reason)
-        self._backoff.lived(self.loop.time() - self._back_since)
-        while self.breaker.is_open:
-            await self._pause(self._backoff.next())
-            try:
-                link = await self.lane1.connect()
-                if refuses_writes and link is not None and link.server.get("role") == "replica":
-                    self.lane1.drop("the server is a replica")
-                    raise RedisUnavailable("READONLY: the server is a replica")
-            except RedisUnavailable as error:
-                self.breaker.reason = str(error)
-                logger.debug("Redis at %s is still away: %s", self.address, error)
-            else:
-                self._back_since = self.loop.time()
-                self.breaker.close()
-
-    async def _pause(self, seconds: float) -> None:
-        """Wait so long, or until there is a new primary."""
-        self._moved.clear()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._moved.wait()
-
-    def _follow(self) -> None:
-        """The primary moved: the multiplexed links know; the dedicated ones lead to the former."""
-        self._moved.set()
-        if self._pool is not None:
-            self.spawn(self._pool.disconnect())
+        links = [
+            self.where.abandon(),
+            self.lane1.abandon(),
+            self.lane2.abandon(),
+            *(() if self.server is None else self.server.abandon()),
+        ]
+        return [*links, self._pool, *left]
 
     def __repr__(self) -> str:
         return f"<Links to {self.address}: {self.lane1!r}, {self.lane2!r}, {self.breaker!r}>"
-
-
-async def _cancel(tasks: Iterable[asyncio.Task[Any] | None], patience: float) -> None:
-    """Cancel tasks and wait until they have ended, for at most `patience` seconds."""
-    ending = [task for task in tasks if task is not None and not task.done()]
-    for task in ending:
-        task.cancel()
-    if ending:
-        await asyncio.wait(ending, timeout=patience)

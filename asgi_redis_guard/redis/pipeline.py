@@ -15,6 +15,8 @@ from typing import Any, Protocol
 
 from ..errors import RedisOverloaded
 
+_ASKING = b"*1\r\n$6\r\nASKING\r\n"
+
 
 class Waiter(Protocol):
     """The part of `asyncio.Future` that is used here."""
@@ -37,10 +39,11 @@ class Slot:
     """One command on its way: packed bytes out, one reply back.
 
     `timeout` is in seconds; `deadline` is on the loop's clock, at first `timeout` after the submission. `sent` stays
-    true once it has been written anywhere; `attempts` counts how often it was queued again.
+    true once it has been written anywhere; `attempts` counts how often it was queued again. One that is `asking` has
+    ASKING right in front of it: the node of a cluster is to look for keys of a slot that is moving to it.
     """
 
-    __slots__ = ("attempts", "deadline", "future", "payload", "repeatable", "script", "sent", "timeout")
+    __slots__ = ("asking", "attempts", "deadline", "future", "payload", "repeatable", "script", "sent", "timeout")
 
     def __init__(
         self,
@@ -50,6 +53,7 @@ class Slot:
         deadline: float,
         repeatable: bool = False,
         script: Loadable | None = None,
+        asking: bool = False,
     ) -> None:
         self.payload = payload
         self.future = future
@@ -57,6 +61,7 @@ class Slot:
         self.deadline = deadline
         self.repeatable = repeatable
         self.script = script
+        self.asking = asking
         self.sent = False
         self.attempts = 0
 
@@ -115,6 +120,9 @@ class Pipeline:
                 self.loaded.add(script.sha)
                 inflight.append(Slot(script.load_payload, None, slot.timeout, now + slot.timeout))
                 chunks.append(script.load_payload)
+            if slot.asking:
+                inflight.append(Slot(_ASKING, None, slot.timeout, now + slot.timeout))
+                chunks.append(_ASKING)
             if held < 0:
                 slot.deadline = now + slot.timeout
             slot.sent = True

@@ -17,6 +17,7 @@ from ..errors import OperationFailed, RedisUnavailable
 from .address import Address
 from .link import Link, open_link
 from .sentinel_watch import SwitchWatch
+from .slots import Place
 from .whereabouts import Whereabouts
 
 logger = logging.getLogger("asgi_redis_guard.redis")
@@ -28,8 +29,7 @@ _NAME = "asgi-redis-guard:sentinel"
 class Primary:
     """What one sentinel says: where the primary is, since which epoch, and whether the sentinel can reach it."""
 
-    host: str
-    port: int
+    place: Place
     epoch: int
     down: bool
 
@@ -58,7 +58,7 @@ class SentinelWhereabouts(Whereabouts):
         primary = await asyncio.shield(self._finding)
         self._learn(primary)
         self._watch.start()
-        return self.address.at(primary.host, primary.port)
+        return self.address.at(primary.place)
 
     async def verify(self, link: Link, address: Address) -> None:
         """Refuse a node that is a replica, as a former primary is that came back."""
@@ -108,7 +108,7 @@ class SentinelWhereabouts(Whereabouts):
         if best:
             return best[0]
         if found:
-            raise RedisUnavailable(f"the sentinels cannot reach the primary of {self._service}, {_place(found[0])}")
+            raise RedisUnavailable(f"the sentinels cannot reach the primary of {self._service}, {found[0].place}")
         raise RedisUnavailable(f"no sentinel of {self.address} answers: {'; '.join(errors)}")
 
     @property
@@ -138,25 +138,21 @@ class SentinelWhereabouts(Whereabouts):
 
     def _learn(self, primary: Primary) -> None:
         """Note what is newer than what is known, and cut the links that lead elsewhere."""
-        known, place = self._primary, (primary.host, primary.port)
+        known = self._primary
         if known is not None and primary.epoch < known.epoch:
             return
         self._primary = primary
-        if known is None or (known.host, known.port) == place:
+        if known is None or known.place == primary.place:
             return
-        logger.warning("The primary of %s moved from %s to %s", self._service, _place(known), _place(primary))
+        logger.warning("The primary of %s moved from %s to %s", self._service, known.place, primary.place)
         for link, address in list(self.links.items()):
-            if (address.host, address.port) != place:
-                link.lose(ConnectionResetError(f"the primary is at {_place(primary)} now"))
+            if Place(address.host, address.port) != primary.place:
+                link.lose(ConnectionResetError(f"the primary is at {primary.place} now"))
         self._on_move()
 
 
 def _epoch(primary: Primary) -> int:
     return primary.epoch
-
-
-def _place(primary: Primary) -> str:
-    return f"{primary.host}:{primary.port}"
 
 
 def _read(reply: list[bytes]) -> Primary:
@@ -165,4 +161,4 @@ def _read(reply: list[bytes]) -> Primary:
     fields = dict(zip(words[::2], words[1::2], strict=True))
     flags = fields["flags"].split(",")
     down = "master" not in flags or "s_down" in flags or "o_down" in flags
-    return Primary(fields["ip"], int(fields["port"]), int(fields["config-epoch"]), down)
+    return Primary(Place(fields["ip"], int(fields["port"])), int(fields["config-epoch"]), down)

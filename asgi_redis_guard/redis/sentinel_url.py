@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, unquote, urlencode
 
+from .slots import Place
+
 PORT = 26379
 
 _URL = re.compile(
@@ -26,13 +28,12 @@ class Sentinels:
     """Who knows where the primary of `service` is. `login` has redis-py's names (username, password), or nothing."""
 
     service: str
-    hosts: tuple[tuple[str, int], ...]
+    hosts: tuple[Place, ...]
     tls: bool
     login: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def __str__(self) -> str:
-        hosts = [f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in self.hosts]
-        return f"{','.join(hosts)}/{self.service}"
+        return f"{','.join(map(str, self.hosts))}/{self.service}"
 
 
 def split_sentinels(url: str) -> tuple[Sentinels, str]:
@@ -54,11 +55,11 @@ def split_sentinels(url: str) -> tuple[Sentinels, str]:
     return sentinels, plain
 
 
-def _host(text: str) -> tuple[str, int]:
+def _host(text: str) -> Place:
     match = _HOST.fullmatch(text)
     if match is None or not 0 < int(match[3] or PORT) < 65536:
         raise ValueError("not a host")
-    return match[1] or match[2], int(match[3] or PORT)
+    return Place(match[1] or match[2], int(match[3] or PORT))
 
 
 def _login(own: Mapping[str, str]) -> dict[str, str]:

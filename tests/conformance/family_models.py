@@ -6,7 +6,7 @@ their last millisecond.
 
 from dataclasses import dataclass, field
 
-from asgi_redis_guard.jwt.families import FamilyLimits
+from asgi_redis_guard.jwt.service.families import FamilyLimits
 from tests.conformance.clockwork import PASSED, Said
 
 UNKNOWN, ROTATED, SAME, REUSED, REVOKED, EXPIRED = range(6)
@@ -33,7 +33,9 @@ class Family:
     expiry: int = 0
 
     def text(self) -> bytes:
-        numbers = [self.number, self.gen, self.born, self.ends, self.due, self.turned, self.replays]
+        since = self.born // 1000
+        era = "" if self.gen == self.born else self.gen
+        numbers = [self.number, era, self.born, self.ends - since, self.due - since, self.turned - since, self.replays]
         words = [self.by, self.owner, self.device, self.session, len(self.note), self.note + self.why]
         return ":".join(map(str, [self.standing, *numbers, *words])).encode("latin-1")
 

@@ -11,15 +11,15 @@ import pytest
 
 from asgi_redis_guard import RedisManager
 from asgi_redis_guard.core.keys import Keys
-from asgi_redis_guard.jwt.families import (
+from asgi_redis_guard.jwt.service.families import (
     FamilyLimits,
     FamilyOperations,
     Owner,
     Verdict,
-    epoch,
+    cutoff_for_all,
     mark_of,
 )
-from asgi_redis_guard.jwt.refresh_token import RefreshToken
+from asgi_redis_guard.jwt.service.refresh_token import RefreshToken
 from tests.conformance.clockwork import PASSED, Clockwork, Said
 from tests.conformance.family_models import Family, UserModel
 
@@ -179,7 +179,7 @@ async def test_every_verdict_number_and_key_is_the_models(manager: RedisManager,
 
 
 async def rotate(clockwork: Clockwork, now: int, presented: int, attempt: str, limits: FamilyLimits = USUAL) -> Any:
-    """Present a token of the one family; return the verdict, and the generation that is good then."""
+    """Present a token of the one family; return the verdict, and the number of the one that is good then."""
     token = RefreshToken(ANN.tag + NAMES[0].encode(), presented)
     said = await clockwork.one(now, FamilyOperations(KEYS, limits).rotate(token, attempt.encode()))
     return Verdict(said.values[0]), said.values[1]
@@ -280,7 +280,7 @@ async def test_a_generation_is_after_that_of_every_family_whatever_was_forgotten
 
 
 async def test_the_cutoff_for_all_is_told(clockwork: Clockwork, manager: RedisManager) -> None:
-    assert await clockwork.one(START, epoch(KEYS, "")) == Said(PASSED, (0,))
+    assert await clockwork.one(START, cutoff_for_all(KEYS, "")) == Said(PASSED, (0,))
     await manager.execute("SET", KEYS.everybody(""), START, "PX", 60_000)
-    assert await clockwork.one(START, epoch(KEYS, "")) == Said(PASSED, (START,))
-    assert await clockwork.one(START, epoch(KEYS, "another")) == Said(PASSED, (0,))
+    assert await clockwork.one(START, cutoff_for_all(KEYS, "")) == Said(PASSED, (START,))
+    assert await clockwork.one(START, cutoff_for_all(KEYS, "another")) == Said(PASSED, (0,))

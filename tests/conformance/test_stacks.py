@@ -10,7 +10,7 @@ import pytest
 
 from asgi_redis_guard import RedisManager
 from asgi_redis_guard.core.script import Operation, OperationKind
-from asgi_redis_guard.jwt.questions import CUTOFF, MARK
+from asgi_redis_guard.jwt.revocation.questions import CUTOFF, MARK
 from tests.conformance import operations
 from tests.conformance.clockwork import HELD_BACK, NOT_RUN, PASSED, STOPPED, Clockwork, Said
 from tests.conformance.models import MODELS, Model

@@ -10,9 +10,9 @@ import pytest
 
 from asgi_redis_guard import RedisManager
 from asgi_redis_guard.errors import RedisTimeout, RedisUnavailable
-from asgi_redis_guard.jwt.families import FamilyLimits, Verdict
-from asgi_redis_guard.jwt.family_store import FamilyStore
-from asgi_redis_guard.jwt.refresh_token import RefreshToken
+from asgi_redis_guard.jwt.service.families import FamilyLimits, Verdict
+from asgi_redis_guard.jwt.service.family_store import FamilyStore
+from asgi_redis_guard.jwt.service.refresh_token import RefreshToken
 from asgi_redis_guard.testing import FaultProxy
 from tests.redis.tools import PATIENCE, until_back, within
 
@@ -58,10 +58,10 @@ async def test_a_refresh_whose_reply_is_lost_is_the_first_use_all_the_same(
 ) -> None:
     token = await begun(store)
     await store.rotate(token._replace(family=b"unknown-0123456789-abc"))  # loads the script
-    for generation in range(1, 5):
+    for number in range(1, 5):
         said = await without_a_reply(proxy, lambda: store.rotate(token))  # noqa: B023
-        assert (said.verdict, said.generation, said.replays) == (Verdict.ROTATED, generation + 1, 0)
-        token = token._replace(generation=said.generation)
+        assert (said.verdict, said.number, said.replays) == (Verdict.ROTATED, number + 1, 0)
+        token = token._replace(number=said.number)
 
 
 async def test_reuse_is_told_also_where_the_first_reply_is_lost_and_then_no_more(
@@ -129,7 +129,7 @@ async def test_a_client_that_gets_no_answer_at_all_comes_again_and_stays_logged_
             await until_back(manager)
         said = await within(_until_answered(lambda: store.rotate(token)))
         assert said.verdict in (Verdict.SAME, Verdict.ROTATED)  # the request may have been lost with the connection
-        assert said.generation == 2
+        assert said.number == 2
 
 
 async def _until_answered(call: Callable[[], Awaitable[Any]]) -> Any:
@@ -156,5 +156,5 @@ async def test_crowds_of_refreshes_over_connections_that_break_agree_on_every_su
             verdicts = Counter(rotation.verdict for rotation in said)
             assert verdicts.keys() <= {Verdict.ROTATED, Verdict.SAME}
             assert verdicts[Verdict.ROTATED] <= 1, "by one of them at the most; its reply may be lost for good"
-            assert {rotation.generation for rotation in said} == {token.generation + 1}
-            token = token._replace(generation=token.generation + 1)
+            assert {rotation.number for rotation in said} == {token.number + 1}
+            token = token._replace(number=token.number + 1)

@@ -140,7 +140,7 @@ async def test_a_server_that_comes_back_only_to_fail_is_probed_more_and_more_sel
             while not manager.links.breaker.is_open:
                 await fail(manager, 100)
             await eventually(lambda: not manager.links.breaker.is_open)
-            pauses.append(manager.links._backoff.pause)
+            pauses.append(manager.links.server.probe._backoff.pause)
         assert pauses == [0.2, 0.4, 0.8, 1.6]
     assert states(caplog) == ["away", "back"] * 4
 

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from asgi_redis_guard import RedisManager
-from asgi_redis_guard.jwt.cookie_transport import CookieTransport
-from asgi_redis_guard.jwt.routes import TokenRoutes
+from asgi_redis_guard.jwt.routes.app import TokenRoutes
+from asgi_redis_guard.jwt.routes.cookie_transport import CookieTransport
 from asgi_redis_guard.testing import FaultProxy
 from tests.drive import Response, get
+from tests.jwt.routes.site import EVERYTHING, REFRESH, Site, shown
+from tests.jwt.routes.visits import basic, bearer, post, refresh
 from tests.jwt.services import service
-from tests.jwt.site import EVERYTHING, REFRESH, Site, shown
-from tests.jwt.visits import basic, bearer, post, refresh
 from tests.redis.tools import PATIENCE, until_back, within
 
 API = {"api": "the secret of the api: 16"}

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from asgi_redis_guard import GuardMiddleware, JWTAuth, RedisManager, RevocationList
-from asgi_redis_guard.jwt.jwks import JWKSKeys
+from asgi_redis_guard.jwt.jwks.source import JWKSKeys
 from asgi_redis_guard.testing import ManualClock
 from tests.drive import App
 from tests.jwt.publisher import Publisher, key

@@ -5,7 +5,7 @@ import time
 from typing import Any
 
 from asgi_redis_guard import RedisManager
-from asgi_redis_guard.jwt.service import TokenService
+from asgi_redis_guard.jwt.service.token_service import TokenService
 from tests.jwt.tokens import SECRET, unb64
 
 ISSUER = "https://issuer.example"

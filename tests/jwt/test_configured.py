@@ -9,13 +9,13 @@ import pytest
 
 from asgi_redis_guard import ConfigurationError, GuardMiddleware, JWTAuth, RedisManager, RevocationList, Settings
 from asgi_redis_guard.errors import TokenRevoked
-from asgi_redis_guard.jwt.foreign import ForeignVerifier
-from asgi_redis_guard.jwt.jwks import JWKSKeys
+from asgi_redis_guard.jwt.jwks.foreign import ForeignVerifier
+from asgi_redis_guard.jwt.jwks.source import JWKSKeys
 from asgi_redis_guard.jwt.middleware import JWTAuthOptions
-from asgi_redis_guard.jwt.mirror import Mirror
-from asgi_redis_guard.jwt.service import TokenService
+from asgi_redis_guard.jwt.revocation.mirror import Mirror
+from asgi_redis_guard.jwt.service.options import TokenOptions
+from asgi_redis_guard.jwt.service.token_service import TokenService
 from asgi_redis_guard.jwt.signing import SigningKey
-from asgi_redis_guard.jwt.token_options import TokenOptions
 from asgi_redis_guard.stack import build_stack
 from tests.drive import App, get
 from tests.jwt.conftest import CountingManager
@@ -344,25 +344,25 @@ def test_an_algorithm_is_that_of_all_keys(told: Told, manager: CountingManager) 
     assert TokenService.from_settings(redis=manager).keys.algorithms == ("HS512",)
 
 
-def test_faults_of_a_service_name_their_variables_and_repeat_no_secret(told: Told, manager: CountingManager) -> None:
-    assert [fault.partition(":")[0] for fault in service_faults()] == ["key (GUARD_TOKEN_KEY)"]
-    told(TOKEN_KEY="too short", TOKEN_OLDER_KEY="also short", TOKEN_REFRESH_KEY="shorter")
+def test_faults_of_a_service_name_their_variables_all_at_once_and_repeat_no_secret(
+    told: Told, manager: CountingManager
+) -> None:
+    names = ["key (GUARD_TOKEN_KEY)", "issuer (GUARD_TOKEN_ISSUER)", "refresh_keys (GUARD_TOKEN_REFRESH_KEY)"]
+    assert [fault.partition(":")[0] for fault in service_faults()] == names
+    told(TOKEN_KEY="too short", TOKEN_OLDER_KEY="also short", TOKEN_REFRESH_KEY="shorter", TOKEN_GRACE="-1")
     said = service_faults(redis=manager)
-    assert [fault.partition(":")[0] for fault in said] == ["key (GUARD_TOKEN_KEY)", "older_key (GUARD_TOKEN_OLDER_KEY)"]
-    told(TOKEN_KEY=KEY, TOKEN_OLDER_KEY="", TOKEN_GRACE="-1")
-    said += service_faults(redis=manager)
-    assert [fault.partition(":")[0] for fault in said[2:]] == [
-        "issuer (GUARD_TOKEN_ISSUER)",
-        "grace (GUARD_TOKEN_GRACE)",
-    ]
-    told(TOKEN_ISSUER=ISSUER, TOKEN_GRACE="1")
-    said += service_faults(redis=manager)
-    assert said[4].startswith("refresh_keys (GUARD_TOKEN_REFRESH_KEY): a secret of 7 bytes given")
-    told(TOKEN_REFRESH_KEY=REFRESH, TOKEN_OLDER_KEY=KEY)
-    said += service_faults(redis=manager)
-    assert said[5].startswith("keys (GUARD_TOKEN_KEY): two with the kid")
+    names.insert(1, "older_key (GUARD_TOKEN_OLDER_KEY)")
+    names.insert(3, "grace (GUARD_TOKEN_GRACE)")
+    assert [fault.partition(":")[0] for fault in said] == names
+    assert said[-1].endswith("a secret of 7 bytes given; allowed are 32 or more")
+    told(TOKEN_KEY=KEY, TOKEN_OLDER_KEY=KEY, TOKEN_REFRESH_KEY=REFRESH, TOKEN_GRACE="1", TOKEN_ISSUER=ISSUER)
+    (twice,) = service_faults(redis=manager)
+    assert twice.startswith("keys (GUARD_TOKEN_KEY): two with the kid")
+    told(TOKEN_OLDER_KEY="", JWT_MODE="mirror", JWT_MAX_STALE="0")
+    (stale,) = service_faults(redis=manager)
+    assert stale.startswith("max_stale (GUARD_JWT_MAX_STALE): 0.0 given")
     for secret in ("too short", "also short", "shorter", KEY, REFRESH):
-        assert secret not in "\n".join(said)
+        assert secret not in "\n".join((*said, twice, stale))
 
 
 def test_settings_that_are_given_are_those_of_the_service_and_of_its_redis() -> None:

@@ -8,9 +8,9 @@ import pytest
 
 from asgi_redis_guard import GuardMiddleware, RedisManager
 from asgi_redis_guard.errors import RefreshRefused
-from asgi_redis_guard.jwt.revocation import RevocationList
-from asgi_redis_guard.jwt.service import TokenService
-from asgi_redis_guard.jwt.token_pair import TokenPair
+from asgi_redis_guard.jwt.revocation.revocation_list import RevocationList
+from asgi_redis_guard.jwt.service.pair import TokenPair
+from asgi_redis_guard.jwt.service.token_service import TokenService
 from tests.jwt.services import service
 from tests.jwt.sockets import closed, is_quiet, leave, listens, looked, opened
 from tests.redis.tools import within

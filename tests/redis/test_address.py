@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from asgi_redis_guard.errors import ConfigurationError
 from asgi_redis_guard.redis.address import SCHEMES, Address, mask
+from asgi_redis_guard.redis.slots import Place
 from tests.tls import Certificates
 
 SECRET = "S3cr3tW0rd"
@@ -143,3 +144,45 @@ def test_a_url_is_masked_but_its_place_stays() -> None:
     assert mask("redis://alice:secret@example.org:6380/1?password=x") == "redis://***@example.org:6380/1"
     assert mask("redis://example.org") == "redis://example.org"
     assert mask("unix://:secret@/run/redis.sock") == "unix://***@/run/redis.sock"
+
+
+@pytest.mark.parametrize(
+    ("url", "text", "tls"),
+    [
+        ("redis+cluster://a:1,b:2,c", "redis+cluster://a:1,b:2,c:6379", False),
+        ("redis+cluster://a", "redis+cluster://a:6379", False),
+        ("rediss+cluster://[::1]:1,b/0", "rediss+cluster://[::1]:1,b:6379", True),
+        ("redis://a,b:2/", "redis+cluster://a:6379,b:2", False),
+        ("REDISS://a,a,b:2", "rediss+cluster://a:6379,b:2", True),
+    ],
+)
+def test_a_cluster_is_named_by_some_of_its_servers(url: str, text: str, tls: bool) -> None:
+    address = Address.parse(url)
+    assert (str(address), address.tls, address.cluster) == (text, tls, True)
+    assert (address.host, address.port) == address.nodes[0]
+
+
+def test_every_server_of_a_cluster_is_greeted_in_the_same_way() -> None:
+    address = Address.parse("redis+cluster://alice:p%40s,s@a:1,b:2/?client_name=x")
+    node = address.at(Place("10.0.0.9", 7))
+    assert (node.host, node.port, node.credentials, node.cluster) == ("10.0.0.9", 7, ("alice", "p@s,s"), False)
+    assert str(node) == "redis://10.0.0.9:7/0"
+    assert node.options["client_name"] == "x"
+
+
+def test_a_cluster_has_no_databases() -> None:
+    with pytest.raises(ConfigurationError, match="none but 0") as caught:
+        Address.parse(f"redis+cluster://:{SECRET}@a,b/3")
+    assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize("hosts", ["a:x,b", "a,b:99999", "a/b,c", ",a@b:c", "[::1,b"])
+def test_a_cluster_s_url_that_cannot_be_read_is_refused_without_its_password(hosts: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"cannot be read|names a database") as caught:
+        Address.parse(f"redis+cluster://:{SECRET}@{hosts}")
+    assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize(("hosts", "local"), [("127.0.0.1:1,localhost:2", True), ("127.0.0.1,10.0.0.1", False)])
+def test_a_cluster_is_local_where_all_of_it_is(hosts: str, local: bool) -> None:
+    assert Address.parse(f"redis+cluster://{hosts}").local is local

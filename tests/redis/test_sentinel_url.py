@@ -4,6 +4,7 @@ import pytest
 
 from asgi_redis_guard.errors import ConfigurationError
 from asgi_redis_guard.redis.address import Address, mask
+from asgi_redis_guard.redis.slots import Place
 
 
 def test_a_url_of_sentinels_is_read_whole() -> None:
@@ -11,7 +12,7 @@ def test_a_url_of_sentinels_is_read_whole() -> None:
         "redis+sentinel://ann:p%40ss@s1:26380,[::1],s3/main-db/2?sentinel_username=watch&sentinel_password=s%26cret"
     )
     assert address.sentinels is not None
-    assert address.sentinels.hosts == (("s1", 26380), ("::1", 26379), ("s3", 26379))
+    assert address.sentinels.hosts == (Place("s1", 26380), Place("::1", 26379), Place("s3", 26379))
     assert (address.sentinels.service, address.db, address.credentials) == ("main-db", 2, ("ann", "p@ss"))
     assert (address.tls, address.local) == (False, False)
     assert str(address) == "redis+sentinel://s1:26380,[::1]:26379,s3:26379/main-db/2"
@@ -21,7 +22,7 @@ def test_a_url_of_sentinels_is_read_whole() -> None:
 
 def test_the_servers_and_the_sentinels_are_greeted_with_their_own_logins() -> None:
     address = Address.parse("redis+sentinel://ann:one@s1,s2/db?sentinel_username=watch&sentinel_password=two")
-    node = address.at("10.0.0.7", 6380)
+    node = address.at(Place("10.0.0.7", 6380))
     assert (str(node), node.credentials) == ("redis://10.0.0.7:6380/0", ("ann", "one"))
     sentinels = address.of_sentinels()
     assert [str(sentinel) for sentinel in sentinels] == ["redis://s1:26379/0", "redis://s2:26379/0"]
@@ -34,7 +35,7 @@ def test_sentinels_without_a_login_of_their_own_are_given_none() -> None:
 
 def test_tls_is_of_servers_and_sentinels_alike_unless_the_url_says_so() -> None:
     both = Address.parse("rediss+sentinel://s1/db?ssl_check_hostname=false")
-    assert (both.tls, both.of_sentinels()[0].tls, both.at("h", 1).tls) == (True, True, True)
+    assert (both.tls, both.of_sentinels()[0].tls, both.at(Place("h", 1)).tls) == (True, True, True)
     assert both.of_sentinels()[0].options["ssl_check_hostname"] is False
     servers = Address.parse("rediss+sentinel://s1/db?sentinel_ssl=no")
     assert (servers.tls, servers.of_sentinels()[0].tls) == (True, False)

@@ -40,7 +40,7 @@ async def until_back(manager: RedisManager) -> None:
     """Wait until the breaker's probe has found a server again that was away."""
     assert manager.links.breaker.is_open
     async with asyncio.timeout(PATIENCE):
-        await asyncio.wait([manager.links._probe])  # type: ignore[list-item]
+        await asyncio.wait([manager.links.probing])  # type: ignore[list-item]
 
 
 async def server_ms(manager: RedisManager) -> float:

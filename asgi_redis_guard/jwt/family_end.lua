@@ -1,5 +1,0 @@
--- Make the record of a family that ends now.
--- takes: what family_read.lua sets, cause (how it stands then), attempt, why
--- sets: over (the record)
-local over = table.concat({ cause, serial, under, begun, last, due, turned, again, attempt, whose, machine, visit, size,
-  string.sub(rest, 1, size + 0) }, ':') .. why

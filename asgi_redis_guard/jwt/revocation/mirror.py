@@ -1,0 +1,252 @@
+"""The mirror of the blacklist in one event loop: a snapshot, kept current by the stream; saves round trips while fresh.
+
+Law: whether it is fresh is reckoned from when Redis was asked, never from when the answer came, by the loop's clock.
+What Redis has lost (a restart without data, FLUSHALL, a failover that lost writes) and is known here is written back.
+Marks end by the server's clock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, TypedDict
+
+from ...errors import OperationFailed, RedisUnavailable
+from ...pubsub.stream import MOST, Entry, Stream
+from ...redis.manager import RedisManager
+from .marks import Witness
+from .mirrored import Malformed, Revoked, is_behind
+from .questions import Questions
+from .snapshot import MirrorOptions, Snapshots
+
+logger = logging.getLogger("asgi_redis_guard.jwt")
+
+#: Seconds after which Redis is told again that there is a mirror.
+_SAY_AGAIN = 3600.0
+
+#: Seconds until a snapshot that failed is tried again, and one that was too large.
+_AGAIN, _ONCE_SMALLER = 0.5, 60.0
+
+
+class MirrorStatus(TypedDict):
+    """How a mirror does. `age` is how many seconds ago Redis was asked last that all is known, None if never.
+
+    `fresh`: asked within `max_stale`; `stale`: before that; `loading`: no snapshot yet; `full`: the blacklist is larger
+    than `max_entries`. `lost` counts how often Redis had lost what was known here, `written_back` what it got again.
+    """
+
+    state: Literal["loading", "fresh", "stale", "full"]
+    age: float | None
+    entries: int
+    lost: int
+    written_back: int
+
+
+class Mirror(Witness):
+    """What is revoked, as far as one event loop knows."""
+
+    def __init__(self, redis: RedisManager, options: MirrorOptions) -> None:
+        self._redis, self._options = redis, options
+        self._loop = asyncio.get_running_loop()
+        self._known: Revoked | None = None
+        #: When Redis was asked last whether that was all, by the loop's clock.
+        self._proven = float("-inf")
+        self._snapshots = Snapshots(redis, options)
+        self._full = False
+        self._lost = self._written_back = 0
+        self._said = 0.0
+        self._loading: asyncio.Task[None] | None = None
+        self._ready = asyncio.Event()
+        keys = redis.keys
+        self._stream = Stream(
+            redis,
+            keys.revoked_stream,
+            (keys.revoked_mirrors, b"epoch", b"last"),
+            self,
+            beat=min(1.0, options.max_stale / 4),
+            what="The stream of revocations",
+        )
+
+    # What it says.
+
+    @property
+    def fresh(self) -> bool:
+        """True while what is known here is what Redis would say, but for `max_stale` seconds."""
+        return self.is_known_for(self._options.max_stale)
+
+    def is_known_for(self, age: float) -> bool:
+        """Tell whether everything was known here at some time in the last `age` seconds."""
+        return self._loop.time() - self._proven <= age
+
+    def is_revoked(self, questions: Questions) -> bool:
+        """Tell whether a token is revoked by what is known."""
+        known = self._known
+        return known is not None and known.answers(questions)
+
+    def note(self, key: bytes, *, revoked: bool) -> None:
+        """Take note of a mark that this process has set or taken back, before the stream tells."""
+        if self._known is not None:
+            if revoked:
+                self._known.mark(key[-20:], self._snapshots.hour() + 1)
+            else:
+                self._known.unmark(key[-20:])
+
+    def note_cutoff(self, key: bytes, cutoff: int) -> None:
+        """The same for a user's cutoff."""
+        if self._known is not None:
+            self._known.cut(key[-20:], cutoff)
+
+    async def ready(self) -> None:
+        """Wait until it is fresh, or full."""
+        while not self.fresh and not self._full:
+            self._ready.clear()
+            await self._ready.wait()
+
+    def status(self) -> MirrorStatus:
+        """Tell how it does."""
+        age = self._loop.time() - self._proven
+        state: Literal["loading", "fresh", "stale", "full"] = "stale"
+        if self._full:
+            state = "full"
+        elif self._known is None:
+            state = "loading"
+        elif self.fresh:
+            state = "fresh"
+        entries = 0 if self._known is None else len(self._known)
+        known_age = None if age == float("inf") else age
+        return MirrorStatus(
+            state=state, age=known_age, entries=entries, lost=self._lost, written_back=self._written_back
+        )
+
+    def warnings(self) -> Mapping[str, str]:
+        """What `health()` is to say."""
+        found = {}
+        if self._full:
+            found["mirror_full"] = (
+                f"more than {self._options.max_entries} tokens and users are revoked: they are not mirrored, and every "
+                "request asks Redis"
+            )
+        elif not self.fresh:
+            found["mirror_stale"] = "the mirror of the blacklist is not current: every request asks Redis"
+        if self._lost:
+            found["revocations_lost"] = (
+                f"Redis has lost revocations {self._lost} times; {self._written_back} that were known here were "
+                "written back"
+            )
+        return found
+
+    # Follower of the stream.
+
+    def linked(self) -> None:
+        """Look at everything, then follow."""
+        self._look_anew()
+
+    def unlinked(self) -> None:
+        """Nothing more is heard for now."""
+        if self._loading is not None:
+            self._loading.cancel()
+            self._loading = None
+
+    def heard(self, asked: float, state: Sequence[Any], entries: Sequence[Entry]) -> bytes | None:
+        """Take what was told; where something is missing, look at everything anew."""
+        known = self._known
+        if known is None or not self._takes(known, state, entries):
+            self._look_anew()
+            return None
+        if len(known) > self._options.max_entries:
+            self._give_up()
+            self._look_anew(_ONCE_SMALLER)
+            return None
+        known.drop(self._snapshots.hour(), self._snapshots.oldest_cutoff())
+        if len(entries) < MOST:
+            self._prove(asked)
+        if self._loop.time() - self._said > _SAY_AGAIN:
+            self._said = self._loop.time()
+            self._stream.spawn(self._say_again())
+        return known.after
+
+    def _takes(self, known: Revoked, state: Sequence[Any], entries: Sequence[Entry]) -> bool:
+        epoch, last = state
+        if epoch != known.epoch:
+            return False
+        if not entries:
+            return bool(last == known.after)  # else there was an entry that is not after ours: trimmed, or behind
+        try:
+            return all(known.take(after, fields) for after, fields in entries)
+        except Malformed:
+            logger.warning("an entry of the stream of revocations cannot be read; all are looked at again")
+            return False
+
+    async def _say_again(self) -> None:
+        try:
+            await self._snapshots.begin()
+        except RedisUnavailable as error:
+            logger.debug("Redis cannot be told of the mirror: %s", error)
+
+    # The snapshot.
+
+    def _look_anew(self, later: float = 0.0) -> None:
+        if self._loading is not None:
+            self._loading.cancel()
+        self._loading = self._stream.spawn(self._load(later))
+
+    async def _load(self, later: float) -> None:
+        """Look at everything, again and again until that succeeds, then follow the stream."""
+        told = False
+        while True:
+            await asyncio.sleep(later)
+            asked = self._loop.time()
+            try:
+                known = await self._snapshots.take()
+                if known is not None:
+                    await self._give_back(known)
+            except RedisUnavailable as error:
+                later = _AGAIN
+                if isinstance(error, OperationFailed) and not told:
+                    told = True
+                    logger.warning("the blacklist cannot be mirrored: %s", error)
+                continue
+            if known is not None:
+                break
+            self._give_up()
+            later = _ONCE_SMALLER
+        self._loading = None
+        self._known, self._full, self._said = known, False, asked
+        self._prove(asked)
+        self._stream.read(known.after)
+
+    async def _give_back(self, known: Revoked) -> None:
+        """Where Redis has lost what was known here, give it back."""
+        former = self._known
+        if former is None or (former.epoch == known.epoch and not is_behind(known.after, former.after)):
+            return
+        count = await self._snapshots.give_back(former, known)
+        if count:
+            self._lost += 1
+            self._written_back += count
+
+    def _prove(self, asked: float) -> None:
+        self._proven = asked
+        self._ready.set()
+
+    def _give_up(self) -> None:
+        """Know nothing: it is too much."""
+        if not self._full:
+            most = self._options.max_entries
+            logger.warning("more than %d tokens and users are revoked: every request asks Redis", most)
+        self._known, self._full, self._proven = None, True, float("-inf")
+        self._ready.set()
+
+    # Resident of the loop.
+
+    async def aclose(self) -> None:
+        """Follow no more."""
+        await self._stream.aclose()
+
+    def abandon(self) -> Any:
+        """Let go without I/O."""
+        return self._stream.abandon()
+
+    def __repr__(self) -> str:
+        return f"<Mirror of the blacklist: {self.status()['state']}, {self._known!r}>"

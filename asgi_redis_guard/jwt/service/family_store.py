@@ -1,0 +1,205 @@
+"""Refresh families in Redis: what becomes of one is decided by one script on one slot, in one round trip.
+
+The access tokens of a family that was ended are in the blacklist when the call returns; an end that has failed half-way
+is made whole by the same call once more. What is counted goes out in the background, after the reply; if that fails,
+the counts are off, nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from os import urandom
+from weakref import WeakKeyDictionary
+
+from ...core.script import Operation, Replies
+from ...core.steps import Ask
+from ...errors import RedisUnavailable
+from ...redis.asking import carry_out
+from ...redis.links import Links
+from ...redis.manager import RedisManager
+from ..revocation.marks import Mark, Marks
+from .families import (
+    REUSE,
+    Begun,
+    Ended,
+    FamilyLimits,
+    FamilyOperations,
+    Owner,
+    Rotation,
+    Verdict,
+    attempt_of,
+    cutoff_for_all,
+)
+from .family_counts import FamilyCounts, FamilyStats, stats, stats_of
+from .family_look import Look, looking
+from .refresh_token import RefreshToken, new_family
+
+logger = logging.getLogger("asgi_redis_guard.jwt")
+
+#: Times that a family is begun anew which was ended before its reply came.
+_TRIES = 3
+
+
+class FamilyStore:
+    """Families of one service. `namespace` as in `Owner.of`. All methods raise `RedisUnavailable`."""
+
+    def __init__(
+        self,
+        redis: RedisManager | str | None,
+        limits: FamilyLimits,
+        *,
+        namespace: str = "",
+        statistics: bool = True,
+        random: Callable[[int], bytes] = urandom,
+    ) -> None:
+        self._redis = RedisManager.of(redis)
+        self._operations = FamilyOperations(self._redis.keys, limits)
+        self._namespace = namespace
+        self._marks = Marks(self._redis)
+        self._statistics = statistics
+        self._random = random
+        self._counts: WeakKeyDictionary[Links, FamilyCounts] = WeakKeyDictionary()
+        self._counting: set[FamilyCounts] = set()
+
+    def owner(self, user: str) -> Owner:
+        """Return what stands for `user` in keys."""
+        return Owner.of(self._namespace, user)
+
+    async def begin(
+        self, user: str, note: bytes = b"", *, device: str | None = None, session: str | None = None
+    ) -> tuple[bytes, Begun]:
+        """Begin a family of `user`, whose first token has the number 1; return its id, and what was said of it."""
+        owner = self.owner(user)
+        for _ in range(_TRIES):
+            family = new_family(owner.tag, self._random)
+            replies = await self._do(self._operations.begin(family, owner, self._attempt(), note, device, session))
+            begun = Begun.of(replies[0])
+            if begun is not None:
+                break
+        else:
+            raise RedisUnavailable("all of the user's tokens were revoked again and again while one was issued")
+        self._count(lambda counts: counts.begun(begun, replies.clock))
+        return family, begun
+
+    async def rotate(self, token: RefreshToken) -> Rotation:
+        """Decide what becomes of a token whose mac is verified; what has begun before the cutoff for all is revoked."""
+        operation = self._operations.rotate(token, self._attempt())
+        replies = await self._do(operation, cutoff_for_all(self._redis.keys, self._namespace))
+        ((cutoff,), said) = replies[1].values, Rotation.of(replies[0])
+        self._count(lambda counts: counts.presented(said, replies.clock))
+        if said.verdict in (Verdict.REUSED, Verdict.REVOKED):
+            await self._mark((token.family,), b'{"reason":"reuse"}' if said.ended_by in (b"", REUSE) else said.why)
+        verdict = said.verdict.under(cutoff, said.born)
+        if verdict is not said.verdict:
+            self._redis.spawn(self._clear(token.family))
+        return said._replace(verdict=verdict)
+
+    async def look(self, token: RefreshToken) -> Look:
+        """Return what would become of such a token, and of its family; nothing is changed."""
+        operation = looking(self._redis.keys, self._operations.limits, token)
+        replies = await self._do(operation, cutoff_for_all(self._redis.keys, self._namespace))
+        return Look.of(replies[0], replies[1].values[0])
+
+    async def revoke(self, family: bytes, why: bytes = b"") -> Ended:
+        """End a family, also what is left of one whose record is gone."""
+        operation = self._operations.revoke(family, self._attempt(), why)
+        replies, _ = await asyncio.gather(self._do(operation), self._mark((family,), why))  # one round trip for both
+        return self._ended(Ended.of_one(replies[0], family), replies)
+
+    async def revoke_user(self, user: str, why: bytes = b"") -> Ended:
+        """End all families of a user, and all tokens that were issued before this; `gen` is what later ones have."""
+        ended = await self._sweep(user, self._operations.revoke_user(self.owner(user), self._attempt(), why))
+        await self._marks.cut(self._redis.keys.logins(self._namespace, user), self._keep, ended.gen - 1)
+        return ended
+
+    async def revoke_device(self, user: str, device: str, why: bytes = b"") -> Ended:
+        """End all families that a user began on a device."""
+        operation = self._operations.revoke_device(self.owner(user), device, self._attempt(), why)
+        return await self._sweep(user, operation, why)
+
+    async def revoke_session(self, user: str, session: str, why: bytes = b"") -> Ended:
+        """End all families that a user began in a session."""
+        operation = self._operations.revoke_session(self.owner(user), session, self._attempt(), why)
+        return await self._sweep(user, operation, why)
+
+    async def revoke_others(self, user: str, family: bytes, why: bytes = b"") -> Ended:
+        """End all families of a user but this one."""
+        operation = self._operations.revoke_others(self.owner(user), family, self._attempt(), why)
+        return await self._sweep(user, operation, why)
+
+    async def revoke_before(self, before: float | None = None) -> float:
+        """Revoke what was issued before a time in seconds since the epoch, to whomever; return the cutoff.
+
+        Without a time, or for one to come, that is now, by the server's clock. A cutoff is never moved back.
+        """
+        cutoff = None if before is None else round(before * 1_000_000)
+        keep = self._keep + self._operations.limits.lifetime
+        everybody = self._redis.keys.everybody(self._namespace)
+        return await self._marks.cut(everybody, keep, cutoff, ahead=False) / 1_000_000
+
+    async def statistics(self) -> FamilyStats:
+        """Count families and what became of their tokens, without a scan."""
+        counts = self._counts.get(self._redis.links)
+        if counts:
+            await self._do(counts.take(self._redis.keys, self._operations.limits.idle))
+        return stats_of((await self._do(stats(self._redis.keys)))[0])
+
+    def _attempt(self) -> bytes:
+        return attempt_of(self._random)
+
+    async def _clear(self, family: bytes) -> None:
+        """End a family that is over by the cutoff for all; it is over all the same where that fails."""
+        with suppress(RedisUnavailable):
+            await self.revoke(family)
+
+    async def _sweep(self, user: str, operation: Operation, why: bytes | None = None) -> Ended:
+        """End families of a user; where it is told `why`, mark them one by one."""
+        replies = await self._do(operation)
+        ended = self._ended(Ended.of_many(replies[0], self.owner(user)), replies)
+        if why is not None:
+            await self._mark((*(family for family, _ in ended.families), *ended.before), why)
+        return ended
+
+    async def _mark(self, families: Iterable[bytes], why: bytes) -> None:
+        """Put the access tokens of families that are over into the blacklist, for as long as they could live."""
+        keys = self._redis.keys
+        marks = [Mark(keys.login(self._namespace, family.decode()), -self._keep, why) for family in families]
+        if marks:
+            await self._marks.set(marks, margin=0)
+
+    @property
+    def _keep(self) -> int:
+        return self._operations.limits.keep
+
+    def _ended(self, ended: Ended, replies: Replies) -> Ended:
+        if ended.families:
+            self._count(lambda counts: counts.ended(ended, replies.clock))
+        return ended
+
+    async def _do(self, *operations: Operation) -> Replies:
+        return await carry_out(self._redis, Ask(operations))
+
+    def _count(self, change: Callable[[FamilyCounts], None]) -> None:
+        """Count something, and see to it that it is sent: what comes while that is under way goes out together."""
+        if not self._statistics:
+            return
+        counts = self._counts.setdefault(self._redis.links, FamilyCounts())
+        change(counts)
+        if counts and counts not in self._counting:
+            self._counting.add(counts)
+            self._redis.spawn(self._send(counts))
+
+    async def _send(self, counts: FamilyCounts) -> None:
+        try:
+            while counts:
+                await self._do(counts.take(self._redis.keys, self._operations.limits.idle))
+        except RedisUnavailable as error:
+            logger.debug("statistics of refresh families could not be sent: %s", error)
+        finally:
+            self._counting.discard(counts)
+
+    def __repr__(self) -> str:
+        return f"<FamilyStore on {self._redis!r}>"
