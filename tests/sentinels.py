@@ -18,12 +18,20 @@ SERVICE = "main-db"
 class Sentinel(Server):
     """A sentinel; what it writes down about the others stays in its folder."""
 
-    def __init__(self, primary: Server, *, quorum: int = 2, login: tuple[str, str] | None = None, **options: Option):
+    def __init__(
+        self,
+        primary: Server,
+        *,
+        quorum: int = 2,
+        login: tuple[str, str] | None = None,
+        port: int | None = None,
+        **options: Option,
+    ) -> None:
         super().__init__(primary.binary, tcp=True, **options)
         del self.options["save"], self.options["appendonly"]
         self._conf = Path(self.folder, "sentinel.conf")
         lines = [
-            f"sentinel monitor {SERVICE} 127.0.0.1 {primary.port} {quorum}",
+            f"sentinel monitor {SERVICE} 127.0.0.1 {port or primary.port} {quorum}",
             f"sentinel down-after-milliseconds {SERVICE} 400",
             f"sentinel failover-timeout {SERVICE} 2000",
         ]
@@ -39,7 +47,7 @@ class Service:
     """Two servers, of which one is the primary now, and the sentinels that watch them."""
 
     def __init__(self, stack: ExitStack, *, sentinel_options: dict[str, Option] | None = None, **options: Option):
-        self.options = options
+        options = {"repl_diskless_sync_delay": 0, **options}
         first = stack.enter_context(Server(valkey9(), tcp=True, **options))
         login = ("default", first.password) if first.password else None
         replica_options: dict[str, Option] = {"replicaof": ["127.0.0.1", str(first.port)], **options}
@@ -75,9 +83,13 @@ class Service:
 
     @property
     def ready(self) -> bool:
-        """True once every sentinel knows the others and a replica in sync."""
+        """True once one server is the replica of the other, in sync, and every sentinel knows all."""
         known = [sentinel.command("INFO", "sentinel")["master0"] for sentinel in self.sentinels]
-        return all((each["status"], each["slaves"], each["sentinels"]) == ("ok", 1, 3) for each in known)
+        primary, replication = self.primary, self.other.command("INFO", "replication")
+        if replication["role"] == "master":  # the sentinels order that too, ten seconds after a failover
+            self.other.command("REPLICAOF", "127.0.0.1", primary.port)
+        synced = replication.get("master_link_status") == "up" and replication["master_port"] == primary.port
+        return synced and all((each["status"], each["slaves"], each["sentinels"]) == ("ok", 1, 3) for each in known)
 
     def failover(self) -> bool:
         """Order one, and tell whether it will be done: not while the replica was not seen well for long enough."""

@@ -110,7 +110,7 @@ class Server:
     def start(self) -> Self:
         """Start and wait until it answers; a port that is taken is exchanged for another, the first time."""
         assert self._process is None, "the server is running already"
-        ports = [self.port] if self.port or not self.tcp else [_free_port() for _ in range(PORTS_TO_TRY)]
+        ports = [self.port] if self.port or not self.tcp else [free_port() for _ in range(PORTS_TO_TRY)]
         for self.port in ports:
             self._launch()
             if self._is_ready() and self._owns_its_port():
@@ -207,7 +207,7 @@ class Server:
         return log.read_text(errors="replace") if log.exists() else "(no log)"
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -15,6 +15,7 @@ from redis.exceptions import RedisError
 from ..errors import ConfigurationError
 from .sentinel_url import Sentinels, split_sentinels
 from .slots import Place
+from .tls_files import check_files
 
 SCHEMES = (
     *("redis", "rediss", "redis+cluster", "rediss+cluster", "redis+sentinel", "rediss+sentinel"),
@@ -39,6 +40,9 @@ _FORMS = {
     **dict.fromkeys(("redis+sentinel", "rediss+sentinel"), "host[:port],host[:port]/service[/db]"),
     "unix": "/path",
 }
+
+#: A version of TLS as people write it; redis-py wants OpenSSL's number.
+_MIN_VERSION = re.compile(r"(?<=[?&]ssl_min_version=)(?:TLSv)?(1\.[23])(?=&|$)", re.IGNORECASE)
 
 #: Options of redis-py's pools, not of its connections.
 _POOL_OPTIONS = ("max_connections", "timeout")
@@ -70,18 +74,25 @@ class Address:
         if scheme in ("memory", "embedded"):
             return cls(scheme, {})
         try:
-            if scheme.endswith("+sentinel"):
-                sentinels, plain = split_sentinels(url)
-                kind = scheme.partition("+")[0]
-                return cls(kind, _options(kind, plain), sentinels=sentinels)
-            if scheme.endswith("+cluster") or (scheme != "unix" and "," in _authority(url)):
-                return cls._of_cluster(scheme.partition("+")[0], url)
-            return cls(scheme, _options(scheme, url))
+            address = cls._read(scheme, url)
         except (ValueError, TypeError, RedisError):  # their messages may repeat the password
             form = f"{scheme}://[[user]:password@]{_FORMS[scheme]}"
             raise ConfigurationError(
                 f"url (REDIS_URL): {mask(url)} cannot be read; allowed: {form}, percent-encoded; options are redis-py's"
             ) from None
+        check_files(address.options)
+        return address
+
+    @classmethod
+    def _read(cls, scheme: str, url: str) -> Address:
+        """Parse a URL of a known scheme; raises what `_options` raises."""
+        kind = scheme.partition("+")[0]
+        if scheme.endswith("+sentinel"):
+            sentinels, plain = split_sentinels(url)
+            return cls(kind, _options("rediss" if sentinels.tls else kind, plain), sentinels=sentinels)
+        if scheme.endswith("+cluster") or (scheme != "unix" and "," in _authority(url)):
+            return cls._of_cluster(kind, url)
+        return cls(scheme, _options(scheme, url))
 
     @classmethod
     def _of_cluster(cls, scheme: str, url: str) -> Address:
@@ -96,7 +107,7 @@ class Address:
 
     def at(self, place: Place) -> Address:
         """Return the address of one server of the cluster or the service, which is reached in the same way."""
-        return Address(self.scheme, {**self.options, "host": place.host, "port": place.port})
+        return Address(self.scheme, {**self.usable, "host": place.host, "port": place.port})
 
     def of_sentinels(self) -> list[Address]:
         """Return the addresses of the sentinels, which have a login of their own; none where there are none."""
@@ -105,6 +116,11 @@ class Address:
         tls = {key: value for key, value in self.options.items() if key.startswith("ssl_") and self.sentinels.tls}
         asked = Address("rediss" if self.sentinels.tls else "redis", {**tls, **self.sentinels.login})
         return [asked.at(place) for place in self.sentinels.hosts]
+
+    @property
+    def usable(self) -> dict[str, Any]:
+        """The options without those of TLS where only sentinels speak it."""
+        return {key: value for key, value in self.options.items() if self.tls or not key.startswith("ssl_")}
 
     @property
     def cluster(self) -> bool:
@@ -180,14 +196,20 @@ def _options(scheme: str, url: str) -> dict[str, Any]:
     """Read redis-py's options from `url`; raises what redis-py raises where one is unknown or cannot be right."""
     if scheme != "unix" and not re.fullmatch(r"/?\d*", urlsplit(url).path):
         raise ValueError("the path is the number of a database")
-    options: dict[str, Any] = dict(parse_url(url))
+    options: dict[str, Any] = dict(parse_url(_MIN_VERSION.sub(_as_number, url)))
     connection = options.pop("connection_class", Connection)
     if scheme == "unix" and not options.get("path"):
         raise ValueError("a unix socket has a path")
     if scheme == "rediss":
         options.setdefault("ssl_check_hostname", options.get("ssl_cert_reqs") != "none")
+    if "ssl_min_version" in options:
+        options["ssl_min_version"] = ssl.TLSVersion(int(options["ssl_min_version"]))
     connection(**{name: value for name, value in options.items() if name not in _POOL_OPTIONS})
     return options
+
+
+def _as_number(version: re.Match[str]) -> str:
+    return str(int({"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}[version[1]]))
 
 
 def mask(url: str) -> str:

@@ -40,7 +40,7 @@ def make_pool(address: Address, settings: Settings, where: Whereabouts | None = 
 
     With sentinels, each asks `where` to connect; without that, the pool only tells encodings.
     """
-    options = {key: value for key, value in address.options.items() if key not in _OWN}
+    options = {key: value for key, value in address.usable.items() if key not in _OWN}
     connection = _CONNECTION_CLASSES.get(address.scheme, Connection)
     if address.sentinels is not None and where is not None:
         connection = FollowedSSLConnection if address.tls else FollowedConnection

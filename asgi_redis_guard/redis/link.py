@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol, cast
 
@@ -16,6 +17,7 @@ import hiredis
 
 from ..errors import OperationFailed, RedisUnavailable
 from .address import Address
+from .tls import explain
 
 #: What `Link.next` returns when no whole reply has arrived yet.
 NOTHING = object()
@@ -28,6 +30,10 @@ _SERVES = ("NOPERM", "MISCONF")
 
 class AuthenticationFailed(RedisUnavailable):
     """The server refused the credentials; trying again soon would only lock the account."""
+
+
+class CertificateRefused(AuthenticationFailed):
+    """There is no TLS with the server: one end refuses the other, and will again."""
 
 
 class Receiver(Protocol):
@@ -53,6 +59,7 @@ class Link(asyncio.Protocol):
         self.transport: asyncio.Transport | None = None
         self.receiver: Receiver | None = None
         self.last_byte = loop.time()
+        self.made = False  # there was a connection, with TLS if that is asked for
         self.paused = False
         self.server: dict[str, Any] = {}  # what HELLO told; empty where the link speaks RESP2
         self._greeting: asyncio.Future[list[Any]] | None = None
@@ -61,6 +68,7 @@ class Link(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
+        self.made = True
         sock = transport.get_extra_info("socket")
         if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -160,10 +168,14 @@ async def open_link(
         raise
     except TimeoutError:
         link.abort()
-        raise RedisUnavailable(f"no connection to {address} within {timeout:g} s") from None
+        hint = "; does it speak TLS?" if address.tls and not link.made else ""
+        raise RedisUnavailable(f"no connection to {address} within {timeout:.3g} s{hint}") from None
     except Exception as error:
         link.abort()
-        raise RedisUnavailable(f"no connection to {address}: {type(error).__name__}: {error}") from error
+        told = explain(error, address, link.made)
+        if told is not None and isinstance(error, ssl.SSLError):
+            raise CertificateRefused(told) from error
+        raise RedisUnavailable(told or f"no connection to {address}: {type(error).__name__}: {error}") from error
     except BaseException:
         link.abort()
         raise

@@ -37,7 +37,7 @@ class Sentinels:
 
 
 def split_sentinels(url: str) -> tuple[Sentinels, str]:
-    """Return the sentinels of `url`, and the URL of their servers with any host; raises `ValueError`."""
+    """Return the sentinels, and the URL of their servers with any host: of TLS if either speaks it. Or `ValueError`."""
     match = _URL.fullmatch(url)
     if match is None:
         raise ValueError("not the form of such a URL")
@@ -51,8 +51,8 @@ def split_sentinels(url: str) -> tuple[Sentinels, str]:
         tls = _TRUTH[own["sentinel_ssl"].lower()]
     sentinels = Sentinels(unquote(service), tuple(map(_host, hosts.split(","))), tls, _login(own))
     rest = urlencode([(name, value) for name, value in options if name not in _OWN])
-    plain = f"{scheme}://{'' if login is None else login + '@'}localhost/{db or ''}{'?' if rest else ''}{rest}"
-    return sentinels, plain
+    plain = f"{'rediss' if tls else scheme}://{'' if login is None else login + '@'}localhost/{db or ''}"
+    return sentinels, f"{plain}?{rest}" if rest else plain
 
 
 def _host(text: str) -> Place:

@@ -28,17 +28,21 @@ class Whereabouts:
 
     async def open(self, *, timeout: float, name: str, protocol: int = 3) -> Link:
         """Find, connect, greet and verify within `timeout` seconds; raises `RedisUnavailable`."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout
+        link = None
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout_at(deadline):
                 address = await self.find()
-                link = await open_link(address, timeout=timeout, name=name, protocol=protocol)
-                try:
-                    await self.verify(link, address)
-                except BaseException:
-                    link.abort()
-                    raise
-        except TimeoutError:
-            raise RedisUnavailable(f"no connection to {self.address} within {timeout:g} s") from None
+            link = await open_link(address, timeout=deadline - loop.time(), name=name, protocol=protocol)
+            async with asyncio.timeout_at(deadline):
+                await self.verify(link, address)
+        except BaseException as error:
+            if link is not None:
+                link.abort()
+            if isinstance(error, TimeoutError):
+                raise RedisUnavailable(f"no connection to {self.address} within {timeout:g} s") from None
+            raise
         self.links[link] = address
         return link
 
