@@ -18,7 +18,20 @@ SCRIPTS = ("eval", "evalsha", "script|load", "wait")
 
 #: What the scripts call.
 IN_SCRIPTS = (
-    *("append", "del", "exists", "get", "getrange", "mget", "pexpire", "pexpireat", "pttl", "set", "setrange", "strlen"),
+    *(
+        "append",
+        "del",
+        "exists",
+        "get",
+        "getrange",
+        "mget",
+        "pexpire",
+        "pexpireat",
+        "pttl",
+        "set",
+        "setrange",
+        "strlen",
+    ),
     *("hdel", "hexists", "hget", "hgetall", "hincrby", "hkeys", "hlen", "hmget", "hset", "hsetnx", "hstrlen"),
     *("publish", "sadd", "sismember", "srem", "time", "xadd", "xrevrange", "xtrim"),
     *("zadd", "zcard", "zcount", "zincrby", "zpopmin", "zrange", "zrangebyscore", "zrem", "zremrangebyrank"),
@@ -26,7 +39,10 @@ IN_SCRIPTS = (
 )
 
 #: What is sent without a script, or as one too.
-DIRECT = ("del", "exists", "get", "hmget", "mget", "pttl", "publish", "scan", "set", "sscan", "xread", "zscan")
+DIRECT = (
+    *("del", "exists", "get", "hmget", "mget", "pttl", "publish", "scan", "scard", "set", "sscan", "xread", "zcard"),
+    "zscan",
+)
 
 PUBSUB = ("psubscribe", "punsubscribe", "subscribe", "unsubscribe")
 
