@@ -16,7 +16,19 @@ VARIABLE = "GUARD_TEST_ACCOUNT"
 
 #: What tests send to look at or to prepare things, which the package never does; they choose their keys too.
 OF_TESTS = (
-    *("client|info", "client|list", "client|kill", "config", "dbsize", "debug", "echo", "expire", "expiretime", "incr"),
+    *(
+        "client|info",
+        "client|list",
+        "client|kill",
+        "config",
+        "dbsize",
+        "debug",
+        "dump",
+        "echo",
+        "expire",
+        "expiretime",
+        "incr",
+    ),
     *(
         "flushall",
         "flushdb",

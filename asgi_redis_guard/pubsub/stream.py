@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import hiredis
 
 from ..errors import OperationFailed
+from ..redis.credentials import login_words
 from .memory import open_memory_line
 from .wire import Line, Wire
 
@@ -141,11 +142,14 @@ class Stream:
     def ping(self) -> None:
         self.wire.send(_pack(("PING",)))
 
+    def log_in(self, login: tuple[str, str]) -> None:
+        self.wire.send(_pack(login_words(login)))
+
     def received(self, reply: Any) -> None:
         """Take one reply: the state, then the entries. An error ends the connection."""
         if isinstance(reply, OperationFailed):
             raise reply
-        if reply == b"PONG":
+        if reply in (b"PONG", b"OK"):
             return
         self._replies.append(reply)
         if len(self._replies) < 2:

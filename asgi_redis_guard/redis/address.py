@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -13,6 +13,7 @@ from redis.asyncio.connection import Connection, SSLConnection, parse_url
 from redis.exceptions import RedisError
 
 from ..errors import ConfigurationError
+from .credentials import Provided
 from .sentinel_url import Sentinels, split_sentinels
 from .slots import Place
 from .tls_files import check_files
@@ -154,6 +155,22 @@ class Address:
         if password is None:
             return None
         return str(self.options.get("username") or "default"), str(password)
+
+    def provided_by(self, provider: Any) -> Address:
+        """Return this address with a provider of credentials, which the URL must have none of itself."""
+        if self.credentials is not None:
+            raise ConfigurationError("credential_provider: given, and a password in the URL (REDIS_URL) too")
+        options = {key: value for key, value in self.options.items() if key != "username"}
+        return replace(self, options={**options, "credential_provider": Provided(provider)})
+
+    @property
+    def provider(self) -> Provided | None:
+        """Who is asked for credentials before each connection, if anybody is."""
+        return self.options.get("credential_provider")
+
+    async def login(self) -> tuple[str, str] | None:
+        """Return user and password of the next connection; raises `RedisUnavailable` where a provider fails."""
+        return self.credentials if self.provider is None else await self.provider.get_credentials_async()
 
     @property
     def tls(self) -> bool:

@@ -22,6 +22,9 @@ T = TypeVar("T")
 
 OLDEST = (6, 2)
 
+#: Seconds by which the server's clock may differ from this machine's; times of tokens are judged by both.
+CLOCK = 2.0
+
 #: Policies under which a full server never drops a key.
 _KEEPS_ALL = ("noeviction",)
 
@@ -62,8 +65,9 @@ async def examine(manager: RedisManager) -> Health:
         health["healthy"] = health["connected"] = True
     if isinstance(info, dict):
         health["server"], health["version"] = describe(info)
-        protected = links.address.credentials is not None
-        health["warnings"] = audit(info, manager.address, manager.settings, protected=protected)
+        protected = links.address.credentials is not None or links.address.provider is not None
+        told = audit(info, manager.address, manager.settings, protected=protected)
+        health["warnings"] = told | clock(info, time.time(), (health["latency_ms"] or 0) / 1000)
     for resident in links.residents.values():
         health["warnings"].update(resident.warnings())
     health["error"] = next((str(error) for error in (latency, info) if isinstance(error, RedisUnavailable)), None)
@@ -117,6 +121,22 @@ def describe(info: Mapping[str, str]) -> tuple[str | None, str | None]:
     return ("redis", info["redis_version"]) if "redis_version" in info else (None, None)
 
 
+def clock(info: Mapping[str, str], now: float, latency: float) -> dict[str, str]:
+    """Return a warning where the server's clock is not this machine's, whose time is `now`; all in seconds.
+
+    `latency` is how long ago the server may have looked at its clock.
+    """
+    told = info.get("server_time_usec", "")
+    off = int(told) / 1e6 - now if told.isdigit() else 0.0
+    if -CLOCK - latency <= off <= CLOCK:
+        return {}
+    sense = "ahead of" if off > 0 else "behind"
+    return {
+        "clock": f"the server's clock is {abs(off):.1f} s {sense} this machine's: limits, locks and sessions go by the "
+        "one, tokens by the other; see to both"
+    }
+
+
 def audit(info: Mapping[str, str], address: Address, settings: Settings, *, protected: bool) -> dict[str, str]:
     """Return named warnings, each one sentence; `protected` says whether the server asked for a password."""
     found: dict[str, str] = {}
@@ -138,6 +158,11 @@ def audit(info: Mapping[str, str], address: Address, settings: Settings, *, prot
                 "and a restart forgets them"
             )
         return found
+    if settings.production and info.get("aof_enabled") == "0":
+        found["persistence"] = (
+            "the append-only file is off (appendonly no): after a crash the server knows revoked tokens and sessions "
+            "as of its last snapshot, if it makes any"
+        )
     if not protected and (settings.production or not address.local):
         found["password"] = f"{address} asks for no password"
     if settings.production and not address.tls and not address.local:

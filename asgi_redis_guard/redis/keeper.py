@@ -14,6 +14,7 @@ import hiredis
 from ..errors import RedisUnavailable
 from .backoff import Backoff
 from .breaker import Breaker
+from .credentials import login_words
 from .link import AuthenticationFailed, Link
 from .pipeline import Pipeline, Slot
 from .watchdog import Watchdog
@@ -129,6 +130,14 @@ class Keeper:
     def lost(self, link: Link, error: Exception | None) -> None:
         if link is self._link:
             self._broke(f"connection lost: {error or 'closed by the server'}")
+
+    def log_in(self, login: tuple[str, str]) -> asyncio.Future[Any] | None:
+        """Send AUTH among the commands: what comes before it runs as the former account."""
+        return self.submit(login_words(login))
+
+    def submit(self, args: tuple[Any, ...]) -> asyncio.Future[Any]:
+        """Queue one command; the subclass does."""
+        raise NotImplementedError
 
     # Writing.
 

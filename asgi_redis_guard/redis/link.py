@@ -17,6 +17,7 @@ import hiredis
 
 from ..errors import OperationFailed, RedisUnavailable
 from .address import Address
+from .credentials import login_words
 from .tls import explain
 
 #: What `Link.next` returns when no whole reply has arrived yet.
@@ -47,6 +48,9 @@ class Receiver(Protocol):
 
     def lost(self, link: Link, error: Exception | None) -> None:
         """The link is gone; called once."""
+
+    def log_in(self, login: tuple[str, str]) -> asyncio.Future[Any] | None:
+        """Send AUTH once more, for credentials that changed; return the future of the reply if somebody reads it."""
 
 
 class Link(asyncio.Protocol):
@@ -193,7 +197,7 @@ def _connect(loop: asyncio.AbstractEventLoop, address: Address, link: Link) -> A
 
 async def _greet(link: Link, address: Address, name: str, protocol: int) -> None:
     rest = [*([("SELECT", address.db)] if address.db else []), ("PING",)]
-    credentials = address.credentials
+    credentials = await address.login()
     if protocol == 3:
         auth = ("AUTH", *credentials) if credentials else ()
         hello, *replies = await link.converse([("HELLO", 3, *auth), ("CLIENT", "SETNAME", name), *rest])
@@ -203,7 +207,7 @@ async def _greet(link: Link, address: Address, name: str, protocol: int) -> None
             return
         if hello.code in ("WRONGPASS", "NOAUTH"):
             raise AuthenticationFailed(f"{address} refused the credentials ({hello.code})")
-    auth2 = [("AUTH", *credentials) if credentials[0] != "default" else ("AUTH", credentials[1])] if credentials else []
+    auth2 = [login_words(credentials)] if credentials else []
     replies = await link.converse([*auth2, ("CLIENT", "SETNAME", name), *rest])
     if auth2 and isinstance(replies[0], OperationFailed):
         raise AuthenticationFailed(f"{address} refused the credentials ({replies[0].code})")

@@ -86,6 +86,24 @@ class Links:
         if self._pool is not None:
             self.spawn(self._pool.disconnect())
 
+    async def log_in(self) -> None:
+        """Log in again on every live link, by the credentials of now; raises `RedisUnavailable` where that is refused.
+
+        Idle dedicated connections are closed; those in use go on as they are.
+        """
+        login = await self.address.login()
+        if login is None:
+            return
+        nodes = self.topology.nodes.values() if self.topology is not None else []
+        links = [link for where in (self.where, *(node.where for node in nodes)) for link in list(where.links)]
+        asked = [link.receiver.log_in(login) for link in links if link.receiver is not None]
+        if self._pool is not None:
+            await self._pool.disconnect(inuse_connections=False)
+        replies = await asyncio.gather(*(reply for reply in asked if reply is not None), return_exceptions=True)
+        for reply in replies:
+            if isinstance(reply, BaseException):
+                raise reply
+
     def _lanes(self) -> tuple[Lane, Lane, Breaker]:
         settings = self._settings
         if self._memory is not None:

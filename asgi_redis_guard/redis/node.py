@@ -31,6 +31,7 @@ class Node:
         kind: type[Channel] = Channel,
         **more: Any,
     ) -> None:
+        self.where = where
         self.address = where.address
         self.probe = Probe(loop, str(where.address), cut=self.drop, attempt=self._look)
         self.breaker = self.probe.breaker

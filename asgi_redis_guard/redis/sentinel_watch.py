@@ -96,6 +96,9 @@ class SwitchWatch:
         if link is self._link:
             self._hang_up()
 
+    def log_in(self, login: tuple[str, str]) -> None:
+        """Sentinels have a login of their own, which does not change."""
+
     def _is_ours(self, payload: bytes) -> bool:
         return payload.split(b" ")[0] == self._service
 
