@@ -9,7 +9,11 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from asgi_redis_guard import GuardMiddleware, JWTAuth, RateLimit, RedisManager, RevocationList
 from asgi_redis_guard.redis.acl import acl_of
+from tests.drive import App, get
+from tests.jwt.tokens import NOW, SECRET, bearer, sign
+from tests.redis.tools import PATIENCE, within
 from tests.servers import Server
 
 VARIABLE = "GUARD_TEST_ACCOUNT"
@@ -57,6 +61,24 @@ def login_of(server: Server) -> str:
     more = [f"+{name}" for name in OF_TESTS if since_7 or name not in ("expiretime", "pexpiretime")]
     server.command("ACL", "SETUSER", user, *rules, "~*", "allchannels", ">few", *more)
     return f"unix://guard:few@{server.path}"
+
+
+async def use(url: str) -> None:
+    """A stack of guards, locks, pub/sub and a look at the server's health, each but for a moment."""
+    async with RedisManager(url, timeout=PATIENCE) as manager:
+        revocations = RevocationList(manager)
+        guards = [RateLimit("9/hour"), JWTAuth(SECRET), RateLimit("5/hour", key="user", algorithm="log", name="user")]
+        app = GuardMiddleware(App(), guards, redis=manager, clock=lambda: NOW)
+        await revocations.revoke("gone", ttl=60)
+        assert (await get(app, headers=bearer(sign()))).status == 200
+        assert (await get(app, headers=bearer(sign(jti="gone")))).status == 401
+        async with manager.lock("job"), manager.semaphore("seats", 2):
+            pass
+        async with manager.pubsub.subscribe("news") as news:
+            await manager.pubsub.publish("news", b"hello")
+            assert (await within(anext(news))).data == b"hello"
+        health = await manager.health()
+        assert (health["healthy"], health["error"]) == (True, None)
 
 
 def note_commands(servers: Iterable[Server]) -> None:

@@ -205,7 +205,8 @@ async def _greet(link: Link, address: Address, name: str, protocol: int) -> None
             link.server = _info(hello)
             _check(replies[1:], address)
             return
-        if hello.code in ("WRONGPASS", "NOAUTH"):
+        # A server without HELLO may answer NOAUTH to what it does not know: whether the password is right, AUTH tells.
+        if hello.code == "WRONGPASS" or (hello.code == "NOAUTH" and not credentials):
             raise AuthenticationFailed(f"{address} refused the credentials ({hello.code})")
     auth2 = [login_words(credentials)] if credentials else []
     replies = await link.converse([*auth2, ("CLIENT", "SETNAME", name), *rest])

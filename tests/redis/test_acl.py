@@ -1,7 +1,11 @@
 """The least account: what is printed is what the sources use, and the package runs with nothing else."""
 
 import asyncio
+import json
+import os
 import re
+import subprocess
+import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -9,14 +13,13 @@ from typing import Any
 import pytest
 
 import asgi_redis_guard
-from asgi_redis_guard import GuardMiddleware, JWTAuth, RateLimit, RedisManager, RevocationList
+from asgi_redis_guard import RedisManager
 from asgi_redis_guard.cli import main
 from asgi_redis_guard.errors import ConfigurationError, GuardError
 from asgi_redis_guard.redis.acl import CLUSTER, CONNECTION, DIRECT, IN_SCRIPTS, PUBSUB, SCRIPTS, SENTINEL, acl_of
 from asgi_redis_guard.redis.acl import commands as allowed
+from tests.accounts import VARIABLE, use
 from tests.conftest import BACKENDS, MakeServer
-from tests.drive import App, get
-from tests.jwt.tokens import NOW, SECRET, bearer, sign
 from tests.redis.tools import PATIENCE, within
 from tests.servers import Server
 
@@ -61,31 +64,38 @@ def denied(server: Server) -> list[str]:
     return [str(entry) for entry in server.command("ACL", "LOG")]
 
 
-async def use(url: str) -> None:
-    """A stack of guards, locks, pub/sub and a look at the server's health, each but for a moment."""
-    async with RedisManager(url, timeout=PATIENCE) as manager:
-        revocations = RevocationList(manager)
-        guards = [RateLimit("9/hour"), JWTAuth(SECRET), RateLimit("5/hour", key="user", algorithm="log", name="user")]
-        app = GuardMiddleware(App(), guards, redis=manager, clock=lambda: NOW)
-        await revocations.revoke("gone", ttl=60)
-        assert (await get(app, headers=bearer(sign()))).status == 200
-        assert (await get(app, headers=bearer(sign(jti="gone")))).status == 401
-        async with manager.lock("job"), manager.semaphore("seats", 2):
-            pass
-        async with manager.pubsub.subscribe("news") as news:
-            await manager.pubsub.publish("news", b"hello")
-            assert (await within(anext(news))).data == b"hello"
-        health = await manager.health()
-        assert (health["healthy"], health["error"]) == (True, None)
-        assert health["server"] is not None
-
-
 @pytest.mark.parametrize("kind", SERVERS)
 async def test_a_whole_stack_runs_with_the_least_account(make_server: MakeServer, kind: str) -> None:
     server = make_server(kind)
     await use(account(server, channels=["news"]))
     assert denied(server) == []
     assert all(key.startswith(b"guard:") for key in server.command("KEYS", "*"))
+
+
+#: For each guard and service, what says how it is to behave on every server.
+SUITES = [
+    *("conformance/test_whole_way.py", "conformance/test_statistics.py", "sessions/test_store.py"),
+    *("cache/test_tags.py", "locks/test_semaphore.py", "ratelimit/test_concurrency.py"),
+]
+
+
+def test_the_package_behaves_as_ever_with_the_least_account(tmp_path: Path) -> None:
+    """In a run of its own, in which tests have rights to look at things besides, and keys of their own."""
+    words = [sys.executable, "-m", "pytest", "-q", *(f"tests/{name}" for name in SUITES)]
+    done = subprocess.run(
+        words,
+        env={**os.environ, VARIABLE: str(tmp_path)},
+        cwd=PACKAGE.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-4000:]
+    noted = [json.loads(path.read_text()) for path in tmp_path.iterdir()]
+    assert len(noted) == len(SERVERS)
+    for each in noted:
+        assert {"evalsha", "hset", "zadd", "set"} <= set(each["ran"])
+        assert each["denied"] == []
 
 
 @pytest.mark.parametrize("kind", SERVERS)

@@ -2,8 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -13,7 +13,8 @@ from asgi_redis_guard.errors import RedisUnavailable
 from asgi_redis_guard.pubsub.messages import Gap
 from asgi_redis_guard.redis.manager import RedisManager
 from tests.conftest import MakeServer
-from tests.redis.tools import PATIENCE, eventually, mark, run, scripted, within
+from tests.redis.said import Said, sentinels_that_say, written_to
+from tests.redis.tools import PATIENCE, eventually, mark, run, within
 from tests.sentinels import SERVICE, Service, sentinel_service
 from tests.servers import Server
 
@@ -70,11 +71,14 @@ async def test_an_ordered_failover_is_followed_by_connections_that_are_idle(
         await run(manager, [mark(b"k")])
         await manager.execute("PING")
         await manager.client.blpop(["nothing"], timeout=0.01)
+        listener = manager.pubsub.listen("news", lambda message: None)
+        await within(listener.ready())
         lane1, lane2 = manager.links.lane1.link, manager.links.lane2.link
         old, new = service.primary, service.other
         await eventually(service.failover)
         await eventually(lambda: manager.links.lane1.link is not lane1 and manager.links.lane2.link is not lane2)
         assert service.primary is new
+        await eventually(lambda: new.command("PUBSUB", "CHANNELS") and not old.command("PUBSUB", "CHANNELS"))
         assert await place_of(manager) == new.port
         async with manager.client.pipeline() as pipeline:
             pipeline.client_info()
@@ -141,40 +145,6 @@ async def test_sentinels_with_a_password_of_their_own() -> None:
         async with RedisManager(service.url.replace("=watch", "=wrong"), timeout=PATIENCE) as manager:
             with pytest.raises(RedisUnavailable, match="refused the credentials"):
                 await within(manager.execute("PING"))
-
-
-# Sentinels that say what the test wants.
-
-
-class Said:
-    """What scripted sentinels answer: where the primary is, since which epoch."""
-
-    def __init__(self, server: Server, epoch: int = 1, flags: str = "master") -> None:
-        self.port, self.epoch, self.flags = server.port, epoch, flags
-
-    def __call__(self, command: list[bytes]) -> bytes:
-        if command[:2] == [b"SENTINEL", b"MASTER"]:
-            if command[2] != SERVICE.encode():
-                return b"-ERR No such master with that name\r\n"
-            words = ["ip", "127.0.0.1", "port", str(self.port), "flags", self.flags, "config-epoch", str(self.epoch)]
-            return b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(w), w.encode()) for w in words)
-        if command[0] == b"SUBSCRIBE":
-            return b"*3\r\n$9\r\nsubscribe\r\n$14\r\n+switch-master\r\n:1\r\n"
-        return b"+OK\r\n"
-
-
-@asynccontextmanager
-async def sentinels_that_say(*answers: Callable[[list[bytes]], bytes]) -> AsyncIterator[str]:
-    async with AsyncExitStack() as stack:
-        urls = [await stack.enter_async_context(scripted(answer)) for answer in answers]
-        yield f"redis+sentinel://{','.join(url.removeprefix('redis://') for url in urls)}/{SERVICE}"
-
-
-async def written_to(server: Server, url: str, **options: Any) -> bool:
-    server.command("DEL", "mine")
-    async with RedisManager(url, timeout=PATIENCE, **options) as manager:
-        await within(manager.execute("SET", "mine", "1"))
-    return bool(server.command("EXISTS", "mine"))
 
 
 async def test_a_sentinel_that_was_cut_off_from_the_others_misleads_nobody(make_server: MakeServer) -> None:
