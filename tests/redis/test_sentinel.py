@@ -78,7 +78,9 @@ async def test_an_ordered_failover_is_followed_by_connections_that_are_idle(
         await eventually(service.failover)
         await eventually(lambda: manager.links.lane1.link is not lane1 and manager.links.lane2.link is not lane2)
         assert service.primary is new
-        await eventually(lambda: new.command("PUBSUB", "CHANNELS") and not old.command("PUBSUB", "CHANNELS"))
+        await eventually(
+            lambda: new.command("PUBSUB", "CHANNELS", "news") and not old.command("PUBSUB", "CHANNELS", "news")
+        )
         assert await place_of(manager) == new.port
         async with manager.client.pipeline() as pipeline:
             pipeline.client_info()
@@ -98,7 +100,7 @@ async def test_a_primary_that_is_killed_is_replaced_by_its_replica(service: Serv
         await eventually(lambda: not manager.links.breaker.is_open)
         await run(manager, [mark(b"by-a-guard")])
         assert new.command("EXISTS", "by-a-guard")
-        await eventually(lambda: new.command("PUBSUB", "CHANNELS"))
+        await eventually(lambda: new.command("PUBSUB", "CHANNELS", "news"))
         await manager.pubsub.publish("news", b"after")
         assert isinstance(await within(anext(news)), Gap)
         assert (await within(anext(news))).data == b"after"
