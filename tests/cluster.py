@@ -115,7 +115,8 @@ class Cluster:
         self.servers.remove(server)
         for other in self.servers:
             other.command("CLUSTER", "FORGET", gone)
-        server.command("FLUSHALL")
+        if server.command("ROLE")[0] == b"master":  # else it has become a replica of who took its last slot
+            server.command("FLUSHALL")
         server.command("CLUSTER", "RESET", "HARD")
 
     def replicate(self, replica: Server, primary: Server) -> None:

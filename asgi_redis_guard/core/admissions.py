@@ -25,7 +25,7 @@ from .flows import Flows, checked_verdict
 from .guard import Guard
 from .problem import AWAY, unavailable
 from .responder import Responder
-from .rounds import Round, read_replies
+from .rounds import JoinedReply, Round, read_replies
 from .script import Batch, Operation, Place, Replies, place_of, stopping
 from .steps import PASS, Answer, Ask, Body, Pass, RequestEdits, Wait
 
@@ -112,9 +112,12 @@ class Admissions:
         """Take the program's reply to the round that `advance` returned."""
         self.late = None
         at, steps, clock = 0, self._steps, raw[-1]
+        clocks = iter(raw.clocks) if raw.__class__ is JoinedReply else None
         for index in range(self._cursor, len(steps)):
             step = steps[index]
             if step.__class__ is Ask:
+                if clocks is not None:
+                    clock = next(clocks)
                 place = step.place
                 part = raw[at : at + place.width]
                 at += place.width

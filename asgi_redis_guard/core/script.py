@@ -14,10 +14,12 @@ The contract is in the file's first comments:
     -- stops: limits                    the group that it stops, without being held back with it (optional)
     -- repeatable: yes                  may run twice if a reply is lost
     -- holds: yes                       its commit takes something that must be given back (optional)
+    -- undo: settle.lua (amount, now, 0)  what undoes its commit: a file of the same package, its arguments (optional)
     -- @check                           reads and decides: may set `stop = true`
     -- @commit                          writes; runs only if nothing before it stopped
 
-A line `-- @include name.lua` stands for another file of the same package (`lua.py`).
+A line `-- @include name.lua` stands for another file of the same package (`lua.py`). What undoes an operation has keys
+of the same names, and as arguments those of the operation, whole numbers, or `now`, when it was committed.
 
 Names may be followed by an explanation in parentheses. Keys and arguments are locals of these names; arguments are text
 that is a number in arithmetic. `call(…)` is `redis.pcall` that returns false after an error, `now` the server's time in
@@ -29,15 +31,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from operator import itemgetter
 from typing import Any, NamedTuple
 
 from .lua import includes_of, read_lua
 
-_LINE = re.compile(r"^-- (name|keys|args|keeps|group|stops|repeatable|holds|returns):\s*(.*)$")
+_LINE = re.compile(r"^-- (name|keys|args|keeps|group|stops|repeatable|holds|undo|returns):\s*(.*)$")
 _NAME = re.compile(r"^[a-z][a-z0-9_]*$")
+_UNDO = re.compile(r"^([a-z_]+\.lua) \(([a-z0-9_, ]*)\)$")
 _EXPLANATION = re.compile(r"\([^()]*\)")
 
 #: Statuses of an operation in the program's reply; a failed one has its error's text instead.
@@ -47,6 +50,13 @@ STOPPED, PASSED, HELD_BACK, NOT_RUN = 0, 1, 2, 3
 RESERVED = frozenset(
     ["clock", "now", "failure", "unfit", "call", "floor", "ceil", "stop", "stop_at", "stop_group", "refused"]
 )
+
+
+class Undo(NamedTuple):
+    """What undoes an operation, and its arguments: names of those of the operation, `now`, or whole numbers."""
+
+    kind: OperationKind
+    args: tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +74,7 @@ class OperationKind:
     holds: bool
     check: str
     commit: str
+    undo: Undo | None = None
 
     @cached_property
     def width(self) -> int:
@@ -73,7 +84,20 @@ class OperationKind:
     @classmethod
     def load(cls, package: str, file: str) -> OperationKind:
         """Read a kind from `file` in `package`; raises ValueError where the contract is not kept."""
-        return cls.parse(read_lua(package, file))
+        return _load(package, file)
+
+    def undoing(self, operation: Operation, at: int) -> Operation | None:
+        """Return what undoes an operation of this kind that was committed at `at`, µs by the server's clock, if any."""
+        if self.undo is None:
+            return None
+        kind, words = self.undo
+        keys = dict(zip(self.keys, operation.keys, strict=True))
+        args = {**dict(zip(self.args, operation.args, strict=True)), "now": at}
+        return Operation(
+            kind,
+            tuple(keys[name] for name in kind.keys),
+            tuple(int(word) if word.isdigit() else args[word] for word in words),
+        )
 
     @classmethod
     def parse(cls, source: str) -> OperationKind:
@@ -101,6 +125,24 @@ class OperationKind:
 
     def __repr__(self) -> str:
         return f"<OperationKind {self.name}>"
+
+
+@lru_cache(maxsize=256)
+def _load(package: str, file: str) -> OperationKind:
+    source = read_lua(package, file)
+    kind = OperationKind.parse(source)
+    line = next((match[2] for text in source.splitlines() if (match := _LINE.match(text)) and match[1] == "undo"), None)
+    return kind if line is None else replace(kind, undo=_undo_of(kind, package, line))
+
+
+def _undo_of(kind: OperationKind, package: str, line: str) -> Undo:
+    if (match := _UNDO.match(line)) is None:
+        raise ValueError(f"{kind.name}: not '<file>.lua (<arguments>)': {line!r}")
+    undo = Undo(_load(package, match[1]), tuple(word.strip() for word in match[2].split(",")))
+    unknown = [word for word in undo.args if not word.isdigit() and word not in (*kind.args, "now")]
+    if unknown or len(undo.args) != len(undo.kind.args) or not {*undo.kind.keys} <= {*kind.keys}:
+        raise ValueError(f"{kind.name}: {undo.kind.name} does not take what {line!r} gives it")
+    return undo
 
 
 class Operation(NamedTuple):

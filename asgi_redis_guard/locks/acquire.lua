@@ -5,6 +5,7 @@
 -- returns: number (the fence of this holder), left (ms until another's time is up; -1 for never)
 -- repeatable: yes
 -- holds: yes
+-- undo: undo.lua (token)
 -- @check
 local holder = call('GET', lock)
 if not holder then

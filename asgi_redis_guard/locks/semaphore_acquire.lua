@@ -5,6 +5,7 @@
 -- returns: number (the fence of this holder), left (ms until the first time is up)
 -- repeatable: yes
 -- holds: yes
+-- undo: semaphore_undo.lua (token)
 -- @check
 local live = string.format('(%.0f', now)
 again = (tonumber(call('ZSCORE', lock, token) or '') or 0) > now -- the reply was lost

@@ -1,9 +1,9 @@
 -- name: locks.semaphore_attend
 -- keys: lock (a sorted set: tokens by when their time is up, µs; '' far beyond marks waiters)
 -- args: token
--- keeps: full
 -- repeatable: yes
 -- @check
-full = (call('ZCARD', lock) or 0) > 0 and (tonumber(call('ZSCORE', lock, token) or '') or 0) <= now
--- @commit
-if full then call('ZADD', lock, '9000000000000000', '') end -- who releases it says so
+-- As locks.attend.
+if (call('ZCARD', lock) or 0) > 0 and (tonumber(call('ZSCORE', lock, token) or '') or 0) <= now then
+  call('ZADD', lock, '9000000000000000', '') -- who releases it says so
+end

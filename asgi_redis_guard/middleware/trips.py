@@ -10,7 +10,7 @@ from typing import Any
 
 from ..core.admissions import Admissions
 from ..core.guard import Guard
-from ..core.rounds import Round, read_replies
+from ..core.rounds import Round, clock_of, read_replies
 from ..core.script import place_of
 from ..core.steps import Ask, Asking, Sought, Waitable
 from ..errors import GuardProtocolError, OperationFailed, RedisTimeout, RedisUnavailable
@@ -132,9 +132,9 @@ class RoundTrips:
         except RedisUnavailable as error:
             return [error] * len(asks)
         results, at = [], 0
-        for ask in asks:
+        for number, ask in enumerate(asks):
             end = at + ask.place.width
-            results.append(read_replies(ask, raw[at:end], raw[-1]))
+            results.append(read_replies(ask, raw[at:end], clock_of(raw, number)))
             at = end
         return results
 

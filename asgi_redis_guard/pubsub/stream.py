@@ -10,7 +10,6 @@ Law: what entries mean is the follower's business; whoever falls behind is told.
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -18,6 +17,7 @@ import hiredis
 
 from ..errors import OperationFailed
 from ..redis.credentials import login_words
+from ..redis.slots import Place, Redirection
 from .memory import open_memory_line
 from .wire import Line, Wire
 
@@ -81,6 +81,7 @@ class Stream:
             ping_timeout=timeout * 2,
             what=what,
         )
+        self._place = Place("", 0)  # of the node that is listened to
         self._asked = 0.0
         self._replies: list[Any] = []
         #: fakeredis leaves a task behind where a client goes that is blocked; so it is asked again and again.
@@ -127,8 +128,9 @@ class Stream:
         links = self._manager.links
         if links.address.scheme == "memory":
             return await open_memory_line(self._manager._memory, self.wire.spawn)
-        name = f"asgi-redis-guard:stream:{os.getpid()}"
-        return await links.where.open(timeout=self._manager.settings.connection_timeout, name=name, protocol=2)
+        link = await links.open("stream", key=self._key, protocol=2)
+        self._place = link.place
+        return link
 
     def opened(self) -> None:
         self._replies = []
@@ -146,8 +148,10 @@ class Stream:
         self.wire.send(_pack(login_words(login)))
 
     def received(self, reply: Any) -> None:
-        """Take one reply: the state, then the entries. An error ends the connection."""
+        """Take one reply: the state, then the entries. An error ends the connection; the next one goes by it."""
         if isinstance(reply, OperationFailed):
+            if reply.code == "MOVED" and (topology := self._manager.links.topology) is not None:
+                topology.moved(Redirection.parse(str(reply), self._place))
             raise reply
         if reply in (b"PONG", b"OK"):
             return

@@ -6,7 +6,6 @@ It owns the books of one connection. Nothing in here awaits but the opening of a
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
@@ -15,6 +14,7 @@ import hiredis
 
 from ..errors import OperationFailed, RedisUnavailable
 from ..redis.credentials import login_words
+from ..redis.slots import Place
 from .memory import open_memory_line
 from .messages import Message, to_text
 from .subscriptions import Command, Key, Subscriptions
@@ -63,6 +63,10 @@ class Switchboard:
             loop, self, str(manager.address), idle=idle, ping_interval=ping_interval, ping_timeout=ping_timeout
         )
         self._waiting = 0
+        self._home: Place | None = None  # the node of a cluster that is listened to
+        self._topology = manager.links.topology
+        if self._topology is not None:
+            self._topology.listeners.append(self._stay)
 
     def check(self) -> None:
         """Raise `RedisUnavailable` if waiting for the server would be in vain."""
@@ -98,6 +102,8 @@ class Switchboard:
 
     def close(self) -> None:
         """End all members and the connection."""
+        if self._topology is not None and self._stay in self._topology.listeners:
+            self._topology.listeners.remove(self._stay)
         members = self.books.members()
         for member in members:
             self.leave(member)
@@ -120,11 +126,17 @@ class Switchboard:
         return self.timeout / 4 if self._waiting else float("inf")
 
     async def open(self) -> Line:
-        settings, links = self._manager.settings, self._manager.links
+        links = self._manager.links
         if links.address.scheme == "memory":
             return await open_memory_line(self._manager._memory, self.wire.spawn)
-        name = f"asgi-redis-guard:pubsub:{os.getpid()}"
-        return await links.where.open(timeout=settings.connection_timeout, name=name)
+        link = await links.open("pubsub")
+        self._home = link.place
+        return link
+
+    def _stay(self) -> None:
+        """Leave a node that has left the cluster: what is published elsewhere does not reach it any more."""
+        if self._topology is not None and self._home not in self._topology.members():
+            self.wire.leave(f"{self._home} has left the cluster")
 
     def opened(self) -> None:
         self._send(self.books.link())

@@ -127,6 +127,11 @@ class Wire:
         if self._line is not None and data:
             self._line.write(data)
 
+    def leave(self, reason: str) -> None:
+        """Give up the link, and look for another."""
+        if self._line is not None:
+            self._drop(reason)
+
     def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """Run a part of the connection that `aclose` cancels and waits for."""
         task = self._loop.create_task(work, name="asgi-redis-guard pubsub")

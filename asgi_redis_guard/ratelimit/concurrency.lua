@@ -3,6 +3,7 @@
 -- args: amount, ttl, cost, lease (units; µs; units; what names this lease, the same when it is asked again)
 -- group: limits
 -- repeatable: yes
+-- undo: concurrency_release.lua (cost, lease)
 -- holds: yes
 -- returns: remaining, reset_after, retry_after (units left; µs until all could have ended; µs until this could fit, or 0)
 -- @check

@@ -4,6 +4,7 @@
 -- keeps: begun, before, used
 -- group: limits
 -- repeatable: yes
+-- undo: counter_settle.lua (period, now, cost, 0)
 -- returns: remaining, reset_after, retry_after (units left; µs until both windows are forgotten; µs, 0 if this fits)
 -- @check
 -- @include windows.lua

@@ -4,6 +4,7 @@
 -- keeps: ends, used
 -- group: limits
 -- repeatable: yes
+-- undo: fixed_settle.lua (period, now, cost, 0)
 -- returns: remaining, reset_after, retry_after (units left; µs; µs, 0 if this fits)
 -- @check
 -- @include window.lua

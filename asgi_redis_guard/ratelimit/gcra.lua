@@ -4,6 +4,7 @@
 -- keeps: tat
 -- group: limits
 -- repeatable: yes
+-- undo: gcra_settle.lua (emission, now, cost, 0)
 -- returns: remaining, reset_after, retry_after (units left; µs until the burst is whole; µs until this fits, 0 if it does)
 -- @check
 tat = tonumber(call('GET', cell))

@@ -4,6 +4,7 @@
 -- keeps: count
 -- group: limits
 -- repeatable: yes
+-- undo: log_settle.lua (amount, period, now, cost, 0)
 -- returns: remaining, reset_after, retry_after (units left; µs until the window is empty; µs, 0 if this fits)
 -- @check
 local open = string.format('(%.0f', now - period)

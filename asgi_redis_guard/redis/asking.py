@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from ..core.rounds import read_replies
+from ..core.rounds import clock_of, read_replies
 from ..core.script import Replies
 from ..core.steps import Ask
 from ..errors import OperationFailed, RedisUnavailable
@@ -27,7 +27,7 @@ def replies_of(ask: Ask, raw: Any) -> Replies:
     """Read what answers `ask`, which stands first in its round; raises `OperationFailed`, `RedisUnavailable`."""
     if not isinstance(raw, list) or len(raw) <= ask.place.width:
         raise RedisUnavailable("a reply to something else", maybe_executed=True)
-    replies = read_replies(ask, raw[: ask.place.width], raw[-1])
+    replies = read_replies(ask, raw[: ask.place.width], clock_of(raw, 0))
     if not isinstance(replies, Replies):
         raise replies or OperationFailed("ERR the operations were not run")
     return replies

@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from ..errors import RedisTimeout, RedisUnavailable
+from ..errors import OperationFailed, RedisTimeout, RedisUnavailable
 from .pipeline import Loadable, Waiter
 
 if TYPE_CHECKING:
-    from .cluster import ClusterLane
+    from .carrier import Carrier
     from .cluster_node import ClusterNode
 
 
@@ -28,6 +28,7 @@ class Call:
         "pauses",
         "payload",
         "redirections",
+        "refusal",
         "repeatable",
         "script",
         "slot",
@@ -38,7 +39,7 @@ class Call:
 
     def __init__(
         self,
-        lane: ClusterLane,
+        lane: Carrier,
         payload: bytes,
         waiter: Waiter,
         slot: int | None,
@@ -56,6 +57,7 @@ class Call:
         self.node: ClusterNode | None = None  # that was asked last
         self.doubtful = False  # it may have run, on a link that broke
         self.redirections = 0  # in a row
+        self.refusal: OperationFailed | None = None  # for which it has paused
         self.pauses = 0
         self.tries = 0  # after links that broke, or could not be opened
         self.timer: asyncio.TimerHandle | None = None  # while it is with the lane
@@ -74,13 +76,15 @@ class Call:
         self.lane.failed(self, exception)
 
     def fail(self, error: BaseException) -> None:
-        """Give the caller an error, if it still waits: with the node's name, and with all doubt there is."""
-        if self.waiter.done():
-            return
-        if isinstance(error, RedisUnavailable):
-            doubt = error.maybe_executed or self.doubtful
-            where = "" if self.node is None else str(self.node.address)
-            if where not in str(error) and type(error) in (RedisUnavailable, RedisTimeout):
-                error = type(error)(f"{where}: {error}")
-            error.maybe_executed = doubt
-        self.waiter.set_exception(error)
+        """Give the caller an error, if it still waits."""
+        if not self.waiter.done():
+            self.waiter.set_exception(self.named(error) if isinstance(error, RedisUnavailable) else error)
+
+    def named(self, error: RedisUnavailable) -> RedisUnavailable:
+        """Return an error with the node's name, and with all doubt there is."""
+        doubt = error.maybe_executed or self.doubtful
+        where = "" if self.node is None else str(self.node.address)
+        if where not in str(error) and type(error) in (RedisUnavailable, RedisTimeout):
+            error = type(error)(f"{where}: {error}")
+        error.maybe_executed = doubt
+        return error

@@ -1,56 +1,48 @@
 """A lane to a cluster: every call goes to the node that serves its slot, and after it where it moves.
 
-It owns the calls that are between two nodes; `topology.py` knows the nodes and the map, channels own what is sent.
-MOVED corrects the map, and the call goes on at once; ASK sends it once to the slot's next node; TRYAGAIN and
-CLUSTERDOWN make it wait a little. A call whose link broke is sent again, by the newest map, if it cannot have run or
-may run twice. All of it together lasts no longer than the call's timeout.
+Law: calls themselves are `carrier.py`'s; here it is told where they begin. What concerns several slots is cut: rounds
+by `cutting.py`, plain commands by `routing.py`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import random
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
 
 import hiredis
 
 from ..core.script import Batch
-from ..errors import GuardProtocolError, OperationFailed, RedisOverloaded, RedisTimeout, RedisUnavailable
-from .call import Call
+from ..errors import RedisUnavailable
+from .carrier import Carrier
 from .cluster_node import ClusterNode, NodeChannel
+from .cutting import Cutter
 from .kept import Kept, KeptFuture
 from .link import Link
-from .pipeline import Loadable, Waiter
+from .pipeline import Loadable
 from .program import Program
 from .routing import Join, cut, join_of, key_of, pack_cursor, unpack_cursor, verb_of
-from .slots import Redirection, slot_of
+from .slots import slot_of
 from .topology import Topology
+from .undoing import Undoing
 
 if TYPE_CHECKING:
     from ..settings import Settings
 
-#: Redirections in a row after which the nodes do not know themselves who serves a slot.
-_REDIRECTIONS = 5
 
-#: Attempts after links that broke or could not be opened.
-_TRIES = 3
+class ClusterLane(Carrier):
+    """The interface of `Channel`; `spawn` runs in the background what undoes parts of a round that was cut."""
 
-#: Seconds of the first and of the longest pause after TRYAGAIN and CLUSTERDOWN.
-_PAUSE, _LONGEST_PAUSE = 0.01, 0.1
-
-
-class ClusterLane:
-    """The interface of `Channel`; `which` names the lane of each node that it stands for."""
-
-    def __init__(self, topology: Topology, which: str, settings: Settings) -> None:
-        self._topology = topology
-        self._which = which
-        self._timeout = settings.timeout
-        self._limit = settings.max_in_flight
-        self._loop = topology.loop
-        self._between: set[Call] = set()
-        self._closed = False
+    def __init__(
+        self,
+        topology: Topology,
+        which: str,
+        settings: Settings,
+        spawn: Callable[[Coroutine[Any, Any, Any]], object],
+    ) -> None:
+        super().__init__(topology, which, settings)
+        undo = Undoing(self._carry, spawn, self._timeout)
+        self._cutter = Cutter(self._loop, slot_of, self._carry, undo, self._timeout)
 
     @property
     def link(self) -> Link | None:
@@ -97,144 +89,21 @@ class ClusterLane:
         return None if key is None else slot_of(key)
 
     def evaluate(self, program: Program, batches: Sequence[Batch], timeout: float | None = None) -> asyncio.Future[Any]:
-        """Send one round to the node that serves the slot of all its keys, otherwise as `Channel.evaluate` does."""
-        slots = {slot_of(key) for batch in batches for key in batch.keys}
-        if len(slots) > 1:
-            raise GuardProtocolError("the keys of a round are in several slots of the cluster")
-        slot = slots.pop() if slots else None
+        """Send one round to the node that serves its slot, or cut it; otherwise as `Channel.evaluate` does."""
+        return self._cutter.evaluate(program, batches, timeout)
+
+    def _carry(
+        self, slot: int | None, program: Program, batches: Sequence[Batch], timeout: float
+    ) -> asyncio.Future[Any]:
+        """Send a round, or a part of one, whose keys are all in one slot."""
+        payload = program.payload(batches)
         if not program.holds:
             future = self._loop.create_future()
-            self._begin(program.payload(batches), future, slot, timeout, program.repeatable, program)
+            self._begin(payload, future, slot, timeout, program.repeatable, program)
             return future
         kept = KeptFuture(loop=self._loop)
-        self._begin(program.payload(batches), Kept(kept), slot, timeout, program.repeatable, program)
+        self._begin(payload, Kept(kept), slot, timeout, program.repeatable, program)
         return kept
-
-    def _begin(
-        self,
-        payload: bytes,
-        waiter: Waiter,
-        slot: int | None,
-        timeout: float | None,
-        repeatable: bool,
-        script: Loadable | None,
-        node: ClusterNode | None = None,
-    ) -> None:
-        topology = self._topology
-        if self._closed or topology.breaker.is_open:
-            raise RedisUnavailable("closed" if self._closed else topology.breaker.reason)
-        deadline = self._loop.time() + (timeout or self._timeout)
-        call = Call(self, payload, waiter, slot, deadline, repeatable, script)
-        if topology.known:
-            self._send(call, node)
-        elif len(self._between) >= self._limit:
-            raise RedisOverloaded(f"{self._limit} commands are waiting already")
-        else:
-            self._await_map(call)
-
-    def _send(self, call: Call, node: ClusterNode | None = None, asking: bool = False) -> None:
-        left = call.deadline - self._loop.time()
-        call.node = node = node or self._topology.node_for(call.slot)
-        channel: NodeChannel = getattr(node, self._which)
-        try:
-            channel._send(call.payload, False, left, call.script, call, asking)
-        except RedisOverloaded:
-            raise
-        except RedisUnavailable as error:
-            raise RedisUnavailable(f"{node.address}: {error}", maybe_executed=call.doubtful) from None
-
-    # Calls that come back.
-
-    def served(self) -> None:
-        """A call was answered: the cluster is there."""
-        if self._topology.breaker.failures:
-            self._topology.breaker.succeeded()
-
-    def failed(self, call: Call, error: BaseException) -> None:
-        """Send a call elsewhere or once more, or give its caller the error."""
-        if self._closed or not isinstance(error, RedisUnavailable) or isinstance(error, RedisTimeout):
-            call.fail(error)
-        elif isinstance(error, OperationFailed):
-            self._refused(call, error)
-        else:
-            call.tries += 1
-            again = call.tries < _TRIES and not (error.maybe_executed and (call.doubtful or not call.repeatable))
-            call.doubtful = call.doubtful or error.maybe_executed
-            if again:
-                self._await_map(call)
-            else:
-                call.fail(error)
-
-    def _refused(self, call: Call, error: OperationFailed) -> None:
-        if error.code in ("TRYAGAIN", "CLUSTERDOWN"):
-            self._pause(call, error)
-            return
-        if error.code not in ("MOVED", "ASK") or call.node is None:
-            call.fail(error)
-            return
-        call.redirections += 1
-        try:
-            there = Redirection.parse(str(error), call.node.place)
-        except ValueError:
-            call.fail(RedisUnavailable(f"a redirection that cannot be read: {error}"))
-            return
-        if error.code == "MOVED":
-            self._topology.moved(there)
-        if call.redirections > _REDIRECTIONS:
-            call.fail(RedisUnavailable(f"redirected {_REDIRECTIONS} times: {error}"))
-        else:
-            self._again(call, self._topology.node(there.place), error.code == "ASK")
-
-    def _again(self, call: Call, node: ClusterNode | None = None, asking: bool = False) -> None:
-        """Send a call that came back, if somebody still waits for it."""
-        self._between.discard(call)
-        if call.timer is not None:
-            call.timer.cancel()
-            call.timer = None
-        if call.done():
-            return
-        if self._loop.time() >= call.deadline:
-            call.fail(RedisTimeout("the cluster has not answered in time", maybe_executed=call.doubtful))
-            return
-        try:
-            if self._topology.breaker.is_open:
-                raise RedisUnavailable(self._topology.breaker.reason)
-            self._send(call, node, asking)
-        except RedisUnavailable as error:
-            call.fail(error)
-
-    def _pause(self, call: Call, error: OperationFailed) -> None:
-        """Let a call wait until the nodes agree; the map may have changed by then."""
-        call.redirections = 0
-        pause = min(_PAUSE * 2**call.pauses, _LONGEST_PAUSE) * random.uniform(0.5, 1.5)  # noqa: S311  (jitter)
-        call.pauses += 1
-        down = error.code == "CLUSTERDOWN"
-        if down:
-            self._topology.refresh()
-        if self._loop.time() + pause < call.deadline:
-            self._between.add(call)
-            call.timer = self._loop.call_later(pause, self._again, call)
-            return
-        if down and "is down" in str(error):  # not of one slot alone
-            self._topology.breaker.failed(str(error))
-        call.fail(RedisUnavailable(str(error)))
-
-    def _await_map(self, call: Call) -> None:
-        """Let a call wait for a look at the map, and go by that."""
-        self._between.add(call)
-        call.timer = self._loop.call_at(call.deadline, self._again, call)
-        self._topology.refresh().add_done_callback(lambda _: self._looked(call))
-
-    def _looked(self, call: Call) -> None:
-        if call not in self._between:
-            return
-        if self._topology.known:
-            self._again(call)
-        else:
-            self._between.discard(call)
-            if call.timer is not None:
-                call.timer.cancel()
-            call.fail(RedisUnavailable(self._topology.breaker.reason, maybe_executed=call.doubtful))
 
     # What concerns several nodes.
 

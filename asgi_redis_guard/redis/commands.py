@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import orjson
 from redis.asyncio import Redis
@@ -59,9 +59,14 @@ class Commands:
 
     @property
     def client(self) -> Redis:
-        """redis-py's whole asyncio API on this manager's connections."""
+        """redis-py's whole asyncio API on this manager's connections; on a cluster its own `RedisCluster`.
+
+        That has connections of its own to each node, and belongs to the running loop.
+        """
         if self._memory is not None:
             return self._memory_client()
+        if self.address.cluster:
+            return cast(Redis, self.links.cluster_client)
         if self._client is None:
             template = make_pool(self.address, self.settings)
             self._client = GuardClient(template, lambda: self.links.pool, lambda: self.links.lane2)

@@ -10,8 +10,9 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from redis import exceptions
-from redis.asyncio import BlockingConnectionPool, Connection, ConnectionPool, Redis, SSLConnection
+from redis.asyncio import BlockingConnectionPool, Connection, ConnectionPool, Redis, RedisCluster, SSLConnection
 from redis.asyncio.client import Monitor, Pipeline, PubSub
+from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.connection import UnixDomainSocketConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -54,6 +55,22 @@ def make_pool(address: Address, settings: Settings, where: Whereabouts | None = 
         retry=Retry(NoBackoff(), 0),
         protocol=2,
         decode_responses=settings.decode_responses,
+        **options,
+    )
+
+
+def make_cluster_client(address: Address, settings: Settings) -> RedisCluster:
+    """Build redis-py's own client of a cluster, with at most `max_connections` to each node."""
+    options = {name: value for name, value in address.options.items() if name not in _OWN | {"host", "port", "db"}}
+    return RedisCluster(
+        startup_nodes=[ClusterNode(place.host, place.port) for place in address.nodes],
+        max_connections=settings.max_connections,
+        socket_timeout=settings.timeout,
+        socket_connect_timeout=settings.connection_timeout,
+        require_full_coverage=False,
+        retry=Retry(NoBackoff(), 3),
+        decode_responses=settings.decode_responses,
+        ssl=address.tls,
         **options,
     )
 

@@ -6,19 +6,23 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Literal, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict, TypeVar
 
 from ..errors import OperationFailed, RedisUnavailable
 from .address import Address
+from .slots import SLOTS
 
 if TYPE_CHECKING:
     from ..settings import Settings
+    from .cluster_node import ClusterNode
     from .links import Links
     from .manager import RedisManager
+    from .topology import Topology
 
 logger = logging.getLogger("asgi_redis_guard.redis")
 
 T = TypeVar("T")
+Submit = Callable[[tuple[Any, ...]], Awaitable[Any]]
 
 OLDEST = (6, 2)
 
@@ -29,8 +33,22 @@ CLOCK = 2.0
 _KEEPS_ALL = ("noeviction",)
 
 
+class NodeHealth(TypedDict):
+    """One primary of a cluster, and how many slots it serves."""
+
+    address: str
+    slots: int
+    healthy: bool
+    latency_ms: float | None
+    breaker: Literal["open", "closed"]
+    error: str | None
+
+
 class Health(TypedDict):
-    """What `RedisManager.health()` tells. `latency_ms` is that of one PING; `warnings` maps names to sentences."""
+    """What `RedisManager.health()` tells. `latency_ms` is that of one PING; `warnings` maps names to sentences.
+
+    A cluster has `nodes`; it is healthy if all of them are and no slot is without one.
+    """
 
     healthy: bool
     latency_ms: float | None
@@ -42,10 +60,11 @@ class Health(TypedDict):
     breaker: Literal["open", "closed"]
     error: str | None
     warnings: dict[str, str]
+    nodes: list[NodeHealth]
 
 
 async def examine(manager: RedisManager) -> Health:
-    """PING and INFO over lane 2 in one round trip, as one dictionary."""
+    """PING and INFO over lane 2 in one round trip, of each primary of a cluster; as one dictionary."""
     links = manager.links
     health = Health(
         healthy=False,
@@ -58,21 +77,77 @@ async def examine(manager: RedisManager) -> Health:
         breaker=links.breaker.state,
         error=None,
         warnings={},
+        nodes=[],
     )
-    latency, info = await asyncio.gather(_or_error(_ping, links), _or_error(_info, links))
-    if isinstance(latency, float):
-        health["latency_ms"] = latency
-        health["healthy"] = health["connected"] = True
-    if isinstance(info, dict):
-        health["server"], health["version"] = describe(info)
-        protected = links.address.credentials is not None or links.address.provider is not None
-        told = audit(info, manager.address, manager.settings, protected=protected)
-        health["warnings"] = told | clock(info, time.time(), (health["latency_ms"] or 0) / 1000)
+    if links.topology is None:
+        seen = await _look(links.lane2.submit)
+        if seen.info is not None:
+            health["server"], health["version"] = describe(seen.info)
+            health["warnings"] = _audit(seen, manager, links.address)
+        health["healthy"] = health["connected"] = seen.latency is not None
+        health["latency_ms"], health["error"] = seen.latency, seen.error
+    else:
+        await _examine_cluster(health, manager, links, links.topology)
     for resident in links.residents.values():
         health["warnings"].update(resident.warnings())
-    health["error"] = next((str(error) for error in (latency, info) if isinstance(error, RedisUnavailable)), None)
     health["breaker"] = links.breaker.state
     return health
+
+
+async def _examine_cluster(health: Health, manager: RedisManager, links: Links, topology: Topology) -> None:
+    """Look at all primaries at once; where none is known yet, that is waited for."""
+    if not topology.known and (seen := await _look(links.lane2.submit)).error is not None:
+        health["error"] = seen.error
+        return
+    nodes = topology.primaries
+    looks = await asyncio.gather(*(_look(node.lane2.submit) for node in nodes))
+    for node, seen in zip(nodes, looks, strict=True):
+        health["nodes"].append(_node_health(topology, node, seen))
+        if seen.info is not None:
+            health["server"], health["version"] = describe(seen.info)
+            for name, sentence in _audit(seen, manager, node.address).items():
+                health["warnings"].setdefault(name, f"{node.place}: {sentence}")
+    if topology.map.missing:
+        health["warnings"]["slots"] = f"{topology.map.missing} of {SLOTS} slots are served by nobody"
+    health["connected"] = any(found["healthy"] for found in health["nodes"])
+    health["healthy"] = all(found["healthy"] for found in health["nodes"]) and not topology.map.missing
+    health["latency_ms"] = max((seen.latency for seen in looks if seen.latency is not None), default=None)
+    health["error"] = next((found["error"] for found in health["nodes"] if found["error"] is not None), None)
+
+
+def _node_health(topology: Topology, node: ClusterNode, seen: _Seen) -> NodeHealth:
+    return NodeHealth(
+        address=str(node.place),
+        slots=topology.map.slots_of(node.place),
+        healthy=seen.latency is not None,
+        latency_ms=seen.latency,
+        breaker=node.breaker.state,
+        error=None if seen.error is None else f"{node.place}: {seen.error}",
+    )
+
+
+class _Seen(NamedTuple):
+    """What one server has told: the milliseconds of a PING, INFO, and what went wrong."""
+
+    latency: float | None
+    info: dict[str, str] | None
+    error: str | None
+
+
+async def _look(submit: Submit) -> _Seen:
+    latency, info = await asyncio.gather(_or_error(_ping, submit), _or_error(_info, submit))
+    return _Seen(
+        latency if isinstance(latency, float) else None,
+        info if isinstance(info, dict) else None,
+        next((str(error) for error in (latency, info) if isinstance(error, RedisUnavailable)), None),
+    )
+
+
+def _audit(seen: _Seen, manager: RedisManager, address: Address) -> dict[str, str]:
+    info, latency = seen.info or {}, (seen.latency or 0.0) / 1000
+    place = address if manager.address.cluster else manager.address  # an embedded server has a socket of its own
+    protected = address.credentials is not None or address.provider is not None
+    return audit(info, place, manager.settings, protected=protected) | clock(info, time.time(), latency)
 
 
 def tell(health: Health) -> None:
@@ -81,28 +156,28 @@ def tell(health: Health) -> None:
         logger.warning("[%s] %s", name, sentence)
 
 
-async def _or_error(ask: Callable[[Links], Awaitable[T]], links: Links) -> T | RedisUnavailable:
+async def _or_error(ask: Callable[[Submit], Awaitable[T]], submit: Submit) -> T | RedisUnavailable:
     try:
-        return await ask(links)
+        return await ask(submit)
     except RedisUnavailable as error:
         return error
 
 
-async def _ping(links: Links) -> float:
+async def _ping(submit: Submit) -> float:
     """Return the milliseconds that a PING takes."""
     started = time.perf_counter()
     try:
-        await links.lane2.submit(("PING",))
+        await submit(("PING",))
     except OperationFailed as error:
         if error.code != "NOPERM":  # an account without the right to it has been answered too
             raise
     return round((time.perf_counter() - started) * 1000, 3)
 
 
-async def _info(links: Links) -> dict[str, str]:
+async def _info(submit: Submit) -> dict[str, str]:
     """INFO where it is allowed; an account without the right to it tells nothing, which is no fault."""
     try:
-        return parse_info(await links.lane2.submit(("INFO",)))
+        return parse_info(await submit(("INFO",)))
     except OperationFailed:
         return {}
 

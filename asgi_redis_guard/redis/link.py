@@ -18,6 +18,7 @@ import hiredis
 from ..errors import OperationFailed, RedisUnavailable
 from .address import Address
 from .credentials import login_words
+from .slots import Place
 from .tls import explain
 
 #: What `Link.next` returns when no whole reply has arrived yet.
@@ -65,6 +66,7 @@ class Link(asyncio.Protocol):
         self.last_byte = loop.time()
         self.made = False  # there was a connection, with TLS if that is asked for
         self.paused = False
+        self.place = Place("", 0)  # where it leads; nowhere for a unix socket
         self.server: dict[str, Any] = {}  # what HELLO told; empty where the link speaks RESP2
         self._greeting: asyncio.Future[list[Any]] | None = None
         self._expected = 0
@@ -163,6 +165,7 @@ async def open_link(
     """
     loop = asyncio.get_running_loop()
     link = Link(loop)
+    link.place = Place(address.host, address.port)
     try:
         async with asyncio.timeout(timeout):
             await _connect(loop, address, link)

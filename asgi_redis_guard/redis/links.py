@@ -11,20 +11,22 @@ import os
 from collections.abc import Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
-from redis.asyncio import ConnectionPool, Redis
+from redis.asyncio import ConnectionPool, Redis, RedisCluster
 
 from ..errors import RedisUnavailable
 from .address import Address
 from .breaker import Breaker
 from .cluster import ClusterLane
-from .dedicated import make_pool
+from .dedicated import make_cluster_client, make_pool
 from .flight import Flights
 from .lane import Lane
 from .leases import Leases
+from .link import Link
 from .loop_end import AtLoopEnd
 from .memory import MemoryChannel, fake_client
 from .node import Node, cancel
 from .sentinel import SentinelWhereabouts
+from .slots import slot_of
 from .topology import Topology
 from .whereabouts import Whereabouts
 
@@ -67,6 +69,7 @@ class Links:
         self.leases = Leases(loop, lambda program, batches: self.lane1.evaluate(program, batches))
         self.flights = Flights(loop)
         self._memory_client: Redis | None = None
+        self._cluster_client: RedisCluster | None = None
         self._pool: ConnectionPool | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
         #: Each by what it stands for.
@@ -107,11 +110,12 @@ class Links:
     def _lanes(self) -> tuple[Lane, Lane, Breaker]:
         settings = self._settings
         if self._memory is not None:
-            one, two = MemoryChannel(self.loop, self._memory), MemoryChannel(self.loop, self._memory)
-            return one, two, Breaker(str(self.address))
+            memory = self._memory
+            return MemoryChannel(self.loop, memory), MemoryChannel(self.loop, memory), Breaker(str(self.address))
         if self.address.cluster:
             self.server = cluster = Topology(self.loop, self.address, settings)
-            return ClusterLane(cluster, "lane1", settings), ClusterLane(cluster, "lane2", settings), cluster.breaker
+            one, two = (ClusterLane(cluster, lane, settings, self.spawn) for lane in ("lane1", "lane2"))
+            return one, two, cluster.breaker
         self.server = node = Node(self.loop, self.where, settings)
         return node.lane1, node.lane2, node.breaker
 
@@ -138,6 +142,28 @@ class Links:
         if self._memory_client is None:
             self._memory_client = fake_client(self._memory, decode_responses=self._settings.decode_responses)
         return self._memory_client
+
+    @property
+    def cluster_client(self) -> RedisCluster:
+        """The client of redis-py's API on the cluster."""
+        if self._cluster_client is None:
+            self._cluster_client = make_cluster_client(self.address, self._settings)
+        return self._cluster_client
+
+    async def open(self, name: str, *, key: bytes | None = None, protocol: int = 3) -> Link:
+        """Open a link for somebody alone; in a cluster to the node of a key, or to any. Raises `RedisUnavailable`."""
+        topology, where = self.topology, self.where
+        if topology is not None:
+            if not topology.known:
+                await topology.connect()
+            where = topology.node_for(None if key is None else slot_of(key)).where
+        name = f"asgi-redis-guard:{name}:{os.getpid()}"
+        try:
+            return await where.open(timeout=self._settings.connection_timeout, name=name, protocol=protocol)
+        except RedisUnavailable:
+            if topology is not None:
+                topology.trouble()
+            raise
 
     async def connect(self) -> None:
         """Open lane 1; raises `RedisUnavailable`, after which the breaker is open and its probe runs."""
@@ -177,6 +203,8 @@ class Links:
             await self._pool.disconnect()
         if self._memory_client is not None:
             await self._memory_client.aclose()
+        if self._cluster_client is not None:
+            await self._cluster_client.aclose()
         await asyncio.sleep(0)  # the pass of the loop in which transports close their sockets
 
     def abandon(self) -> list[Any]:
@@ -187,13 +215,8 @@ class Links:
         self.flights.abandon()
         left = [resident.abandon() for resident in self.residents.values()]
         self.residents.clear()
-        links = [
-            self.where.abandon(),
-            self.lane1.abandon(),
-            self.lane2.abandon(),
-            *(() if self.server is None else self.server.abandon()),
-        ]
-        return [*links, self._pool, *left]
+        links = [self.where.abandon(), self.lane1.abandon(), self.lane2.abandon(), self._pool, self._cluster_client]
+        return [*links, *(() if self.server is None else self.server.abandon()), *left]
 
     def __repr__(self) -> str:
         return f"<Links to {self.address}: {self.lane1!r}, {self.lane2!r}, {self.breaker!r}>"

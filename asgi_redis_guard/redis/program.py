@@ -55,7 +55,7 @@ end
 """
 
 #: A commit that wants to know whether its guard refuses.
-_REFUSED = re.compile(r"\brefused\b")
+REFUSED = re.compile(r"\brefused\b")
 
 _TAIL = "if unfit then return redis.error_reply(unfit) end\n"
 
@@ -78,9 +78,11 @@ class Program(Script):
     `repeatable` is true where every operation may run twice, `holds` where one takes something that must be given back.
     """
 
-    __slots__ = ("_head", "holds", "repeatable")
+    __slots__ = ("_head", "holds", "repeatable", "shape")
 
     def __init__(self, shape: Sequence[Place]) -> None:
+        #: For whoever has to cut it.
+        self.shape = tuple(shape)
         flat = [(guard, place, kind) for guard, place in enumerate(shape) for kind in place.kinds]
         if sum(kind.width + len(kind.keeps) for _, _, kind in flat) > MOST_LOCALS:
             raise GuardProtocolError(
@@ -187,7 +189,7 @@ def _check(
 
 def _commit(number: int, kind: OperationKind, binding: str, shadow: str | None, guard: Sequence[int]) -> str:
     kept = "".join(f"local {name} = {name}_{number}\n" for name in kind.keeps)
-    if _REFUSED.search(kind.commit):
+    if REFUSED.search(kind.commit):
         within = f"stop_at and stop_at >= {guard[0]} and stop_at <= {guard[-1]}"
         kept += f"local refused = {shadow or within}\n"
     held_back = f"stop_at and (stop_at < {number}" + (f" or stop_group == '{kind.group}')" if kind.group else ")")

@@ -67,10 +67,11 @@ class Redirection(NamedTuple):
 class SlotMap:
     """Who serves each slot, as far as it is known. `version` changes with every change of a slot's primary."""
 
-    __slots__ = ("_shards", "version")
+    __slots__ = ("_primaries", "_shards", "version")
 
     def __init__(self, shards: Iterable[tuple[int, int, Shard]] = (), version: int = 0) -> None:
         self._shards: list[Shard | None] = [None] * SLOTS
+        self._primaries: dict[Place, Shard] | None = None  # until a slot moves
         self.version = version
         for first, last, shard in shards:
             self._shards[first : last + 1] = [shard] * (last - first + 1)
@@ -81,12 +82,19 @@ class SlotMap:
     @property
     def primaries(self) -> list[Place]:
         """All primaries, in the order of the first slots that they serve."""
-        return list(dict.fromkeys(shard.primary for shard in self._shards if shard is not None))
+        return list(self._by_primary())
+
+    def _by_primary(self) -> dict[Place, Shard]:
+        found = self._primaries
+        if found is None:
+            shards = dict.fromkeys(self._shards)
+            found = self._primaries = {shard.primary: shard for shard in shards if shard is not None}
+        return found
 
     @property
     def replicas(self) -> list[Place]:
         """All replicas of them."""
-        return list(dict.fromkeys(place for shard in self._shards if shard for place in shard.replicas))
+        return list(dict.fromkeys(place for shard in self._by_primary().values() for place in shard.replicas))
 
     @property
     def missing(self) -> int:
@@ -102,7 +110,10 @@ class SlotMap:
         former = self._shards[slot]
         if former is not None and former.primary == place:
             return False
-        self._shards[slot] = next((shard for shard in self._shards if shard and shard.primary == place), Shard(place))
+        known = self._by_primary().get(place)
+        self._shards[slot] = known or Shard(place)
+        if known is None or former is None or former not in self._shards:
+            self._primaries = None
         self.version += 1
         return True
 

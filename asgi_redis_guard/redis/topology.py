@@ -16,7 +16,7 @@ from ..errors import OperationFailed, RedisUnavailable
 from .address import Address
 from .backoff import Backoff
 from .cluster_node import ClusterNode
-from .link import open_link
+from .link import AuthenticationFailed, open_link
 from .node import cancel
 from .probe import Probe
 from .slots import Place, Redirection, SlotMap
@@ -31,6 +31,9 @@ _APART, _USUAL = 0.1, 45.0
 
 #: Seconds between looks while some node is away, or slots have nobody.
 _UNWELL = {"first": 0.2, "most": 1.0, "steady": 0.0}
+
+#: Redirections in a row after which the nodes do not know themselves who serves a slot.
+_REDIRECTIONS = 5
 
 #: Seconds after which another node is asked as well.
 _NEXT = 0.1
@@ -57,6 +60,7 @@ class Topology:
         self._timer: asyncio.TimerHandle | None = None
         self._backoff = Backoff(**_UNWELL)
         self._hint: Place | None = None
+        self._home: ClusterNode | None = None  # of what any node can answer
         self._closed = False
 
     @property
@@ -83,13 +87,19 @@ class Topology:
         return node
 
     def node_for(self, slot: int | None) -> ClusterNode:
-        """Return who serves a slot; somebody who serves others where the slot is None or nobody's."""
+        """Return who serves a slot; where that is None or nobody's, somebody who serves others.
+
+        That is the same node for as long as it is there: what is published, on whatever channels, stays in order.
+        """
         shard = None if slot is None else self.map[slot]
         if shard is not None:
             return self.nodes.get(shard.primary) or self.node(shard.primary)
-        able = [node for node in self.primaries if not node.breaker.is_open]
-        linked = [node for node in able if node.linked]
-        return random.choice(linked or able or self.primaries)  # noqa: S311  (any will do)
+        home = self._home
+        if home is None or home.breaker.is_open or self.nodes.get(home.place) is not home:
+            able = [node for node in self.primaries if not node.breaker.is_open]
+            linked = [node for node in able if node.linked]
+            home = self._home = random.choice(linked or able or self.primaries)  # noqa: S311  (any will do)
+        return home
 
     def moved(self, there: Redirection) -> None:
         """Note that a slot has moved, and look at the whole map soon."""
@@ -128,6 +138,7 @@ class Topology:
         if self._timer is not None:
             self._timer.cancel()
         amiss = self.map.missing or any(node.breaker.is_open for node in self.nodes.values())
+        amiss = amiss and not self.breaker.is_open  # else the probe looks
         if not amiss:
             self._backoff.lived(1.0)
         pause = self._backoff.next() if amiss else _USUAL * random.uniform(0.7, 1.3)  # noqa: S311  (jitter)
@@ -171,6 +182,8 @@ class Topology:
                 for task in done:
                     try:
                         found = task.result()
+                    except AuthenticationFailed:
+                        raise  # the others have the same accounts; more attempts would only lock this one
                     except RedisUnavailable as error:
                         reason = str(error)
                     else:
@@ -213,6 +226,22 @@ class Topology:
             raise RedisUnavailable(f"no answer from {place}: {type(error).__name__}", maybe_executed=True) from None
         finally:
             link.abort()
+
+    async def ask(self, slot: int, commands: list[tuple[Any, ...]]) -> list[Any]:
+        """Send commands on a link of their own to the node of a slot, wherever that moves to; errors are values."""
+        if not self.known:
+            await self.connect()
+        place, asking = self.node_for(slot).place, False
+        for _ in range(_REDIRECTIONS):
+            replies = await self.converse(place, [("ASKING",), *commands] if asking else commands)
+            error = replies[asking]
+            if not isinstance(error, OperationFailed) or error.code not in ("MOVED", "ASK"):
+                return replies[asking:]
+            there = Redirection.parse(str(error), place)
+            place, asking = there.place, error.code == "ASK"
+            if not asking:
+                self.moved(there)
+        raise RedisUnavailable(f"redirected {_REDIRECTIONS} times, at last to {place}")
 
     # Lifetime.
 

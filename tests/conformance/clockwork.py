@@ -6,12 +6,17 @@ in a key beside it, with the server's own rules: milliseconds, alive up to and i
 expires by the server's clock then, and an expiry of zero or less, or none at all on a write, is an error.
 """
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from asgi_redis_guard import RedisManager
-from asgi_redis_guard.core.script import Operation, place_of
-from asgi_redis_guard.redis.program import Program
+from asgi_redis_guard.core.script import Batch, Operation, place_of
+from asgi_redis_guard.redis.cutting import Cutter
+from asgi_redis_guard.redis.program import Program, program_of
+from asgi_redis_guard.redis.undoing import Undoing
+from tests.cutting import tag_of
+from tests.redis.tools import PATIENCE as _PATIENCE
 
 _LAYER = """\
 local given_us = tonumber(ARGV[#ARGV])
@@ -53,19 +58,27 @@ class Said(NamedTuple):
 
 
 class Clockwork:
-    """Carries out rounds at times in microseconds."""
+    """Carries out rounds at times in microseconds; `cut` by hash tags, as a cluster with a node for each would."""
 
-    def __init__(self, manager: RedisManager) -> None:
+    def __init__(self, manager: RedisManager, *, cut: bool = False) -> None:
         self._manager = manager
+        self._cut = cut
 
     async def at(self, now: int, *guards: Sequence[Operation]) -> list[list[Said]]:
         """Run one round, each guard with its operations; return what was said of each."""
-        shape = tuple(place_of(False, tuple(kind for kind, _, _ in asked)) for asked in guards)
-        source = in_given_time(Program(shape).source)
-        flat = [operation for asked in guards for operation in asked]
-        keys = [key for _, keys, _ in flat for key in keys]
-        args = [arg for _, _, args in flat for arg in args]
-        raw = await self._manager.execute("EVAL", source, len(keys), *keys, *args, now)
+        batches = [Batch(asked) for asked in guards]
+        program = program_of(tuple(place_of(False, batch.kinds) for batch in batches))
+
+        def send(slot: Any, program: Program, batches: Sequence[Batch], timeout: float) -> asyncio.Future[Any]:
+            _, _, *given = program.call(batches)
+            call = self._manager.execute("EVAL", in_given_time(program.source), *given, now)
+            return asyncio.ensure_future(call)
+
+        if self._cut:
+            undo = Undoing(send, self._manager.spawn, _PATIENCE)
+            raw = await Cutter(asyncio.get_running_loop(), tag_of, send, undo, _PATIENCE).evaluate(program, batches)
+        else:
+            raw = await send(None, program, batches, _PATIENCE)
         words = iter(raw)
         return [[Said(_status(next(words)), _values(words, kind)) for kind, _, _ in asked] for asked in guards]
 

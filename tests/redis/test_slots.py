@@ -180,3 +180,14 @@ def test_versions_count_on_from_map_to_map_where_primaries_differ() -> None:
 def test_a_place_is_written_as_in_a_url() -> None:
     assert (str(A), str(Place("fd00::1", 1))) == ("10.0.0.1:7000", "[fd00::1]:1")
     assert repr(SlotMap()) == "<SlotMap 0: empty>"
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.sampled_from([A, B, C, ASKED])), max_size=12))
+def test_primaries_are_those_of_the_slots_however_they_move(moves: list[tuple[int, Place]]) -> None:
+    slots = SlotMap([(0, 4, Shard(A, (C,))), (5, 9, Shard(B))])
+    for slot, place in moves:
+        assert slots.primaries
+        slots.moved(slot, place)
+    served = [shard.primary for shard in map(slots.__getitem__, range(10)) if shard is not None]
+    assert set(slots.primaries) == set(served)
+    assert all(slots.slots_of(place) == served.count(place) for place in slots.primaries)

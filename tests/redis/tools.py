@@ -1,6 +1,7 @@
 """What tests of connections wait with, and small operations for them to send."""
 
 import asyncio
+import contextlib
 import functools
 import inspect
 import time
@@ -72,7 +73,15 @@ HELLO_3 = b"%2\r\n$6\r\nserver\r\n$5\r\nredis\r\n$4\r\nrole\r\n$6\r\nmaster\r\n"
 async def scripted(answer: Callable[[list[bytes]], bytes]) -> AsyncIterator[str]:
     """A server that gives to each command what `answer` says; an empty answer ends the connection."""
 
+    writers: list[asyncio.StreamWriter] = []
+
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
+        with contextlib.suppress(ConnectionError):
+            await converse(reader, writer)
+        writer.close()
+
+    async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         parser = hiredis.Reader()
         while data := await reader.read(65536):
             parser.feed(data)
@@ -82,7 +91,6 @@ async def scripted(answer: Callable[[list[bytes]], bytes]) -> AsyncIterator[str]
                     writer.transport.abort()
                     return
                 writer.write(reply)
-        writer.close()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     try:
@@ -90,7 +98,9 @@ async def scripted(answer: Callable[[list[bytes]], bytes]) -> AsyncIterator[str]
     finally:
         server.close()
         await server.wait_closed()
-        await asyncio.sleep(0.01)
+        for writer in writers:
+            writer.transport.abort()
+        await asyncio.sleep(0.01)  # the passes of the loop in which transports close their sockets
 
 
 def kind(check: str, commit: str = "", **contract: str) -> OperationKind:
