@@ -19,7 +19,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status; usage errors exit with 2, as argparse does."""
     options = _parser().parse_args(argv)
     try:
-        return _demo(options.host, options.port)
+        return int(options.run(options))
     except KeyboardInterrupt:
         return 0  # the way to end it, so no fault
     except ConfigurationError as error:
@@ -39,7 +39,41 @@ def _parser() -> argparse.ArgumentParser:
     )
     demo.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     demo.add_argument("--port", type=_port, default=8000, help="port, 0 for any free one (default: %(default)s)")
+    demo.set_defaults(run=lambda options: _demo(options.host, options.port))
+    _add_acl(commands)
     return parser
+
+
+def _add_acl(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    acl = commands.add_parser(
+        "acl",
+        help="print the least account that a server must give to this package",
+        description="Print one ACL SETUSER command: the commands, keys and channels that this package uses, and no "
+        "others. It sets no password; add >PASSWORD or #SHA256. In an ACL file the line begins with `user` instead.",
+    )
+    acl.add_argument("--user", default="guard", help="name of the account (default: %(default)s)")
+    acl.add_argument("--prefix", help="prefix of all keys (default: GUARD_PREFIX, else guard:)")
+    acl.add_argument("--channel", action="append", default=[], metavar="PATTERN", help="a channel of the app's own")
+    acl.add_argument("--db", type=int, default=0, help="number of the database (default: %(default)s)")
+    acl.add_argument("--cluster", action="store_true", help="the server is one of a cluster")
+    acl.add_argument("--sentinel", action="store_true", help="the server is found through sentinels")
+    acl.set_defaults(run=_acl)
+
+
+def _acl(options: argparse.Namespace) -> int:
+    from .redis.acl import acl_of
+    from .settings import Settings
+
+    words = acl_of(
+        options.user,
+        options.prefix or Settings().prefix,
+        channels=options.channel,
+        cluster=options.cluster,
+        sentinel=options.sentinel,
+        db=options.db,
+    )
+    print("ACL SETUSER", *words)
+    return 0
 
 
 def _port(text: str) -> int:

@@ -9,21 +9,21 @@ import difflib
 import os
 from collections.abc import Iterable
 from typing import Any
-from urllib.parse import quote
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from .errors import ConfigurationError
+from .settings_connection import ConnectionFields
 from .settings_fields import CacheFields, LimitFields, LockFields, SessionFields, TokenFields, Words, told_by
 
 
-class Settings(TokenFields, SessionFields, LimitFields, CacheFields, LockFields, BaseSettings):
+class Settings(ConnectionFields, TokenFields, SessionFields, LimitFields, CacheFields, LockFields, BaseSettings):
     """All options: keywords are the names of the fields, variables their aliases. Lists are comma-separated there.
 
     The connection is `REDIS_URL`, else `REDIS_PRIVATE_URL`, else it is put together from `REDIS_HOST`, `REDIS_PORT`,
-    `REDIS_USERNAME`, `REDIS_PASSWORD`, `REDIS_DB` and `REDIS_SSL`. Times are in seconds.
-    Options of guards and services stand in `settings_fields.py`.
+    `REDIS_USERNAME`, `REDIS_PASSWORD`, `REDIS_DB` and `REDIS_SSL`, or from `REDIS_SENTINELS`. Times are in seconds.
+    Options of the connection stand in `settings_connection.py`, those of guards and services in `settings_fields.py`.
     """
 
     model_config = SettingsConfigDict(
@@ -35,15 +35,6 @@ class Settings(TokenFields, SessionFields, LimitFields, CacheFields, LockFields,
         hide_input_in_errors=True,
         env_ignore_empty=True,
     )
-
-    url: SecretStr | None = Field(None, validation_alias=told_by("REDIS_URL", "REDIS_PRIVATE_URL"))
-    host: str = Field("localhost", validation_alias=told_by("REDIS_HOST"))
-    port: int = Field(6379, ge=1, le=65535, validation_alias=told_by("REDIS_PORT"))
-    username: str | None = Field(None, validation_alias=told_by("REDIS_USERNAME", "REDIS_USER"))
-    password: SecretStr | None = Field(None, validation_alias=told_by("REDIS_PASSWORD"))
-    db: int = Field(0, ge=0, validation_alias=told_by("REDIS_DB"))
-    ssl: bool = Field(False, validation_alias=told_by("REDIS_SSL"))
-    ssl_ca_certs: str | None = Field(None, validation_alias=told_by("REDIS_SSL_CA_CERTS"))
 
     max_connections: int = Field(50, ge=1, validation_alias=told_by("REDIS_MAX_CONNECTIONS", "REDIS_POOL_SIZE"))
     timeout: float = Field(0.5, gt=0, le=60, validation_alias=told_by("REDIS_TIMEOUT", "REDIS_SOCKET_TIMEOUT"))
@@ -75,18 +66,6 @@ class Settings(TokenFields, SessionFields, LimitFields, CacheFields, LockFields,
             for name, source in sources.items()
             if name in ("init_settings", "env_settings", "dotenv_settings")
         )
-
-    @property
-    def redis_url(self) -> str:
-        """The URL of the connection, with credentials. Do not log it."""
-        if self.url is not None:
-            return self.url.get_secret_value()
-        secret = self.password.get_secret_value() if self.password else None
-        user = quote(self.username or "", safe="")
-        login = f"{user}:{quote(secret, safe='')}@" if secret is not None else f"{user}@" if user else ""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        query = f"?ssl_ca_certs={quote(self.ssl_ca_certs, safe='/')}" if self.ssl and self.ssl_ca_certs else ""
-        return f"{'rediss' if self.ssl else 'redis'}://{login}{host}:{self.port}/{self.db}{query}"
 
     @property
     def production(self) -> bool:

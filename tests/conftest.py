@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from asgi_redis_guard import RedisManager
+from tests.accounts import login_of, note_commands
 from tests.redis.tools import PATIENCE
 from tests.servers import Option, Server, redis7, redis62, valkey9
 from tests.tls import Certificates, TLSProxy
@@ -73,6 +74,7 @@ def shared_servers() -> Iterator[Callable[[str], Server]]:
         return started[kind]
 
     yield get
+    note_commands(started.values())
     factory.stop()
 
 
@@ -86,7 +88,7 @@ def valkey(shared_servers: Callable[[str], Server]) -> Server:
 def redis_url(valkey: Server) -> str:
     """The URL of the shared Valkey, which is empty."""
     valkey.command("FLUSHALL")
-    return valkey.url
+    return login_of(valkey)
 
 
 @pytest.fixture(params=BACKENDS)
@@ -96,7 +98,7 @@ def backend(request: pytest.FixtureRequest, shared_servers: Callable[[str], Serv
         return "memory://"
     server = shared_servers(request.param)
     server.command("FLUSHALL")
-    return server.url
+    return login_of(server)
 
 
 @pytest.fixture(scope="session")

@@ -110,7 +110,7 @@ class Server:
     def start(self) -> Self:
         """Start and wait until it answers; a port that is taken is exchanged for another, the first time."""
         assert self._process is None, "the server is running already"
-        ports = [self.port] if self.port or not self.tcp else [_free_port() for _ in range(PORTS_TO_TRY)]
+        ports = [self.port] if self.port or not self.tcp else [free_port() for _ in range(PORTS_TO_TRY)]
         for self.port in ports:
             self._launch()
             if self._is_ready() and self._owns_its_port():
@@ -158,7 +158,7 @@ class Server:
             return client.execute_command(*args)
 
     def _launch(self) -> None:
-        words = [str(self.binary), "--port", str(self.port), "--bind", "127.0.0.1"]
+        words = [*self._program(), "--port", str(self.port), "--bind", "127.0.0.1"]
         words += ["--unixsocket", self.path, "--dir", str(self.folder), "--logfile", f"{self.folder}/log"]
         for name, value in self.options.items():
             words += ["--" + name.replace("_", "-"), *([str(value)] if not isinstance(value, list) else value)]
@@ -169,6 +169,10 @@ class Server:
         watch = ["sh", "-c", script, "watchdog", str(self._process.pid), str(self.folder)]
         self._watchdog = subprocess.Popen(watch, stdin=subprocess.PIPE, start_new_session=True)
         _running.add(self)
+
+    def _program(self) -> list[str]:
+        """The words that come before the options."""
+        return [str(self.binary)]
 
     def _reap(self) -> None:
         assert self._process is not None
@@ -203,7 +207,7 @@ class Server:
         return log.read_text(errors="replace") if log.exists() else "(no log)"
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -81,10 +81,10 @@ def test_a_paused_server_is_silent_until_resumed_and_can_be_stopped(fresh_server
 
 def test_a_port_is_verified_to_be_our_own(make_server: MakeServer, monkeypatch: pytest.MonkeyPatch) -> None:
     first = make_server(tcp=True)
-    free = servers._free_port()
+    free = servers.free_port()
     offers = iter([first.port, free])
     monkeypatch.setattr(servers, "PORTS_TO_TRY", 2)
-    monkeypatch.setattr(servers, "_free_port", lambda: next(offers))
+    monkeypatch.setattr(servers, "free_port", lambda: next(offers))
     second = make_server(tcp=True)
     assert second.url == f"redis://127.0.0.1:{free}"
     assert second.command("INFO", "server")["process_id"] == second.pid != first.pid

@@ -217,3 +217,19 @@ def test_nothing_is_read_before_settings_are_made(monkeypatch: pytest.MonkeyPatc
     assert Settings().db == 5
     monkeypatch.delenv("REDIS_DB")
     assert Settings().db == 0
+
+
+def test_sentinels_may_be_told_by_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_all(monkeypatch, REDIS_SENTINELS="s1:26379, s2", REDIS_SENTINEL_SERVICE="db", REDIS_PASSWORD="p@")
+    set_all(monkeypatch, REDIS_SENTINEL_USERNAME="watch", REDIS_SENTINEL_PASSWORD="a&b", REDIS_SENTINEL_SSL="yes")
+    where = "redis+sentinel://:p%40@s1:26379,s2/db/0"
+    assert Settings().redis_url == f"{where}?sentinel_username=watch&sentinel_password=a%26b&sentinel_ssl=true"
+    assert SECRET not in repr(Settings(sentinel_password=SECRET))
+
+
+def test_options_of_tls_are_added_to_a_url_that_does_not_say_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_all(monkeypatch, REDIS_SSL_CA_CERTS="/a.pem", REDIS_SSL_CHECK_HOSTNAME="no", REDIS_SSL_MIN_VERSION="1.3")
+    set_all(monkeypatch, REDIS_URL="rediss://db?ssl_ca_certs=/b.pem")
+    assert Settings().redis_url == "rediss://db?ssl_ca_certs=/b.pem&ssl_check_hostname=false&ssl_min_version=1.3"
+    assert Settings(url="redis://db").redis_url == "redis://db"
+    assert Settings(url="rediss+cluster://a,b").redis_url.startswith("rediss+cluster://a,b?ssl_ca_certs=/a.pem&")

@@ -16,32 +16,53 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+LOCAL = ("localhost", "127.0.0.1")
+
 
 class Certificates:
     """The files of a fresh authority (`ca`) and of a certificate for 127.0.0.1 and localhost (`cert`, `key`)."""
 
     def __init__(self, folder: Path) -> None:
-        self.ca, self.cert, self.key = folder / "ca.pem", folder / "cert.pem", folder / "key.pem"
-        authority_key, server_key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
-        authority = _authority(authority_key)
-        self.ca.write_bytes(authority.public_bytes(serialization.Encoding.PEM))
-        certificate = _server_certificate(server_key, authority, authority_key)
-        self.cert.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-        self.key.write_bytes(
-            server_key.private_bytes(
-                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-            )
-        )
+        self.folder = folder
+        self.ca = folder / "ca.pem"
+        self._authority_key = ec.generate_private_key(ec.SECP256R1())
+        self._authority = _authority(self._authority_key)
+        self.ca.write_bytes(self._authority.public_bytes(serialization.Encoding.PEM))
+        self.cert, self.key = self.issue()
+
+    def issue(
+        self, name: str = "", *, hosts: tuple[str, ...] = LOCAL, expired: bool = False, password: bytes | None = None
+    ) -> tuple[Path, Path]:
+        """Write a certificate of the authority for some hosts, and its key; return the files."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        certificate = _server_certificate(key, self._authority, self._authority_key, hosts, expired)
+        files = self.folder / f"{name}cert.pem", self.folder / f"{name}key.pem"
+        files[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+        how = serialization.BestAvailableEncryption(password) if password else serialization.NoEncryption()
+        files[1].write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, how))
+        return files
 
 
 class TLSProxy:
     """Accepts TLS on a free port of 127.0.0.1 and carries the plain bytes to a unix socket."""
 
-    def __init__(self, path: str, certificates: Certificates) -> None:
+    def __init__(
+        self,
+        path: str,
+        certificates: Certificates,
+        *,
+        files: tuple[Path, Path] | None = None,
+        asks_clients: bool = False,
+        newest: ssl.TLSVersion = ssl.TLSVersion.MAXIMUM_SUPPORTED,
+    ) -> None:
         self.certificates = certificates
         self._path = path
         self._context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        self._context.load_cert_chain(certificates.cert, certificates.key)
+        self._context.load_cert_chain(*(files or (certificates.cert, certificates.key)))
+        self._context.maximum_version = newest
+        if asks_clients:
+            self._context.verify_mode = ssl.CERT_REQUIRED
+            self._context.load_verify_locations(certificates.ca)
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
@@ -102,25 +123,31 @@ def _authority(key: ec.EllipticCurvePrivateKey) -> x509.Certificate:
 
 
 def _server_certificate(
-    key: ec.EllipticCurvePrivateKey, authority: x509.Certificate, authority_key: ec.EllipticCurvePrivateKey
+    key: ec.EllipticCurvePrivateKey,
+    authority: x509.Certificate,
+    authority_key: ec.EllipticCurvePrivateKey,
+    hosts: tuple[str, ...],
+    expired: bool,
 ) -> x509.Certificate:
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test server")])
-    names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+    names = [x509.IPAddress(ipaddress.ip_address(host)) if host[0].isdigit() else x509.DNSName(host) for host in hosts]
     issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key())
     return (
-        _builder(name, authority.subject, key.public_key())
+        _builder(name, authority.subject, key.public_key(), hours=-1 if expired else 24)
         .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .add_extension(issuer, critical=False)
         .sign(authority_key, hashes.SHA256())
     )
 
 
-def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
+def _builder(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, hours: float = 24
+) -> x509.CertificateBuilder:
     now = datetime.datetime.now(datetime.UTC)
     return (
         x509.CertificateBuilder(issuer, subject, key, x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
+        .not_valid_before(now - datetime.timedelta(hours=2))
+        .not_valid_after(now + datetime.timedelta(hours=hours))
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
     )
 

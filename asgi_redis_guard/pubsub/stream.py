@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import hiredis
 
 from ..errors import OperationFailed
+from ..redis.credentials import login_words
 from ..redis.slots import Place, Redirection
 from .memory import open_memory_line
 from .wire import Line, Wire
@@ -143,13 +144,16 @@ class Stream:
     def ping(self) -> None:
         self.wire.send(_pack(("PING",)))
 
+    def log_in(self, login: tuple[str, str]) -> None:
+        self.wire.send(_pack(login_words(login)))
+
     def received(self, reply: Any) -> None:
         """Take one reply: the state, then the entries. An error ends the connection; the next one goes by it."""
         if isinstance(reply, OperationFailed):
             if reply.code == "MOVED" and (topology := self._manager.links.topology) is not None:
                 topology.moved(Redirection.parse(str(reply), self._place))
             raise reply
-        if reply == b"PONG":
+        if reply in (b"PONG", b"OK"):
             return
         self._replies.append(reply)
         if len(self._replies) < 2:

@@ -124,6 +124,10 @@ class Subscriptions(Generic[M]):
         self._owed.append((PING, None))
         return PING
 
+    def log_in(self) -> None:
+        """AUTH is sent; `answered` or `refused` takes the answer."""
+        self._owed.append(((b"AUTH",), None))
+
     # Answers, in the order in which the server gives them.
 
     def answered(self, verb: bytes, name: bytes | None = None) -> list[M]:

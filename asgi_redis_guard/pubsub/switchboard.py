@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import hiredis
 
 from ..errors import OperationFailed, RedisUnavailable
+from ..redis.credentials import login_words
 from ..redis.slots import Place
 from .memory import open_memory_line
 from .messages import Message, to_text
@@ -146,6 +147,10 @@ class Switchboard:
     def ping(self) -> None:
         self._send([self.books.ping()])
 
+    def log_in(self, login: tuple[str, str]) -> None:
+        self.books.log_in()
+        self._send([tuple(word.encode() for word in login_words(login))])
+
     def received(self, reply: Any) -> None:
         """Act on one reply: a push in RESP3, an array in RESP2."""
         if isinstance(reply, list):
@@ -161,7 +166,7 @@ class Switchboard:
         elif isinstance(reply, OperationFailed):
             self._refused(reply)
         else:
-            self.books.answered(b"ping")
+            self.books.answered(b"auth" if reply == b"OK" else b"ping")
 
     def _deliver(self, key: Key, message: Message) -> None:
         for member in self.books.hearing(key):

@@ -57,6 +57,7 @@ class Owner(Protocol):
     def received(self, reply: Any) -> None: ...
     def dropped(self) -> None: ...
     def ping(self) -> None: ...
+    def log_in(self, login: tuple[str, str]) -> None: ...
 
 
 class Wire:
@@ -178,6 +179,10 @@ class Wire:
     def lost(self, link: Line, error: Exception | None) -> None:
         if link is self._line:
             self._drop(f"connection lost: {error or 'closed by the server'}")
+
+    def log_in(self, login: tuple[str, str]) -> None:
+        """Send AUTH again; one that is refused changes nothing."""
+        self._owner.log_in(login)
 
     # Connecting.
 

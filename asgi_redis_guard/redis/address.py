@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -13,9 +13,15 @@ from redis.asyncio.connection import Connection, SSLConnection, parse_url
 from redis.exceptions import RedisError
 
 from ..errors import ConfigurationError
+from .credentials import Provided
+from .sentinel_url import Sentinels, split_sentinels
 from .slots import Place
+from .tls_files import check_files
 
-SCHEMES = ("redis", "rediss", "redis+cluster", "rediss+cluster", "unix", "memory", "embedded")
+SCHEMES = (
+    *("redis", "rediss", "redis+cluster", "rediss+cluster", "redis+sentinel", "rediss+sentinel"),
+    *("unix", "memory", "embedded"),
+)
 
 _SCHEME = re.compile(r"([a-z]+(?:\+[a-z]+)?)://", re.IGNORECASE)
 
@@ -23,7 +29,21 @@ _HOST = r"(?:[\w.-]+|\[[\da-f:.]+\])?(?::\d{1,5})?"
 
 #: URLs whose parts can be told apart for sure, so that a password is in none but the login and the query.
 _TCP = re.compile(rf"(rediss?(?:\+cluster)?)://([^@/?#]*@)?({_HOST}(?:,{_HOST})*(?:/\d*)?)(?:\?[^@]*)?", re.IGNORECASE)
+_SENTINEL = re.compile(
+    rf"(rediss?\+sentinel)://([^@/?#]*@)?({_HOST}(?:,{_HOST})*/[\w.-]+(?:/\d*)?)(?:\?[^@]*)?", re.IGNORECASE
+)
 _UNIX = re.compile(r"(unix)://([^@/?#]*@)?(/[^@?#]*)(?:\?[^@]*)?", re.IGNORECASE)
+
+#: What stands behind the login.
+_FORMS = {
+    **dict.fromkeys(("redis", "rediss"), "host[:port][/db]"),
+    **dict.fromkeys(("redis+cluster", "rediss+cluster"), "host[:port],host[:port]…"),
+    **dict.fromkeys(("redis+sentinel", "rediss+sentinel"), "host[:port],host[:port]/service[/db]"),
+    "unix": "/path",
+}
+
+#: A version of TLS as people write it; redis-py wants OpenSSL's number.
+_MIN_VERSION = re.compile(r"(?<=[?&]ssl_min_version=)(?:TLSv)?(1\.[23])(?=&|$)", re.IGNORECASE)
 
 #: Options of redis-py's pools, not of its connections.
 _POOL_OPTIONS = ("max_connections", "timeout")
@@ -35,12 +55,14 @@ class Address:
 
     `options` are redis-py's own connection arguments (host, port, path, db, credentials, `ssl_*`), so that dedicated
     connections and channels reach the same place in the same way. `nodes` are the servers of a cluster that are asked
-    for all others, of which `host` and `port` are the first; none where there is no cluster.
+    for all others, of which `host` and `port` are the first; none where there is no cluster. With `sentinels` the
+    host is not known: `at` puts in the one that they name.
     """
 
     scheme: str
     options: Mapping[str, Any] = field(repr=False)
     nodes: tuple[Place, ...] = ()
+    sentinels: Sentinels | None = None
 
     @classmethod
     def parse(cls, url: str) -> Address:
@@ -53,15 +75,25 @@ class Address:
         if scheme in ("memory", "embedded"):
             return cls(scheme, {})
         try:
-            if scheme.endswith("+cluster") or (scheme != "unix" and "," in _authority(url)):
-                return cls._of_cluster(scheme.partition("+")[0], url)
-            return cls(scheme, _options(scheme, url))
+            address = cls._read(scheme, url)
         except (ValueError, TypeError, RedisError):  # their messages may repeat the password
-            place = {"unix": "/path", "redis": "host[:port][/db]", "rediss": "host[:port][/db]"}
-            form = f"{scheme}://[[user]:password@]{place.get(scheme, 'host[:port],host[:port]…')}"
+            form = f"{scheme}://[[user]:password@]{_FORMS[scheme]}"
             raise ConfigurationError(
                 f"url (REDIS_URL): {mask(url)} cannot be read; allowed: {form}, percent-encoded; options are redis-py's"
             ) from None
+        check_files(address.options)
+        return address
+
+    @classmethod
+    def _read(cls, scheme: str, url: str) -> Address:
+        """Parse a URL of a known scheme; raises what `_options` raises."""
+        kind = scheme.partition("+")[0]
+        if scheme.endswith("+sentinel"):
+            sentinels, plain = split_sentinels(url)
+            return cls(kind, _options("rediss" if sentinels.tls else kind, plain), sentinels=sentinels)
+        if scheme.endswith("+cluster") or (scheme != "unix" and "," in _authority(url)):
+            return cls._of_cluster(kind, url)
+        return cls(scheme, _options(scheme, url))
 
     @classmethod
     def _of_cluster(cls, scheme: str, url: str) -> Address:
@@ -75,8 +107,21 @@ class Address:
         return cls(scheme, options[0], tuple(dict.fromkeys(nodes)))
 
     def at(self, place: Place) -> Address:
-        """Return the address of one server of the cluster, which is reached in the same way."""
-        return Address(self.scheme, {**self.options, "host": place.host, "port": place.port})
+        """Return the address of one server of the cluster or the service, which is reached in the same way."""
+        return Address(self.scheme, {**self.usable, "host": place.host, "port": place.port})
+
+    def of_sentinels(self) -> list[Address]:
+        """Return the addresses of the sentinels, which have a login of their own; none where there are none."""
+        if self.sentinels is None:
+            return []
+        tls = {key: value for key, value in self.options.items() if key.startswith("ssl_") and self.sentinels.tls}
+        asked = Address("rediss" if self.sentinels.tls else "redis", {**tls, **self.sentinels.login})
+        return [asked.at(place) for place in self.sentinels.hosts]
+
+    @property
+    def usable(self) -> dict[str, Any]:
+        """The options without those of TLS where only sentinels speak it."""
+        return {key: value for key, value in self.options.items() if self.tls or not key.startswith("ssl_")}
 
     @property
     def cluster(self) -> bool:
@@ -111,6 +156,22 @@ class Address:
             return None
         return str(self.options.get("username") or "default"), str(password)
 
+    def provided_by(self, provider: Any) -> Address:
+        """Return this address with a provider of credentials, which the URL must have none of itself."""
+        if self.credentials is not None:
+            raise ConfigurationError("credential_provider: given, and a password in the URL (REDIS_URL) too")
+        options = {key: value for key, value in self.options.items() if key != "username"}
+        return replace(self, options={**options, "credential_provider": Provided(provider)})
+
+    @property
+    def provider(self) -> Provided | None:
+        """Who is asked for credentials before each connection, if anybody is."""
+        return self.options.get("credential_provider")
+
+    async def login(self) -> tuple[str, str] | None:
+        """Return user and password of the next connection; raises `RedisUnavailable` where a provider fails."""
+        return self.credentials if self.provider is None else await self.provider.get_credentials_async()
+
     @property
     def tls(self) -> bool:
         """True for `rediss://`."""
@@ -119,7 +180,8 @@ class Address:
     @property
     def local(self) -> bool:
         """True where traffic does not leave this machine."""
-        hosts = [place.host for place in self.nodes] or [self.host]
+        places = self.nodes if self.sentinels is None else self.sentinels.hosts
+        hosts = [place.host for place in places] or [self.host]
         return self.path is not None or all(host in ("localhost", "127.0.0.1", "::1") for host in hosts)
 
     def ssl_context(self) -> ssl.SSLContext | None:
@@ -135,6 +197,8 @@ class Address:
             return f"{self.scheme}://"
         if self.path is not None:
             return f"unix://{self.path}"
+        if self.sentinels is not None:
+            return f"{self.scheme}+sentinel://{self.sentinels}/{self.db}"
         if self.cluster:
             return f"{self.scheme}+cluster://{','.join(map(str, self.nodes))}"
         return f"{'rediss' if self.tls else 'redis'}://{self.host}:{self.port}/{self.db}"
@@ -149,19 +213,25 @@ def _options(scheme: str, url: str) -> dict[str, Any]:
     """Read redis-py's options from `url`; raises what redis-py raises where one is unknown or cannot be right."""
     if scheme != "unix" and not re.fullmatch(r"/?\d*", urlsplit(url).path):
         raise ValueError("the path is the number of a database")
-    options: dict[str, Any] = dict(parse_url(url))
+    options: dict[str, Any] = dict(parse_url(_MIN_VERSION.sub(_as_number, url)))
     connection = options.pop("connection_class", Connection)
     if scheme == "unix" and not options.get("path"):
         raise ValueError("a unix socket has a path")
     if scheme == "rediss":
         options.setdefault("ssl_check_hostname", options.get("ssl_cert_reqs") != "none")
+    if "ssl_min_version" in options:
+        options["ssl_min_version"] = ssl.TLSVersion(int(options["ssl_min_version"]))
     connection(**{name: value for name, value in options.items() if name not in _POOL_OPTIONS})
     return options
 
 
+def _as_number(version: re.Match[str]) -> str:
+    return str(int({"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}[version[1]]))
+
+
 def mask(url: str) -> str:
     """Return `url` without its user, password and query; no more than its scheme where it is not clear what is what."""
-    clear = _TCP.fullmatch(url) or _UNIX.fullmatch(url)
+    clear = _TCP.fullmatch(url) or _SENTINEL.fullmatch(url) or _UNIX.fullmatch(url)
     if clear is None:
         match = _SCHEME.match(url)
         return f"{match[1] if match else ''}://***"

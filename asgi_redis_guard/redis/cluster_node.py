@@ -13,6 +13,7 @@ from .link import Link
 from .node import Node
 from .pipeline import Slot
 from .slots import Place
+from .whereabouts import Whereabouts
 
 if TYPE_CHECKING:
     from ..settings import Settings
@@ -68,7 +69,7 @@ class ClusterNode(Node):
         *,
         trouble: Callable[[], None],
     ) -> None:
-        super().__init__(loop, address, settings, kind=NodeChannel, trouble=trouble)
+        super().__init__(loop, Whereabouts(address), settings, kind=NodeChannel, trouble=trouble)
         self.place = place
         self._loop = loop
         self._end: asyncio.TimerHandle | None = None

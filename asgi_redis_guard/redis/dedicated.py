@@ -18,6 +18,8 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from .address import Address
+from .followed import FollowedConnection, FollowedSSLConnection
+from .whereabouts import Whereabouts
 
 if TYPE_CHECKING:
     from ..settings import Settings
@@ -34,18 +36,26 @@ _OWN = frozenset(
 )
 
 
-def make_pool(address: Address, settings: Settings) -> ConnectionPool:
-    """Build the bounded pool of dedicated connections; a caller waits at most the connection timeout for a free one."""
+def make_pool(address: Address, settings: Settings, where: Whereabouts | None = None) -> ConnectionPool:
+    """Build the bounded pool of dedicated connections; a caller waits at most the connection timeout for a free one.
+
+    With sentinels, each asks `where` to connect; without that, the pool only tells encodings.
+    """
+    options = {key: value for key, value in address.usable.items() if key not in _OWN}
+    connection = _CONNECTION_CLASSES.get(address.scheme, Connection)
+    if address.sentinels is not None and where is not None:
+        connection = FollowedSSLConnection if address.tls else FollowedConnection
+        options["where"] = where
     return BlockingConnectionPool(
         max_connections=settings.max_connections,
         timeout=settings.connection_timeout,
-        connection_class=_CONNECTION_CLASSES.get(address.scheme, Connection),
+        connection_class=connection,
         socket_timeout=settings.timeout,
         socket_connect_timeout=settings.connection_timeout,
         retry=Retry(NoBackoff(), 0),
         protocol=2,
         decode_responses=settings.decode_responses,
-        **{key: value for key, value in address.options.items() if key not in _OWN},
+        **options,
     )
 
 

@@ -26,6 +26,9 @@ Submit = Callable[[tuple[Any, ...]], Awaitable[Any]]
 
 OLDEST = (6, 2)
 
+#: Seconds by which the server's clock may differ from this machine's; times of tokens are judged by both.
+CLOCK = 2.0
+
 #: Policies under which a full server never drops a key.
 _KEEPS_ALL = ("noeviction",)
 
@@ -80,7 +83,7 @@ async def examine(manager: RedisManager) -> Health:
         seen = await _look(links.lane2.submit)
         if seen.info is not None:
             health["server"], health["version"] = describe(seen.info)
-            health["warnings"] = _audit(seen.info, manager, links.address)
+            health["warnings"] = _audit(seen, manager, links.address)
         health["healthy"] = health["connected"] = seen.latency is not None
         health["latency_ms"], health["error"] = seen.latency, seen.error
     else:
@@ -102,7 +105,7 @@ async def _examine_cluster(health: Health, manager: RedisManager, links: Links, 
         health["nodes"].append(_node_health(topology, node, seen))
         if seen.info is not None:
             health["server"], health["version"] = describe(seen.info)
-            for name, sentence in _audit(seen.info, manager, node.address).items():
+            for name, sentence in _audit(seen, manager, node.address).items():
                 health["warnings"].setdefault(name, f"{node.place}: {sentence}")
     if topology.map.missing:
         health["warnings"]["slots"] = f"{topology.map.missing} of {SLOTS} slots are served by nobody"
@@ -140,9 +143,11 @@ async def _look(submit: Submit) -> _Seen:
     )
 
 
-def _audit(info: Mapping[str, str], manager: RedisManager, address: Address) -> dict[str, str]:
+def _audit(seen: _Seen, manager: RedisManager, address: Address) -> dict[str, str]:
+    info, latency = seen.info or {}, (seen.latency or 0.0) / 1000
     place = address if manager.address.cluster else manager.address  # an embedded server has a socket of its own
-    return audit(info, place, manager.settings, protected=address.credentials is not None)
+    protected = address.credentials is not None or address.provider is not None
+    return audit(info, place, manager.settings, protected=protected) | clock(info, time.time(), latency)
 
 
 def tell(health: Health) -> None:
@@ -191,6 +196,22 @@ def describe(info: Mapping[str, str]) -> tuple[str | None, str | None]:
     return ("redis", info["redis_version"]) if "redis_version" in info else (None, None)
 
 
+def clock(info: Mapping[str, str], now: float, latency: float) -> dict[str, str]:
+    """Return a warning where the server's clock is not this machine's, whose time is `now`; all in seconds.
+
+    `latency` is how long ago the server may have looked at its clock.
+    """
+    told = info.get("server_time_usec", "")
+    off = int(told) / 1e6 - now if told.isdigit() else 0.0
+    if -CLOCK - latency <= off <= CLOCK:
+        return {}
+    sense = "ahead of" if off > 0 else "behind"
+    return {
+        "clock": f"the server's clock is {abs(off):.1f} s {sense} this machine's: limits, locks and sessions go by the "
+        "one, tokens by the other; see to both"
+    }
+
+
 def audit(info: Mapping[str, str], address: Address, settings: Settings, *, protected: bool) -> dict[str, str]:
     """Return named warnings, each one sentence; `protected` says whether the server asked for a password."""
     found: dict[str, str] = {}
@@ -212,6 +233,11 @@ def audit(info: Mapping[str, str], address: Address, settings: Settings, *, prot
                 "and a restart forgets them"
             )
         return found
+    if settings.production and info.get("aof_enabled") == "0":
+        found["persistence"] = (
+            "the append-only file is off (appendonly no): after a crash the server knows revoked tokens and sessions "
+            "as of its last snapshot, if it makes any"
+        )
     if not protected and (settings.production or not address.local):
         found["password"] = f"{address} asks for no password"
     if settings.production and not address.tls and not address.local:

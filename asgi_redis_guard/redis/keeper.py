@@ -12,12 +12,13 @@ from typing import Any
 import hiredis
 
 from ..errors import RedisUnavailable
-from .address import Address
 from .backoff import Backoff
 from .breaker import Breaker
-from .link import AuthenticationFailed, Link, open_link
+from .credentials import login_words
+from .link import AuthenticationFailed, Link
 from .pipeline import Pipeline, Slot
 from .watchdog import Watchdog
+from .whereabouts import Whereabouts
 
 _PING = hiredis.pack_command(("PING",))
 
@@ -31,7 +32,7 @@ class Keeper:
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        address: Address,
+        where: Whereabouts,
         breaker: Breaker,
         *,
         name: str,
@@ -42,7 +43,7 @@ class Keeper:
         protocol: int = 3,
     ) -> None:
         self._loop = loop
-        self._address = address
+        self._where = where
         self._breaker = breaker
         self._name = name
         self._timeout = timeout
@@ -130,6 +131,14 @@ class Keeper:
         if link is self._link:
             self._broke(f"connection lost: {error or 'closed by the server'}")
 
+    def log_in(self, login: tuple[str, str]) -> asyncio.Future[Any] | None:
+        """Send AUTH among the commands: what comes before it runs as the former account."""
+        return self.submit(login_words(login))
+
+    def submit(self, args: tuple[Any, ...]) -> asyncio.Future[Any]:
+        """Queue one command; the subclass does."""
+        raise NotImplementedError
+
     # Writing.
 
     def _schedule_flush(self) -> None:
@@ -155,8 +164,7 @@ class Keeper:
     # Connecting.
 
     def _open(self) -> Any:
-        return open_link(
-            self._address,
+        return self._where.open(
             timeout=self._connect_timeout,
             name=self._name,
             protocol=self._protocol,
@@ -211,4 +219,4 @@ class Keeper:
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else "connected" if self._link is not None else "not connected"
-        return f"<{type(self).__name__} {self._name} to {self._address}: {state}, {self.in_flight} in flight>"
+        return f"<{type(self).__name__} {self._name} to {self._where.address}: {state}, {self.in_flight} in flight>"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol, cast
 
@@ -16,7 +17,9 @@ import hiredis
 
 from ..errors import OperationFailed, RedisUnavailable
 from .address import Address
+from .credentials import login_words
 from .slots import Place
+from .tls import explain
 
 #: What `Link.next` returns when no whole reply has arrived yet.
 NOTHING = object()
@@ -31,6 +34,10 @@ class AuthenticationFailed(RedisUnavailable):
     """The server refused the credentials; trying again soon would only lock the account."""
 
 
+class CertificateRefused(AuthenticationFailed):
+    """There is no TLS with the server: one end refuses the other, and will again."""
+
+
 class Receiver(Protocol):
     """Whoever owns a link."""
 
@@ -43,6 +50,9 @@ class Receiver(Protocol):
     def lost(self, link: Link, error: Exception | None) -> None:
         """The link is gone; called once."""
 
+    def log_in(self, login: tuple[str, str]) -> asyncio.Future[Any] | None:
+        """Send AUTH once more, for credentials that changed; return the future of the reply if somebody reads it."""
+
 
 class Link(asyncio.Protocol):
     """A connection in the state that `open_link` left it in."""
@@ -54,6 +64,7 @@ class Link(asyncio.Protocol):
         self.transport: asyncio.Transport | None = None
         self.receiver: Receiver | None = None
         self.last_byte = loop.time()
+        self.made = False  # there was a connection, with TLS if that is asked for
         self.paused = False
         self.place = Place("", 0)  # where it leads; nowhere for a unix socket
         self.server: dict[str, Any] = {}  # what HELLO told; empty where the link speaks RESP2
@@ -63,6 +74,7 @@ class Link(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
+        self.made = True
         sock = transport.get_extra_info("socket")
         if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -101,6 +113,13 @@ class Link(asyncio.Protocol):
         if transport is not None:
             with contextlib.suppress(RuntimeError):  # its loop may be closed already
                 transport.abort()
+
+    def lose(self, error: Exception) -> None:
+        """Close at once, and tell the receiver as if the server had done it."""
+        receiver = self.receiver
+        self.abort()
+        if receiver is not None:
+            receiver.lost(self, error)
 
     def bury(self) -> None:
         """Close the socket after its loop has closed, which the transport cannot do by itself any more."""
@@ -156,10 +175,14 @@ async def open_link(
         raise
     except TimeoutError:
         link.abort()
-        raise RedisUnavailable(f"no connection to {address} within {timeout:g} s") from None
+        hint = "; does it speak TLS?" if address.tls and not link.made else ""
+        raise RedisUnavailable(f"no connection to {address} within {timeout:.3g} s{hint}") from None
     except Exception as error:
         link.abort()
-        raise RedisUnavailable(f"no connection to {address}: {type(error).__name__}: {error}") from error
+        told = explain(error, address, link.made)
+        if told is not None and isinstance(error, ssl.SSLError):
+            raise CertificateRefused(told) from error
+        raise RedisUnavailable(told or f"no connection to {address}: {type(error).__name__}: {error}") from error
     except BaseException:
         link.abort()
         raise
@@ -177,7 +200,7 @@ def _connect(loop: asyncio.AbstractEventLoop, address: Address, link: Link) -> A
 
 async def _greet(link: Link, address: Address, name: str, protocol: int) -> None:
     rest = [*([("SELECT", address.db)] if address.db else []), ("PING",)]
-    credentials = address.credentials
+    credentials = await address.login()
     if protocol == 3:
         auth = ("AUTH", *credentials) if credentials else ()
         hello, *replies = await link.converse([("HELLO", 3, *auth), ("CLIENT", "SETNAME", name), *rest])
@@ -185,9 +208,10 @@ async def _greet(link: Link, address: Address, name: str, protocol: int) -> None
             link.server = _info(hello)
             _check(replies[1:], address)
             return
-        if hello.code in ("WRONGPASS", "NOAUTH"):
+        # A server without HELLO may answer NOAUTH to what it does not know: whether the password is right, AUTH tells.
+        if hello.code == "WRONGPASS" or (hello.code == "NOAUTH" and not credentials):
             raise AuthenticationFailed(f"{address} refused the credentials ({hello.code})")
-    auth2 = [("AUTH", *credentials) if credentials[0] != "default" else ("AUTH", credentials[1])] if credentials else []
+    auth2 = [login_words(credentials)] if credentials else []
     replies = await link.converse([*auth2, ("CLIENT", "SETNAME", name), *rest])
     if auth2 and isinstance(replies[0], OperationFailed):
         raise AuthenticationFailed(f"{address} refused the credentials ({replies[0].code})")

@@ -21,12 +21,14 @@ from .dedicated import make_cluster_client, make_pool
 from .flight import Flights
 from .lane import Lane
 from .leases import Leases
-from .link import Link, open_link
+from .link import Link
 from .loop_end import AtLoopEnd
 from .memory import MemoryChannel, fake_client
 from .node import Node, cancel
+from .sentinel import SentinelWhereabouts
 from .slots import slot_of
 from .topology import Topology
+from .whereabouts import Whereabouts
 
 if TYPE_CHECKING:
     from ..settings import Settings
@@ -56,6 +58,8 @@ class Links:
         self.identity = os.urandom(8).hex().encode()
         self.address = address
         self._settings = settings
+        #: Where single connections lead, asked before each is made.
+        self.where = self._whereabouts()
         self._memory = memory
         self.at_loop_end: AtLoopEnd | None = None
         self.server: Node | Topology | None = None
@@ -71,6 +75,38 @@ class Links:
         #: Each by what it stands for.
         self.residents: dict[object, Resident] = {}
 
+    def _whereabouts(self) -> Whereabouts:
+        if self.address.sentinels is None:
+            return Whereabouts(self.address)
+        return SentinelWhereabouts(
+            self.loop, self.address, timeout=self._settings.connection_timeout, on_move=self._follow
+        )
+
+    def _follow(self) -> None:
+        """The primary moved: the multiplexed links know; a probe need not wait; dedicated links lead to the former."""
+        if self.server is not None:
+            self.server.probe.hurry()
+        if self._pool is not None:
+            self.spawn(self._pool.disconnect())
+
+    async def log_in(self) -> None:
+        """Log in again on every live link, by the credentials of now; raises `RedisUnavailable` where that is refused.
+
+        Idle dedicated connections are closed; those in use go on as they are.
+        """
+        login = await self.address.login()
+        if login is None:
+            return
+        nodes = self.topology.nodes.values() if self.topology is not None else []
+        links = [link for where in (self.where, *(node.where for node in nodes)) for link in list(where.links)]
+        asked = [link.receiver.log_in(login) for link in links if link.receiver is not None]
+        if self._pool is not None:
+            await self._pool.disconnect(inuse_connections=False)
+        replies = await asyncio.gather(*(reply for reply in asked if reply is not None), return_exceptions=True)
+        for reply in replies:
+            if isinstance(reply, BaseException):
+                raise reply
+
     def _lanes(self) -> tuple[Lane, Lane, Breaker]:
         settings = self._settings
         if self._memory is not None:
@@ -80,7 +116,7 @@ class Links:
             self.server = cluster = Topology(self.loop, self.address, settings)
             one, two = (ClusterLane(cluster, lane, settings, self.spawn) for lane in ("lane1", "lane2"))
             return one, two, cluster.breaker
-        self.server = node = Node(self.loop, self.address, settings)
+        self.server = node = Node(self.loop, self.where, settings)
         return node.lane1, node.lane2, node.breaker
 
     @property
@@ -97,7 +133,7 @@ class Links:
     def pool(self) -> ConnectionPool:
         """redis-py's pool of dedicated connections."""
         if self._pool is None:
-            self._pool = make_pool(self.address, self._settings)
+            self._pool = make_pool(self.address, self._settings, self.where)
         return self._pool
 
     @property
@@ -116,14 +152,14 @@ class Links:
 
     async def open(self, name: str, *, key: bytes | None = None, protocol: int = 3) -> Link:
         """Open a link for somebody alone; in a cluster to the node of a key, or to any. Raises `RedisUnavailable`."""
-        topology, address = self.topology, self.address
+        topology, where = self.topology, self.where
         if topology is not None:
             if not topology.known:
                 await topology.connect()
-            address = topology.node_for(None if key is None else slot_of(key)).address
+            where = topology.node_for(None if key is None else slot_of(key)).where
         name = f"asgi-redis-guard:{name}:{os.getpid()}"
         try:
-            return await open_link(address, timeout=self._settings.connection_timeout, name=name, protocol=protocol)
+            return await where.open(timeout=self._settings.connection_timeout, name=name, protocol=protocol)
         except RedisUnavailable:
             if topology is not None:
                 topology.trouble()
@@ -161,8 +197,8 @@ class Links:
         for resident in [*self.residents.values()]:
             await resident.aclose()
         self.residents.clear()
-        ending = [self.lane1.close(), self.lane2.close(), *(() if self.server is None else self.server.close())]
-        await cancel(ending, self._settings.timeout)
+        ending = [self.where.close(), self.lane1.close(), self.lane2.close()]
+        await cancel([*ending, *(() if self.server is None else self.server.close())], self._settings.timeout)
         if self._pool is not None:
             await self._pool.disconnect()
         if self._memory_client is not None:
@@ -179,8 +215,8 @@ class Links:
         self.flights.abandon()
         left = [resident.abandon() for resident in self.residents.values()]
         self.residents.clear()
-        links = [self.lane1.abandon(), self.lane2.abandon(), *(() if self.server is None else self.server.abandon())]
-        return [*links, self._pool, self._cluster_client, *left]
+        links = [self.where.abandon(), self.lane1.abandon(), self.lane2.abandon(), self._pool, self._cluster_client]
+        return [*links, *(() if self.server is None else self.server.abandon()), *left]
 
     def __repr__(self) -> str:
         return f"<Links to {self.address}: {self.lane1!r}, {self.lane2!r}, {self.breaker!r}>"

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 from ..core.keys import Keys
 from ..errors import ConfigurationError, RedisUnavailable
 from ..settings import Settings
-from . import registry
+from . import registry, rotation
 from .address import Address
 from .commands import Commands
 from .embedded import EmbeddedServer
@@ -40,15 +40,25 @@ class RedisManager(Commands):
     """Connections to one Redis, for every event loop of this process.
 
     `url` is `redis://`, `rediss://`, `unix://`, `memory://` (fakeredis) or `embedded://` (a Valkey child process);
-    without it the settings or the environment tell. Other options are those of `Settings`. Constructing connects to
+    without it the settings or the environment tell. A `credential_provider`, redis-py's or one like it, is asked before
+    each connection. Other options are those of `Settings`. Constructing connects to
     nothing; the first use or `connect()` does. Raises `ConfigurationError`.
     """
 
-    def __init__(self, url: str | None = None, *, settings: Settings | None = None, **options: Any) -> None:
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        settings: Settings | None = None,
+        credential_provider: Any = None,
+        **options: Any,
+    ) -> None:
         if settings is not None:
             ConfigurationError.refuse_both("settings", [*(["url"] if url is not None else []), *options])
         self.settings = settings or Settings(url=url, **options)
         self.address = Address.parse(self.settings.redis_url)
+        if credential_provider is not None:
+            self.address = self.address.provided_by(credential_provider)
         self.keys = Keys(self.settings.prefix)
         self._links_by_loop: dict[asyncio.AbstractEventLoop, Links] = {}
         self._lock = threading.Lock()  # guards the dictionary, where several threads run a loop each
@@ -59,6 +69,7 @@ class RedisManager(Commands):
         self._users: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, int] = weakref.WeakKeyDictionary()
         self._connecting = False
         self._audit_due = self._memory is None or self.settings.production
+        rotation.follow(self)
         registry.enrol(self)
 
     @classmethod
@@ -231,6 +242,13 @@ class RedisManager(Commands):
     async def health(self) -> Health:
         """Ask the server how it is; never raises, and never waits longer than the timeout."""
         return await examine(self)
+
+    async def rotate_credentials(self) -> None:
+        """Log in again on all live links of this process, by what the credential provider says now.
+
+        No request fails meanwhile. Raises `RedisUnavailable` where the server refuses; links keep their login then.
+        """
+        await rotation.rotate(self._links_by_loop)
 
     async def _audit(self) -> None:
         """Look once at how the server is set up; a server that does not answer is looked at later."""

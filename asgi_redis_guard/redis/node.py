@@ -11,9 +11,9 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from ..errors import RedisUnavailable
-from .address import Address
 from .channel import Channel
 from .probe import Probe
+from .whereabouts import Whereabouts
 
 if TYPE_CHECKING:
     from ..settings import Settings
@@ -25,14 +25,15 @@ class Node:
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        address: Address,
+        where: Whereabouts,
         settings: Settings,
         *,
         kind: type[Channel] = Channel,
         **more: Any,
     ) -> None:
-        self.address = address
-        self.probe = Probe(loop, str(address), cut=self.drop, attempt=self._look)
+        self.where = where
+        self.address = where.address
+        self.probe = Probe(loop, str(where.address), cut=self.drop, attempt=self._look)
         self.breaker = self.probe.breaker
         #: What must not be collected while a link is open, though nobody has it any more.
         self.keeps: object = None
@@ -44,8 +45,8 @@ class Node:
             **more,
         }
         name = "asgi-redis-guard:{}:" + str(os.getpid())
-        self.lane1 = kind(loop, address, self.breaker, name=name.format("guards"), protocol=3, **options)
-        self.lane2 = kind(loop, address, self.breaker, name=name.format("app"), protocol=2, patient=True, **options)
+        self.lane1 = kind(loop, where, self.breaker, name=name.format("guards"), protocol=3, **options)
+        self.lane2 = kind(loop, where, self.breaker, name=name.format("app"), protocol=2, patient=True, **options)
 
     @property
     def in_flight(self) -> int:

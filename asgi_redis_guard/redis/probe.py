@@ -6,6 +6,7 @@ It owns one task and the pauses; what an attempt is, and what is cut before the 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 
@@ -36,17 +37,28 @@ class Probe:
         self._attempt = attempt
         self._backoff = Backoff(**_BACKOFF)
         self._back_since = 0.0
+        self._news = asyncio.Event()
         self.task: asyncio.Task[None] | None = None
+
+    def hurry(self) -> None:
+        """There is reason to think that it is back: try now."""
+        self._news.set()
 
     def _start(self) -> None:
         if self.task is None or self.task.done():
             self.task = self._loop.create_task(self._until_back(), name="asgi-redis-guard probe")
 
+    async def _pause(self, seconds: float) -> None:
+        self._news.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._news.wait()
+
     async def _until_back(self) -> None:
         self._cut(self.breaker.reason)
         self._backoff.lived(self._loop.time() - self._back_since)
         while self.breaker.is_open:
-            await asyncio.sleep(self._backoff.next())
+            await self._pause(self._backoff.next())
             try:
                 await self._attempt()
             except RedisUnavailable as error:

@@ -118,7 +118,12 @@ def test_quoted_credentials_are_read_back_and_shown_nowhere(scheme: str, user: s
 
 
 @settings(max_examples=500, deadline=None)
-@given(no_login_yet, rubbish, rubbish, st.sampled_from(["redis", "rediss", "unix", "redes"]))
+@given(
+    no_login_yet,
+    rubbish,
+    rubbish,
+    st.sampled_from(["redis", "rediss", "unix", "redes", "redis+sentinel", "redis+cluster"]),
+)
 @example("", "/", "@host", "redis")
 @example("", "#", "@host", "redis")
 @example("", "", "", "redis")

@@ -1,12 +1,13 @@
 """What a server's INFO is read for, and that asking for health never makes things worse."""
 
 import logging
+import time
 from typing import Any
 
 import pytest
 
 from asgi_redis_guard.redis.address import Address
-from asgi_redis_guard.redis.health import audit, describe, parse_info
+from asgi_redis_guard.redis.health import audit, clock, describe, parse_info
 from asgi_redis_guard.redis.manager import RedisManager
 from asgi_redis_guard.settings import Settings
 from asgi_redis_guard.testing import FaultProxy, RoundTripCounter
@@ -33,6 +34,42 @@ def test_a_policy_that_may_drop_keys_is_named(policy: str) -> None:
     found = warnings_for({"maxmemory_policy": policy})
     assert list(found) == ["eviction"]
     assert policy in found["eviction"]
+
+
+def test_a_server_that_keeps_nothing_over_a_crash_is_named_in_production() -> None:
+    assert list(warnings_for({"aof_enabled": "0"}, "rediss://:pw@db", env="production")) == ["persistence"]
+    assert warnings_for({"aof_enabled": "1"}, "rediss://:pw@db", env="production") == {}
+    assert warnings_for({"aof_enabled": "0"}) == {}
+
+
+@pytest.mark.parametrize(
+    ("server", "latency", "told"),
+    [
+        (1000.0, 0, None),
+        (1001.9, 0, None),
+        (998.1, 0, None),
+        (1002.1, 0, "2.1 s ahead of"),
+        (997.8, 0, "2.2 s behind"),
+        (997.8, 0.3, None),
+        (1002.1, 0.3, "2.1 s ahead of"),
+    ],
+)
+def test_a_clock_that_is_far_off_is_named(server: float, latency: float, told: str | None) -> None:
+    found = clock({"server_time_usec": str(round(server * 1e6))}, 1000.0, latency)
+    assert list(found) == ([] if told is None else ["clock"])
+    assert (told or "") in found.get("clock", "")
+
+
+def test_a_server_that_does_not_tell_the_time_is_not_judged() -> None:
+    assert clock({}, 1000.0, 0) == clock({"server_time_usec": "odd"}, 1000.0, 0) == {}
+
+
+async def test_the_clock_of_a_real_server_is_compared(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with RedisManager(redis_url, timeout=PATIENCE) as manager:
+        assert (await manager.health())["warnings"] == {}
+        late = time.time() + 60
+        monkeypatch.setattr("asgi_redis_guard.redis.health.time.time", lambda: late)
+        assert list((await manager.health())["warnings"]) == ["clock"]
 
 
 @pytest.mark.parametrize(("version", "old"), [("6.0.16", True), ("5.0.7", True), ("6.2.0", False), ("10.0.1", False)])
@@ -104,11 +141,11 @@ async def test_the_audit_is_logged_once_and_stays_in_health(
     server = make_server(maxmemory="100mb", maxmemory_policy="allkeys-lru")
     async with RedisManager(server.url, timeout=PATIENCE, env="production") as manager:
         await manager.connect()
-        assert sorted((await manager.health())["warnings"]) == ["eviction", "password"]
+        assert sorted((await manager.health())["warnings"]) == ["eviction", "password", "persistence"]
     async with manager:
         pass
     lines = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
-    assert sorted(line.split()[0] for line in lines) == ["[eviction]", "[password]"]
+    assert sorted(line.split()[0] for line in lines) == ["[eviction]", "[password]", "[persistence]"]
 
 
 @pytest.mark.parametrize("url", ["memory://", "embedded://"])

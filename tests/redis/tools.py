@@ -18,6 +18,7 @@ from asgi_redis_guard.redis.breaker import Breaker
 from asgi_redis_guard.redis.channel import Channel
 from asgi_redis_guard.redis.manager import RedisManager
 from asgi_redis_guard.redis.program import Program
+from asgi_redis_guard.redis.whereabouts import Whereabouts
 
 #: No healthy server needs this long; nothing waits for it to pass.
 PATIENCE = 20.0
@@ -54,7 +55,7 @@ async def channel_to(url: str, *, threshold: int = 5, **options: Any) -> AsyncIt
     """A channel by itself, with a breaker that nobody probes."""
     options = {"name": "test", "timeout": PATIENCE, "connect_timeout": PATIENCE, "limit": 10_000, **options}
     breaker = Breaker(url, threshold=threshold)
-    channel = Channel(asyncio.get_running_loop(), Address.parse(url), breaker, **options)
+    channel = Channel(asyncio.get_running_loop(), Whereabouts(Address.parse(url)), breaker, **options)
     try:
         yield channel
     finally:
