@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from ..core.rounds import JoinedReply
-from ..core.script import HELD_BACK, NOT_RUN, PASSED, Batch, Operation
+from ..core.script import HELD_BACK, IDLE, NOT_RUN, PASSED, Batch, Operation
 from ..errors import GuardProtocolError, RedisTimeout, RedisUnavailable
 from .cut_plan import NOWHERE, Part, Plan, plan_of
 from .kept import Kept, KeptFuture
@@ -174,9 +174,14 @@ class _Cut:
             return
         for number in plan.unchecked:
             outcomes[number] = PASSED
+        idle = [number for number in plan.deferred if outcomes[number] == IDLE]
+        for number in idle:
+            outcomes[number] = PASSED
         statuses, refused = self._judge()
         self._keep(statuses, plan.immediate)
         committing = tuple([n for n in plan.deferred if statuses[n] == PASSED])
+        if idle:
+            committing = tuple([n for n in committing if n not in idle or plan.members[n].place in refused])
         if not committing:
             self._tell(statuses)
             return

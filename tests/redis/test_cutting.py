@@ -122,6 +122,24 @@ async def test_what_another_slot_can_stop_commits_in_the_second_pass(nodes: Node
     assert [slot for slot, _ in nodes.sent] == [b"b", b"a", b"c", b"a", b"c"]
 
 
+async def test_what_says_that_its_commit_would_change_nothing_takes_no_second_pass(nodes: Nodes) -> None:
+    fresh = kind(
+        "kept = call('GET', k)\n-- @idle\nunneeded = kept == '1'",
+        "call('SET', k, refused and 'refused' or '1')",
+        name="fresh.fresh",
+        keys="k",
+        keeps="kept",
+    )
+    asked = [Operation(fresh, (b"{a}",)), unless(b"{b}")]
+    assert await nodes.run(asked) == [PASSED, PASSED]
+    assert [slot for slot, _ in nodes.sent] == [b"a", b"b", b"a"]
+    assert await nodes.run(asked) == [PASSED, PASSED]
+    assert [slot for slot, _ in nodes.sent[3:]] == [b"a", b"b"]
+    nodes.set(b"{b}")
+    assert await nodes.run(asked) == [PASSED, STOPPED]
+    assert await got(nodes, b"{a}") == [b"refused"]
+
+
 async def test_a_refusal_takes_no_second_pass_where_nothing_is_left_to_commit(nodes: Nodes) -> None:
     nodes.set(b"{b}")
     assert await nodes.run([unless(b"{b}")], [quota(b"{a}"), quota(b"{c}")]) == [STOPPED, NOT_RUN, 0, NOT_RUN, 0]
