@@ -53,10 +53,9 @@ STOPPED, PASSED, HELD_BACK, NOT_RUN = 0, 1, 2, 3
 IDLE = 4
 
 #: Locals of the program itself.
-RESERVED = frozenset(
-    ("clock", "now", "failure", "unfit", "call", "floor", "ceil", "stop", "stop_at", "stop_group", "refused")
-    + ("unneeded",)
-)
+RESERVED = frozenset(["clock", "now", "failure", "unfit", "call", "floor", "ceil"]) | {
+    *("stop", "stop_at", "stop_group", "refused", "unneeded")
+}
 
 
 class Undo(NamedTuple):
