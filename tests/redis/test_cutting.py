@@ -147,6 +147,21 @@ async def test_a_refusal_takes_no_second_pass_where_nothing_is_left_to_commit(no
     assert await got(nodes, b"{a}", b"{c}") == [None, None]
 
 
+async def test_what_stops_first_decides_wherever_it_lies(nodes: Nodes) -> None:
+    """The last would stop the group of the first one, had the token in another slot not stopped the round before."""
+    nodes.set(b"{b}")
+    nodes.set(b"{a}2", 9)
+    assert await nodes.run([quota(b"{a}1")], [unless(b"{b}")], [quota(b"{a}2")]) == [PASSED, 0, STOPPED, NOT_RUN, 0]
+    assert await got(nodes, b"{a}1") == [b"1"]
+
+
+async def test_what_fails_only_where_it_commits_stops_nothing_although_its_guard_is_closed(nodes: Nodes) -> None:
+    await nodes.manager.execute("SET", "{a}", "no list")
+    reply = await nodes.run([mark(b"{a}")], [quota(b"{b}")], closed=(0,))
+    assert reply[0].startswith(b"WRONGTYPE")
+    assert reply[1:] == [PASSED, 0]
+
+
 async def test_keys_of_one_operation_in_two_slots_are_refused_by_its_name(nodes: Nodes) -> None:
     apart = kind("found = call('EXISTS', k, l)", name="bad.apart", keys="k, l", returns="found")
     with pytest.raises(GuardProtocolError, match=r"the keys of bad\.apart lie in 2 slots"):
@@ -180,6 +195,22 @@ async def test_who_loses_a_race_is_stopped_and_the_others_of_its_group_are_undon
     assert slot == tag_of(one.keys[0])
     assert operation == limit.settle(Keys(), digest("a"), raw.clocks[0], 2, 0)
     assert undoing == Operation(RELEASE, (b"c",), (1, b"lease"))
+
+
+async def test_what_is_behind_something_that_is_checked_again_waits_for_it(nodes: Nodes) -> None:
+    def meanwhile(slot: Any, number: int) -> None:
+        if slot == b"a" and number == 2:
+            nodes.set(b"{a}")
+
+    nodes.before = meanwhile
+    note = kind("", "call('SET', k, '1')", name="note.note", keys="k")
+    assert await nodes.run([quota(b"{a}")], [quota(b"{b}", 0)], [Operation(note, (b"{a}1",))]) == [
+        *(HELD_BACK, 0, STOPPED, 0, NOT_RUN)
+    ]
+    reply = await nodes.run([quota(b"{a}")], [quota(b"{b}", 5)], [Operation(note, (b"{a}1",))])
+    assert reply[0] == STOPPED
+    assert reply[-1] == NOT_RUN
+    assert await got(nodes, b"{a}1") == [None]
 
 
 async def test_what_is_behind_the_loser_of_a_race_and_cannot_be_undone_is_told_as_it_is(nodes: Nodes) -> None:
