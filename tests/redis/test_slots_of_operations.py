@@ -257,3 +257,19 @@ def test_every_builder_of_keys_is_looked_at() -> None:
     assert slots_of((KEYS.revoked_in(1), *REVOKED, KEYS.revoked_users)) == {b"revoked"}
     assert slots_of((KEYS.replaced(ALICE.record),)) == slots_of((ALICE.record,))
     assert len(slots_of(KEYS.session_counts)) == len(slots_of(KEYS.family_counts)) == 1
+
+
+def test_a_prefix_with_a_hash_tag_puts_everything_into_one_slot() -> None:
+    """What a tenant's keys need, or an app's whose load one node can bear: nothing of it is cut then."""
+    keys = Keys("guard:{acme}:")
+    made: list[Any] = [*keys.session_counts, *keys.family_counts, keys.every_tag]
+    made += [keys.revoked, keys.revoked_users, keys.revoked_mirrors, keys.revoked_stream]
+    for name, builder in vars(Keys).items():
+        if inspect.isfunction(builder) and not name.startswith("_"):
+            kinds = [one.annotation for one in inspect.signature(builder).parameters.values()][1:]
+            values = [7 if kind == "int" else "text" if kind in ("str", "str | bytes") else b"bytes" for kind in kinds]
+            built = builder(keys, *values)
+            made += built if isinstance(built, tuple) else [built]
+    assert len(made) > 40
+    made.remove(keys.replaced(b"bytes"))  # it stands behind the key that it is given
+    assert slots_of(made) == {b"acme"}
