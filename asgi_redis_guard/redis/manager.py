@@ -37,10 +37,11 @@ if TYPE_CHECKING:
 
 
 class RedisManager(Commands):
-    """Connections to one Redis, for every event loop of this process.
+    """Connections to one Redis or one cluster, for every event loop of this process.
 
     `url` is `redis://`, `rediss://`, `unix://`, `memory://` (fakeredis) or `embedded://` (a Valkey child process);
-    without it the settings or the environment tell. Other options are those of `Settings`. Constructing connects to
+    `redis+cluster://host:port,host:port` and `rediss+cluster://` name some servers of a cluster. Without it the
+    settings or the environment tell. Other options are those of `Settings`. Constructing connects to
     nothing; the first use or `connect()` does. Raises `ConfigurationError`.
     """
 
