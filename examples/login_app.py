@@ -9,13 +9,14 @@ import os
 from typing import Annotated
 
 from fastapi import Body, FastAPI, Request, Response
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, JSONResponse
 
 from asgi_redis_guard import (
     CookieTransport,
     JWTAuthMiddleware,
     RateLimitMiddleware,
     RedisManager,
+    RedisUnavailable,
     TokenRoutes,
     TokenService,
 )
@@ -35,6 +36,12 @@ app.mount("/auth", routes)
 # that passwords and tokens are not tried for ever.
 app.add_middleware(RateLimitMiddleware, "100/minute", key="user", redis=redis)
 app.add_middleware(JWTAuthMiddleware, guard=tokens.guard(exempt=["/", "/login", "/auth/*"]), redis=redis)
+
+
+@app.exception_handler(RedisUnavailable)
+async def away(request: Request, error: RedisUnavailable) -> JSONResponse:
+    """Say that it is not the client's fault: guards and routes do so by themselves, what the app asks is the app's."""
+    return JSONResponse({"detail": "Try again in a moment."}, 503, {"retry-after": "1"})
 
 
 @app.post("/login")

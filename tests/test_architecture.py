@@ -5,6 +5,7 @@ import inspect
 import re
 import subprocess
 import sys
+import tokenize
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -197,6 +198,15 @@ def test_an_operation_keeps_its_contract(path: Path) -> None:
         assert re.search(rf"\b{name}\b", kind.check + kind.commit), f"{name} is not used"
     for name in kind.returns:
         assert re.search(rf"\b{name}\b", kind.check), f"{name} is never set"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_no_pattern_repeats_a_group_possessively(path: Path) -> None:
+    """Python before 3.11.5 matches those wrongly (gh-106052); of single characters they are fine."""
+    with path.open("rb") as file:
+        strings = [token.string for token in tokenize.tokenize(file.readline) if token.type == tokenize.STRING]
+    patterns = [text for text in strings if "r" in re.split("['\"]", text.lower(), maxsplit=1)[0]]
+    assert [text for text in patterns if re.search(r"(?<!\\)\)[*+?]\+|\(\?>", text)] == []
 
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=name_of)

@@ -73,7 +73,7 @@ _FORBIDDING = _QUALIFIED | _attributes("no-store", "must-revalidate", "proxy-rev
 _NAME = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
 _MEMBER = re.compile(
     rb"[ \t,]*+(?:(?P<name>" + _NAME + rb"++)"
-    rb"(?:=(?:(?P<token>" + _NAME + rb"++)|\"(?P<text>(?:[^\"\\]++|\\.)*+)\"))?+[ \t]*+(?:,|$)"
+    rb"(?:=(?:(?P<token>" + _NAME + rb"++)|\"(?P<text>[^\"\\]*+(?:\\.[^\"\\]*+)*)\"))?[ \t]*+(?:,|$)"
     rb"|(?P<malformed>[^,]++)|$)",
     re.DOTALL,
 )

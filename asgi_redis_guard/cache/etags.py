@@ -19,7 +19,7 @@ _MOST = 16_384
 _TAG = re.compile(rb'(?:W/)?"[!#-~\x80-\xff]*"')
 #: What apps send for a tag that have forgotten the quotation marks.
 _BARE = re.compile(rb"(?!\*\Z)[!#-+\--~\x80-\xff]+")
-_LIST = re.compile(rb'[ \t,]*+(?:(?:W/)?"[!#-~\x80-\xff]*+"[ \t]*+(?:,[ \t,]*+|\Z))*+')
+_LIST = re.compile(rb'[ \t,]*+(?:(?:W/)?"[!#-~\x80-\xff]*+"[ \t]*+(?:,[ \t,]*+|\Z))*')
 _QUOTED = re.compile(rb'"[^"]*"')
 
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from urllib.parse import unquote_plus
 
+from ..core.checks import several
+
 #: Parameters, and bytes, of a query that is looked into.
 _MOST, _LONGEST = 128, 8192
 
@@ -20,7 +22,7 @@ class Queries:
     __slots__ = ("_names", "_prefixes", "_sort", "changes")
 
     def __init__(self, sort: bool = False, ignore: Iterable[str] = ()) -> None:
-        names = (ignore,) if isinstance(ignore, str) else tuple(ignore)
+        names = several(ignore)
         self._names = frozenset(name for name in names if not name.endswith("*"))
         self._prefixes = tuple(name[:-1] for name in names if name.endswith("*"))
         self._sort = sort

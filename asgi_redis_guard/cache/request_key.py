@@ -15,6 +15,7 @@ from itertools import product
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
+from ..core.checks import several
 from ..errors import ConfigurationError, GuardError, PrincipalUnknown
 from .hosts import LONGEST_HOST, Hosts, parse_pattern
 from .queries import Queries, ignore_faults
@@ -58,8 +59,8 @@ class RequestKeys:
     def __init__(
         self, *, hosts: Iterable[str] = (), sort_query: bool = False, ignore_query: Iterable[str] = ()
     ) -> None:
-        hosts = (hosts,) if isinstance(hosts, str) else tuple(hosts)
-        ignored = (ignore_query,) if isinstance(ignore_query, str) else tuple(ignore_query)
+        hosts = several(hosts)
+        ignored = several(ignore_query)
         faults = [
             f"hosts: {host!r} given; allowed are such as 'example.com', '*.example.com' and 'example.com:8000'"
             for host in hosts

@@ -15,6 +15,11 @@ MOST_BODY = 64 << 20
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+\-.^_`|~]+")
 
 
+def several(given: str | Iterable[str] | None) -> tuple[str, ...]:
+    """Return what an option was given that takes one text as well as several."""
+    return () if given is None else (given,) if isinstance(given, str) else tuple(given)
+
+
 def is_within(value: object, least: float, most: float) -> bool:
     """Tell whether it is a number between these."""
     return isinstance(value, int | float) and not isinstance(value, bool) and least <= value <= most

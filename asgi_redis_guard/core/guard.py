@@ -74,6 +74,8 @@ class Guard:
     exempt: PathPatterns = PathPatterns()
     exempt_preflight: bool = True
     on_refused: OnRefused | None = None
+    #: The manager of what the app gave it, if it was given such: a stack that asks another Redis is refused.
+    store: object = None
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()

@@ -2,7 +2,7 @@
 
     key                        type     TTL                              what
     <p>t:<digest>              string   the token's remaining life       a revoked token, by issuer and `jti` or hash
-    <p>t:<digest>              string   the longest life of its tokens   a login that was ended: all of its tokens are
+    <p>t:<digest>              string   the longest life of its tokens   a family that was ended: its access tokens are
     <p>u:<digest>              string   the longest life of a token      a user's cutoff: older tokens are revoked
     <p>u:<digest>              string   the longest life of a token      the same, exactly: by the generation of tokens
     <p>u:<digest>              string   the longest life of a token      a cutoff for all users of an issuer
@@ -175,12 +175,12 @@ class Keys:
         """The cutoff of one user's tokens."""
         return self._user + digest(issuer, subject)
 
-    def login(self, issuer: str, family: str) -> bytes:
-        """The mark of a login that was ended, known by the family of its tokens."""
+    def family_mark(self, issuer: str, family: str) -> bytes:
+        """The mark of a family that was ended: of all its access tokens."""
         return self._token + digest(b"fam", issuer, family)
 
-    def logins(self, issuer: str, subject: str) -> bytes:
-        """The cutoff of one user's generations of tokens."""
+    def generation_cutoff(self, issuer: str, subject: str) -> bytes:
+        """The cutoff of one user's tokens by their generation."""
         return self._user + digest(b"gen", issuer, subject)
 
     def everybody(self, issuer: str) -> bytes:
@@ -188,7 +188,7 @@ class Keys:
         return self._user + digest(b"all", issuer, b"")
 
     def token_of(self, known: bytes) -> bytes:
-        """The mark of a token, or a login, that is known by the digest in it: its last 20 characters."""
+        """The mark of a token, or a family, that is known by the digest in it: its last 20 characters."""
         return self._token + known
 
     def user_of(self, known: bytes) -> bytes:

@@ -46,6 +46,9 @@ def is_cross_origin(exchange: Exchange, trusted: frozenset[str] = frozenset()) -
         return False
     host = (exchange.header(b"host") or b"").decode("latin-1").lower()
     try:
-        return not host or urlsplit(origin).netloc.lower() != host
+        parts = urlsplit(origin)
+        # Behind a proxy the server may not know of TLS; where it does, a page that came without it is another's.
+        downgraded = parts.scheme in ("http", "ws") and exchange.scope.get("scheme") in ("https", "wss")
+        return not host or downgraded or parts.netloc.lower() != host
     except ValueError:
         return True

@@ -57,6 +57,11 @@ def nobody() -> Answer:
     return problem(400, "unidentified", "The request does not tell whose it is.")
 
 
+def foreign_cookie() -> Answer:
+    """A cookie came along with a request from another site."""
+    return problem(403, "cross_origin", "Cookies are not accepted from another origin.")
+
+
 #: What a client is told where there is nothing better to say.
 AWAY = "A service that this request depends on is away."
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Literal
 
-from ..core.checks import bytes_faults, choice_faults, name_faults, seconds_faults
+from ..core.checks import bytes_faults, choice_faults, name_faults, seconds_faults, several
 from ..core.client_ip import TrustedProxies
 from ..core.exchange import Exchange
 from ..core.guard import OneRoundGuard, OnRefused, refusal_faults
@@ -69,7 +69,7 @@ class Idempotency(OneRoundGuard):
         header: str = "idempotency-key",
         on_refused: OnRefused | None = None,
     ) -> None:
-        methods = (methods,) if isinstance(methods, str) else tuple(methods)
+        methods = several(methods)
         ConfigurationError.raise_for(
             refusal_faults(on_refused)
             + method_faults(methods)

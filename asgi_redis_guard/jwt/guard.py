@@ -11,12 +11,14 @@ from functools import lru_cache, partial
 from types import MappingProxyType
 from typing import Literal, NamedTuple
 
+from ..core.checks import several
 from ..core.exchange import Exchange
 from ..core.guard import OneRoundGuard, OnRefused, refusal_faults
 from ..core.keys import Keys
 from ..core.origin import is_cross_origin, origin_faults
-from ..core.problem import unavailable
+from ..core.problem import foreign_cookie, unavailable
 from ..core.script import Replies
+from ..core.set_cookie import is_cookie_name
 from ..core.steps import Admission, Answer, Ask, Pass
 from ..errors import ConfigurationError, RedisUnavailable
 from ..users import credentials_of, nobody
@@ -101,13 +103,13 @@ class JWTAuth(OneRoundGuard):
         realm: str = "api",
         name: str = "jwt",
     ) -> None:
-        wanted = tuple(" ".join(_words(scopes)).split())
-        trusted, foreign = _words(origins), _words(legacy)
+        wanted = tuple(" ".join(several(scopes)).split())
+        trusted, foreign = several(origins), several(legacy)
         ConfigurationError.raise_for(origin_faults(trusted))
         issuers = _issuers(keys, key, algorithms, issuer)
         faults = blacklist_faults(revocation, foreign, on_outage, max_age, several_issuers=len(issuers) > 1)
-        _check(faults, leeway, without_jti, max_size, max_lifetime, realm, wanted, on_refused)
-        audiences, claims = frozenset(_words(audience)), frozenset(_words(required))
+        _check(faults, cookie or None, leeway, without_jti, max_size, max_lifetime, realm, wanted, on_refused)
+        audiences, claims = frozenset(several(audience)), frozenset(several(required))
         rules = ClaimRules(frozenset(issuers), audiences, claims, typ, leeway, max_lifetime if revocation else None)
         self.concern(name, exempt, exempt_preflight, on_refused)
         make = _verifier_by(key, algorithms) if keys is None else keys.verifier
@@ -118,6 +120,7 @@ class JWTAuth(OneRoundGuard):
         self._optional = optional
         self._revocation = revocation is not False
         self._mirror = None if isinstance(revocation, bool) or revocation.mode != "mirror" else revocation
+        self.store = getattr(revocation, "redis", None)
         self._legacy = LegacyKeys(foreign)
         self._several_issuers = len(issuers) > 1
         self._remembered = lru_cache(maxsize=cache_size)(self._make_ask)
@@ -153,7 +156,8 @@ class JWTAuth(OneRoundGuard):
 
     def decide(self, exchange: Exchange, replies: Replies) -> Pass | Answer:
         """Let pass what is not revoked. Called where the blacklist has answered; own checks belong into `admit`."""
-        if not replies.passed or (self._mirror is not None and self._mirror.remembers(replies.ask.about.questions)):
+        mirror, questions = self._mirror, replies.ask.about.questions
+        if not replies.passed or (mirror is not None and mirror.remembers(exchange.keys, questions)):
             return self._revoked(exchange)
         return self._grant(exchange, replies.ask)
 
@@ -164,7 +168,7 @@ class JWTAuth(OneRoundGuard):
         """Follow `on_outage`."""
         revoked = None
         if self._mirror is not None and self._max_age is not None:
-            revoked = self._mirror.recall(ask.about.questions, self._max_age)
+            revoked = self._mirror.recall(exchange.keys, ask.about.questions, self._max_age)
         if revoked:
             return self._revoked(exchange)
         if self._closed and revoked is None:
@@ -176,7 +180,7 @@ class JWTAuth(OneRoundGuard):
         granted: Pass = ask.about.verdict
         if not exchange.is_websocket:
             return granted
-        keeper = None if self._sockets is None else self._sockets.responder(ask)
+        keeper = None if self._sockets is None else self._sockets.responder(ask, exchange.keys)
         return Pass(scope=granted.scope, edits=self._sources.subprotocols(exchange), responder=keeper)
 
     def exempted(self, exchange: Exchange) -> Pass:
@@ -197,7 +201,7 @@ class JWTAuth(OneRoundGuard):
             return None if self._optional else self._challenges.missing()
         encoded, ambient = credential
         if ambient and is_cross_origin(exchange, self._origins):
-            return self._challenges.cross_origin()
+            return foreign_cookie()
         try:
             verifier = self.verifier
             if isinstance(verifier, Verifier):
@@ -239,24 +243,23 @@ def _issuers(
 ) -> tuple[str, ...]:
     """Return whose tokens are accepted; refuses options that say again what `keys` says."""
     if keys is None:
-        return _words(issuer)
+        return several(issuer)
+    if not callable(getattr(keys, "verifier", None)):
+        raise ConfigurationError(f"keys: a {type(keys).__name__} given; allowed are JWKSKeys; a key is given as key=")
     given = {"key": key, "algorithms": algorithms, "issuer": keys.issuers and issuer}
     ConfigurationError.refuse_both("keys", [name for name, value in given.items() if value])
-    return _words(issuer) or keys.issuers
+    return several(issuer) or keys.issuers
 
 
 def _verifier_by(
     key: KeyLike | Sequence[KeyLike] | Mapping[str, KeyLike], algorithms: Iterable[str]
 ) -> Callable[..., Verifier | ExchangeVerifier]:
-    return partial(Verifier, KeySet(key, _words(algorithms)))
-
-
-def _words(given: str | Iterable[str] | None) -> tuple[str, ...]:
-    return () if given is None else (given,) if isinstance(given, str) else tuple(given)
+    return partial(Verifier, KeySet(key, several(algorithms)))
 
 
 def _check(
     others: list[str],
+    cookie: str | None,
     leeway: float,
     without_jti: str,
     max_size: int,
@@ -266,6 +269,8 @@ def _check(
     on_refused: OnRefused | None,
 ) -> None:
     faults = [*lifetime_faults(max_lifetime), *refusal_faults(on_refused)]
+    if cookie is not None and not is_cookie_name(cookie):
+        faults.append(f"cookie (GUARD_JWT_COOKIE): {cookie!r} given; allowed is the name of a cookie")
     if not 0 <= leeway <= MAX_LEEWAY:
         faults.append(f"leeway (GUARD_JWT_LEEWAY): {leeway} given; allowed are 0 to {MAX_LEEWAY:g} seconds")
     if without_jti not in ("hash", "refuse"):

@@ -97,6 +97,10 @@ def _each(keys: Any) -> list[tuple[str | None, KeyLike]]:
         if isinstance(keys.get("keys"), list):  # RFC 7517 §4.2: those for encryption are not for us
             return [(None, key) for key in keys["keys"] if not isinstance(key, Mapping) or key.get("use") != "enc"]
         return [(str(kid), key) for kid, key in keys.items()]
+    if not isinstance(keys, Iterable):
+        raise ConfigurationError(
+            f"key (GUARD_JWT_KEY): a {type(keys).__name__} given; allowed are a secret, PEM text, a JWK, and a list"
+        )
     return [(None, key) for key in keys]
 
 
@@ -175,7 +179,14 @@ def _load_pem(data: bytes) -> Any:
             return _public(load(data))
         except (ValueError, TypeError):
             continue
-    raise ConfigurationError("key (GUARD_JWT_KEY): PEM given that is no readable key or certificate")
+    raise ConfigurationError(f"key (GUARD_JWT_KEY): PEM given that is no readable key or certificate{_hint(data)}")
+
+
+def _hint(pem: bytes) -> str:
+    """Name the two commonest reasons why PEM is not read."""
+    if b"ENCRYPTED" in pem:
+        return "; it is encrypted, allowed is one without a password"
+    return '; its lines end with the characters "\\n" in place of line breaks' if b"\\n" in pem else ""
 
 
 def _certificate_key(pem: bytes) -> Any:

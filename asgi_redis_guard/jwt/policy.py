@@ -43,10 +43,6 @@ class Challenges:
         description = "The access token does not grant what this resource asks for"
         return self._answer(403, "insufficient_scope", description, error="insufficient_scope", scope=" ".join(scopes))
 
-    def cross_origin(self) -> Answer:
-        """403: a cookie came along with a request from another site."""
-        return problem(403, "cross_origin", "Cookies are not accepted from another origin.")
-
     def _answer(self, status: int, reason: str, description: str, *, error: str = "", scope: str = "") -> Answer:
         parts = [f'realm="{self._realm}"']
         if error:

@@ -137,6 +137,11 @@ class KeyRing:
         """Return what `JWTAuth(key=…)` takes: each key as a JWK, with its `kid` and algorithm. Secrets are in it."""
         return [key.verify_key() for key in self.keys]
 
+    def secrets(self) -> list[bytes]:
+        """Return the keys that are secrets, not pairs: whoever verifies with one can sign with it."""
+        keys = KeySet(self.verify_keys()).keys
+        return [key.material for key in keys if isinstance(key.material, bytes)]
+
     def __repr__(self) -> str:
         return f"<KeyRing: {self.active.kid!r} signs with {self.active.algorithm}, {len(self.keys)} verify>"
 
@@ -164,7 +169,10 @@ def _parsed(key: KeyLike) -> str | bytes | Mapping[str, Any]:
     if isinstance(found, Mapping) and "kty" in found:
         return found
     what = "a mapping that is no JWK" if isinstance(found, Mapping) else f"a {type(key).__name__}"
-    raise ConfigurationError(f"key: {what} given; allowed are a secret, a private key as PEM text, and a private JWK")
+    several = "; several stand in a KeyRing" if isinstance(key, list | tuple) else ""
+    raise ConfigurationError(
+        f"key: {what} given; allowed are a secret, a private key as PEM text, and a private JWK{several}"
+    )
 
 
 def _verifying(raw: str | bytes | Mapping[str, Any], algorithm: str | None) -> VerifyKey:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from ..core.keys import Keys
 from ..core.responder import Close, Control, Responder
 from ..core.steps import Ask, Asking
 from ..errors import RedisUnavailable
@@ -24,6 +25,9 @@ AWAY = Close(1013, "try again later")
 #: Seconds after which what nobody tells is asked again: marks that other software sets.
 _ASK_AGAIN = 30.0
 
+#: The same for all others: words are lost where an account may not publish or hear them (`resetchannels`).
+_ASK_SELDOM = 300.0
+
 
 class SocketRules(NamedTuple):
     """How a guard treats sockets: what it knows of revocation, and what it does while Redis is away.
@@ -39,20 +43,20 @@ class SocketRules(NamedTuple):
     max_age: float | None
     mirror: Blacklist | None
 
-    def responder(self, ask: Ask) -> TokenSocket | None:
-        """Return what sees to one socket; `ask` is what its handshake asked. None if its token never ends."""
+    def responder(self, ask: Ask, keys: Keys) -> TokenSocket | None:
+        """Return what sees to one socket; `ask` is what its handshake asked, below `keys`. None if it never ends."""
         user: VerifiedUser = ask.about.verdict.scope["user"]
         expires_at = user.token.expires_at
         if not self.asks and expires_at is None:
             return None
-        return TokenSocket(self, ask, expires_at)
+        return TokenSocket(self, ask, keys, expires_at)
 
 
 class TokenSocket(Responder):
     """Closes the socket when its token ends."""
 
-    def __init__(self, rules: SocketRules, ask: Ask, expires_at: float | None) -> None:
-        self._rules, self._ask, self._expires_at = rules, ask, expires_at
+    def __init__(self, rules: SocketRules, ask: Ask, keys: Keys, expires_at: float | None) -> None:
+        self._rules, self._ask, self._keys, self._expires_at = rules, ask, keys, expires_at
         self._questions: Questions = ask.about.questions
 
     def bind(self, control: Control) -> None:
@@ -62,15 +66,15 @@ class TokenSocket(Responder):
             control.at(self._expires_at + self._rules.leeway, lambda: control.close(EXPIRED))
         if self._rules.asks:
             self._look_again = control.suspect(TOPIC, self._questions.words, self._look)
-            if self._rules.quiet:
-                self._ask_later()
+            self._ask_later()
 
     def _ask_later(self) -> None:
         def due() -> None:
             self._look_again()
             self._ask_later()
 
-        self._control.at(self._control.clock() + _ASK_AGAIN, due)
+        wait = _ASK_AGAIN if self._rules.quiet else _ASK_SELDOM
+        self._control.at(self._control.clock() + wait, due)
 
     def _look(self, told: bool) -> Asking:
         """Ask again; close what is revoked."""
@@ -81,14 +85,14 @@ class TokenSocket(Responder):
             if not self._is_closed_without(told):
                 raise
         else:
-            if not replies.passed or (mirror is not None and mirror.remembers(self._questions)):
+            if not replies.passed or (mirror is not None and mirror.remembers(self._keys, self._questions)):
                 self._control.close(REVOKED)
 
     def _is_closed_without(self, told: bool) -> bool:
         """Close what may not stay open while Redis cannot be asked; true if it is closed."""
         rules, revoked = self._rules, None
         if rules.mirror is not None and rules.max_age is not None:
-            revoked = rules.mirror.recall(self._questions, rules.max_age)
+            revoked = rules.mirror.recall(self._keys, self._questions, rules.max_age)
         if revoked:
             self._control.close(REVOKED)
         elif told and rules.closed and revoked is None:

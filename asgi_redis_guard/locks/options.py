@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypedDict
 
-from ..core.checks import bytes_faults, choice_faults, method_faults, name_faults, seconds_faults
+from ..core.checks import bytes_faults, choice_faults, method_faults, name_faults, seconds_faults, several
 from ..core.client_ip import TrustedProxies
 from ..core.guard import OnRefused, refusal_faults
 from ..core.keywords import options_of
@@ -46,8 +46,7 @@ class Options:
     on_refused: OnRefused | None = None
 
     def __post_init__(self) -> None:
-        several = (self.methods,) if isinstance(self.methods, str) else tuple(self.methods)
-        object.__setattr__(self, "methods", several)
+        object.__setattr__(self, "methods", several(self.methods))
         ConfigurationError.raise_for([*self._numbers(), *self._choices(), *refusal_faults(self.on_refused)])
 
     @classmethod

@@ -28,7 +28,7 @@ from .decisions import report
 from .delivery import Delivery
 from .detached import run_detached
 from .ending import end_all, give_up, gives_back, withdraw_all
-from .fusion import check_order, describe, same_handle, warn_of_doubles
+from .fusion import check_order, check_store, describe, same_handle, warn_of_doubles
 from .heads import HeadSend
 from .lifespan import faults_told, guard_lifespan
 from .listening import Listening
@@ -81,6 +81,8 @@ class GuardMiddleware:
             self.guards = _given(guards, redis)
             self._fuse_with(app)
             check_order(self.guards)
+            if self._manager is not None:
+                check_store(self.guards, self._manager)
         warn_of_doubles(self.guards, self.app)
 
     def _fuse_with(self, app: ASGIApp) -> None:
@@ -95,7 +97,9 @@ class GuardMiddleware:
     def manager(self) -> RedisManager:
         """The manager in use; found when it is first needed."""
         if self._manager is None:
-            self._manager = RedisManager.of(self._redis)
+            manager = RedisManager.of(self._redis)
+            check_store(self.guards, manager)
+            self._manager = manager
         return self._manager
 
     def _start(self) -> RoundTrips:
@@ -262,6 +266,8 @@ def _given(guards: Iterable[Guard] | None, redis: RedisManager | str | None) -> 
         from ..stack import build_stack  # the one place that knows all guards
 
         guards = build_stack(Settings(), redis)
+    if isinstance(guards, Guard):
+        raise ConfigurationError(f"guards: {guards!r} given; allowed is a list of guards")
     given = tuple(guards)
     if not given:
         raise ConfigurationError("guards (GUARD_STACK): empty; name at least one guard")

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from ..core.guard import Guard
 from ..core.warnings import Warnings
 from ..errors import ConfigurationError
+from ..redis.manager import RedisManager
 
 logger = logging.getLogger("asgi_redis_guard.middleware")
 _warnings = Warnings(logger)
@@ -81,6 +82,33 @@ def guards_inside(app: object) -> list[Guard]:
         if app is None:
             break
     return found
+
+
+def check_store(guards: Sequence[Guard], manager: RedisManager) -> None:
+    """Tell where a stack asks another Redis than the app writes to by what it gave a guard: it would find nothing.
+
+    Raises `ConfigurationError` where that is sure, and warns of two addresses, which may lead to the same server.
+    """
+    faults = []
+    for guard in guards:
+        store = guard.store
+        if not isinstance(store, RedisManager) or store is manager:
+            continue
+        said = f"the stack asks {_place(manager)}, and {guard!r} was made with {_place(store)}"
+        if _surely_differ(manager, store):
+            faults.append(f"redis: {said}; allowed is the same manager for both")
+        elif str(manager.address) != str(store.address):
+            _warnings.tell("other-redis", f"{said}: what is written to one is not found in the other")
+    ConfigurationError.raise_for(faults)
+
+
+def _surely_differ(one: RedisManager, other: RedisManager) -> bool:
+    own = {"memory", "embedded"}.intersection((one.address.scheme, other.address.scheme))
+    return bool(own) or one.address.db != other.address.db or one.settings.prefix != other.settings.prefix
+
+
+def _place(manager: RedisManager) -> str:
+    return f"{manager.address} with the prefix {manager.settings.prefix!r}"
 
 
 def _provided(need: str, guards: Sequence[Guard]) -> bool:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Generator, Iterable, Sequence
 from typing import Any
 
+from ..core.checks import several
 from ..core.client_ip import TrustedProxies
 from ..core.csrf_token import fits
 from ..core.exchange import Exchange
@@ -83,7 +84,7 @@ class CSRF(Guard):
     ) -> None:
         given = (key,) if isinstance(key, str | bytes) else tuple(key)
         secrets = tuple(one.encode() if isinstance(one, str) else one for one in given)
-        trusted = (origins,) if isinstance(origins, str) else tuple(origins)
+        trusted = several(origins)
         ConfigurationError.raise_for(
             [
                 *_key_faults(secrets),

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Literal, NamedTuple
 from weakref import ref
 
+from ..core.checks import several
 from ..core.client_ip import TrustedProxies
 from ..core.cookies import cookie_values
 from ..core.exchange import Exchange
@@ -134,7 +135,7 @@ class Sessions(OneRoundGuard):
             lifetime=round(max_age * 1000),
             idle=round((max_age if idle is None else idle) * 1000),
             overlap=round(overlap * 1000),
-            principal=(principal,) if isinstance(principal, str) else tuple(principal),
+            principal=several(principal),
             persistent=persistent,
             max_size=max_size,
             cap=max_sessions,

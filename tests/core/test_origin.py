@@ -111,3 +111,22 @@ def test_an_origin_is_a_scheme_and_a_host(origin: str) -> None:
 def test_what_no_browser_sends_is_no_origin_to_trust(origin: str) -> None:
     (fault,) = origin_faults([origin])
     assert fault.startswith(f"origins: {origin!r} given")
+
+
+@pytest.mark.parametrize(
+    ("scheme", "origin", "crossing"),
+    [
+        ("https", "http://a", True),
+        ("https", "HTTP://a", True),
+        ("wss", "http://a", True),
+        ("https", "https://a", False),
+        ("wss", "https://a", False),
+        ("http", "https://a", False),
+        ("http", "http://a", False),
+    ],
+)
+def test_a_page_that_came_without_tls_is_not_of_the_site_that_has_it(scheme: str, origin: str, crossing: bool) -> None:
+    """Anybody on the way may have written it; behind a proxy the server may not know of TLS itself."""
+    named = fields({"origin": origin, "host": "a"})
+    scope = websocket_scope("/", named) if scheme == "wss" else http_scope("/", named, method="POST")
+    assert is_cross_origin(Exchange({**scope, "scheme": scheme}, 0.0, bytes, Keys())) is crossing

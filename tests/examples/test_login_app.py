@@ -137,3 +137,11 @@ async def test_another_site_can_do_nothing_with_the_cookies_of_a_browser(load: L
                 refused = await browser.script(path, **headers)
                 assert (refused.status_code, "set-cookie" in refused.headers) == (403, False)
         assert await browser.refresh() == 200
+
+
+async def test_while_redis_is_away_a_login_is_told_to_come_again(load: Load) -> None:
+    example = load("login_app", "redis://127.0.0.1:1")
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(example.app), base_url="https://app.example") as client:
+        refused = await client.post("/login", json={"user": "alice"})
+    assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+    await example.redis.aclose()

@@ -236,7 +236,7 @@ def test_a_mirror_is_held_where_the_environment_says_so(told: Told, manager: Cou
 def test_a_token_service_writes_to_the_mirror_that_the_environment_describes(
     told: Told, manager: CountingManager
 ) -> None:
-    told(TOKEN_KEY=KEY, TOKEN_REFRESH_KEY=KEY, TOKEN_ISSUER="me", JWT_MODE="mirror", JWT_MAX_STALE="5")
+    told(TOKEN_KEY=KEY, TOKEN_REFRESH_KEY=REFRESH, TOKEN_ISSUER="me", JWT_MODE="mirror", JWT_MAX_STALE="5")
     tokens = TokenService.from_settings(redis=manager)
     assert (tokens.revocation.mode, tokens.revocation.redis) == ("mirror", manager)
     own = RevocationList(manager)

@@ -1,16 +1,19 @@
 """Sockets with tokens while Redis cannot be asked: nobody is closed by that alone, and nothing that is said is lost."""
 
+import time
 from typing import Any
 
 import pytest
 
 from asgi_redis_guard import RedisManager, RedisUnavailable, RevocationList
+from asgi_redis_guard.jwt import sockets
 from asgi_redis_guard.pubsub import suspects
 from asgi_redis_guard.pubsub.messages import Gap
-from tests.jwt.sockets import TOPIC, closed, is_quiet, leave, looked, opened, stack
+from tests.jwt.sockets import TOPIC, begin, closed, is_quiet, leave, looked, opened, stack
 from tests.jwt.tokens import sign
 from tests.middleware.calls import TestRedis, noting
 from tests.redis.tools import eventually, within
+from tests.servers import Server
 
 REVOKED, AWAY = (4401, "token revoked"), (1013, "try again later")
 
@@ -120,3 +123,20 @@ async def test_a_spoiled_key_of_one_user_is_no_reason_to_close_and_hurts_no_othe
     await redis.execute("SET", key, str(10**17), "EX", "60")
     assert await closed(spoiled) == REVOKED
     await leave(spoiled, other)
+
+
+@pytest.mark.parametrize("who", ["writer", "listener"])
+async def test_an_account_without_a_channel_closes_its_sockets_late_but_does(
+    fresh_server: Server, monkeypatch: pytest.MonkeyPatch, who: str
+) -> None:
+    """Redis 7 gives new accounts no channel: words are lost, on one side or the other, and nobody says so."""
+    fresh_server.command("ACL", "SETUSER", "mute", "on", "nopass", "~*", "+@all", "resetchannels")
+    muted = fresh_server.url.replace("://", "://mute:x@")
+    urls = (muted, fresh_server.url) if who == "writer" else (fresh_server.url, muted)
+    monkeypatch.setattr(sockets, "_ASK_SELDOM", 0.0)
+    async with RedisManager(urls[0], timeout=10) as writer, RedisManager(urls[1], timeout=10) as listener:
+        call = begin(stack(listener, clock=time.time), sign(jti="t", iat=time.time(), exp=time.time() + 600))
+        await within(call.sees("websocket.accept"))
+        assert await RevocationList(writer).revoke("t")
+        assert await closed(call) == REVOKED
+        await leave(call)

@@ -15,6 +15,7 @@ from asgi_redis_guard import (
     RateLimit,
     RateLimitMiddleware,
     RedisManager,
+    RevocationList,
 )
 from asgi_redis_guard.core.admissions import Admissions
 from asgi_redis_guard.core.asgi import Receive, Scope, Send
@@ -221,3 +222,47 @@ def test_what_is_printed_are_the_most_rounds_that_a_request_takes(
         told |= early | late
     taken = drive(Admissions(guards, exchange()), Passing()).rounds
     assert taken == len([group for group in rounds_of(guards) if group])
+
+
+async def plain(scope: Scope, receive: Receive, send: Send) -> None:
+    """An app that nothing comes to."""
+
+
+@pytest.mark.parametrize(
+    "other", [RedisManager("memory://"), "redis://localhost:6379/1", "redis://localhost:6379/0", None]
+)
+def test_a_stack_that_surely_asks_another_redis_than_the_app_revokes_in_is_refused(
+    other: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REDIS_URL", "redis://localhost:6379/3")
+    guard = JWTAuth(SECRET, revocation=RevocationList(RedisManager("memory://")))
+    with pytest.raises(ConfigurationError, match=r"redis: the stack asks .* was made with memory://.*the same manager"):
+        _ = GuardMiddleware(plain, [guard], redis=other).manager
+
+
+def test_two_prefixes_and_two_databases_are_two_places() -> None:
+    for one, two in (
+        (RedisManager("redis://a/1"), RedisManager("redis://a/2")),
+        (RedisManager("redis://a", prefix="x:"), RedisManager("redis://a")),
+    ):
+        guard = JWTAuth(SECRET, revocation=RevocationList(one))
+        with pytest.raises(ConfigurationError, match="redis: the stack asks"):
+            GuardMiddleware(plain, [guard], redis=two)
+        GuardMiddleware(plain, [guard], redis=one)
+
+
+def test_two_addresses_are_warned_of_for_they_may_lead_to_the_same_server(caplog: pytest.LogCaptureFixture) -> None:
+    guard = JWTAuth(SECRET, revocation=RevocationList(RedisManager("redis://u:hidden@cache-a.example/0")))
+    for _ in range(2):
+        GuardMiddleware(plain, [guard], redis=RedisManager("redis://cache-b.example/0"))
+    (said,) = caplog.messages
+    assert said.startswith("[other-redis] the stack asks redis://cache-b.example:6379/0")
+    assert "redis://cache-a.example:6379/0" in said
+    assert "hidden" not in said
+    GuardMiddleware(plain, [guard], redis=RedisManager("redis://cache-a.example/0"))
+    assert len(caplog.messages) == 1
+
+
+def test_a_guard_in_place_of_a_list_of_guards_is_told() -> None:
+    with pytest.raises(ConfigurationError, match="guards: <JWTAuth jwt: HS256> given; allowed is a list of guards"):
+        GuardMiddleware(plain, JWTAuth(SECRET))  # type: ignore[arg-type]

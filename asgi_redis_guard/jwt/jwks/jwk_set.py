@@ -48,7 +48,7 @@ def read_discovery(body: bytes, issuer: str) -> str:
     """Return where an issuer's keys are (OpenID Connect Discovery 1.0 §4.3); raises `DocumentRefused`."""
     document = _document(body)
     if document.get("issuer") != issuer:
-        raise DocumentRefused("it is the description of another issuer")
+        raise DocumentRefused(f"it is the description of another issuer, {str(document.get('issuer'))[:200]!r}")
     url = document.get("jwks_uri")
     if not isinstance(url, str):
         raise DocumentRefused("it does not tell where the keys are (jwks_uri)")

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from ...core.checks import is_within, seconds_faults
+from ...core.checks import is_within, seconds_faults, several
 from ...errors import ConfigurationError, KeysUnavailable
 from ..keys import PUBLIC_ALGORITHMS
 from ..verify import ClaimRules
@@ -70,7 +70,7 @@ class JWKSKeys:
         loopback_http: bool = False,
         context: ssl.SSLContext | None = None,
     ) -> None:
-        wanted = (algorithms,) if isinstance(algorithms, str) else tuple(algorithms)
+        wanted = several(algorithms)
         terms = Terms(wanted, lifetime, longest, stale_if_error, cooldown, timeout, max_size, max_keys, loopback_http)
         places = _places(url, issuer)
         ConfigurationError.raise_for([*_place_faults(places, loopback_http), *_faults(terms, context)])

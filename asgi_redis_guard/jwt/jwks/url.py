@@ -6,6 +6,9 @@ from urllib.parse import urlsplit
 
 _LOOPBACK = frozenset(("127.0.0.1", "::1", "localhost"))
 
+#: OpenID Connect Discovery 1.0 §4: what stands behind an issuer to ask where its keys are.
+_DESCRIPTION = "/.well-known/openid-configuration"
+
 
 def url_faults(option: str, url: object, loopback_http: bool) -> list[str]:
     """What is wrong with a URL to fetch keys from."""
@@ -21,6 +24,9 @@ def url_faults(option: str, url: object, loopback_http: bool) -> list[str]:
         return [f"{option}: a URL with a user or a password given; {allowed}"]
     if not url.isascii() or not url.isprintable() or set(url) & set(' "<>\\^`{|}') or "#" in url:
         return [f"{option}: {url!r} given; {allowed}"]
+    if parts.path.rstrip("/").endswith(_DESCRIPTION):
+        issuer = url.partition(_DESCRIPTION)[0]
+        return [f"{option}: the URL of an issuer's description given; issuer={issuer!r} finds it"]
     if parts.scheme == "https" and host:
         return []
     if parts.scheme == "http" and host in _LOOPBACK:

@@ -31,10 +31,10 @@ class Blacklist(Protocol):
     def look(self, keys: Keys, questions: Questions) -> bool | None:
         """Tell whether a token is revoked; None if Redis must be asked."""
 
-    def remembers(self, questions: Questions) -> bool:
+    def remembers(self, keys: Keys, questions: Questions) -> bool:
         """Tell whether it is known as revoked, however long ago."""
 
-    def recall(self, questions: Questions, max_age: float) -> bool | None:
+    def recall(self, keys: Keys, questions: Questions, max_age: float) -> bool | None:
         """Tell what was known at most `max_age` seconds ago; None if nothing was."""
 
 
@@ -61,6 +61,8 @@ def blacklist_faults(
     revocation: bool | Blacklist, legacy: tuple[str, ...], on_outage: str, max_age: float, *, several_issuers: bool
 ) -> list[str]:
     """What is wrong with how a guard asks about revocation."""
+    if not isinstance(revocation, bool) and not hasattr(revocation, "mode"):
+        return [f"revocation: {revocation!r} given; allowed are true, false and a RevocationList"]
     faults = []
     for form in legacy:
         names = _NAME.findall(form)

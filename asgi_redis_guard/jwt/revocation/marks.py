@@ -1,4 +1,4 @@
-"""The blacklist, written: marks of tokens and logins, cutoffs of users. Each call is one script and one round trip.
+"""The blacklist, written: marks of tokens and families, cutoffs of users. Each call is one script and one round trip.
 
 Law: the mirrors of the running loop know of it when the call returns; those of others, and whoever watches something
 that was opened with a token, hear of it (`revoke.lua`, `cutoff.lua`): the digests in the keys, on the topic `tokens`.

@@ -16,7 +16,7 @@ from ...errors import OperationFailed, RedisUnavailable
 from ...pubsub.stream import MOST, Entry, Stream
 from ...redis.manager import RedisManager
 from .marks import Witness
-from .mirrored import Malformed, Revoked, is_behind
+from .mirrored import Malformed, Revoked
 from .questions import Questions
 from .snapshot import MirrorOptions, Snapshots
 
@@ -88,7 +88,8 @@ class Mirror(Witness):
         """Take note of a mark that this process has set or taken back, before the stream tells."""
         if self._known is not None:
             if revoked:
-                self._known.mark(key[-20:], self._snapshots.hour() + 1)
+                if not self._known.is_marked(key[-20:]):  # one that is known keeps its hour, which is not told again
+                    self._known.mark(key[-20:], self._snapshots.hour() + 1)
             else:
                 self._known.unmark(key[-20:])
 
@@ -158,6 +159,8 @@ class Mirror(Witness):
             self._give_up()
             self._look_anew(_ONCE_SMALLER)
             return None
+        if entries:
+            self._snapshots.told(known.at)
         known.drop(self._snapshots.hour(), self._snapshots.oldest_cutoff())
         if len(entries) < MOST:
             self._prove(asked)
@@ -219,7 +222,7 @@ class Mirror(Witness):
     async def _give_back(self, known: Revoked) -> None:
         """Where Redis has lost what was known here, give it back."""
         former = self._known
-        if former is None or (former.epoch == known.epoch and not is_behind(known.after, former.after)):
+        if former is None or not await self._snapshots.has_lost(former, known):
             return
         count = await self._snapshots.give_back(former, known)
         if count:

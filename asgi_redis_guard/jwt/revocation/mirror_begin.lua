@@ -1,9 +1,8 @@
 -- Say where a mirror of the blacklist begins; from the first on, everything is indexed and told on their stream.
--- KEYS: 1 = the counts by hour of expiry (hash); 2 = the mirrors' state (hash); 3 = their stream;
---       4 = the index of cutoffs (zset)
+-- KEYS: 1 = the counts by hour of expiry (hash); 2 = the mirrors' state (hash); 3 = their stream
 -- ARGV: 1 = how long they are reckoned with, in ms;
 --       2 = the epoch in which what was there before it has been indexed, or ''
--- returns: epoch, last entry of the stream, now in ms, 1 if all is indexed, number of cutoffs, hour, count, hour, count …
+-- returns: epoch, last entry of the stream, now in ms, 1 if all is indexed, hour, count, hour, count …
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 if redis.call('HEXISTS', KEYS[2], 'epoch') == 0 then
@@ -14,6 +13,6 @@ redis.call('PEXPIRE', KEYS[2], ARGV[1])
 local epoch = redis.call('HGET', KEYS[2], 'epoch')
 if epoch == ARGV[2] then redis.call('HSET', KEYS[2], 'indexed', '1') end
 local state = redis.call('HMGET', KEYS[2], 'last', 'indexed')
-local reply = {epoch, state[1] or '0-0', now, state[2] == '1' and 1 or 0, redis.call('ZCARD', KEYS[4])}
+local reply = {epoch, state[1] or '0-0', now, state[2] == '1' and 1 or 0}
 for _, word in ipairs(redis.call('HGETALL', KEYS[1])) do reply[#reply + 1] = word end
 return reply

@@ -6,8 +6,10 @@ that what ends is dropped by the hour; about 120 bytes each.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import re
+from collections.abc import Iterator, Sequence
 from itertools import islice
+from math import inf
 
 from .questions import Questions
 
@@ -19,11 +21,13 @@ class Malformed(Exception):
 class Revoked:
     """Marks and cutoffs, as of the entry `after` of the stream in `epoch`."""
 
-    __slots__ = ("_hours", "_marks", "after", "cutoffs", "epoch")
+    __slots__ = ("_hours", "_marks", "after", "at", "cutoffs", "epoch")
 
     def __init__(self, epoch: bytes = b"", after: bytes = b"0-0") -> None:
         self.epoch = epoch
         self.after = after
+        #: When the last entry was added, by the server's clock, in ms.
+        self.at = inf
         #: Those of each hour; a mark that has moved to another may stand in both.
         self._hours: dict[int, list[bytes]] = {}
         #: Each with the list of its hour.
@@ -91,6 +95,8 @@ class Revoked:
                 self.unmark(words[0])
             elif what == b"cutoff":
                 self.cut(words[0], int(words[1]))
+            if fields[4:5] == [b"at"]:
+                self.at = float(int(fields[5]))
         except (ValueError, IndexError) as error:
             raise Malformed from error
         self.after = after
@@ -125,6 +131,13 @@ class Revoked:
         return f"<Revoked: {len(self._marks)} tokens, {len(self.cutoffs)} cutoffs>"
 
 
+def skips(fields: Sequence[bytes], entry: bytes) -> bool:
+    """Tell whether an entry follows one that is before `entry`, which it stands behind: that was never there."""
+    if len(fields) < 2 or fields[0] != b"after" or re.fullmatch(rb"[0-9]+-[0-9]+", fields[1]) is None:
+        return False
+    return is_behind(fields[1], entry)
+
+
 def is_behind(entry: bytes, other: bytes) -> bool:
     """Tell whether an id of an entry is smaller than another."""
     return _parts(entry) < _parts(other)
@@ -132,10 +145,3 @@ def is_behind(entry: bytes, other: bytes) -> bool:
 
 def _parts(entry: bytes) -> tuple[int, ...]:
     return tuple(int(part) for part in entry.split(b"-"))
-
-
-def by(most: int, items: Iterable[tuple[bytes, int]]) -> Iterator[list[tuple[bytes, int]]]:
-    """Cut into lists of `most`."""
-    rest = iter(items)
-    while part := list(islice(rest, most)):
-        yield part

@@ -1,6 +1,6 @@
 """What the blacklist is asked about a token: of Redis as operations, of a mirror in memory. Pure.
 
-mark      the token's own, by its `jti`; of tokens with `fam`, that of the login too: present while it is revoked
+mark      the token's own, by its `jti`; of tokens with `fam`, that of their family too: present while it is revoked
 cutoff    its user's, by `iat`; of tokens with `fam`, by generation (`gen`), and everybody's by `iat`: what is not
           after one is revoked
 """
@@ -38,12 +38,12 @@ class Questions(NamedTuple):
         issued, user = int((token.issued_at or 0) * 1_000_000), token.subject
         if user:
             cutoffs.append((keys.user(namespace, user), issued))
-        family, generation = _login(token)
+        family, generation = _family(token)
         if family:
-            marks.append(keys.login(namespace, family))
+            marks.append(keys.family_mark(namespace, family))
             cutoffs.append((keys.everybody(namespace), issued))
             if generation is not None:
-                cutoffs.append((keys.logins(namespace, user), generation))
+                cutoffs.append((keys.generation_cutoff(namespace, user), generation))
         return cls(tuple(marks), tuple(cutoffs))
 
     def operations(self) -> tuple[Operation, ...]:
@@ -57,7 +57,7 @@ class Questions(NamedTuple):
         return tuple(key[-20:] for key in (*self.marks, *(key for key, _ in self.cutoffs)))
 
 
-def _login(token: VerifiedToken) -> tuple[str, int | None]:
+def _family(token: VerifiedToken) -> tuple[str, int | None]:
     """Return the family that a token says it comes from, empty for none, and the generation."""
     if b'"fam"' not in token.payload:  # as this package's tokens have it; what others may mean by it asks in vain
         return "", None

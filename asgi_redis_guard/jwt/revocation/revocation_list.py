@@ -5,6 +5,7 @@ that ask its mirror.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -30,6 +31,9 @@ _COUNT = Script(read_lua(__package__, "revoked_count.lua"))
 #: What a mark tells, if it tells anything.
 _NOTED = ("user", "reason", "actor", "ip", "at")
 
+#: A JWS in compact form (RFC 7515 §7.1), whose header begins with `{"`.
+_WHOLE = re.compile(r"eyJ[\w-]*\.[\w-]+\.[\w-]*\Z")
+
 
 @dataclass(frozen=True, slots=True)
 class Revocation:
@@ -53,10 +57,14 @@ class Revocation:
     def __post_init__(self) -> None:
         if not self.jti:
             raise ValueError("jti is empty")
+        if isinstance(self.jti, str) and _WHOLE.match(self.jti):
+            raise ValueError("jti: a whole token given; allowed is its claim `jti`, by which it is looked for")
         if self.expires_at is not None and self.ttl is not None:
             raise ValueError("expires_at and ttl are given; allowed is one of them")
         if isinstance(self.expires_at, datetime) and self.expires_at.tzinfo is None:
             raise ValueError("expires_at is a datetime without a time zone")
+        if isinstance(self.expires_at, int | float) and 0 < self.expires_at <= MAX_LIFETIME:
+            raise ValueError(f"expires_at: {self.expires_at:.15g} given, in 1970; for seconds from now there is ttl")
 
 
 class RevocationStats(TypedDict):
@@ -195,21 +203,25 @@ class RevocationList:
 
     def look(self, keys: Keys, questions: Questions) -> bool | None:
         """Tell from the mirror whether a token is revoked; None if Redis must be asked."""
-        if self.mode == "remote" or keys is not self._redis.keys:
+        if not self._mirrors(keys):
             return None
         mirror = self._mirror()
         return mirror.is_revoked(questions) if mirror.fresh else None
 
-    def remembers(self, questions: Questions) -> bool:
+    def remembers(self, keys: Keys, questions: Questions) -> bool:
         """Tell whether the mirror knows a token as revoked, however long ago: Redis may have lost that."""
-        return self.mode == "mirror" and self._mirror().is_revoked(questions)
+        return self._mirrors(keys) and self._mirror().is_revoked(questions)
 
-    def recall(self, questions: Questions, max_age: float) -> bool | None:
+    def recall(self, keys: Keys, questions: Questions, max_age: float) -> bool | None:
         """Tell whether a token is revoked as far as was known at most `max_age` seconds ago; None if that is not."""
-        if self.mode == "remote":
+        if not self._mirrors(keys):
             return None
         mirror = self._mirror()
         return mirror.is_revoked(questions) if mirror.is_known_for(max_age) else None
+
+    def _mirrors(self, keys: Keys) -> bool:
+        """Tell whether there is a mirror of the blacklist below `keys`; one of another says nothing about that."""
+        return self.mode == "mirror" and keys is self._redis.keys
 
     def _mirror(self) -> Mirror:
         """The mirror of the running loop, begun if it was not."""
@@ -231,7 +243,7 @@ class RevocationList:
 
     def _mark(self, item: Revocation | str) -> Mark:
         token = self._redis.keys.token
-        if item.__class__ is str and item:  # many are told at once like this: a third of the time
+        if item.__class__ is str and item and item[:3] != "eyJ":  # many are told at once like this: a third of the time
             return Mark(token(self._namespace(None), item), -self._longest)
         told = item if isinstance(item, Revocation) else Revocation(item)
         return Mark(token(self._namespace(told.issuer), told.jti), self._end(told), _note(told))

@@ -15,7 +15,6 @@ for i = 4, #KEYS do
   local left = (when < 0 and -when or when - now) + margin
   if left > 0 then
     local before, word = 0, string.sub(KEYS[i], -20)
-    marked[#marked + 1] = word
     texts[left] = texts[left] or string.format('%.0f', left)
     if not redis.call('SET', KEYS[i], value, 'PX', texts[left], 'NX') then
       before = redis.call('PTTL', KEYS[i])
@@ -33,6 +32,7 @@ for i = 4, #KEYS do
       end
     else
       added = added + 1
+      marked[#marked + 1] = word
     end
     counts[hour] = (counts[hour] or 0) + 1
     if state[1] and not is_told then hours[word] = hour end

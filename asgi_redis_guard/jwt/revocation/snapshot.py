@@ -18,7 +18,7 @@ from ...redis.manager import RedisManager
 from ...redis.program import Script
 from ..policy import MAX_LEEWAY
 from .marks import Mark, Marks
-from .mirrored import Revoked, by
+from .mirrored import Revoked, is_behind, skips
 
 logger = logging.getLogger("asgi_redis_guard.jwt")
 
@@ -26,6 +26,9 @@ _BEGIN, _INDEX = (Script(read_lua(__package__, f"{name}.lua")) for name in ("mir
 
 #: How long Redis reckons with mirrors after one of them has said that it is there.
 _RECKONED_WITH = 86_400_000
+
+#: How long a cutoff is kept that was given back: it may be one for all users, which holds for refresh tokens as well.
+_GIVEN_BACK = 400 * 86_400_000
 
 #: Members, keys or marks in one command.
 _PART = 1_000
@@ -84,9 +87,9 @@ class Snapshots:
     async def begin(self, indexed: bytes = b"") -> tuple[Revoked, bool, list[int]]:
         """Have Redis reckon with a mirror; return where it begins, whether all is indexed, and hours of marks' ends."""
         keys = self._redis.keys
-        places = (keys.revoked, keys.revoked_mirrors, keys.revoked_stream, keys.revoked_users)
+        places = (keys.revoked, keys.revoked_mirrors, keys.revoked_stream)
         reply = await self._redis.run_script(_BEGIN, places, (_RECKONED_WITH, indexed), repeatable=True)
-        epoch, last, now, is_indexed, _, *counts = reply
+        epoch, last, now, is_indexed, *counts = reply
         self._server = (float(now), self._loop.time())
         hours = {int(hour) + near for hour in counts[::2] for near in (-1, 0, 1)}
         first = self.hour()
@@ -126,6 +129,24 @@ class Snapshots:
                     if value is not None:
                         known.cut(user, int(value))
 
+    async def has_lost(self, former: Revoked, known: Revoked) -> bool:
+        """Tell whether Redis, which knows `known`, has forgotten of what a mirror knew, or has another history since.
+
+        A server that takes the place of another without its last entries goes on from those before them.
+        """
+        if former.epoch != known.epoch or is_behind(known.after, former.after):
+            return True
+        if former.after == known.after:
+            return False
+        stream = self._redis.keys.revoked_stream
+        found = await self._redis.execute("XRANGE", stream, b"(" + former.after, b"+", "COUNT", 1)
+        return bool(found) and skips(found[0][1] or (), former.after)
+
+    def told(self, at: float) -> None:
+        """Take it that it was `at` (ms) for the server: its clock may have been set back since it was asked."""
+        if at < self._now():
+            self._server = (at, self._loop.time())
+
     async def give_back(self, former: Revoked, known: Revoked) -> int:
         """Write what a mirror knew into a Redis that knows less; `known`, what that has, learns it. Return how much."""
         marks, cutoffs = former.missing(known)
@@ -134,10 +155,11 @@ class Snapshots:
         where, count = self._redis.address, len(marks) + len(cutoffs)
         logger.warning("Redis at %s has lost revocations; %d that were known here are written back", where, count)
         keys, write = self._redis.keys, Marks(self._redis)
-        for part in by(_PART, marks):
+        for start in range(0, len(marks), _PART):
+            part = marks[start : start + _PART]
             await write.set([Mark(keys.token_of(mark), (hour + 1) * 3_600_000) for mark, hour in part], margin=0)
         for user, cutoff in cutoffs:
-            await write.cut(keys.user_of(user), self._kept, cutoff)
+            await write.cut(keys.user_of(user), max(self._kept, _GIVEN_BACK), cutoff)
         return count
 
     @property

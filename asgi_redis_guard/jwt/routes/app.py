@@ -20,7 +20,7 @@ from typing import NamedTuple
 from starlette.responses import Response
 
 from ...core.asgi import Message, Receive, Scope, Send
-from ...core.checks import bytes_faults, seconds_faults
+from ...core.checks import bytes_faults, seconds_faults, several
 from ...core.exchange import Exchange
 from ...core.steps import Answer
 from ...errors import ConfigurationError, RedisUnavailable, RefreshRefused
@@ -82,8 +82,10 @@ class TokenRoutes:
         max_body: int = 65_536,
         endpoints: Iterable[str] = ENDPOINTS,
     ) -> None:
-        site_data, wanted = _words(clear_site_data), _words(endpoints)
-        faults = _faults(cookie, on_logout, site_data, wanted)
+        site_data, wanted = several(clear_site_data), several(endpoints)
+        faults = _faults(tokens, cookie, on_logout, site_data, wanted)
+        if endpoints is not ENDPOINTS and "introspect" in wanted and introspection is None:
+            faults.append("endpoints: 'introspect' given; it needs introspection=, which names those who may ask")
         faults += client_faults("clients", clients, public=True)
         faults += client_faults("introspection", introspection, public=False)
         faults += seconds_faults("max_age", max_age, 0, _LONGEST_MAX_AGE) + bytes_faults("max_body", max_body, 1024)
@@ -114,14 +116,14 @@ class TokenRoutes:
 
     def login(self, pair: TokenPair) -> Response:
         """Return what the app's login route answers: the tokens, in cookies where that is how they travel."""
-        answer = self._browsers.login(pair, self.tokens.clock())
+        answer = self._browsers.login(_pair(pair), self.tokens.clock())
         response = Response(answer.body, answer.status)
         response.raw_headers = list(answer.headers)
         return response
 
     def cookies(self, pair: TokenPair) -> list[str]:
         """Return the values of the Set-Cookie fields for a pair, for responses of other frameworks."""
-        return [value.decode() for _, value in self._browsers.cookies(pair, self.tokens.clock())]
+        return [value.decode() for _, value in self._browsers.cookies(_pair(pair), self.tokens.clock())]
 
     def cleared_cookies(self) -> list[str]:
         """Return the values of the Set-Cookie fields that delete the cookies."""
@@ -195,12 +197,20 @@ async def _send(answer: Answer, send: Send, *, content: bool) -> None:
     await send({"type": "http.response.body", "body": answer.body if content else b""})
 
 
-def _words(given: str | Iterable[str]) -> tuple[str, ...]:
-    return (given,) if isinstance(given, str) else tuple(given)
+def _pair(given: object) -> TokenPair:
+    """Return the pair that an app has given; TypeError for what is none, a call that was not awaited say."""
+    if isinstance(given, TokenPair):
+        return given
+    raise TypeError(f"pair: a {type(given).__name__} given; allowed is a TokenPair, as `await tokens.issue(…)`")
 
 
-def _faults(cookie: object, on_logout: object, site_data: tuple[str, ...], endpoints: tuple[str, ...]) -> list[str]:
-    faults = [
+def _faults(
+    tokens: object, cookie: object, on_logout: object, site_data: tuple[str, ...], endpoints: tuple[str, ...]
+) -> list[str]:
+    faults = []
+    if not isinstance(tokens, TokenService):
+        faults.append(f"tokens: {type(tokens).__name__} given; allowed is a TokenService")
+    faults += [
         f"clear_site_data: {kind!r} given; allowed are {', '.join(_SITE_DATA)}"
         for kind in site_data
         if kind not in _SITE_DATA

@@ -25,7 +25,6 @@ _CHALLENGE = (b"www-authenticate", b'Basic realm="token", charset="UTF-8"')
 #: Compared with where a client is unknown, so that this takes as long as a wrong secret.
 _NOBODY = "nobody"
 
-
 #: Characters of a secret, which nobody types.
 _SHORTEST = 16
 
@@ -35,6 +34,9 @@ class Presented(NamedTuple):
 
     client: str | None
     secret: str | None
+
+    def __repr__(self) -> str:
+        return f"<Presented {self.client!r}>"
 
 
 class ClientCheck:

@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
 from ...core.asgi import Headers
-from ...core.checks import is_token
+from ...core.checks import is_token, several
 from ...core.cookies import cookie_values
 from ...core.exchange import Exchange
 from ...core.origin import is_cross_origin, origin_faults
-from ...core.problem import problem
+from ...core.problem import foreign_cookie, problem
 from ...core.set_cookie import SetCookie, drops_secure, is_cookie_name, place_faults, prefix_faults
 from ...core.steps import Answer
 from ...errors import ConfigurationError
@@ -58,7 +58,7 @@ class CookieTransport:
         origins: Iterable[str] = (),
         client: str | None = None,
     ) -> None:
-        trusted = (origins,) if isinstance(origins, str) else tuple(origins)
+        trusted = several(origins)
         names = {"refresh": refresh, "access": access, "csrf_cookie": csrf_cookie if csrf else None}
         faults = place_faults(path, domain, same_site) + origin_faults(trusted)
         faults += _name_faults(names, path=path, domain=domain, secure=secure)
@@ -85,6 +85,11 @@ class CookieTransport:
         """True where requests must show a token of their login."""
         return self._csrf is not None
 
+    @property
+    def name(self) -> str:
+        """The name of the refresh token's cookie."""
+        return self._refresh.name.decode()
+
     def token_of(self, exchange: Exchange) -> bytes | None:
         """Return the refresh token that came in a cookie; raises `Refused` for several, of which nobody knows whose."""
         found = {value for value in cookie_values(exchange, self._refresh.name) if value}
@@ -94,9 +99,7 @@ class CookieTransport:
 
     def foreign(self, exchange: Exchange) -> Answer | None:
         """Return the 403 of a request that another site may have sent, None for one that is this site's."""
-        if not is_cross_origin(exchange, self._origins):
-            return None
-        return problem(403, "cross_origin", "Cookies are not accepted from another origin.", title="Forbidden")
+        return foreign_cookie() if is_cross_origin(exchange, self._origins) else None
 
     def unshown(self, exchange: Exchange, fits: Callable[[bytes], bool]) -> Answer | None:
         """Return the 403 of a request without a token that fits its login, None where it has one, or needs none."""
@@ -104,7 +107,7 @@ class CookieTransport:
         if self._csrf is None or (len(shown) == 1 and fits(shown[0])):
             return None
         detail = f"The header {self._header.decode()} shows no token of this login."
-        return problem(403, "csrf_failed", detail, title="Forbidden")
+        return problem(403, "csrf_failed", detail)
 
     def give(self, pair: TokenPair, now: float, csrf: str) -> Headers:
         """Return the fields that put a pair into the browser; `csrf` is the token of its login."""
@@ -138,7 +141,7 @@ class CookieTransport:
             logger.warning(
                 "the cookie %s is Secure and browsers drop it over plain HTTP; say secure=False there, or let the "
                 "server trust the proxy's X-Forwarded-Proto",
-                self._refresh.name.decode(),
+                self.name,
             )
 
     def __repr__(self) -> str:

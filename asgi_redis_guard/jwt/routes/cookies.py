@@ -57,6 +57,10 @@ class Browsers:
         if token is None or self._cookie is None:
             if self._cookie is not None and "refresh_token" not in call.parameters:
                 self._cookie.check(call.exchange)
+                name = self._cookie.name
+                raise malformed(
+                    f"There is no refresh token: no cookie {name} has come with this path, nor one in the body"
+                )
             return await self._grants.granted(call)
         if "refresh_token" in call.parameters:
             raise malformed("A refresh token is given in a cookie and in the body")

@@ -24,6 +24,9 @@ class Call(NamedTuple):
     exchange: Exchange
     parameters: Parameters
 
+    def __repr__(self) -> str:
+        return f"<Call {self.exchange.path!r} with {sorted(self.parameters)}>"
+
 
 class Grants:
     """Answers what is asked about tokens that stand in a body."""
@@ -36,7 +39,8 @@ class Grants:
 
     async def token(self, call: Call) -> Answer:
         """Answer `POST /token` (RFC 6749 §6): a new pair for a refresh token."""
-        needed(call.parameters, "grant_type")
+        if needed(call.parameters, "grant_type") != "refresh_token":
+            raise _other_grant()
         return await self.granted(call)
 
     async def granted(self, call: Call) -> Answer:
@@ -49,7 +53,7 @@ class Grants:
     async def refreshed(self, parameters: Parameters, token: str | bytes, client: str | None) -> TokenPair:
         """Return the pair; raises `Refused`, and `RefreshRefused` for what is wrong with the token itself."""
         if parameters.get("grant_type", "refresh_token") != "refresh_token":
-            raise Refused("unsupported_grant_type", "Only refresh tokens are taken here")
+            raise _other_grant()
         scopes = _scopes(parameters)
         if scopes is not None:
             await self._check_scopes(token, scopes)
@@ -98,6 +102,10 @@ class Grants:
 def refused(error: RefreshRefused) -> Refused:
     """Return the OAuth error for a refresh token that got no successor; why its family was ended is not told."""
     return Refused(error.error, str(error))
+
+
+def _other_grant() -> Refused:
+    return Refused("unsupported_grant_type", "Only refresh tokens are taken here")
 
 
 def _scopes(parameters: Parameters) -> tuple[str, ...] | None:

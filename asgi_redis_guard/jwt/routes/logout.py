@@ -103,7 +103,9 @@ class Logouts:
             return
         if look.is_good and look.note is not None:
             await self._everywhere(look.note.user, family)
-        elif not look.was_ended_everywhere:
+        elif look.was_ended_everywhere and look.note is not None:
+            await self._tokens.finish_user(look.note.user)
+        else:
             await self._tokens.revoke_family(family)
             raise Refused("invalid_grant", "The refresh token is not valid any more; log in to end other logins")
 
@@ -117,7 +119,8 @@ class Logouts:
             await self._end_login(access)
 
     async def _end_login(self, access: AccessToken) -> None:
-        if await self._tokens.revoke_family(access.family):
+        """End the login of an access token; whoever has one that was revoked has no business with it."""
+        if not await self._tokens.is_revoked(access) and await self._tokens.revoke_family(access.family):
             await self._told(Logout(access.user, access.family, everywhere=False))
 
     async def _everywhere_by(self, access: AccessToken, token: bytes) -> None:
@@ -127,6 +130,7 @@ class Logouts:
             look = await self._tokens.look_at(RefreshToken(access.family.encode(), 1))
             if not look.was_ended_everywhere:
                 raise _unauthorized("The access token was revoked") from None
+            await self._tokens.finish_user(access.user)
         except TokenInvalid:  # its time has come since it was read
             raise _unauthorized("The access token is invalid") from None
         else:

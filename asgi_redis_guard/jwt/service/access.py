@@ -142,6 +142,13 @@ class AccessTokens:
         return self.read(token, _just_before_the_end(token) if len(token) <= self._max_size else 0.0)
 
 
+def text_of(token: str | bytes) -> str | bytes:
+    """Return what was given for a token if it is text; raises TypeError for a pair, None and others."""
+    if isinstance(token, str | bytes):
+        return token
+    raise TypeError(f"token: a {type(token).__name__} given; allowed is the text of a token")
+
+
 def check_claims(claims: Mapping[str, Any]) -> None:
     """Raise `ValueError` for claims of an app that this service sets itself."""
     if taken := sorted(RESERVED.intersection(claims)):
@@ -153,6 +160,8 @@ def scopes_of(scopes: str | Iterable[str]) -> tuple[str, ...]:
 
     RFC 6749 §3.3: printable ASCII without quotes and backslashes.
     """
+    if not isinstance(scopes, Iterable):
+        raise ValueError(f"scopes: {scopes!r} given; allowed are text with spaces, and a list")
     words = scopes.split() if isinstance(scopes, str) else list(scopes)
     for word in words:
         if not isinstance(word, str) or not _SCOPE.fullmatch(word):

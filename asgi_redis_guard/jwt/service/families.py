@@ -63,7 +63,7 @@ class Cause(bytes):
     """How a family ended, as one letter of its record."""
 
 
-REUSE, ITSELF, USER, DEVICE, SESSION, OTHERS = (Cause(letter) for letter in (b"x", b"f", b"u", b"d", b"s", b"o"))
+REUSE, USER, DEVICE, SESSION, OTHERS = (Cause(letter) for letter in (b"x", b"u", b"d", b"s", b"o"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

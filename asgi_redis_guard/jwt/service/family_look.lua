@@ -18,7 +18,7 @@ if standing then
     state = 5
   elseif asked >= number then
     state = 1
-  elseif asked == number - 1 and stamp - made < grace + 0 and again + 0 < most + 0 then
+  elseif asked == number - 1 and math.abs(stamp - made) < grace + 0 and again + 0 < most + 0 then
     state = 2
   else
     state = 3

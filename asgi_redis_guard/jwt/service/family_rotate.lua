@@ -27,7 +27,7 @@ if standing then
   elseif asked >= number then -- one from before the server lost what was written last is good: none but us made it
     verdict, number, replays, fresh = 1, asked + 1, 0, stamp
     till = math.min(stamp + idle, ends)
-  elseif asked == number - 1 and stamp - turned < grace + 0 and replays < most + 0 then
+  elseif asked == number - 1 and math.abs(stamp - turned) < grace + 0 and replays < most + 0 then
     verdict, replays, attempt = 2, replays + 1, by
   else
     verdict, life = 3, keep + 0

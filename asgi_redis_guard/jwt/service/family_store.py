@@ -84,18 +84,27 @@ class FamilyStore:
         self._count(lambda counts: counts.begun(begun, replies.clock))
         return family, begun
 
-    async def rotate(self, token: RefreshToken) -> Rotation:
-        """Decide what becomes of a token whose mac is verified; what has begun before the cutoff for all is revoked."""
+    async def rotate(self, token: RefreshToken, tell: Callable[[Rotation], None] | None = None) -> Rotation:
+        """Decide what becomes of a token whose mac is verified; what has begun before the cutoff for all is revoked.
+
+        `tell` is called once that is known, whatever fails afterwards: that a token was reused is said once. So it is
+        carried out to its end, even if the caller is cancelled.
+        """
+        return await asyncio.shield(self._redis.spawn(self._rotate(token, tell)))
+
+    async def _rotate(self, token: RefreshToken, tell: Callable[[Rotation], None] | None) -> Rotation:
         operation = self._operations.rotate(token, self._attempt())
         replies = await self._do(operation, cutoff_for_all(self._redis.keys, self._namespace))
         ((cutoff,), said) = replies[1].values, Rotation.of(replies[0])
+        rotation = said._replace(verdict=said.verdict.under(cutoff, said.born))
         self._count(lambda counts: counts.presented(said, replies.clock))
+        if tell is not None:
+            tell(rotation)
         if said.verdict in (Verdict.REUSED, Verdict.REVOKED):
             await self._mark((token.family,), b'{"reason":"reuse"}' if said.ended_by in (b"", REUSE) else said.why)
-        verdict = said.verdict.under(cutoff, said.born)
-        if verdict is not said.verdict:
+        if rotation.verdict is not said.verdict:
             self._redis.spawn(self._clear(token.family))
-        return said._replace(verdict=verdict)
+        return rotation
 
     async def look(self, token: RefreshToken) -> Look:
         """Return what would become of such a token, and of its family; nothing is changed."""
@@ -112,8 +121,16 @@ class FamilyStore:
     async def revoke_user(self, user: str, why: bytes = b"") -> Ended:
         """End all families of a user, and all tokens that were issued before this; `gen` is what later ones have."""
         ended = await self._sweep(user, self._operations.revoke_user(self.owner(user), self._attempt(), why))
-        await self._marks.cut(self._redis.keys.logins(self._namespace, user), self._keep, ended.gen - 1)
+        await self._marks.cut(self._redis.keys.generation_cutoff(self._namespace, user), self._keep, ended.gen - 1)
         return ended
+
+    async def finish_user(self, user: str) -> None:
+        """Do once more what `revoke_user` does last, if it came so far; what was issued since is left alone."""
+        keys = self._redis.keys
+        found = await self._redis.execute("GET", keys.generation(*self.owner(user)))
+        gen = (found or b"").partition(b":")[0]
+        if gen.isdigit():
+            await self._marks.cut(keys.generation_cutoff(self._namespace, user), self._keep, int(gen) - 1)
 
     async def revoke_device(self, user: str, device: str, why: bytes = b"") -> Ended:
         """End all families that a user began on a device."""
@@ -166,7 +183,7 @@ class FamilyStore:
     async def _mark(self, families: Iterable[bytes], why: bytes) -> None:
         """Put the access tokens of families that are over into the blacklist, for as long as they could live."""
         keys = self._redis.keys
-        marks = [Mark(keys.login(self._namespace, family.decode()), -self._keep, why) for family in families]
+        marks = [Mark(keys.family_mark(self._namespace, family.decode()), -self._keep, why) for family in families]
         if marks:
             await self._marks.set(marks, margin=0)
 

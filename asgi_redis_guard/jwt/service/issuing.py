@@ -19,6 +19,10 @@ from .options import Options
 from .pair import TokenPair
 from .refresh_token import RefreshKeys, RefreshToken
 
+#: Seconds. A host whose clock is further ahead of the server's issues tokens that end by the server's: what is kept of
+#: a login that was ended would not outlast them otherwise.
+_MOST_AHEAD = MAX_LEEWAY / 2
+
 
 class Life(NamedTuple):
     """When a family was begun, its newest token made, when that is to end, and the family at the latest (ms)."""
@@ -64,7 +68,8 @@ class Issuing:
         The access token's `jti` is told by family and number, so that all answers to one refresh have the same one.
         """
         family = token.family.decode()
-        ends = min(now + self._options.access_ttl, now + (life.ends - life.made) / 1000)
+        since = min(now, life.made / 1000 + _MOST_AHEAD)
+        ends = since + min(self._options.access_ttl, (life.ends - life.made) / 1000)
         grant = Grant(
             user=note.user,
             client=note.client or self._options.default_client,

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Required, TypedDict
 
-from ...core.checks import is_within, plain_faults, seconds_faults
+from ...core.checks import is_within, plain_faults, seconds_faults, several
 from ...core.keywords import options_of
 from ...errors import ConfigurationError
 from ...observability.events import host_time
@@ -49,8 +49,8 @@ class Options:
     hooks: Iterable[TokenHook] = ()
 
     def __post_init__(self) -> None:
-        several = (self.audience,) if isinstance(self.audience, str) else tuple(self.audience)
-        object.__setattr__(self, "audience", several or (self.issuer,))
+        ConfigurationError.raise_for(_list_faults("audience", self.audience) + _list_faults("hooks", self.hooks))
+        object.__setattr__(self, "audience", several(self.audience) or (self.issuer,))
         object.__setattr__(self, "client", self.issuer if self.client is None else self.client)
         object.__setattr__(self, "hooks", tuple(self.hooks))
         ConfigurationError.raise_for([*self._names(), *self._times(), *self._numbers(), *self._functions()])
@@ -58,6 +58,8 @@ class Options:
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> Options:
         """Return the options that were given by keyword; raises TypeError for one that there is not."""
+        if "issuer" not in given:
+            raise TypeError("a token service needs the option 'issuer', such as issuer=\"https://api.example.com\"")
         return options_of(cls, given, "a token service")
 
     @property
@@ -89,11 +91,13 @@ class Options:
         """What is wrong with times that are each allowed: a family outlives its tokens, and its life what it idles."""
         faults = []
         if self.refresh_ttl < self.access_ttl + self.leeway:
-            faults.append(f"refresh_ttl: {self.refresh_ttl:g} given; allowed is access_ttl and leeway, or more")
+            least = f"{self.access_ttl:.15g} (access_ttl) + {self.leeway:.15g} (leeway) seconds"
+            faults.append(f"refresh_ttl: {self.refresh_ttl:.15g} given; allowed are {least} or more")
         if self.refresh_ttl <= self.grace:
-            faults.append(f"grace: {self.grace:g} given; allowed is less than refresh_ttl")
+            faults.append(f"grace: {self.grace:.15g} given; allowed is less than refresh_ttl, {self.refresh_ttl:.15g}")
         if self.lifetime < self.refresh_ttl:
-            faults.append(f"lifetime: {self.lifetime:g} given; allowed is refresh_ttl or more")
+            least = f"{self.refresh_ttl:.15g} (refresh_ttl) seconds"
+            faults.append(f"lifetime: {self.lifetime:.15g} given; allowed are {least} or more")
         return faults
 
     def _numbers(self) -> list[str]:
@@ -143,6 +147,10 @@ def signature() -> inspect.Signature:
         inspect.Parameter("clock", inspect.Parameter.KEYWORD_ONLY, default=host_time, annotation="Callable"),
     ]
     return inspect.Signature([*given, *inspect.signature(Options).parameters.values()])
+
+
+def _list_faults(option: str, given: object) -> list[str]:
+    return [] if isinstance(given, Iterable) else [f"{option}: {given!r} given; allowed is a list"]
 
 
 def _name_faults(option: str, name: object) -> list[str]:

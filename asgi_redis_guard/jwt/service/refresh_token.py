@@ -63,6 +63,10 @@ class RefreshKeys:
         """Return the one token of a family with this number."""
         return self._signed(self._keys[0], b"rt1.%b.%d" % (family, number)).decode()
 
+    def has(self, secret: bytes) -> bool:
+        """Tell whether it is one of these keys."""
+        return secret in self._keys
+
     def read(self, text: str | bytes) -> RefreshToken | None:
         """Return what `text` says; None where it is no token of these keys, whatever else it is."""
         if len(text) > _LONGEST:

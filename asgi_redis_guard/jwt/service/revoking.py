@@ -13,11 +13,12 @@ from typing import Any, TypedDict, Unpack
 
 import orjson
 
+from ...errors import ConfigurationError
 from ...redis.manager import RedisManager
 from ..keys import KeyLike
 from ..revocation.revocation_list import Revocation, RevocationList, RevocationStats
 from ..signing import KeyRing, SigningKey
-from .access import AccessToken
+from .access import AccessToken, text_of
 from .families import MOST_WHY
 from .family_counts import FamilyStats
 from .family_store import FamilyStore
@@ -59,9 +60,22 @@ class Revoking(Verifying):
         families: FamilyStore,
         refresh_keys: RefreshKeys,
     ) -> None:
-        super().__init__(redis, keys, revocation, options, clock)
-        self._families = families
         self._refresh_keys = refresh_keys
+        self._families = families
+        super().__init__(redis, keys, revocation, options, clock)
+
+    def use_keys(self, keys: KeyRing | SigningKey | KeyLike) -> None:
+        """Sign and verify with other keys from now on: one step of a rotation, without a new service or guard.
+
+        Raises `ConfigurationError`, also for a secret that refresh tokens are made with.
+        """
+        ring = KeyRing.of(keys)
+        if any(self._refresh_keys.has(secret) for secret in ring.secrets()):
+            raise ConfigurationError(
+                "refresh_keys: a secret given that access tokens are signed with; allowed is another, for whoever "
+                "verifies those holds that one too"
+            )
+        super().use_keys(ring)
 
     async def revoke(self, token: str | bytes | AccessToken, **audit: Unpack[Audit]) -> bool:
         """Revoke one token (RFC 7009); true if it was good before.
@@ -70,7 +84,7 @@ class Revoking(Verifying):
         of this service, or is over for every verifier, needs nothing: that is no error, and false.
         """
         if not isinstance(token, AccessToken):
-            presented = self._refresh_keys.read(token)
+            presented = self._refresh_keys.read(text_of(token))
             if presented is not None:
                 return await self.revoke_family(presented.family.decode(), **audit)
         access = token if isinstance(token, AccessToken) else self.read(token, whenever=True)
@@ -113,6 +127,10 @@ class Revoking(Verifying):
         """
         return len((await self._families.revoke_user(user_name(user), self._why(audit))).families)
 
+    async def finish_user(self, user: str) -> None:
+        """Make a `revoke_user` whole that was cut short; what was issued since is left alone."""
+        await self._families.finish_user(user)
+
     async def revoke_device(self, user: str | int, device: str, **audit: Unpack[Audit]) -> int:
         """End all logins of a user on a device; return how many."""
         return len((await self._families.revoke_device(user_name(user), device, self._why(audit))).families)
@@ -131,6 +149,8 @@ class Revoking(Verifying):
         Without a time, or for one to come, that is now, by the server's clock. Access tokens count by whole seconds:
         those of the cutoff's own second are revoked, refresh tokens to the millisecond. A cutoff is never moved back.
         """
+        if not isinstance(time, int | float | datetime | None):
+            raise TypeError(f"time: {time!r} given; allowed are seconds since the epoch, and an aware datetime")
         if isinstance(time, datetime):
             if time.tzinfo is None:
                 raise ValueError("time is a datetime without a time zone")
@@ -146,7 +166,9 @@ class Revoking(Verifying):
         return {"revoked": await self.revocation.stats(), "families": await self._families.statistics()}
 
     def _noted(self, audit: Audit) -> dict[str, Any]:
-        """What is kept of an audit: nothing where none is asked for, else with the time."""
+        """What is kept of an audit: nothing where none is asked for, else with the time; TypeError for what is none."""
+        if wrong := sorted(audit.keys() - Audit.__annotations__.keys()):
+            raise TypeError(f"a revocation has no option {wrong[0]!r}; there are {', '.join(Audit.__annotations__)}")
         return {**audit, "at": round(self._clock(), 3)} if audit else {}
 
     def _why(self, audit: Audit) -> bytes:

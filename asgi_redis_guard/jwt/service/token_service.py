@@ -20,7 +20,7 @@ from ...settings import Settings
 from ..keys import KeyLike
 from ..revocation.revocation_list import RevocationList
 from ..signing import KeyRing, SigningKey
-from .access import check_claims, scopes_of
+from .access import check_claims, scopes_of, text_of
 from .configured import service_of
 from .events import TokenEvent, TokenEventKind
 from .families import Rotation, Verdict
@@ -100,6 +100,7 @@ class TokenService(Introspecting):
         user: str | int,
         claims: Mapping[str, Any] | None = None,
         scopes: str | Iterable[str] = (),
+        *,
         device: str | None = None,
         session: str | None = None,
         client: str | None = None,
@@ -115,7 +116,7 @@ class TokenService(Introspecting):
             client=_named("client", client),
             device=_named("device", device),
             session=_named("session", session),
-            claims=dict(claims or {}),
+            claims=_claims(claims),
         )
         check_claims(note.claims)
         packed, said = note.pack(), await self._said_of(note)
@@ -137,12 +138,11 @@ class TokenService(Introspecting):
         was issued to ends the family.
         """
         wanted = None if scopes is None else scopes_of(scopes)
-        presented = self._refresh_keys.read(token)
+        presented = self._refresh_keys.read(text_of(token))
         if presented is None:
             raise RefreshRefused("malformed", "The refresh token is malformed")
-        rotation = await self._families.rotate(presented)
+        rotation = await self._families.rotate(presented, lambda rotation: self._tell(rotation, presented))
         note = FamilyNote.unpack(rotation.note)
-        self._tell(rotation, presented, note)
         if note is None or not rotation.verdict.is_good:
             raise _refusal(rotation)
         if client is not None and client != (note.client or self.options.default_client):
@@ -159,13 +159,13 @@ class TokenService(Introspecting):
         if self.options.claims is None:
             return note
         more = self.options.claims(note.user)
-        return with_claims(note, await more if isawaitable(more) else more)
+        return with_claims(note, _claims(await more if isawaitable(more) else more))
 
-    def _tell(self, rotation: Rotation, presented: RefreshToken, note: FamilyNote | None) -> None:
+    def _tell(self, rotation: Rotation, presented: RefreshToken) -> None:
         kind = _TOLD.get(rotation.verdict)
         if kind is None:
             return
-        known = note or FamilyNote(user="")
+        known = FamilyNote.unpack(rotation.note) or FamilyNote(user="")
         event = TokenEvent(
             kind,
             known.user,
@@ -179,6 +179,13 @@ class TokenService(Introspecting):
 
     def __repr__(self) -> str:
         return f"<TokenService of {self.options.issuer!r}: {self._keys!r}>"
+
+
+def _claims(claims: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return the claims of an app, which are names and values; raises `ValueError` for what is none."""
+    if claims is None or isinstance(claims, Mapping):
+        return dict(claims or {})
+    raise ValueError(f"claims: a {type(claims).__name__} given; allowed is a mapping of names to values")
 
 
 def _named(option: str, name: object) -> str | None:

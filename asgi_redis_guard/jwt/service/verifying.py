@@ -16,7 +16,7 @@ from ..revocation.questions import Questions
 from ..revocation.revocation_list import RevocationList
 from ..signing import KeyRing, SigningKey
 from ..verify import ClaimRules, TokenRefused, VerifiedToken, Verifier
-from .access import TYP, AccessToken, AccessTokens
+from .access import TYP, AccessToken, AccessTokens, text_of
 from .options import Options
 
 if TYPE_CHECKING:
@@ -65,7 +65,10 @@ class Verifying:
         return self._keys
 
     def use_keys(self, keys: KeyRing | SigningKey | KeyLike) -> None:
-        """Sign and verify with other keys from now on: one step of a rotation, without a new service or guard."""
+        """Sign and verify with other keys from now on: one step of a rotation, without a new service or guard.
+
+        Raises `ConfigurationError`.
+        """
         ring, options = KeyRing.of(keys), self.options
         self._access = AccessTokens(
             ring, options.issuer, options.audiences, leeway=options.leeway, max_size=options.max_size
@@ -82,7 +85,7 @@ class Verifying:
         `whenever`: also one whose time is over, or has not come.
         """
         try:
-            return self._access.read_whenever(token) if whenever else self._access.read(token, self._clock())
+            return self._access.read_whenever(token) if whenever else self._access.read(text_of(token), self._clock())
         except TokenRefused:
             return None
 
@@ -94,19 +97,21 @@ class Verifying:
         `revocation` is a mirror that is current. Raises `RedisUnavailable`.
         """
         try:
-            access = self._access.read(token, self._clock())
+            access = self._access.read(text_of(token), self._clock())
         except TokenRefused as error:
             raise TokenInvalid(str(error)) from None
-        if await self._is_revoked(Questions.about(access.token, self._redis.keys, self._namespace)):
+        if await self.is_revoked(access):
             raise TokenRevoked("The access token was revoked")
         return access
 
-    async def _is_revoked(self, questions: Questions) -> bool:
+    async def is_revoked(self, access: AccessToken) -> bool:
+        """Tell whether an access token that was read is revoked, by whatever it may be. Raises `RedisUnavailable`."""
+        questions = Questions.about(access.token, self._redis.keys, self._namespace)
         known = self.revocation.look(self._redis.keys, questions)
         if known is not None:
             return known
         replies = await carry_out(self._redis, Ask(questions.operations()))
-        return not replies.passed or self.revocation.remembers(questions)
+        return not replies.passed or self.revocation.remembers(self._redis.keys, questions)
 
     # For `JWTAuth(keys=…)`.
 
@@ -165,6 +170,8 @@ class RingVerifier:
 
 
 def _revocation_faults(revocation: RevocationList, redis: RedisManager, options: Options) -> list[str]:
+    if not isinstance(revocation, RevocationList):
+        return [f"revocation: {revocation!r} given; allowed is a RevocationList of the same manager"]
     faults = []
     if revocation.redis is not redis:
         faults.append("revocation: a list of another Redis given; allowed is one of the same manager")

@@ -61,6 +61,16 @@ async def test_a_description_that_is_not_the_issuer_s_own_leads_nowhere(
     assert publisher.count() == 0
 
 
+async def test_an_issuer_that_is_written_otherwise_is_told_as_it_writes_itself(
+    site: Site, publisher: Publisher, caplog: pytest.LogCaptureFixture
+) -> None:
+    publisher.describe(issuer=f"{publisher.issuer}/" + "x" * 300)
+    assert (await get(site(issuer=publisher.issuer), headers=token(iss=publisher.issuer))).status == 503
+    (said,) = [one.getMessage() for one in caplog.records if one.name == "asgi_redis_guard.jwt"]
+    assert f"it is the description of another issuer, '{publisher.issuer}/xxx" in said
+    assert len(said) < 400
+
+
 async def test_a_description_and_its_keys_come_within_one_timeout(site: Site, publisher: Publisher) -> None:
     publisher.describe().hold = asyncio.Event()
     app = site(issuer=publisher.issuer, timeout=0.2)

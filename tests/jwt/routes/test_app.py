@@ -5,8 +5,13 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
+from hypercorn.middleware import DispatcherMiddleware
+from litestar import Litestar, asgi
+from quart import Quart
+from starlette.applications import Starlette
+from starlette.routing import Mount
 
-from asgi_redis_guard import RedisManager
+from asgi_redis_guard import GuardMiddleware, RedisManager
 from asgi_redis_guard.errors import RefreshRefused, TokenInvalid, TokenRevoked
 from asgi_redis_guard.jwt.routes.app import TokenRoutes
 from asgi_redis_guard.jwt.signing import KeyRing
@@ -36,6 +41,11 @@ async def test_a_refresh_token_is_exchanged_for_a_pair_that_is_good(redis: Redis
     assert said["refresh_token"] != pair.refresh_token
     assert (await tokens.verify(said["access_token"])).user == "alice"
     assert (await refresh(routes, said["refresh_token"])).status == 200
+
+
+async def test_another_grant_is_told_as_such_also_without_a_refresh_token(redis: RedisManager) -> None:
+    response = await post(TokenRoutes(service(redis)), "/token", grant_type="password", username="a", password="b")
+    assert error_of(response) == (400, "unsupported_grant_type")
 
 
 async def test_a_refresh_as_json_needs_no_grant_type(redis: RedisManager) -> None:
@@ -237,3 +247,16 @@ async def test_reading_a_token_asks_nobody(manager: Any) -> None:
     assert tokens.read(pair.access_token, whenever=True) is not None
     assert tokens.read("x") is None
     assert manager.round_trips == before
+
+
+async def test_routes_are_mounted_as_the_readme_says_and_exempt_from_the_guard_in_front(redis: RedisManager) -> None:
+    tokens = service(redis)
+    routes, quart = TokenRoutes(tokens), Quart(__name__)
+    dispatcher: Any = DispatcherMiddleware({"/auth": routes, "": quart.asgi_app})  # type: ignore[dict-item]
+    mounted: Any = asgi("/auth", is_mount=True, copy_scope=True)(routes)
+    for inner in (Starlette(routes=[Mount("/auth", routes)]), dispatcher, Litestar([mounted])):
+        app = GuardMiddleware(inner, [tokens.guard(exempt=["/auth/*"])], redis=redis)
+        assert (await get(app, "/me")).status == 401
+        pair = await tokens.issue("alice")
+        assert (await post(app, "/auth/refresh", refresh_token=pair.refresh_token)).status == 200
+        assert (await get(app, "/auth/jwks.json")).status == 200

@@ -5,10 +5,14 @@ from typing import Any
 import pytest
 
 from asgi_redis_guard import ConfigurationError, RedisManager
+from asgi_redis_guard.core.exchange import Exchange
+from asgi_redis_guard.core.keys import Keys
 from asgi_redis_guard.errors import RefreshRefused
 from asgi_redis_guard.jwt.routes.app import TokenRoutes
+from asgi_redis_guard.jwt.routes.clients import Presented
 from asgi_redis_guard.jwt.routes.cookie_transport import CookieTransport
-from tests.drive import get
+from asgi_redis_guard.jwt.routes.grants import Call
+from tests.drive import get, http_scope
 from tests.jwt.routes.test_app import error_of
 from tests.jwt.routes.visits import Browser, basic, bearer, post, refresh
 from tests.jwt.services import ISSUER, service
@@ -247,3 +251,10 @@ async def test_who_may_ask_is_told_by_a_function_as_well(redis: RedisManager) ->
     assert (await post(routes, "/introspect", basic("api", "x"), token=pair.access_token)).status == 401
     assert error_of(await post(routes, "/introspect", API)) == (400, "invalid_request")
     assert (await get(routes, "/introspect")).status == 405
+
+
+def test_what_a_client_has_sent_stands_in_no_text_of_an_object() -> None:
+    """Tools that report failures write down what variables hold."""
+    exchange = Exchange(http_scope("/token"), 0.0, bytes, Keys())
+    told = repr((Presented("web", "a secret"), Call(exchange, {"refresh_token": "a token"})))
+    assert told == "(<Presented 'web'>, <Call '/token' with ['refresh_token']>)"

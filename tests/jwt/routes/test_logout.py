@@ -180,3 +180,12 @@ async def test_the_browser_may_be_told_to_forget_more(redis: RedisManager) -> No
     routes, pair = TokenRoutes(tokens, clear_site_data=("cache", "storage")), await tokens.issue("alice")
     response = await post(routes, "/logout", refresh_token=pair.refresh_token)
     assert response["clear-site-data"] == '"cache", "storage"'
+
+
+async def test_who_has_a_token_that_was_revoked_alone_cannot_end_its_login(redis: RedisManager) -> None:
+    tokens = service(redis)
+    pair = await tokens.issue("alice")
+    await tokens.revoke(pair.access_token)
+    answer = await post(TokenRoutes(tokens), "/logout", bearer(pair.access_token))
+    assert answer.status == 204
+    assert (await tokens.refresh(pair.refresh_token)).user == "alice"

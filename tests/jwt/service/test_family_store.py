@@ -137,8 +137,8 @@ async def test_words_are_told_of_what_was_revoked_and_of_nothing_else(redis: Red
     await store.revoke_device("ann", "none of hers")
     await store.revoke_user("ann")
     told = [await within(words.get()) for _ in range(3)]
-    logins = [keys.login("", token.family.decode())[-20:] for token in (reused, ended)]
-    assert told == [*logins, keys.logins("", "ann")[-20:]]
+    logins = [keys.family_mark("", token.family.decode())[-20:] for token in (reused, ended)]
+    assert told == [*logins, keys.generation_cutoff("", "ann")[-20:]]
     await redis.execute("PUBLISH", keys.tokens_channel, "the end")
     assert await within(words.get()) == b"the end"
     await listener.aclose()
@@ -150,21 +150,21 @@ async def test_the_access_tokens_of_a_family_are_in_the_blacklist_once_it_is_ove
     store = FamilyStore(redis, STRICT)
 
     async def marked(*families: bytes) -> list[bool]:
-        keys = [redis.keys.login("", family.decode()) for family in families]
+        keys = [redis.keys.family_mark("", family.decode()) for family in families]
         return [bool(await redis.execute("EXISTS", key)) for key in keys]
 
     alone, reused, phone, other = [(await begun(store, device="phone" if n == 2 else "")).family for n in range(4)]
     await store.rotate(RefreshToken(alone, 1))
     assert await marked(alone, reused, phone, other) == [False] * 4
     await store.revoke(alone, b'{"reason":"lost"}')
-    assert await redis.execute("GET", redis.keys.login("", alone.decode())) == b'{"reason":"lost"}'
+    assert await redis.execute("GET", redis.keys.family_mark("", alone.decode())) == b'{"reason":"lost"}'
     assert await verdict(store, RefreshToken(reused, 1)) == Verdict.ROTATED
     assert await verdict(store, RefreshToken(reused, 1)) == Verdict.REUSED
     await store.revoke_device("ann", "phone")
     assert await marked(alone, reused, phone, other) == [True, True, True, False]
     _, said = await store.begin("ann")
     ended = await store.revoke_user("ann")
-    assert int(await redis.execute("GET", redis.keys.logins("", "ann"))) == ended.gen - 1 >= said.gen
+    assert int(await redis.execute("GET", redis.keys.generation_cutoff("", "ann"))) == ended.gen - 1 >= said.gen
 
 
 @pytest.mark.parametrize("how", ["alone", "device", "session", "others", "reuse"])
@@ -182,7 +182,7 @@ async def test_an_end_that_was_cut_short_is_made_whole_by_the_next_try(redis: Re
     if how == "reuse":
         await store.rotate(token)
     await ends[how]()
-    mark = redis.keys.login("", token.family.decode())
+    mark = redis.keys.family_mark("", token.family.decode())
     assert await redis.execute("DEL", mark) == 1
     await ends[how]()
     assert await redis.execute("EXISTS", mark) == 1

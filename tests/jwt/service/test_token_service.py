@@ -28,7 +28,9 @@ async def refused(tokens: Any, refresh_token: Any, **options: Any) -> RefreshRef
 async def test_a_login_gives_a_pair_whose_access_token_says_who_it_is_for(redis: RedisManager) -> None:
     before = int(time.time())
     tokens = service(redis, private_pem("ed25519"))
-    pair = await tokens.issue("alice", {"roles": ["admin"]}, ["read", "write"], "phone", "s-1", "web")
+    pair = await tokens.issue(
+        "alice", {"roles": ["admin"]}, ["read", "write"], device="phone", session="s-1", client="web"
+    )
     claims = claims_of(pair.access_token)
     assert header_of(pair.access_token) == {"alg": "EdDSA", "kid": tokens.keys.active.kid, "typ": "at+jwt"}
     assert before - 1 <= claims["iat"] <= int(time.time())
@@ -62,7 +64,7 @@ async def test_what_is_issued_is_verified(redis: RedisManager) -> None:
 
 async def test_a_login_and_its_refreshes_are_one_family_with_one_time_of_login(redis: RedisManager) -> None:
     tokens = service(redis)
-    first = await tokens.issue("alice", {"tenant": 7}, "read", "phone", "s-1", "web")
+    first = await tokens.issue("alice", {"tenant": 7}, "read", device="phone", session="s-1", client="web")
     second = await tokens.refresh(first.refresh_token)
     third = await service(redis).refresh(second.refresh_token)
     said = [claims_of(pair.access_token) for pair in (first, second, third)]
@@ -271,7 +273,16 @@ async def test_a_number_is_a_user_by_its_text(redis: RedisManager) -> None:
     assert await tokens.revoke_user(42) == 1
 
 
-@pytest.mark.parametrize("ahead", [-3600.0, 3600.0, -5.0, 5.0])
+async def test_no_token_outlives_what_is_kept_of_its_login_whatever_the_clock_of_its_host(redis: RedisManager) -> None:
+    clock = Clock()
+    clock.ahead = 5 * 3600.0
+    pair = await service(redis, clock=clock).issue("alice")
+    await service(redis).revoke_family(pair.family)
+    left = await redis.execute("PTTL", redis.keys.family_mark("", pair.family))
+    assert claims_of(pair.access_token)["exp"] <= time.time() + left / 1000
+
+
+@pytest.mark.parametrize("ahead", [-3600.0, -5.0, 5.0, 290.0])
 async def test_a_host_whose_clock_is_wrong_issues_what_it_accepts_itself(redis: RedisManager, ahead: float) -> None:
     clock = Clock()
     clock.ahead = ahead
