@@ -53,6 +53,8 @@ if need ~= 2 and (need ~= 0 or tags ~= '') then
 end
 claims = fills ~= '0' and need
 -- @include typed.lua
+-- @idle
+unneeded = claims ~= 1 and claims ~= 3 -- a hit is filled anew only if a tag has changed
 -- @commit
 if claims and (claims == 1 or (claims == 0 and refused) or (claims == 3 and not refused)) then
   if holder == '' then

@@ -17,5 +17,7 @@ if not generation then
   call('SET', tag, generation, 'PX', life)
 end
 if expected ~= '' and generation ~= expected then stop = true end
+-- @idle
+unneeded = (call('PTTL', tag) or 0) * 10 >= life * 9 -- whoever fills anything has so much less time
 -- @commit
 if (call('PTTL', tag) or 0) < life + 0 then call('PEXPIRE', tag, life) end

@@ -16,11 +16,14 @@ The contract is in the file's first comments:
     -- holds: yes                       its commit takes something that must be given back (optional)
     -- undo: settle.lua (amount, now, 0)  what undoes its commit: a file of the same package, its arguments (optional)
     -- @check                           reads and decides: may set `stop = true`
+    -- @idle                            sets `unneeded = true` where the commit would change nothing (optional)
     -- @commit                          writes; runs only if nothing before it stopped
+
+Where a round is cut, `@idle` spares a pass; it is run behind a check that passed and sees its locals. It counts for a
+guard that does not refuse: where one does, the commit runs all the same.
 
 A line `-- @include name.lua` stands for another file of the same package (`lua.py`). What undoes an operation has keys
 of the same names, and as arguments those of the operation, whole numbers, or `now`, when it was committed.
-
 Names may be followed by an explanation in parentheses. Keys and arguments are locals of these names; arguments are text
 that is a number in arithmetic. `call(…)` is `redis.pcall` that returns false after an error, `now` the server's time in
 microseconds, `floor` and `ceil` are those of `math`. In a commit `refused` tells whether another operation of the same
@@ -46,10 +49,13 @@ _EXPLANATION = re.compile(r"\([^()]*\)")
 #: Statuses of an operation in the program's reply; a failed one has its error's text instead.
 STOPPED, PASSED, HELD_BACK, NOT_RUN = 0, 1, 2, 3
 
+#: Where a round is cut, of a check alone: it passed, and its commit would change nothing.
+IDLE = 4
+
 #: Locals of the program itself.
-RESERVED = frozenset(
-    ["clock", "now", "failure", "unfit", "call", "floor", "ceil", "stop", "stop_at", "stop_group", "refused"]
-)
+RESERVED = frozenset(["clock", "now", "failure", "unfit", "call", "floor", "ceil"]) | {
+    *("stop", "stop_at", "stop_group", "refused", "unneeded")
+}
 
 
 class Undo(NamedTuple):
@@ -74,6 +80,7 @@ class OperationKind:
     holds: bool
     check: str
     commit: str
+    idle: str = ""
     undo: Undo | None = None
 
     @cached_property
@@ -106,6 +113,7 @@ class OperationKind:
             raise ValueError(f"{missing[0]} is included, which only 'load' can find")
         head, has_check, body = source.partition("-- @check\n")
         check, _, commit = body.partition("-- @commit\n")
+        check, _, idle = check.partition("-- @idle\n")
         fields = {match[1]: match[2] for line in head.splitlines() if (match := _LINE.match(line))}
         if not has_check or not fields.get("name"):
             raise ValueError("an operation needs '-- name:' and '-- @check'")
@@ -121,6 +129,7 @@ class OperationKind:
             holds=fields.get("holds") == "yes",
             check=check,
             commit=commit,
+            idle=idle,
         )
 
     def __repr__(self) -> str:

@@ -11,17 +11,15 @@ A slot that cannot be reached fails its own operations alone: the error itself s
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Hashable, Iterable, Sequence
-from functools import partial
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Any, Protocol
 
-from ..core.rounds import JoinedReply
-from ..core.script import HELD_BACK, NOT_RUN, PASSED, Batch, Operation
-from ..errors import GuardProtocolError, RedisTimeout, RedisUnavailable
-from .cut_plan import NOWHERE, Part, Plan, plan_of
+from ..core.script import Batch, Operation
+from ..errors import GuardProtocolError
+from .cut_plan import NOWHERE, plan_of
+from .cut_round import CutRound
 from .kept import Kept, KeptFuture
 from .program import Program
-from .verdict import Verdict, is_failure, judge
 
 
 class Send(Protocol):
@@ -37,7 +35,7 @@ Undo = Callable[[Any, Operation], None]
 
 
 class Cutter:
-    """Carries out rounds over slots, which `slot_of` tells of a key; anything that can be a key of a dict is one."""
+    """Carries out rounds over slots, which `slot_of` tells of a hash tag, or of a key without one."""
 
     def __init__(
         self,
@@ -54,223 +52,44 @@ class Cutter:
         self._timeout = timeout
 
     def evaluate(self, program: Program, batches: Sequence[Batch], timeout: float | None = None) -> asyncio.Future[Any]:
-        """Carry out one round, as `Lane.evaluate` does; raises `GuardProtocolError` for keys of one operation apart."""
-        numbers: dict[Any, int] = {}
-        slots = [
-            NOWHERE if slot is None else numbers.setdefault(slot, len(numbers))
-            for batch in batches
-            for slot in self._slots(batch)
+        """Carry out one round, as `Lane.evaluate` does; raises `GuardProtocolError` for keys of one operation apart.
+
+        It is cut by hash tags: which slots happen to be the same is chance, or a client's choice, and no shape of
+        rounds. Where all of them are, it is sent whole.
+        """
+        tags: dict[bytes, int] = {}
+        places = [
+            NOWHERE if tag is None else tags.setdefault(tag, len(tags)) for batch in batches for tag in _tags(batch)
         ]
+        slots = [*map(self._slot_of, tags)]
         timeout = timeout or self._timeout
-        if len(numbers) <= 1:
-            return self.send(next(iter(numbers), None), program, batches, timeout)
-        plan = plan_of(program.shape, tuple(slots))
+        if len({*slots}) <= 1:
+            return self.send(slots[0] if slots else None, program, batches, timeout)
+        plan = plan_of(program.shape, tuple(places))
         future: asyncio.Future[Any]
         if not program.holds:
             future = self.loop.create_future()
-            _Cut(self, plan, batches, list(numbers), timeout, future)
+            CutRound(self, plan, batches, slots, timeout, future)
         else:
             future = kept = KeptFuture(loop=self.loop)
-            _Cut(self, plan, batches, list(numbers), timeout, Kept(kept))
+            CutRound(self, plan, batches, slots, timeout, Kept(kept))
         return future
 
-    def _slots(self, batch: Batch) -> Sequence[Any]:
-        """Return the slot of each operation of a batch, None for one without keys."""
-        found, at = [], 0
-        for kind in batch.kinds:
-            keys = batch.keys[at : at + len(kind.keys)]
-            at += len(kind.keys)
-            slots = [*map(self._slot_of, keys)]
-            if len(slots) > 1 and len({*slots}) > 1:
-                raise GuardProtocolError(f"the keys of {kind.name} lie in {len({*slots})} slots; one is allowed")
-            found.append(slots[0] if slots else None)
-        return found
+
+def tag_of(key: bytes) -> bytes:
+    """Return what decides on a key's slot: its hash tag, or all of it."""
+    begin = key.find(b"{") + 1
+    end = key.find(b"}", begin)
+    return key[begin:end] if begin and end > begin else key
 
 
-class _Cut:
-    """One round on its way. For each operation: what came of its check, its values, and its server's time."""
-
-    __slots__ = (
-        "_batches",
-        "_clocks",
-        "_cutter",
-        "_deadline",
-        "_future",
-        "_left",
-        "_outcomes",
-        "_plan",
-        "_slots",
-        "_values",
-    )
-
-    def __init__(
-        self, cutter: Cutter, plan: Plan, batches: Sequence[Batch], slots: list[Any], timeout: float, future: Any
-    ) -> None:
-        self._cutter = cutter
-        self._plan = plan
-        self._batches = batches
-        self._slots = slots
-        self._future = future
-        self._deadline = cutter.loop.time() + timeout
-        self._values: list[Sequence[Any]] = [()] * len(plan.members)
-        self._clocks = [0] * len(plan.members)
-        #: None for what has not been heard of.
-        self._outcomes: list[Any] = [None] * len(plan.members)
-        self._pass(plan.first, timeout, self._look)
-
-    def _pass(self, parts: Sequence[Part], timeout: float, then: Callable[[], None]) -> None:
-        """Send the parts of a pass, all at the same time; when all have been answered, go on."""
-        self._left = len(parts)
-        for part in parts:
-            try:
-                slot = self._slots[part.slot]
-                reply = self._cutter.send(slot, part.program, part.batches(self._batches), timeout)
-            except RedisUnavailable as error:
-                self._fail(part, error)
-                self._count(then)
-            else:
-                if reply.done():
-                    self._hear(part, then, reply)
-                else:
-                    reply.add_done_callback(partial(self._hear, part, then))
-
-    def _hear(self, part: Part, then: Callable[[], None], reply: asyncio.Future[Any]) -> None:
-        error = RedisUnavailable("closed") if reply.cancelled() else reply.exception()
-        raw = None if error is not None else reply.result()
-        if error is not None:
-            self._fail(part, error)
-        elif not isinstance(raw, list) or len(raw) != part.width:
-            self._fail(part, RedisUnavailable("a reply to something else", maybe_executed=True))
-        else:
-            for number, at, values in part.layout:
-                if (status := raw[at]) != NOT_RUN:
-                    self._outcomes[number] = status
-                    self._values[number] = raw[values]
-                elif self._outcomes[number] is None:
-                    self._outcomes[number] = NOT_RUN
-                self._clocks[number] = raw[-1]
-        self._count(then)
-
-    def _fail(self, part: Part, error: BaseException) -> None:
-        if not isinstance(error, RedisUnavailable):
-            error = RedisUnavailable(repr(error), maybe_executed=True)
-        for number, _, _ in part.layout:
-            if self._outcomes[number] is None:
-                self._outcomes[number] = error
-
-    def _count(self, then: Callable[[], None]) -> None:
-        self._left -= 1
-        if not self._left:
-            then()
-
-    def _look(self) -> None:
-        """Go on when all checks are done: have committed what must be."""
-        plan, outcomes = self._plan, self._outcomes
-        if self._future.done():
-            return  # nobody waits, and nothing is held
-        if not any(self._clocks):
-            errors = [one for one in outcomes if one is not None]
-            self._future.set_exception(next((one for one in errors if one.leaves_doubt), errors[0]))
-            return
-        for number in plan.unchecked:
-            outcomes[number] = PASSED
-        statuses, refused = self._judge()
-        self._keep(statuses, plan.immediate)
-        committing = tuple([n for n in plan.deferred if statuses[n] == PASSED])
-        if not committing:
-            self._tell(statuses)
-            return
-        for number in committing:
-            outcomes[number] = None
-        parts = plan.second(committing, refused)
-        left = self._deadline - self._cutter.loop.time()
-        if left > 0:
-            self._pass(parts, left, partial(self._end, statuses, committing))
-            return
-        for part in parts:
-            self._fail(part, RedisTimeout("the time for Redis is used up"))
-        self._end(statuses, committing)
-
-    def _end(self, statuses: list[Any], committing: Sequence[int]) -> None:
-        """Go on when the second pass is through: all is committed, but for what has lost a race or was not reached."""
-        outcomes = self._outcomes
-        said = {number: outcomes[number] for number in committing}
-        if any(status != PASSED for status in said.values()):
-            statuses, _ = self._judge()
-            self._set_right(statuses, said)
-        self._tell(statuses)
-
-    def _judge(self) -> Verdict:
-        """Tell what becomes of the round, by what is known of its checks."""
-        checks = self._outcomes
-        if checks.count(PASSED) == len(checks):  # by far the commonest
-            return Verdict([*checks], frozenset())
-        if failed := [n for n in self._plan.sure if checks[n].__class__ is bytes]:
-            checks = [PASSED if n in failed else outcome for n, outcome in enumerate(checks)]
-        return judge(self._plan.shape, checks)
-
-    def _set_right(self, statuses: list[Any], said: dict[int, Any]) -> None:
-        """Undo what was committed and must not have been; what cannot be undone is told as it is."""
-        kept = [*self._plan.immediate]
-        for number in self._plan.deferred:
-            if number not in said and statuses[number] == PASSED:
-                statuses[number] = HELD_BACK  # by what did not stop before another one did
-        for number, status in said.items():
-            if status == PASSED and statuses[number] != PASSED:
-                if not self._undo(number):
-                    kept.append(number)
-            elif isinstance(status, RedisUnavailable) and status.leaves_doubt:
-                kept.append(number)  # or nobody would give it back
-            elif statuses[number] == PASSED and status != PASSED:
-                statuses[number] = status if is_failure(status) else HELD_BACK
-        self._keep(statuses, kept)
-
-    def _keep(self, statuses: list[Any], numbers: Iterable[int]) -> None:
-        """Let these operations have the statuses that their programs gave them, whatever the verdict would be."""
-        outcomes, members = self._outcomes, self._plan.members
-        places: set[int] = set()
-        for number in numbers:
-            if statuses[number] != outcomes[number] and outcomes[number] != NOT_RUN:
-                statuses[number] = outcomes[number]
-                places.add(members[number].place)
-        if not places:
-            return
-        for number, member in enumerate(members):
-            if member.place in places and statuses[number] == NOT_RUN:  # its guard would take all of it for not run
-                idle = outcomes[number] == NOT_RUN or (outcomes[number] == PASSED and member.kind.commit)
-                statuses[number] = HELD_BACK if idle else outcomes[number]
-
-    def _undo(self, number: int) -> bool:
-        """Have an operation undone; tell whether that is possible."""
-        place, kind, slot, keys, args = self._plan.members[number]
-        batch = self._batches[place]
-        undoing = kind.undoing(Operation(kind, batch.keys[keys], batch.args[args]), self._clocks[number])
-        if undoing is not None:
-            self._cutter.undo(self._slots[slot], undoing)
-        return undoing is not None
-
-    def _is_held(self, place: int, statuses: Sequence[Any]) -> bool:
-        members = self._plan.members
-        return any(
-            one.place == place and one.kind.holds and status == PASSED
-            for one, status in zip(members, statuses, strict=True)
-        )
-
-    def _tell(self, statuses: Sequence[Any]) -> None:
-        """Give the caller the reply."""
-        flat: list[Any] = []
-        for status, values, member in zip(statuses, self._values, self._plan.members, strict=True):
-            if (
-                isinstance(status, RedisUnavailable)
-                and not status.leaves_doubt
-                and self._is_held(member.place, statuses)
-            ):
-                status = RedisUnavailable(
-                    str(status), maybe_executed=True
-                )  # what of its guard was taken is to be given back
-            flat.append(status)
-            flat += values if status != NOT_RUN and values else [0] * len(member.kind.returns)
-        latest = max(self._clocks)
-        flat.append(latest)
-        if not self._future.done():
-            self._future.set_result(JoinedReply(flat, [self._clocks[lead] or latest for lead in self._plan.leads]))
+def _tags(batch: Batch) -> Iterator[bytes | None]:
+    """Return the hash tag of each operation of a batch, None for one without keys."""
+    at = 0
+    for kind in batch.kinds:
+        count = len(kind.keys)
+        tag = tag_of(batch.keys[at]) if count else None
+        if count > 1 and (apart := {tag_of(key) for key in batch.keys[at : at + count]} - {tag}):
+            raise GuardProtocolError(f"the keys of {kind.name} lie in {1 + len(apart)} slots; one is allowed")
+        at += count
+        yield tag

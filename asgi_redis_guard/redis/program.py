@@ -29,7 +29,7 @@ from typing import Any
 
 import hiredis
 
-from ..core.script import Batch, OperationKind, Place
+from ..core.script import IDLE, Batch, OperationKind, Place
 from ..errors import GuardProtocolError
 
 #: Lua has 200 locals in a function; head and the scope of a single operation take up to 32 of them.
@@ -175,14 +175,18 @@ def _check(
     own += f"local {', '.join(kind.keeps)}\n" if kind.keeps else ""
     save = f"{', '.join(_numbered(number, outputs))} = {', '.join(outputs)}\n" if outputs else ""
     group = f"'{kind.stops}'" if kind.stops else "nil"
+    looked, passed = "", "1"
+    if kind.idle and not kind.commit:  # one that is only looked at, where a round is cut
+        looked = f"local unneeded\nif not stop and not failure then\n{kind.idle}end\n"
+        passed = f"unneeded and {IDLE} or 1"
     on_failure = f"if not stop_at then stop_at, stop_group = {number}, nil end\n" if closed else ""
     on_stop = f"{shadow} = true" if shadow else f"if not stop_at then stop_at, stop_group = {number}, {group} end"
     return (
         f"{'if not stop_at then' if number == guard[0] else ''}\n"
-        f"do -- {kind.name}\nlocal stop\n{binding}{own}{kind.check}{save}"
+        f"do -- {kind.name}\nlocal stop\n{binding}{own}{kind.check}{looked}{save}"
         f"if failure then\ns{number} = failure\nfailure = nil\n{on_failure}"
         f"elseif stop then\ns{number} = 0\n{on_stop}\n"
-        f"else\ns{number} = 1\nend\nend\n"
+        f"else\ns{number} = {passed}\nend\nend\n"
         f"{'end' if number == guard[-1] else ''}\n"
     )
 

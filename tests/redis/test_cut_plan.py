@@ -53,7 +53,15 @@ HALT = replace(kind("stop = true", name="halt.halt"), commit="")
 HALT_QUOTAS = replace(kind("stop = true", name="halt.quotas", group="quotas"), commit="")
 FREE = replace(kind("seen = 5", name="free.free", returns="seen"), commit="")
 PUSH = kind("", "call('RPUSH', k, '1')", name="push.push", keys="k")
-KINDS = (QUOTA, LOCK, BAN, TALLY, NOTE, LOOK, MARK, HALT, HALT_QUOTAS, FREE, PUSH)
+FRESH = kind(
+    "kept = call('GET', k)\nif kept == '2' then stop = true end\n-- @idle\nunneeded = kept == '1'",
+    "if refused or kept ~= '1' then call('SET', k, refused and 'r' or '1') end",
+    name="fresh.fresh",
+    keys="k",
+    keeps="kept",
+    group="fresh",
+)
+KINDS = (QUOTA, LOCK, BAN, TALLY, NOTE, LOOK, MARK, FRESH, HALT, HALT_QUOTAS, FREE, PUSH)
 
 
 #: A slot, and which key in it.
@@ -67,7 +75,7 @@ def key_of(feature: str, slot: int, name: str) -> bytes:
 @st.composite
 def operations(draw: st.DrawFn) -> tuple[OperationKind, bytes, int]:
     """A kind, its key in the slot of its tag, and its number; no two features share a key."""
-    found = draw(st.sampled_from([*KINDS[:7], *KINDS]))
+    found = draw(st.sampled_from([*KINDS[:8], *KINDS]))
     return found, key_of(found.name.partition(".")[0], *draw(PLACES)), draw(st.integers(0, 3))
 
 
@@ -79,7 +87,7 @@ GUARDS = st.tuples(
 STACKS = st.lists(GUARDS, min_size=1, max_size=5)
 #: What is there before: nothing, a number, or what no operation can work on.
 FOUND = st.dictionaries(
-    st.tuples(st.sampled_from(["test", "lock", "ban", "note", "look", "mark", "push"]), PLACES),
+    st.tuples(st.sampled_from(["test", "lock", "ban", "note", "look", "mark", "fresh", "push"]), PLACES),
     st.sampled_from(["1", "2", "list"]),
     max_size=6,
 )
@@ -99,7 +107,7 @@ def round_of(stack: Any, space: bytes) -> tuple[Any, list[Batch]]:
 
 
 def slot_of(key: bytes) -> bytes:
-    return key[key.index(b"{") : key.index(b"}")]
+    return b"{" + key
 
 
 async def content(manager: RedisManager, space: bytes) -> dict[bytes, Any]:

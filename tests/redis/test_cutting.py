@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 
@@ -15,11 +16,11 @@ from asgi_redis_guard.core.steps import Ask
 from asgi_redis_guard.errors import GuardProtocolError, OperationFailed, RedisTimeout, RedisUnavailable
 from asgi_redis_guard.ratelimit.concurrency import RELEASE, TAKE
 from asgi_redis_guard.ratelimit.policy import KINDS, Limit
-from asgi_redis_guard.redis.cutting import Cutter
+from asgi_redis_guard.redis.cut_plan import plan_of
+from asgi_redis_guard.redis.cutting import Cutter, tag_of
 from asgi_redis_guard.redis.kept import KeptFuture
 from asgi_redis_guard.redis.program import Program, program_of
 from tests.conformance.operations import Bound
-from tests.cutting import tag_of
 from tests.redis.tools import PATIENCE, Guard, kind, mark, within
 
 READ = replace(kind("found = call('GET', k) or ''", keys="k", returns="found"), commit="")
@@ -46,7 +47,7 @@ class Nodes:
         self.away: dict[Any, RedisUnavailable] = {}
         self.before: Callable[[Any, int], None] = lambda slot, number: None
         self.cutter = Cutter(
-            asyncio.get_running_loop(), tag_of, self.send, lambda *what: self.undone.append(what), PATIENCE
+            asyncio.get_running_loop(), bytes, self.send, lambda *what: self.undone.append(what), PATIENCE
         )
 
     def send(self, slot: Any, program: Program, batches: Sequence[Batch], timeout: float) -> asyncio.Future[Any]:
@@ -122,11 +123,47 @@ async def test_what_another_slot_can_stop_commits_in_the_second_pass(nodes: Node
     assert [slot for slot, _ in nodes.sent] == [b"b", b"a", b"c", b"a", b"c"]
 
 
+async def test_what_says_that_its_commit_would_change_nothing_takes_no_second_pass(nodes: Nodes) -> None:
+    fresh = kind(
+        "kept = call('GET', k)\n-- @idle\nunneeded = kept == '1'",
+        "call('SET', k, refused and 'refused' or '1')",
+        name="fresh.fresh",
+        keys="k",
+        keeps="kept",
+    )
+    asked = [Operation(fresh, (b"{a}",)), unless(b"{b}")]
+    assert await nodes.run(asked) == [PASSED, PASSED]
+    assert [slot for slot, _ in nodes.sent] == [b"a", b"b", b"a"]
+    assert await nodes.run(asked) == [PASSED, PASSED]
+    assert [slot for slot, _ in nodes.sent[3:]] == [b"a", b"b"]
+    nodes.set(b"{b}")
+    assert await nodes.run(asked) == [PASSED, STOPPED]
+    assert await got(nodes, b"{a}") == [b"refused"]
+
+
 async def test_a_refusal_takes_no_second_pass_where_nothing_is_left_to_commit(nodes: Nodes) -> None:
     nodes.set(b"{b}")
     assert await nodes.run([unless(b"{b}")], [quota(b"{a}"), quota(b"{c}")]) == [STOPPED, NOT_RUN, 0, NOT_RUN, 0]
     assert len(nodes.sent) == 3
     assert await got(nodes, b"{a}", b"{c}") == [None, None]
+
+
+async def test_what_stops_first_decides_wherever_it_lies(nodes: Nodes) -> None:
+    """The last would stop the group of the first one, had the token in another slot not stopped the round before."""
+    gate = "if call('EXISTS', k) == 1 then stop = true end"
+    ban = replace(kind(gate, name="ban.ban", keys="k", stops="quotas"), commit="")
+    nodes.set(b"{b}")
+    nodes.set(b"{a}2")
+    asked = [quota(b"{a}1")], [unless(b"{b}")], [Operation(ban, (b"{a}2",))]
+    assert await nodes.run(*asked) == [PASSED, 0, STOPPED, NOT_RUN]
+    assert await got(nodes, b"{a}1") == [b"1"]
+
+
+async def test_what_fails_only_where_it_commits_stops_nothing_although_its_guard_is_closed(nodes: Nodes) -> None:
+    await nodes.manager.execute("SET", "{a}", "no list")
+    reply = await nodes.run([mark(b"{a}")], [unless(b"{c}")], [quota(b"{b}")], closed=(0,))
+    assert reply[0].startswith(b"WRONGTYPE")
+    assert reply[1:] == [PASSED, PASSED, 0]
 
 
 async def test_keys_of_one_operation_in_two_slots_are_refused_by_its_name(nodes: Nodes) -> None:
@@ -162,6 +199,18 @@ async def test_who_loses_a_race_is_stopped_and_the_others_of_its_group_are_undon
     assert slot == tag_of(one.keys[0])
     assert operation == limit.settle(Keys(), digest("a"), raw.clocks[0], 2, 0)
     assert undoing == Operation(RELEASE, (b"c",), (1, b"lease"))
+
+
+async def test_what_is_behind_something_that_is_checked_again_waits_for_it(nodes: Nodes) -> None:
+    def meanwhile(slot: Any, number: int) -> None:
+        if slot == b"a" and number == 2:
+            nodes.set(b"{a}")
+
+    nodes.before = meanwhile
+    note = kind("", "call('SET', k, '1')", name="note.note", keys="k")
+    reply = await nodes.run([quota(b"{a}")], [Operation(note, (b"{a}1",))], [quota(b"{b}", 5)])
+    assert reply == [STOPPED, 1, NOT_RUN, PASSED, 0], "the last one is behind, and cannot be undone"
+    assert await got(nodes, b"{a}1") == [None]
 
 
 async def test_what_is_behind_the_loser_of_a_race_and_cannot_be_undone_is_told_as_it_is(nodes: Nodes) -> None:
@@ -252,7 +301,7 @@ class Slow(Nodes):
 async def slow() -> Any:
     async with RedisManager("memory://") as manager:
         nodes = Slow(manager)
-        nodes.cutter = Cutter(asyncio.get_running_loop(), tag_of, nodes.send, lambda *_: None, PATIENCE)
+        nodes.cutter = Cutter(asyncio.get_running_loop(), bytes, nodes.send, lambda *_: None, PATIENCE)
         yield nodes
 
 
@@ -301,3 +350,45 @@ class _Later:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._loop, name)
+
+
+# Slots by chance.
+
+
+async def test_tags_that_share_a_slot_by_chance_make_no_shape_of_their_own(nodes: Nodes) -> None:
+    """Or whoever chooses identities could have programs compiled as there are partitions of a round."""
+    nodes.cutter = Cutter(
+        asyncio.get_running_loop(), lambda tag: tag in (b"a", b"b"), nodes.send, lambda *_: None, PATIENCE
+    )
+    before = plan_of.cache_info().misses
+    for tags in (("a", "c", "d"), ("a", "b", "c"), ("c", "b", "d")):
+        one, two, three = (b"{%b}%d" % (tag.encode(), number) for number, tag in enumerate(tags))
+        assert await nodes.run([mark(one)], [unless(two)], [quota(three, 9)]) == [PASSED, PASSED, PASSED, ANY]
+    assert plan_of.cache_info().misses - before == 1
+    nodes.sent.clear()
+    assert await nodes.run([mark(b"{a}")], [unless(b"{b}")]) == [PASSED, PASSED]
+    assert len(nodes.sent) == 1, "all in one slot"
+
+
+async def test_keys_apart_are_refused_although_chance_puts_them_together(nodes: Nodes) -> None:
+    nodes.cutter = Cutter(asyncio.get_running_loop(), lambda tag: 1, nodes.send, lambda *_: None, PATIENCE)
+    apart = kind("found = call('EXISTS', k, l)", name="bad.apart", keys="k, l", returns="found")
+    with pytest.raises(GuardProtocolError, match=r"bad\.apart"):
+        nodes.start([Operation(apart, (b"{a}", b"{b}"))])
+
+
+@pytest.mark.parametrize(
+    ("key", "tag"),
+    [
+        (b"k", b"k"),
+        (b"{a}k", b"a"),
+        (b"k{a}{b}", b"a"),
+        (b"k{}{b}", b"k{}{b}"),
+        (b"k{a", b"k{a"),
+        (b"}k{a}", b"a"),
+        (b"k{a{b}c", b"a{b"),
+        (b"", b""),
+    ],
+)
+def test_the_hash_tag_of_a_key_is_what_a_cluster_takes_for_it(key: bytes, tag: bytes) -> None:
+    assert tag_of(key) == tag

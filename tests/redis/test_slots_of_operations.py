@@ -23,9 +23,9 @@ from asgi_redis_guard.jwt.service.family_counts import STATS as FAMILY_STATS
 from asgi_redis_guard.jwt.service.family_counts import TALLY as FAMILY_TALLY
 from asgi_redis_guard.locks.operations import LOCK, SEMAPHORE
 from asgi_redis_guard.locks.operations import Claim as LockClaim
+from asgi_redis_guard.redis.cutting import tag_of
 from asgi_redis_guard.sessions.ids import SessionId, SessionIds
 from tests.conformance.operations import Bound
-from tests.cutting import tag_of
 
 PACKAGE = Path(asgi_redis_guard.__file__).parent
 LUA = {str(path.relative_to(PACKAGE)): path.read_text("utf-8") for path in sorted(PACKAGE.rglob("*.lua"))}
@@ -114,8 +114,12 @@ def samples() -> dict[str, list[Sample]]:
         "ratelimit/tally.lua": [hour],
         "ratelimit/hidden.lua": [hour],
         "ratelimit/statistics.lua": [hour],
-        "jwt/revocation/mark.lua": [(TOKENS[0],), (KEYS.login(ISSUER, "family"),)],
-        "jwt/revocation/not_after.lua": [(USER,), (KEYS.logins(ISSUER, "alice"),), (KEYS.everybody(ISSUER),)],
+        "jwt/revocation/mark.lua": [(TOKENS[0],), (KEYS.family_mark(ISSUER, "family"),)],
+        "jwt/revocation/not_after.lua": [
+            (USER,),
+            (KEYS.generation_cutoff(ISSUER, "alice"),),
+            (KEYS.everybody(ISSUER),),
+        ],
         "jwt/revocation/revoke.lua": [(*REVOKED, *TOKENS)],
         "jwt/revocation/unrevoke.lua": [(*REVOKED, TOKENS[0])],
         "jwt/revocation/cutoff.lua": [(KEYS.revoked_users, *REVOKED[1:], USER)],
@@ -215,8 +219,8 @@ TOGETHER: list[list[Any]] = [
 ALONE = {
     "token",
     "user",
-    "login",
-    "logins",
+    "family_mark",
+    "generation_cutoff",
     "everybody",
     "token_of",
     "user_of",
@@ -248,3 +252,19 @@ def test_every_builder_of_keys_is_looked_at() -> None:
     assert slots_of((KEYS.revoked_in(1), *REVOKED, KEYS.revoked_users)) == {b"revoked"}
     assert slots_of((KEYS.replaced(ALICE.record),)) == slots_of((ALICE.record,))
     assert len(slots_of(KEYS.session_counts)) == len(slots_of(KEYS.family_counts)) == 1
+
+
+def test_a_prefix_with_a_hash_tag_puts_everything_into_one_slot() -> None:
+    """What a tenant's keys need, or an app's whose load one node can bear: nothing of it is cut then."""
+    keys = Keys("guard:{acme}:")
+    made: list[Any] = [*keys.session_counts, *keys.family_counts, keys.every_tag]
+    made += [keys.revoked, keys.revoked_users, keys.revoked_mirrors, keys.revoked_stream]
+    for name, builder in vars(Keys).items():
+        if inspect.isfunction(builder) and not name.startswith("_"):
+            kinds = [one.annotation for one in inspect.signature(builder).parameters.values()][1:]
+            values = [7 if kind == "int" else "text" if kind in ("str", "str | bytes") else b"bytes" for kind in kinds]
+            built = builder(keys, *values)
+            made += built if isinstance(built, tuple) else [built]
+    assert len(made) > 40
+    made.remove(keys.replaced(b"bytes"))  # it stands behind the key that it is given
+    assert slots_of(made) == {b"acme"}
