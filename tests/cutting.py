@@ -13,13 +13,6 @@ from asgi_redis_guard.redis.program import Program
 from asgi_redis_guard.redis.undoing import Undoing
 
 
-def tag_of(key: bytes) -> bytes:
-    """What decides on a key's slot: its hash tag, or all of it."""
-    begin = key.find(b"{") + 1
-    end = key.find(b"}", begin)
-    return key[begin:end] if begin and end > begin else key
-
-
 class CuttingLane:
     """A lane that cuts what goes over it, and counts: rounds that were cut, and what was sent for them."""
 
@@ -27,7 +20,7 @@ class CuttingLane:
         self.lane = lane
         self.cut = self.sent = 0
         self.undone = Undoing(self._send, links.spawn, timeout)
-        self.cutter = Cutter(links.loop, tag_of, self._send, self.undone, timeout)
+        self.cutter = Cutter(links.loop, bytes, self._send, self.undone, timeout)
 
     def evaluate(self, program: Program, batches: Sequence[Batch], timeout: float | None = None) -> asyncio.Future[Any]:
         self.cut += 1

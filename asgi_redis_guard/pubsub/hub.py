@@ -118,7 +118,8 @@ class Hub:
     async def publish(self, channel: Name, data: Any, *, json: bool = False) -> int:
         """Send `data` (bytes or text; with `json` any value) to everyone who hears `channel`.
 
-        Returns the number of connections that it reached; this hub counts as one. Raises `RedisUnavailable`.
+        Returns the number of connections that it reached, in a cluster those of one node; this hub counts as one.
+        Raises `RedisUnavailable`.
         """
         if json:
             data = orjson.dumps(data)

@@ -11,7 +11,7 @@ A slot that cannot be reached fails its own operations alone: the error itself s
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Any, Protocol
 
 from ..core.script import Batch, Operation
@@ -35,7 +35,7 @@ Undo = Callable[[Any, Operation], None]
 
 
 class Cutter:
-    """Carries out rounds over slots, which `slot_of` tells of a key; anything that can be a key of a dict is one."""
+    """Carries out rounds over slots, which `slot_of` tells of a hash tag, or of a key without one."""
 
     def __init__(
         self,
@@ -52,34 +52,44 @@ class Cutter:
         self._timeout = timeout
 
     def evaluate(self, program: Program, batches: Sequence[Batch], timeout: float | None = None) -> asyncio.Future[Any]:
-        """Carry out one round, as `Lane.evaluate` does; raises `GuardProtocolError` for keys of one operation apart."""
-        numbers: dict[Any, int] = {}
-        slots = [
-            NOWHERE if slot is None else numbers.setdefault(slot, len(numbers))
-            for batch in batches
-            for slot in self._slots(batch)
+        """Carry out one round, as `Lane.evaluate` does; raises `GuardProtocolError` for keys of one operation apart.
+
+        It is cut by hash tags: which slots happen to be the same is chance, or a client's choice, and no shape of
+        rounds. Where all of them are, it is sent whole.
+        """
+        tags: dict[bytes, int] = {}
+        places = [
+            NOWHERE if tag is None else tags.setdefault(tag, len(tags)) for batch in batches for tag in _tags(batch)
         ]
+        slots = [*map(self._slot_of, tags)]
         timeout = timeout or self._timeout
-        if len(numbers) <= 1:
-            return self.send(next(iter(numbers), None), program, batches, timeout)
-        plan = plan_of(program.shape, tuple(slots))
+        if len({*slots}) <= 1:
+            return self.send(slots[0] if slots else None, program, batches, timeout)
+        plan = plan_of(program.shape, tuple(places))
         future: asyncio.Future[Any]
         if not program.holds:
             future = self.loop.create_future()
-            CutRound(self, plan, batches, list(numbers), timeout, future)
+            CutRound(self, plan, batches, slots, timeout, future)
         else:
             future = kept = KeptFuture(loop=self.loop)
-            CutRound(self, plan, batches, list(numbers), timeout, Kept(kept))
+            CutRound(self, plan, batches, slots, timeout, Kept(kept))
         return future
 
-    def _slots(self, batch: Batch) -> Sequence[Any]:
-        """Return the slot of each operation of a batch, None for one without keys."""
-        found, at = [], 0
-        for kind in batch.kinds:
-            keys = batch.keys[at : at + len(kind.keys)]
-            at += len(kind.keys)
-            slots = [*map(self._slot_of, keys)]
-            if len(slots) > 1 and len({*slots}) > 1:
-                raise GuardProtocolError(f"the keys of {kind.name} lie in {len({*slots})} slots; one is allowed")
-            found.append(slots[0] if slots else None)
-        return found
+
+def tag_of(key: bytes) -> bytes:
+    """Return what decides on a key's slot: its hash tag, or all of it."""
+    begin = key.find(b"{") + 1
+    end = key.find(b"}", begin)
+    return key[begin:end] if begin and end > begin else key
+
+
+def _tags(batch: Batch) -> Iterator[bytes | None]:
+    """Return the hash tag of each operation of a batch, None for one without keys."""
+    at = 0
+    for kind in batch.kinds:
+        count = len(kind.keys)
+        tag = tag_of(batch.keys[at]) if count else None
+        if count > 1 and (apart := {tag_of(key) for key in batch.keys[at : at + count]} - {tag}):
+            raise GuardProtocolError(f"the keys of {kind.name} lie in {1 + len(apart)} slots; one is allowed")
+        at += count
+        yield tag

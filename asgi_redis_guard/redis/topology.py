@@ -16,8 +16,7 @@ from ..errors import OperationFailed, RedisUnavailable
 from .address import Address
 from .backoff import Backoff
 from .cluster_node import ClusterNode
-from .link import AuthenticationFailed, open_link
-from .node import cancel
+from .looking import best_map, converse
 from .probe import Probe
 from .slots import Place, Redirection, SlotMap
 
@@ -34,9 +33,6 @@ _UNWELL = {"first": 0.2, "most": 1.0, "steady": 0.0}
 
 #: Redirections in a row after which the nodes do not know themselves who serves a slot.
 _REDIRECTIONS = 5
-
-#: Seconds after which another node is asked as well.
-_NEXT = 0.1
 
 
 class Topology:
@@ -127,7 +123,7 @@ class Topology:
             await asyncio.sleep(early)
         self._looked = self.loop.time()
         try:
-            self._adopt(await self._ask_around())
+            self._adopt(await best_map(self._candidates(), self._ask, self._settings.timeout))
         except RedisUnavailable as error:
             away = all(node.breaker.is_open for node in self.nodes.values())
             self.breaker.failed(str(error), fatal=away)
@@ -166,43 +162,13 @@ class Topology:
         places = [*([hint] if hint is not None else []), *(node.place for node in known)]
         return dict.fromkeys([*places, *self.map.replicas, *self.address.nodes, *self.nodes])
 
-    async def _ask_around(self) -> SlotMap:
-        """Return the first map that is whole, else the one that misses least; raises `RedisUnavailable`."""
-        places = [*self._candidates()]
-        asking: set[asyncio.Task[SlotMap]] = set()
-        best: SlotMap | None = None
-        reason = "the cluster has no nodes"
-        try:
-            while places or asking:
-                if places:
-                    asking.add(self.loop.create_task(self._ask(places.pop(0))))
-                done, asking = await asyncio.wait(
-                    asking, timeout=_NEXT if places else None, return_when=asyncio.FIRST_COMPLETED
-                )
-                for task in done:
-                    try:
-                        found = task.result()
-                    except AuthenticationFailed:
-                        raise  # the others have the same accounts; more attempts would only lock this one
-                    except RedisUnavailable as error:
-                        reason = str(error)
-                    else:
-                        best = found if best is None or found.missing < best.missing else best
-                if best is not None and not best.missing:
-                    return best
-        finally:
-            await cancel(asking, self._settings.timeout)
-        if best is None:
-            raise RedisUnavailable(reason)
-        return best
-
     async def _ask(self, place: Place) -> SlotMap:
         """Ask one node for the map, over its link if it has one."""
         node = self.nodes.get(place)
         if node is not None and node.linked:
             reply = await node.lane1.submit(("CLUSTER", "SLOTS"))
         else:
-            (reply,) = await self.converse(place, [("CLUSTER", "SLOTS")])
+            (reply,) = await self._converse(place, [("CLUSTER", "SLOTS")])
         if isinstance(reply, OperationFailed):
             raise RedisUnavailable(f"{place}: {reply}")
         try:
@@ -213,19 +179,9 @@ class Topology:
             raise RedisUnavailable(f"{place} knows of no slots")
         return found
 
-    async def converse(self, place: Place, commands: list[tuple[Any, ...]]) -> list[Any]:
-        """Open a link for a few commands, and return their replies; errors are values."""
+    async def _converse(self, place: Place, commands: list[tuple[Any, ...]]) -> list[Any]:
         settings = self._settings
-        link = await open_link(
-            self.address.at(place), timeout=settings.connection_timeout, name="asgi-redis-guard:slots", protocol=2
-        )
-        try:
-            async with asyncio.timeout(settings.timeout):
-                return await link.converse(commands)
-        except (TimeoutError, OSError) as error:
-            raise RedisUnavailable(f"no answer from {place}: {type(error).__name__}", maybe_executed=True) from None
-        finally:
-            link.abort()
+        return await converse(self.address.at(place), commands, settings.connection_timeout, settings.timeout)
 
     async def ask(self, slot: int, commands: list[tuple[Any, ...]]) -> list[Any]:
         """Send commands on a link of their own to the node of a slot, wherever that moves to; errors are values."""
@@ -233,7 +189,7 @@ class Topology:
             await self.connect()
         place, asking = self.node_for(slot).place, False
         for _ in range(_REDIRECTIONS):
-            replies = await self.converse(place, [("ASKING",), *commands] if asking else commands)
+            replies = await self._converse(place, [("ASKING",), *commands] if asking else commands)
             error = replies[asking]
             if not isinstance(error, OperationFailed) or error.code not in ("MOVED", "ASK"):
                 return replies[asking:]

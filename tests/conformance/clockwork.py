@@ -15,7 +15,6 @@ from asgi_redis_guard.core.script import Batch, Operation, place_of
 from asgi_redis_guard.redis.cutting import Cutter
 from asgi_redis_guard.redis.program import Program, program_of
 from asgi_redis_guard.redis.undoing import Undoing
-from tests.cutting import tag_of
 from tests.redis.tools import PATIENCE as _PATIENCE
 
 _LAYER = """\
@@ -76,7 +75,7 @@ class Clockwork:
 
         if self._cut:
             undo = Undoing(send, self._manager.spawn, _PATIENCE)
-            raw = await Cutter(asyncio.get_running_loop(), tag_of, send, undo, _PATIENCE).evaluate(program, batches)
+            raw = await Cutter(asyncio.get_running_loop(), bytes, send, undo, _PATIENCE).evaluate(program, batches)
         else:
             raw = await send(None, program, batches, _PATIENCE)
         words = iter(raw)

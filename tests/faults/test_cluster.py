@@ -10,11 +10,15 @@ from contextlib import asynccontextmanager
 import pytest
 
 from asgi_redis_guard import RedisManager
+from asgi_redis_guard.core.steps import Ask
 from asgi_redis_guard.errors import RedisUnavailable
+from asgi_redis_guard.pubsub.messages import Gap
 from asgi_redis_guard.redis.program import Script
-from asgi_redis_guard.redis.slots import slot_of
+from asgi_redis_guard.redis.replicas import acknowledged
+from asgi_redis_guard.redis.slots import Place, slot_of
 from tests.cluster import Cluster, until
-from tests.redis.tools import PATIENCE, eventually, within
+from tests.pubsub.test_stream import KEY, add, reading
+from tests.redis.tools import PATIENCE, eventually, mark, within
 
 WRITE = Script("return redis.call('RPUSH', KEYS[1], ARGV[1])")
 KEYS = [b"key:%d" % n for n in range(40)]
@@ -167,27 +171,24 @@ async def test_slots_move_to_a_node_that_comes_and_back_from_one_that_goes() -> 
 
 
 async def test_a_subscriber_whose_node_leaves_the_cluster_hears_on_at_another() -> None:
+    slot = 5
     with Cluster(2) as cluster:
-        extra = cluster.add()
-        url = f"redis+cluster://127.0.0.1:{extra.port}"
-        moved = 5
-        cluster.migrate(moved, cluster.owner_of(moved), extra)
-        async with RedisManager(url, timeout=PATIENCE) as redis:
-            hub = redis.pubsub
-            while True:
-                async with hub.subscribe("news") as news:
-                    if hub._board._home.port == extra.port:  # type: ignore[union-attr]
-                        cluster.migrate(moved, extra, cluster.servers[0])
-                        await asyncio.to_thread(cluster.remove, extra)
-                        await within(redis.links.topology.refresh())  # type: ignore[union-attr]
-                        await eventually(lambda: hub.connected and hub._board._home.port != extra.port)  # type: ignore[union-attr]
-                        await within(news.wait_until_live())
-                        cluster.servers[0].command("PUBLISH", "news", "on")
-                        events = [await within(anext(news)), await within(anext(news))]
-                        assert getattr(events[1], "data", None) == b"on"
-                        break
-                hub._board.wire._hang_up()
-        extra.stop()
+        leaver = cluster.add()
+        cluster.migrate(slot, cluster.owner_of(slot), leaver)
+        async with RedisManager(cluster.url, timeout=PATIENCE) as redis:
+            topology, board = redis.links.topology, redis.pubsub._board
+            assert topology is not None
+            topology._home = topology.node(Place("127.0.0.1", leaver.port))
+            async with redis.pubsub.subscribe("news") as news:
+                assert board._home == ("127.0.0.1", leaver.port)
+                await asyncio.to_thread(cluster.migrate, slot, leaver, cluster.servers[0])
+                await asyncio.to_thread(cluster.remove, leaver)
+                await within(asyncio.shield(topology.refresh()))
+                assert isinstance(await within(anext(news)), Gap)
+                assert board._home != ("127.0.0.1", leaver.port)
+                cluster.servers[0].command("PUBLISH", "news", "on")
+                assert (await within(anext(news))).data == b"on"
+        leaver.stop()
 
 
 async def test_a_cluster_of_which_nobody_answers_is_left_alone_until_it_is_back() -> None:
@@ -218,3 +219,32 @@ async def test_a_cluster_with_a_password_is_greeted_with_it_everywhere() -> None
         with pytest.raises(RedisUnavailable, match="WRONGPASS"):
             await within(wrong.execute("GET", "key"))
         await wrong.aclose()
+
+
+async def test_a_stream_is_followed_to_where_its_slot_moves(pairs: Cluster) -> None:
+    source = pairs.owner_of(KEY)
+    async with RedisManager(pairs.url, timeout=PATIENCE) as redis, reading(redis) as reader:
+        await add(redis, 1, 2)
+        await eventually(lambda: reader.values == [b"1", b"2"])
+        target = next(server for server in pairs.primaries if server is not source)
+        await asyncio.to_thread(pairs.migrate, slot_of(KEY), source, target)
+        await add(redis, 3)
+        await eventually(lambda: reader.values == [b"1", b"2", b"3"])
+        heir = pairs.replicas[pairs.primaries.index(target)]
+        await asyncio.to_thread(pairs.failover, heir)
+        await add(redis, 4)
+        await eventually(lambda: reader.values == [b"1", b"2", b"3", b"4"])
+        assert reader.losses
+
+
+async def test_what_replicas_have_is_waited_for_where_the_key_is(pairs: Cluster) -> None:
+    async with RedisManager(pairs.url, timeout=PATIENCE) as redis:
+        await served(redis, *KEYS)
+        for key in KEYS[:6]:
+            assert await acknowledged(redis, Ask([mark(key)]), 1) == 1
+        key = KEYS[0]
+        source = pairs.owner_of(key)
+        target = next(server for server in pairs.primaries if server is not source)
+        await asyncio.to_thread(pairs.migrate, slot_of(key), source, target)
+        assert await acknowledged(redis, Ask([mark(key)]), 1) == 1
+        assert await redis.execute("LLEN", key) == 2

@@ -14,7 +14,7 @@ from tests.servers import Server
 
 __all__ = ["nothing_is_left_running"]
 
-KEY, STATE = b"stream", (b"state", b"epoch", b"last")
+KEY, STATE = b"{one}stream", (b"{one}state", b"epoch", b"last")
 
 
 class Reader:
@@ -75,12 +75,12 @@ async def test_more_than_fits_in_one_reply_comes_all_the_same(manager: RedisMana
 
 
 async def test_silence_is_answered_again_and_again_with_what_the_state_is(manager: RedisManager) -> None:
-    await manager.execute("HSET", "state", "epoch", "e", "last", "0-0")
+    await manager.execute("HSET", STATE[0], "epoch", "e", "last", "0-0")
     async with reading(manager) as reader:
         await eventually(lambda: reader.beats >= 3)
         assert reader.states[0] == [b"e", b"0-0"]
         assert reader.asked == sorted(reader.asked)
-        await manager.execute("DEL", "state")
+        await manager.execute("DEL", STATE[0])
         await eventually(lambda: reader.states[-1] == [None, None])
 
 
@@ -117,11 +117,11 @@ async def test_a_frozen_server_is_noticed(fresh_server: Server) -> None:
 
 async def test_an_error_ends_the_connection_and_it_is_tried_again(fresh_server: Server) -> None:
     """A key of another type, a right that is missing: nothing that was read may count as proof."""
-    fresh_server.command("SET", "stream", "a string")
+    fresh_server.command("SET", KEY, "a string")
     async with quiet_manager(fresh_server.url) as manager, reading(manager) as reader:
         await eventually(lambda: reader.losses >= 2)
         assert not reader.asked
-        fresh_server.command("DEL", "stream")
+        fresh_server.command("DEL", KEY)
         await eventually(lambda: reader.beats)
 
 

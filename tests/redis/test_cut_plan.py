@@ -107,7 +107,7 @@ def round_of(stack: Any, space: bytes) -> tuple[Any, list[Batch]]:
 
 
 def slot_of(key: bytes) -> bytes:
-    return key[key.index(b"{") : key.index(b"}")]
+    return b"{" + key
 
 
 async def content(manager: RedisManager, space: bytes) -> dict[bytes, Any]:

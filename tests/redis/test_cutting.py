@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 
@@ -15,11 +16,11 @@ from asgi_redis_guard.core.steps import Ask
 from asgi_redis_guard.errors import GuardProtocolError, OperationFailed, RedisTimeout, RedisUnavailable
 from asgi_redis_guard.ratelimit.concurrency import RELEASE, TAKE
 from asgi_redis_guard.ratelimit.policy import KINDS, Limit
-from asgi_redis_guard.redis.cutting import Cutter
+from asgi_redis_guard.redis.cut_plan import plan_of
+from asgi_redis_guard.redis.cutting import Cutter, tag_of
 from asgi_redis_guard.redis.kept import KeptFuture
 from asgi_redis_guard.redis.program import Program, program_of
 from tests.conformance.operations import Bound
-from tests.cutting import tag_of
 from tests.redis.tools import PATIENCE, Guard, kind, mark, within
 
 READ = replace(kind("found = call('GET', k) or ''", keys="k", returns="found"), commit="")
@@ -46,7 +47,7 @@ class Nodes:
         self.away: dict[Any, RedisUnavailable] = {}
         self.before: Callable[[Any, int], None] = lambda slot, number: None
         self.cutter = Cutter(
-            asyncio.get_running_loop(), tag_of, self.send, lambda *what: self.undone.append(what), PATIENCE
+            asyncio.get_running_loop(), bytes, self.send, lambda *what: self.undone.append(what), PATIENCE
         )
 
     def send(self, slot: Any, program: Program, batches: Sequence[Batch], timeout: float) -> asyncio.Future[Any]:
@@ -300,7 +301,7 @@ class Slow(Nodes):
 async def slow() -> Any:
     async with RedisManager("memory://") as manager:
         nodes = Slow(manager)
-        nodes.cutter = Cutter(asyncio.get_running_loop(), tag_of, nodes.send, lambda *_: None, PATIENCE)
+        nodes.cutter = Cutter(asyncio.get_running_loop(), bytes, nodes.send, lambda *_: None, PATIENCE)
         yield nodes
 
 
@@ -349,3 +350,45 @@ class _Later:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._loop, name)
+
+
+# Slots by chance.
+
+
+async def test_tags_that_share_a_slot_by_chance_make_no_shape_of_their_own(nodes: Nodes) -> None:
+    """Or whoever chooses identities could have programs compiled as there are partitions of a round."""
+    nodes.cutter = Cutter(
+        asyncio.get_running_loop(), lambda tag: tag in (b"a", b"b"), nodes.send, lambda *_: None, PATIENCE
+    )
+    before = plan_of.cache_info().misses
+    for tags in (("a", "c", "d"), ("a", "b", "c"), ("c", "b", "d")):
+        one, two, three = (b"{%b}%d" % (tag.encode(), number) for number, tag in enumerate(tags))
+        assert await nodes.run([mark(one)], [unless(two)], [quota(three, 9)]) == [PASSED, PASSED, PASSED, ANY]
+    assert plan_of.cache_info().misses - before == 1
+    nodes.sent.clear()
+    assert await nodes.run([mark(b"{a}")], [unless(b"{b}")]) == [PASSED, PASSED]
+    assert len(nodes.sent) == 1, "all in one slot"
+
+
+async def test_keys_apart_are_refused_although_chance_puts_them_together(nodes: Nodes) -> None:
+    nodes.cutter = Cutter(asyncio.get_running_loop(), lambda tag: 1, nodes.send, lambda *_: None, PATIENCE)
+    apart = kind("found = call('EXISTS', k, l)", name="bad.apart", keys="k, l", returns="found")
+    with pytest.raises(GuardProtocolError, match=r"bad\.apart"):
+        nodes.start([Operation(apart, (b"{a}", b"{b}"))])
+
+
+@pytest.mark.parametrize(
+    ("key", "tag"),
+    [
+        (b"k", b"k"),
+        (b"{a}k", b"a"),
+        (b"k{a}{b}", b"a"),
+        (b"k{}{b}", b"k{}{b}"),
+        (b"k{a", b"k{a"),
+        (b"}k{a}", b"a"),
+        (b"k{a{b}c", b"a{b"),
+        (b"", b""),
+    ],
+)
+def test_the_hash_tag_of_a_key_is_what_a_cluster_takes_for_it(key: bytes, tag: bytes) -> None:
+    assert tag_of(key) == tag

@@ -23,9 +23,9 @@ from asgi_redis_guard.jwt.service.family_counts import STATS as FAMILY_STATS
 from asgi_redis_guard.jwt.service.family_counts import TALLY as FAMILY_TALLY
 from asgi_redis_guard.locks.operations import LOCK, SEMAPHORE
 from asgi_redis_guard.locks.operations import Claim as LockClaim
+from asgi_redis_guard.redis.cutting import tag_of
 from asgi_redis_guard.sessions.ids import SessionId, SessionIds
 from tests.conformance.operations import Bound
-from tests.cutting import tag_of
 
 PACKAGE = Path(asgi_redis_guard.__file__).parent
 LUA = {str(path.relative_to(PACKAGE)): path.read_text("utf-8") for path in sorted(PACKAGE.rglob("*.lua"))}
