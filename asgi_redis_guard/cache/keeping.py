@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeVar
@@ -80,11 +81,11 @@ class Keeping:
             raise RedisUnavailable("what was written last is not told yet")
         for _ in range(_MOST_PEEKS):
             keys = list(dict.fromkeys(key for spot in spots for key in self._recall.wanted(spot)))
-            clock, *values = await self.redis.run_script(_PEEK, tuple(keys), repeatable=True)
+            clock, values = await self._peek(keys)
             told = dict(zip(keys, values, strict=True))
             again = []
             for spot in spots:
-                entry = self._recall.read(spot, told, int(clock))
+                entry = self._recall.read(spot, told, clock)
                 if entry is True:
                     again.append(spot)
                 elif isinstance(entry, Entry) and self._take(spot, entry, found):
@@ -95,6 +96,18 @@ class Keeping:
                 break
             spots = again
         return found
+
+    async def _peek(self, keys: Sequence[bytes]) -> tuple[int, Sequence[Any]]:
+        """Return the server's time in µs, and what stands under keys.
+
+        On a cluster they are not read at one moment: a value that was written or invalidated meanwhile is a miss, or is
+        what it was when the call began.
+        """
+        if not self.redis.is_cluster:
+            clock, *values = await self.redis.run_script(_PEEK, tuple(keys), repeatable=True)
+            return int(clock), values
+        (seconds, micros), values = await asyncio.gather(self.redis.execute("TIME"), self.redis.execute("MGET", *keys))
+        return int(seconds) * 1_000_000 + int(micros), values
 
     def _take(self, spot: Spot, entry: Entry, found: dict[str, Any]) -> bool:
         try:

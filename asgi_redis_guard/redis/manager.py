@@ -40,8 +40,8 @@ class RedisManager(Commands):
     """Connections to one Redis or one cluster, for every event loop of this process.
 
     `url` is `redis://`, `rediss://`, `unix://`, `memory://` (fakeredis) or `embedded://` (a Valkey child process);
-    `redis+cluster://host:port,host:port` names some servers of a cluster, `redis+sentinel://host:port/service` those that
-    know where a primary is, and with `rediss+` it is TLS. Without it the settings or the environment tell. A
+    `redis+cluster://host:port,host:port` names some servers of a cluster, `redis+sentinel://host:port/service` those
+    that know where a primary is, and with `rediss+` it is TLS. Without it the settings or the environment tell. A
     `credential_provider`, redis-py's or one like it, is asked before each connection. Other options are those of
     `Settings`. Constructing connects to
     nothing; the first use or `connect()` does. Raises `ConfigurationError`.

@@ -33,14 +33,13 @@ PARTS = {str(Path(name).parent / part) for name, source in LUA.items() for part 
 #: What is sent by itself: operations, and scripts of services.
 SENT = sorted(name for name, source in LUA.items() if "-- @check\n" in source or name not in PARTS)
 
-#: What a single server gets alone, and clusters in two halves.
-WHOLE = {f"jwt/revocation/{name}.lua" for name in ("revoke", "unrevoke", "cutoff")}
+#: What a single server gets alone, and clusters in parts.
+WHOLE = {"cache/peek.lua", *[f"jwt/revocation/{name}.lua" for name in ("revoke", "unrevoke", "cutoff")]}
 
 #: What lies in several slots, and what is to be done.
 APART = {
     "sessions/rotate.lua": "an id that is given to another user's session: the heir is made, then the old one is left",
     "sessions/reused.lua": "the mark of an id that had no user: take the mark first, then record the event",
-    "cache/peek.lua": "one MGET a slot; TIME from any of them",
 }
 
 KEYS = Keys()
