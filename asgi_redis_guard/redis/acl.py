@@ -25,6 +25,7 @@ IN_SCRIPTS = (
         "get",
         "getrange",
         "mget",
+        "persist",
         "pexpire",
         "pexpireat",
         "pttl",
@@ -40,8 +41,8 @@ IN_SCRIPTS = (
 
 #: What is sent without a script, or as one too.
 DIRECT = (
-    *("del", "exists", "get", "hmget", "mget", "pttl", "publish", "scan", "scard", "set", "sscan", "xread", "zcard"),
-    "zscan",
+    *("del", "exists", "get", "hmget", "mget", "pttl", "publish", "scan", "scard", "set", "sscan", "time", "xrange"),
+    *("xread", "zcard", "zscan"),
 )
 
 PUBSUB = ("psubscribe", "punsubscribe", "subscribe", "unsubscribe")
