@@ -90,7 +90,11 @@ async def verified(server: Valkey, rounds: int, seconds: float) -> Mapping[int, 
         sides = {}
         for name, manager in (("asking", asking), ("mirrored", mirrored)):
             revoked = RevocationList(manager, mode="mirror" if name == "mirrored" else "remote")
-            options = {"issuer": "https://issuer.example", "refresh_keys": SECRET, "revocation": revoked}
+            options = {
+                "issuer": "https://issuer.example",
+                "refresh_keys": SECRET + " for refreshing",
+                "revocation": revoked,
+            }
             sides[name] = TokenService(manager, SECRET, **options)
         await sides["mirrored"].revocation.mirrored()
         pairs = [await sides["asking"].issue(f"user-{number}") for number in range(max(CALLERS))]

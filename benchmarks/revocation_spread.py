@@ -43,7 +43,9 @@ KINDS: Mapping[str, Revoke] = {
 def service(manager: RedisManager, mode: str = "remote") -> TokenService:
     """The same in all processes."""
     revoked = RevocationList(manager, mode=mode)
-    return TokenService(manager, SECRET, issuer="https://issuer.example", refresh_keys=SECRET, revocation=revoked)
+    return TokenService(
+        manager, SECRET, issuer="https://issuer.example", refresh_keys=SECRET + " for refreshing", revocation=revoked
+    )
 
 
 async def app(scope: object, receive: object, send: object) -> None:

@@ -32,7 +32,7 @@ Make = Callable[[int], Awaitable[object]]
 
 def ours(manager: RedisManager, logins: int, device: str | None) -> Make:
     """A login of one of the users, and its first refresh: records are longer from then on."""
-    tokens = TokenService(manager, SECRET, issuer="https://issuer.example", refresh_keys=SECRET)
+    tokens = TokenService(manager, SECRET, issuer="https://issuer.example", refresh_keys=SECRET + " for refreshing")
 
     async def make(number: int) -> None:
         pair = await tokens.issue(f"user-{number // logins:06}", scopes="read write", device=device)

@@ -45,7 +45,7 @@ class Side(NamedTuple):
 def service(manager: RedisManager, mode: str = "remote") -> TokenService:
     """Ours, as it comes."""
     revoked = RevocationList(manager, mode=mode)
-    return TokenService(manager, SECRET, issuer=ISSUER, refresh_keys=SECRET, revocation=revoked)
+    return TokenService(manager, SECRET, issuer=ISSUER, refresh_keys=SECRET + " for refreshing", revocation=revoked)
 
 
 def ours(manager: RedisManager) -> Side:
