@@ -7,6 +7,6 @@
 -- returns: the cutoff in µs; one that is set already is never moved back, nor kept for less long
 local key, most, at, channel, ahead = KEYS[4], ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 -- @include cutoff_one.lua
-local word = string.sub(key, -20)
+local word, now = string.sub(key, -20), math.floor(micros / 1000)
 -- @include cutoff_tell.lua
 return cutoff

@@ -1,6 +1,6 @@
 -- Set a cutoff; one that is set already is never moved back, nor kept for less long.
 -- takes: key, at (the cutoff in µs since the epoch, or '' for the server's now), most (ms to keep it, from now or from a cutoff that is still to come), ahead ('1' where one to come counts as now)
--- sets: cutoff (µs), keep (ms that it is kept), is_new (false for one that was there)
+-- sets: micros (now), cutoff (µs), keep (ms that it is kept), is_new (false for one that was there)
 local clock = redis.call('TIME')
 local micros = clock[1] * 1000000 + clock[2]
 local cutoff, kept = tonumber(at) or micros, redis.call('PTTL', key)

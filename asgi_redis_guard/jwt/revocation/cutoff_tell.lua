@@ -1,8 +1,6 @@
 -- Index a cutoff for mirrors, tell those and whoever holds something open.
--- takes: KEYS[1] (the index), KEYS[2], KEYS[3] (as announce.lua), word (the last 20 characters of its key), cutoff (µs), keep (ms), is_new, channel
+-- takes: KEYS[1] (the index), KEYS[2], KEYS[3] (as announce.lua), word (the last 20 characters of its key), cutoff (µs), keep (ms), is_new, channel, now (ms)
 -- sets: nothing that others need
-local moment = redis.call('TIME')
-local now = moment[1] * 1000 + math.floor(moment[2] / 1000)
 local state = redis.call('HMGET', KEYS[2], 'epoch', 'last')
 -- One that is there already was told, or anybody who may log out could fill the stream with it.
 local what, words = 'cutoff', ''

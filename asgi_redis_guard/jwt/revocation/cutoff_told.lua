@@ -4,5 +4,7 @@
 --       5 = the channel on which it is told
 -- returns: 1
 local word, cutoff, keep, is_new, channel = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4] == '1', ARGV[5]
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 -- @include cutoff_tell.lua
 return 1

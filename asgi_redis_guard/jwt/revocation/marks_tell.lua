@@ -1,7 +1,6 @@
 -- Count marks that were set, index them for mirrors, tell those and whoever holds something open.
 -- takes: KEYS[1] (the counts), KEYS[2], KEYS[3] (as announce.lua), channel, set (words, what each had left before and has now: ms), now (ms)
 -- sets: added (how many were not there before)
-redis.call('HDEL', KEYS[1], '') -- first what full memory does not refuse: what a script writes after that is not either
 local state = redis.call('HMGET', KEYS[2], 'epoch', 'last')
 local counts, hours, marked, added, last = {}, {}, {}, 0, 0
 for i = 1, #set, 3 do

@@ -6,6 +6,7 @@
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local channel, set = ARGV[1], {}
+redis.call('HDEL', KEYS[1], '') -- first, as in revoke.lua
 for i = 2, #ARGV do set[i - 1] = ARGV[i] end
 -- @include marks_tell.lua
 return added

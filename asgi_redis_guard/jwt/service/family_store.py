@@ -115,7 +115,7 @@ class FamilyStore:
     async def revoke(self, family: bytes, why: bytes = b"") -> Ended:
         """End a family, also what is left of one whose record is gone."""
         operation = self._operations.revoke(family, self._attempt(), why)
-        replies, _ = await asyncio.gather(self._do(operation), self._mark((family,), why))  # one round trip for both
+        replies, _ = await asyncio.gather(self._do(operation), self._mark((family,), why))  # at the same time
         return self._ended(Ended.of_one(replies[0], family), replies)
 
     async def revoke_user(self, user: str, why: bytes = b"") -> Ended:

@@ -68,6 +68,11 @@ class Options:
         return tuple(self.audience)
 
     @property
+    def namespace(self) -> str:
+        """Whose names users have, in keys: the issuer's where there are several, else nobody's."""
+        return self.issuer if self.by_issuer else ""
+
+    @property
     def default_client(self) -> str:
         """The `client_id` of tokens that are issued to nobody else."""
         return self.client or self.issuer

@@ -79,7 +79,7 @@ class TokenService(Introspecting):
     ) -> None:
         checked, manager = Options.of(options), RedisManager.of(redis)
         self._limits = limits_of(checked)
-        families = FamilyStore(manager, self._limits, namespace=checked.issuer if checked.by_issuer else "")
+        families = FamilyStore(manager, self._limits, namespace=checked.namespace)
         refresh = RefreshKeys(refresh_keys, checked.issuer)
         super().__init__(manager, keys, revocation, checked, clock, families, refresh)
         self._issuing = Issuing(checked, self._refresh_keys)

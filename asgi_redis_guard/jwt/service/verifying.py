@@ -40,8 +40,8 @@ class Verifying:
         self.options = options
         self._redis = redis
         self._clock = clock
-        self._issuer = options.issuer if options.by_issuer else None
-        self._namespace = self._issuer or ""
+        self._namespace = options.namespace
+        self._issuer = self._namespace or None
         #: The blacklist that access tokens are in.
         self.revocation = revocation or RevocationList(
             redis, max_lifetime=options.access_ttl, by_issuer=options.by_issuer
