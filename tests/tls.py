@@ -9,12 +9,13 @@ import ipaddress
 import ssl
 from contextlib import suppress
 from pathlib import Path
-from typing import Self
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+
+from tests.serving import Serving
 
 LOCAL = ("localhost", "127.0.0.1")
 
@@ -43,7 +44,7 @@ class Certificates:
         return files
 
 
-class TLSProxy:
+class TLSProxy(Serving):
     """Accepts TLS on a free port of 127.0.0.1 and carries the plain bytes to a unix socket."""
 
     def __init__(
@@ -57,24 +58,13 @@ class TLSProxy:
     ) -> None:
         self.certificates = certificates
         self._path = path
-        self._context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        self._context.load_cert_chain(*(files or (certificates.cert, certificates.key)))
-        self._context.maximum_version = newest
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(*(files or (certificates.cert, certificates.key)))
+        context.maximum_version = newest
         if asks_clients:
-            self._context.verify_mode = ssl.CERT_REQUIRED
-            self._context.load_verify_locations(certificates.ca)
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, ssl=self._context)
-        self.port = int(self._server.sockets[0].getsockname()[1])
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+            context.verify_mode = ssl.CERT_REQUIRED
+            context.load_verify_locations(certificates.ca)
+        super().__init__(context)
 
     @property
     def url(self) -> str:
@@ -85,11 +75,6 @@ class TLSProxy:
     def url_without_ca(self) -> str:
         """The URL for a client that knows no such authority, and must refuse."""
         return f"rediss://127.0.0.1:{self.port}"
-
-    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.get_running_loop().create_task(self._serve(reader, writer))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:

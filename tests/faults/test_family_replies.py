@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -20,18 +20,6 @@ DAY = 86_400_000  # ms
 #: Every second use is reuse: what is asked again must be known from what comes again.
 STRICT = FamilyLimits(idle=7 * DAY, lifetime=30 * DAY, grace=0, most_replays=0, keep=3_600_000)
 USUAL = FamilyLimits(idle=7 * DAY, lifetime=30 * DAY, grace=60_000, most_replays=1000, keep=3_600_000)
-
-
-@pytest.fixture
-async def proxy(redis_url: str) -> AsyncIterator[FaultProxy]:
-    async with FaultProxy(redis_url) as proxy:
-        yield proxy
-
-
-@pytest.fixture
-async def manager(proxy: FaultProxy) -> AsyncIterator[RedisManager]:
-    async with RedisManager(proxy.url, timeout=PATIENCE) as manager:
-        yield manager
 
 
 @pytest.fixture

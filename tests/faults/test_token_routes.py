@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -18,12 +17,6 @@ from tests.jwt.services import service
 from tests.redis.tools import PATIENCE, until_back, within
 
 API = {"api": "the secret of the api: 16"}
-
-
-@pytest.fixture
-async def proxy(redis_url: str) -> AsyncIterator[FaultProxy]:
-    async with FaultProxy(redis_url) as proxy:
-        yield proxy
 
 
 def is_away(response: Response) -> bool:

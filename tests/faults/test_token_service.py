@@ -1,7 +1,6 @@
 """A token service while Redis is away, or its replies are lost: nobody is logged out by that, and nothing is let in."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -9,19 +8,7 @@ from asgi_redis_guard import RedisManager
 from asgi_redis_guard.errors import RedisUnavailable, RefreshRefused, TokenInvalid, TokenRevoked
 from asgi_redis_guard.testing import FaultProxy
 from tests.jwt.services import service
-from tests.redis.tools import PATIENCE, until_back, within
-
-
-@pytest.fixture
-async def proxy(redis_url: str) -> AsyncIterator[FaultProxy]:
-    async with FaultProxy(redis_url) as proxy:
-        yield proxy
-
-
-@pytest.fixture
-async def manager(proxy: FaultProxy) -> AsyncIterator[RedisManager]:
-    async with RedisManager(proxy.url, timeout=PATIENCE) as manager:
-        yield manager
+from tests.redis.tools import until_back, within
 
 
 async def test_a_reply_that_is_lost_is_asked_for_again_and_is_the_same(

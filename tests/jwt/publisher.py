@@ -9,9 +9,10 @@ import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any
 
 from tests.jwt.tokens import jwk
+from tests.serving import Serving
 from tests.tls import Certificates
 
 KEYS = "/keys"
@@ -42,35 +43,23 @@ class Request:
     fields: dict[str, str]
 
 
-class Publisher:
+class Publisher(Serving):
     """Publishes at `url`; `replies` says what, by path."""
 
     def __init__(self, certificates: Certificates | None = None) -> None:
-        self._certificates = certificates
+        self._scheme, context = "http", None
+        if certificates is not None:
+            self._scheme, context = "https", ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+            context.load_cert_chain(certificates.cert, certificates.key)
+        super().__init__(context)
         self.replies: dict[str, Reply | list[Reply]] = {}
         self.requests: list[Request] = []
-        self._tasks: set[asyncio.Task[None]] = set()
         self._asked = asyncio.Condition()
-
-    async def __aenter__(self) -> Self:
-        context = None
-        if self._certificates is not None:
-            context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-            context.load_cert_chain(self._certificates.cert, self._certificates.key)
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, ssl=context)
-        self.port = int(self._server.sockets[0].getsockname()[1])
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     @property
     def issuer(self) -> str:
         """Where it is."""
-        return f"{'http' if self._certificates is None else 'https'}://127.0.0.1:{self.port}"
+        return f"{self._scheme}://127.0.0.1:{self.port}"
 
     @property
     def url(self) -> str:
@@ -97,11 +86,6 @@ class Publisher:
         """Wait until that was asked for so often."""
         async with self._asked:
             await self._asked.wait_for(lambda: self.count(path) >= times)
-
-    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.get_running_loop().create_task(self._serve(reader, writer))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
