@@ -14,6 +14,7 @@ import asyncio
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Any, Protocol
 
+from ..core.keys import tag_of
 from ..core.script import Batch, Operation
 from ..errors import GuardProtocolError
 from .cut_plan import NOWHERE, plan_of
@@ -74,13 +75,6 @@ class Cutter:
             future = kept = KeptFuture(loop=self.loop)
             CutRound(self, plan, batches, slots, timeout, Kept(kept))
         return future
-
-
-def tag_of(key: bytes) -> bytes:
-    """Return what decides on a key's slot: its hash tag, or all of it."""
-    begin = key.find(b"{") + 1
-    end = key.find(b"}", begin)
-    return key[begin:end] if begin and end > begin else key
 
 
 def _tags(batch: Batch) -> Iterator[bytes | None]:
