@@ -187,7 +187,10 @@ async def all_hear(talk: Talk, ears: list[Ear]) -> None:
 async def test_channels_are_heard_at_the_nodes_of_their_slots(pairs: Cluster) -> None:
     async with RedisManager(pairs.url, timeout=PATIENCE) as redis:
         hub = redis.pubsub
-        async with hub.subscribe(*CHANNELS, sharded=True) as everything, hub.subscribe(CHANNELS[0], sharded=True) as one:
+        async with (
+            hub.subscribe(*CHANNELS, sharded=True) as everything,
+            hub.subscribe(CHANNELS[0], sharded=True) as one,
+        ):
             for name in CHANNELS:
                 assert await hub.publish(name, name, sharded=True) == 1
                 owner = pairs.owner_of(name)
