@@ -17,7 +17,6 @@ from tests.faults.campaign.oracle import Oracle
 from tests.faults.campaign.site import LOCK_TTL, Site
 from tests.faults.campaign.world import WORLDS, World
 from tests.faults.locks import nothing_is_left_of
-from tests.redis.tools import eventually
 
 #: Seconds that a request waits for Redis at the most, as they are by default.
 TIMEOUT = 0.5
@@ -62,9 +61,7 @@ async def run(kind: str, fault: Fault, *, steady: float) -> Row:
     return row
 
 
-async def _load(
-    row: Row, fault: Fault, world: World, manager: RedisManager, oracle: Oracle, steady: float
-) -> None:
+async def _load(row: Row, fault: Fault, world: World, manager: RedisManager, oracle: Oracle, steady: float) -> None:
     site = Site(manager, oracle)
     with Lines() as lines:
         async with load_on(site, timeout=TIMEOUT) as load:
@@ -141,6 +138,3 @@ async def _closed(row: Row, world: World) -> None:
         open_ = await world.connections()
     if open_:
         row.faults.append(f"{open_} connections outlive the manager")
-
-
-__all__ = ["RECOVERY", "Row", "eventually", "run"]

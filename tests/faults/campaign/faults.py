@@ -6,19 +6,25 @@ Law: when a context ends, its fault is over and the servers can serve again: fro
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
+import itertools
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import redis
 
+from asgi_redis_guard.redis.slots import slot_of
+from tests.cluster import slots_of
 from tests.faults.campaign.oracle import LIMIT, LOCK, SESSION, TOKEN, TWICE
-from tests.faults.campaign.world import World
+from tests.faults.campaign.world import OfCluster, World, keys_of
 from tests.servers import Option, Server
 
 #: What a server forgets that comes back empty; that tokens were revoked must not be forgotten unnoticed.
 DATA = (LIMIT, LOCK, SESSION, TWICE)
+
+#: What may be gone where a replica takes over that did not have it yet.
+FAILOVER = (*DATA, TOKEN)
 
 Act = Callable[[World], AsyncIterator[None]]
 
@@ -65,22 +71,57 @@ off = asyncio.to_thread
 
 @fault("killed, back with its data", appendonly="yes", on=("single",))
 async def killed(world: World) -> AsyncIterator[None]:
-    server = world.victim
-    await off(server.kill)
+    await off(world.victim.kill)
     yield
-    await off(server.start)
+    await off(world.victim.start)
+
+
+@fault("killed, a replica takes over", on=("cluster", "sentinel"), seconds=4.0, excused=FAILOVER)
+async def replaced(world: World) -> AsyncIterator[None]:
+    await off(world.victim.kill)
+    yield
+    await off(world.victim.start)
     await world.until_well()
 
 
-@fault("stopped and continued")
+@fault("failed over in order", on=("cluster",))
+async def failed_over(world: World) -> AsyncIterator[None]:
+    """The replica has everything before it takes over."""
+    await world.fail_over()
+    yield
+
+
+@fault("failed over at once", on=("sentinel",), excused=FAILOVER)
+async def failed_over_at_once(world: World) -> AsyncIterator[None]:
+    await world.fail_over()
+    yield
+
+
+@fault("stopped and continued", on=("single",))
 async def stopped(world: World) -> AsyncIterator[None]:
-    server = world.victim
-    server.pause()
-    try:
-        yield
-    finally:
-        server.resume()
+    world.victim.pause()
+    yield
+    world.victim.resume()
+
+
+@fault("stopped, replaced and continued", on=("cluster", "sentinel"), seconds=4.0, excused=FAILOVER)
+async def stopped_for_long(world: World) -> AsyncIterator[None]:
+    world.victim.pause()
+    yield
+    world.victim.resume()
     await world.until_well()
+
+
+@fault("resharded", on=("cluster",), seconds=0.0)
+async def resharded(world: World) -> AsyncIterator[None]:
+    """Slots with keys move from each to the next, and back."""
+    assert isinstance(world, OfCluster)
+    source, *others = world.primaries
+    keys = [key for key, _ in await off(lambda: list(keys_of(source)))]
+    for slot in sorted({slot_of(key) for key in keys})[:60]:
+        for begin, end in ((source, others[0]), (others[0], others[1]), (others[1], source)):
+            await off(world.cluster.migrate, slot, begin, end)
+    yield
 
 
 @fault("full, noeviction", on=("single", "cluster"))
@@ -160,9 +201,9 @@ async def cut(world: World) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def latency(world: World, seconds: float) -> AsyncIterator[None]:
-    """Make each round trip longer by so much, half of it on either way."""
+    """Make either way longer by so much."""
     for proxy in world.proxies:
-        proxy.latency = seconds / 2
+        proxy.latency = seconds
     yield
     for proxy in world.proxies:
         proxy.latency = 0.0
@@ -191,24 +232,16 @@ FILLER = b"x" * 50_000
 
 
 def fill(server: Server) -> None:
-    """Fill the memory of a server to the brim; what fills it never ends by itself, so that it is never evicted."""
+    """Fill the memory of a server beyond the brim; what fills it has no end, so that it is never evicted."""
     used = int(server.command("INFO", "memory")["used_memory"])
-    most = used + 4_000_000
-    server.command("CONFIG", "SET", "maxmemory", most)
     with redis.Redis.from_url(server.url) as client:
-        for number in range(1000):
-            try:
-                client.set(f"filler:{number}", FILLER)
-            except redis.exceptions.OutOfMemoryError:
-                return
-            if client.info("memory")["used_memory"] > most - 60_000 and evicts(client):
-                return  # the rest is the load's to fill
-    raise AssertionError("it is never full")
+        for key in itertools.islice(fillers(server), 100):
+            client.set(key, FILLER)
+    server.command("CONFIG", "SET", "maxmemory", used + 100 * len(FILLER) - BEYOND)
 
 
-def evicts(client: Any) -> bool:
-    """Tell whether a server makes room by dropping keys."""
-    return bool(client.config_get("maxmemory-policy")["maxmemory-policy"] != "noeviction")
+#: Bytes by which a full server has more than it may have: what it evicts, where it evicts.
+BEYOND = 300_000
 
 
 def empty(server: Server) -> None:
@@ -216,5 +249,14 @@ def empty(server: Server) -> None:
     server.command("CONFIG", "SET", "maxmemory", 0)
     server.command("CONFIG", "SET", "maxmemory-policy", "noeviction")
     with redis.Redis.from_url(server.url) as client:
-        for key in client.scan_iter("filler:*", count=1000):
+        for key in itertools.islice(fillers(server), 100):
             client.delete(key)
+
+
+def fillers(server: Server) -> Iterator[bytes]:
+    """Keys that are this server's."""
+    keys = (b"filler:%d" % number for number in itertools.count())
+    if "cluster_enabled" not in server.options:
+        return keys
+    own = [*slots_of(server)]
+    return (key for key in keys if any(slot_of(key) in slots for slots in own))

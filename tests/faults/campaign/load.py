@@ -15,9 +15,10 @@ from contextlib import asynccontextmanager
 from http.cookies import SimpleCookie
 from typing import Any, NamedTuple
 
+from asgi_redis_guard.core.asgi import Message, Receive, Scope, Send
 from tests.drive import Response, call, http_scope
 from tests.faults.campaign.lag import Lag
-from tests.faults.campaign.oracle import OTHER, SESSION, TOKEN, Allowance, Oracle
+from tests.faults.campaign.oracle import OTHER, SESSION, TOKEN, Allowance
 from tests.faults.campaign.site import BURST, EVERY, HOST, LOCK_WAIT, WORK, Site, refusal
 from tests.jwt.tokens import sign
 
@@ -49,10 +50,16 @@ class Caller:
     def new_token(self) -> str:
         """Return a token that nobody else has."""
         now = int(time.time())
-        return sign({"sub": self.name, "jti": f"{self.name}-{next(self.serial)}", "iat": now, "exp": now + 900}).decode()
+        return sign(
+            {"sub": self.name, "jti": f"{self.name}-{next(self.serial)}", "iat": now, "exp": now + 900}
+        ).decode()
 
     async def ask(self, path: str, *, method: str = "GET", waits: int = 1, plus: float = 0.0, **more: str) -> Response:
-        """Send one request as this user; `waits`: how often it may wait for Redis, `plus`: seconds that it asked for."""
+        """Send one request as this user.
+
+        `waits`: how often it may wait for Redis, once before its handler runs, once in it, once before its head is
+        sent; `plus`: seconds that it asked for.
+        """
         token = more.pop("token", self.token)
         fields = [(b"host", HOST), *((name.encode(), value.encode()) for name, value in more.items())]
         if token:
@@ -83,12 +90,21 @@ class Load:
         self.late: list[str] = []
         self.stopped = False
 
-    async def send(self, scope: dict[str, Any], most: float) -> Response:
+    async def send(self, scope: Scope, most: float) -> Response:
         """Send one request, and note what came of it; nobody may wait for longer than `most` seconds."""
         refusal.set("")
         began, lag = time.perf_counter(), self.lag.total()
-        response = await call(self.site.app, scope, b"{}")
-        ended = time.perf_counter()
+        ended = began
+
+        async def timed(scope: Scope, receive: Receive, send: Send) -> None:
+            async def sending(message: Message) -> None:
+                nonlocal ended
+                await send(message)
+                ended = time.perf_counter()  # what comes after the last byte, nobody waits for
+
+            await self.site.app(scope, receive, sending)
+
+        response = await call(timed, scope, b"{}")
         took, lag = ended - began, self.lag.total() - lag
         if response.status != 200:
             self.errors[f"{response.status} {refusal.get()}".strip()] += 1
@@ -122,7 +138,7 @@ class Visitor(Caller):
 
     async def _put(self) -> None:
         self.tried += 1
-        response = await self.ask(f"/cart?put={self.tried}", method="POST")
+        response = await self.ask(f"/cart?put={self.tried}", method="POST", waits=2)
         if self.expect(response, user=self.name, owner=self.name, n=self.tried):
             self.acknowledged = self.tried
             for field in response.all("set-cookie"):
@@ -183,7 +199,7 @@ class Payer(Caller):
         key = f"{self.name}-{next(self.serial)}"
         receipts = 0
         while receipts < 2 and not self.load.stopped:
-            response = await self.ask(f"/pay/{key}", method="POST", **{"idempotency-key": f'"{key}"'})
+            response = await self.ask(f"/pay/{key}", method="POST", waits=2, **{"idempotency-key": f'"{key}"'})
             if self.expect(response, user=self.name, rest=key):
                 self.oracle.receipt(key, response.body)
                 receipts += 1
@@ -196,9 +212,9 @@ class Reader(Caller):
     """Reads pages that are the same for everybody."""
 
     async def turn(self) -> None:
-        """Read one of ten."""
+        """Read one of ten; who comes while it is being made waits for that."""
         number = str(next(self.serial) % 10)
-        self.expect(await self.ask(f"/page/{number}", token=""), page=number)
+        self.expect(await self.ask(f"/page/{number}", token="", plus=self.load.timeout), page=number)
 
 
 class Glutton(Caller):

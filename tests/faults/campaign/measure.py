@@ -1,4 +1,7 @@
-"""Figures of a run: speed, recovery, the longest wait, log lines, memory. Law: reads, and never changes what it measures."""
+"""Figures of a run: speed, recovery, the longest wait, log lines, memory.
+
+Law: reads, and never changes what it measures.
+"""
 
 from __future__ import annotations
 
