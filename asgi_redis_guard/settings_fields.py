@@ -100,6 +100,7 @@ class TokenFields(BaseModel):
     token_leeway: float = Field(10.0, validation_alias=told_by("GUARD_TOKEN_LEEWAY"))
     token_max_size: int = Field(8192, validation_alias=told_by("GUARD_TOKEN_MAX_SIZE"))
     token_by_issuer: bool = Field(False, validation_alias=told_by("GUARD_TOKEN_BY_ISSUER"))
+    token_wait_replicas: int | None = Field(None, validation_alias=told_by("GUARD_TOKEN_WAIT_REPLICAS"))
 
 
 class SessionFields(BaseModel):

@@ -15,6 +15,7 @@ from collections.abc import Callable, Hashable, Sequence
 from functools import partial
 from typing import Any, Protocol
 
+from ..core.keys import tag_of
 from ..core.script import Batch, Operation
 from ..errors import GuardProtocolError, RedisUnavailable
 from .cut_plan import NOWHERE, plan_of
@@ -98,13 +99,6 @@ def _pass_on(waiter: Waiter, reply: asyncio.Future[Any]) -> None:
         waiter.set_exception(error)
     else:
         waiter.set_result(reply.result())
-
-
-def tag_of(key: bytes) -> bytes:
-    """Return what decides on a key's slot: its hash tag, or all of it."""
-    begin = key.find(b"{") + 1
-    end = key.find(b"}", begin)
-    return key[begin:end] if begin and end > begin else key
 
 
 def _tags(batch: Batch) -> tuple[bytes | None, ...]:

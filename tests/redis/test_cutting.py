@@ -9,7 +9,7 @@ from unittest.mock import ANY
 import pytest
 
 from asgi_redis_guard import RedisManager
-from asgi_redis_guard.core.keys import Keys, digest
+from asgi_redis_guard.core.keys import Keys, digest, tag_of
 from asgi_redis_guard.core.rounds import JoinedReply, clock_of, read_replies
 from asgi_redis_guard.core.script import HELD_BACK, NOT_RUN, PASSED, STOPPED, Batch, Operation, place_of
 from asgi_redis_guard.core.steps import Ask
@@ -17,7 +17,7 @@ from asgi_redis_guard.errors import GuardProtocolError, OperationFailed, RedisTi
 from asgi_redis_guard.ratelimit.concurrency import RELEASE, TAKE
 from asgi_redis_guard.ratelimit.policy import KINDS, Limit
 from asgi_redis_guard.redis.cut_plan import plan_of
-from asgi_redis_guard.redis.cutting import Cutter, tag_of
+from asgi_redis_guard.redis.cutting import Cutter
 from asgi_redis_guard.redis.kept import KeptFuture
 from asgi_redis_guard.redis.program import Program, program_of
 from tests.conformance.operations import Bound
