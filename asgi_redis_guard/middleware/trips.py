@@ -47,9 +47,9 @@ class RoundTrips:
         """What is being worked out in the running loop."""
         return self.manager.flights
 
-    def fetch(self, key: bytes) -> Waitable:
-        """Return what waits for the value of a string key, which comes on the second lane."""
-        return Fetch(self.manager, key)
+    def fetch(self, key: bytes, replica: bool = False) -> Waitable:
+        """Return what waits for the value of a string key, which comes on the second lane, of a replica if it may."""
+        return Fetch(self.manager, key, replica)
 
     def hears(self, topic: str) -> bool:
         """Tell whether words on a topic that is followed are heard now."""

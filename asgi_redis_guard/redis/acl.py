@@ -47,7 +47,7 @@ DIRECT = (
 
 PUBSUB = ("psubscribe", "punsubscribe", "subscribe", "unsubscribe")
 
-CLUSTER = ("asking", "cluster|info", "cluster|slots")
+CLUSTER = ("asking", "cluster|info", "cluster|slots", "readonly")
 SENTINEL = ("role",)
 
 _SPECIAL = str.maketrans({character: f"\\{character}" for character in "*?[]\\"})
