@@ -225,10 +225,11 @@ def is_certain(kind: OperationKind, status: Any) -> bool:
 class Batch:
     """What a guard asks at a time: kinds, keys and arguments of its operations, each laid end to end.
 
-    Immutable; make it once for what is asked often. `wire` is for whoever sends it, to keep its wire form in.
+    Immutable; make it once for what is asked often. `wire` is for whoever sends it, to keep its wire form in; `tags`
+    and `pieces` for whoever cuts it by slot.
     """
 
-    __slots__ = ("args", "keys", "kinds", "wire")
+    __slots__ = ("args", "keys", "kinds", "pieces", "tags", "wire")
 
     def __init__(self, operations: Iterable[Operation]) -> None:
         operations = tuple(operations)
@@ -240,6 +241,8 @@ class Batch:
             self.keys = tuple(key for _, keys, _ in operations for key in keys)
             self.args = tuple(arg for _, _, args in operations for arg in args)
         self.wire: tuple[bytes, bytes] | None = None
+        self.tags: tuple[bytes | None, ...] | None = None
+        self.pieces: dict[tuple[int, ...], Batch] | None = None
 
     def __repr__(self) -> str:
         return f"<Batch {', '.join(kind.name for kind in self.kinds)}>"

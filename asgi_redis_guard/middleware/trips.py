@@ -47,6 +47,11 @@ class RoundTrips:
         """What is being worked out in the running loop."""
         return self.manager.flights
 
+    @property
+    def cuts(self) -> bool:
+        """True on a cluster."""
+        return self.manager.is_cluster
+
     def fetch(self, key: bytes, replica: bool = False) -> Waitable:
         """Return what waits for the value of a string key, which comes on the second lane, of a replica if it may."""
         return Fetch(self.manager, key, replica)

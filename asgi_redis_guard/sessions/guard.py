@@ -33,11 +33,13 @@ from .policy import CookieStyle, OnExcess, SameSite, SessionPolicy, cap_faults, 
 from .presence import NO_SESSION
 from .recall import AS_SEEN, LOAD, Known, SessionMemory, load
 from .record import UNDECODABLE, read_record, undecodable
-from .recording import REUSED, event_faults, read_reuse
+from .recording import event_faults
+from .reuse import REUSED, UNMARK, read_reuse
+from .rotating import HEIR, LEAVE, ROTATE
 from .session import Session
 from .sockets import SocketResponder
 from .user import facts_of, user_facts
-from .writing import CREATE, ROTATE, SAVE, SWAP
+from .writing import CREATE, SAVE, SWAP
 
 logger = logging.getLogger("asgi_redis_guard.sessions")
 
@@ -85,7 +87,9 @@ class Sessions(OneRoundGuard):
 
     kind = "sessions"
     unique = True
-    operations: tuple[OperationKind, ...] = (LOAD, SAVE, CREATE, ROTATE, DESTROY, SWAP, PUBLISH, COUNT, UNCOUNT, REUSED)
+    operations: tuple[OperationKind, ...] = (
+        *(LOAD, SAVE, CREATE, ROTATE, HEIR, LEAVE, DESTROY, SWAP, PUBLISH, COUNT, UNCOUNT, REUSED, UNMARK),
+    )
     provides = frozenset(("session", "session_id", "user", "auth"))
     known_early = frozenset(("session_id",))
     offers = frozenset(("user", "auth"))

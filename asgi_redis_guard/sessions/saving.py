@@ -9,7 +9,7 @@ from ..core.responder import Head, Responder
 from ..core.steps import Asking
 from ..errors import SessionDataError
 from .record import Record
-from .recording import Reuse, report
+from .reuse import Reuse, report
 from .writing import SessionWrites, Writing
 
 
@@ -121,7 +121,7 @@ class SessionResponder(SessionWrites, Responder):
     def _report(self, reuse: Reuse, status: int) -> Writing:
         """Record that a replaced id came, then write what is to be written."""
         self.reuse = None
-        yield from report(self._policy, self._exchange.keys, self._origin, reuse)
+        yield from report(self._policy, self._exchange, self._origin, reuse)
         writing = self._writing(status)
         if writing is not None:
             yield from writing

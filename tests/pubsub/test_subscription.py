@@ -19,15 +19,17 @@ class Board:
 
     timeout = 0.05
     reason = "the pub/sub hub is closed"
-    up = closed = False
+    closed = False
 
     def __init__(self) -> None:
-        self.wire = self
         self.books: Subscriptions[Any] = Subscriptions()
         self.hurried = nullcontext
         self.said: list[str] = []
 
-    def check(self) -> None: ...
+    def check(self, member: Any) -> None: ...
+
+    def is_live(self, member: Any) -> bool:
+        return self.books.is_live(member)
 
     def join(self, member: Any) -> None:
         self.said.append("join")

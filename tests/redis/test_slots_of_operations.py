@@ -14,7 +14,7 @@ import pytest
 
 import asgi_redis_guard
 from asgi_redis_guard.cache import operations as cached
-from asgi_redis_guard.core.keys import Keys, digest
+from asgi_redis_guard.core.keys import Keys, digest, tag_of
 from asgi_redis_guard.core.lua import includes_of
 from asgi_redis_guard.core.script import Operation, OperationKind
 from asgi_redis_guard.idempotency.operations import Claim as OnceClaim
@@ -23,7 +23,6 @@ from asgi_redis_guard.jwt.service.family_counts import STATS as FAMILY_STATS
 from asgi_redis_guard.jwt.service.family_counts import TALLY as FAMILY_TALLY
 from asgi_redis_guard.locks.operations import LOCK, SEMAPHORE
 from asgi_redis_guard.locks.operations import Claim as LockClaim
-from asgi_redis_guard.redis.cutting import tag_of
 from asgi_redis_guard.sessions.ids import SessionId, SessionIds
 from tests.conformance.operations import Bound
 
