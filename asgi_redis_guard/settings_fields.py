@@ -191,6 +191,7 @@ class CacheFields(BaseModel):
     cache_jitter: float | None = Field(None, validation_alias=told_by("GUARD_CACHE_JITTER"))
     cache_early: float = Field(1.0, validation_alias=told_by("GUARD_CACHE_EARLY"))
     cache_remembered: int = Field(8 << 20, validation_alias=told_by("GUARD_CACHE_REMEMBERED"))
+    cache_read_from_replicas: bool = Field(False, validation_alias=told_by("GUARD_CACHE_READ_FROM_REPLICAS"))
     cache_memory_ttl: float = Field(0.0, validation_alias=told_by("GUARD_CACHE_MEMORY_TTL"))
     cache_invalidates_unsafe: bool = Field(True, validation_alias=told_by("GUARD_CACHE_INVALIDATES_UNSAFE"))
     cache_status: str = Field("guard", validation_alias=told_by("GUARD_CACHE_STATUS"))

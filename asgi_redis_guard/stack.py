@@ -190,6 +190,7 @@ def _cache(settings: Settings, shared: _Shared) -> Guard:
         "early": settings.cache_early,
         "remembered": settings.cache_remembered,
         "memory_ttl": settings.cache_memory_ttl,
+        "read_from_replicas": settings.cache_read_from_replicas,
         "invalidates_unsafe": settings.cache_invalidates_unsafe,
         "cache_status": None if settings.cache_status == "none" else settings.cache_status,
         "exempt": settings.cache_exempt,

@@ -40,8 +40,11 @@ class Services(Protocol):
     async def perform(self, asks: Sequence[Ask]) -> list[Any]:
         """Carry out asks together; return for each its replies or the error. Never raises for Redis."""
 
-    def fetch(self, key: bytes) -> Waitable:
-        """Return what waits for the value of a string key, a large one perhaps; None if it cannot be had."""
+    def fetch(self, key: bytes, replica: bool = False) -> Waitable:
+        """Return what waits for the value of a string key, a large one perhaps; None if it cannot be had.
+
+        With `replica` it may be the value that a replica has.
+        """
 
     def hears(self, topic: str) -> bool:
         """Tell whether words on a topic that is followed are heard now."""
