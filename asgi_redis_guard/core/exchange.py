@@ -39,6 +39,10 @@ class Services(Protocol):
     def fetch(self, key: bytes) -> Waitable:
         """Return what waits for the value of a string key, a large one perhaps; None if it cannot be had."""
 
+    @property
+    def data_lost(self) -> bool:
+        """True while Redis has not all the revocations that it should have; looked at from the first time on."""
+
     def hears(self, topic: str) -> bool:
         """Tell whether words on a topic that is followed are heard now."""
 
@@ -102,6 +106,11 @@ class Exchange:
         self.keys = keys
         #: None outside of an engine.
         self.services = services
+
+    @property
+    def data_lost(self) -> bool:
+        """True while Redis is known to have lost revocations, so that it cannot tell what is revoked."""
+        return self.services is not None and self.services.data_lost
 
     @property
     def perform(self) -> Callable[[Sequence[Any]], Awaitable[list[Any]]] | None:

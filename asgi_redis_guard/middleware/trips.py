@@ -47,6 +47,12 @@ class RoundTrips:
         """What is being worked out in the running loop."""
         return self.manager.flights
 
+    @property
+    def data_lost(self) -> bool:
+        """Whether a server came back without its data."""
+        losses = self.manager.links.losses
+        return losses.lost if losses.heeded else losses.heed()
+
     def fetch(self, key: bytes) -> Waitable:
         """Return what waits for the value of a string key, which comes on the second lane."""
         return Fetch(self.manager, key)
