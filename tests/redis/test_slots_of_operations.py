@@ -103,6 +103,7 @@ def samples() -> dict[str, list[Sample]]:
         "ratelimit/tally.lua": [hour],
         "ratelimit/hidden.lua": [hour],
         "ratelimit/statistics.lua": [hour],
+        "redis/written.lua": [(TOKENS[0],)],
         "redis/incarnation.lua": [(KEYS.incarnation(7),)],
         "redis/incarnation_whole.lua": [(KEYS.incarnation(7),)],
         "jwt/revocation/mark.lua": [(TOKENS[0],), (KEYS.family_mark(ISSUER, "family"),)],
