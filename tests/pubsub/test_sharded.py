@@ -180,7 +180,7 @@ async def all_hear(talk: Talk, ears: list[Ear]) -> None:
         return bool(words) and talk.said[ear.name].count(words[-1]) == 1 and int(words[-1]) > before
 
     async with asyncio.timeout(PATIENCE):
-        while not all(map(heard, ears)):
+        while not all(map(heard, ears)):  # noqa: ASYNC110  (no event tells of it)
             await asyncio.sleep(0.01)
 
 
