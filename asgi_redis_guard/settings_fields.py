@@ -125,6 +125,7 @@ class SessionFields(BaseModel):
     session_statistics: bool = Field(False, validation_alias=told_by("GUARD_SESSION_STATISTICS"))
     session_events: bool = Field(False, validation_alias=told_by("GUARD_SESSION_EVENTS"))
     session_remembered: int = Field(4096, validation_alias=told_by("GUARD_SESSION_REMEMBERED"))
+    session_read_from_replicas: bool = Field(False, validation_alias=told_by("GUARD_SESSION_READ_FROM_REPLICAS"))
     session_lazy: bool = Field(False, validation_alias=told_by("GUARD_SESSION_LAZY"))
     session_exempt: Words = Field((), validation_alias=told_by("GUARD_SESSION_EXEMPT"))
     session_on_outage: SessionOutagePolicy = Field("closed", validation_alias=told_by("GUARD_SESSION_ON_OUTAGE"))

@@ -138,6 +138,7 @@ def _sessions(settings: Settings, shared: _Shared) -> Guard:
         events=shared.events,
         remembered=settings.session_remembered,
         lazy=settings.session_lazy,
+        read_from_replicas=settings.session_read_from_replicas,
         exempt=settings.session_exempt,
         on_outage=settings.session_on_outage,
         encryption=_cipher(settings),
