@@ -50,7 +50,7 @@ PUBSUB = ("psubscribe", "punsubscribe", "subscribe", "unsubscribe")
 #: Only apps have sharded channels, and only Redis 7.0 and Valkey know the words.
 SHARDED = ("spublish", "ssubscribe", "sunsubscribe")
 
-CLUSTER = ("asking", "cluster|info", "cluster|slots")
+CLUSTER = ("asking", "cluster|info", "cluster|slots", "readonly")
 SENTINEL = ("role",)
 
 _SPECIAL = str.maketrans({character: f"\\{character}" for character in "*?[]\\"})

@@ -1,4 +1,4 @@
-"""`python -m tests.faults.campaign [words]` runs the whole campaign, or the cells that `words` name, and prints a table."""
+"""`python -m tests.faults.campaign` runs the whole campaign and prints its table; words after it choose cells."""
 
 import sys
 from pathlib import Path

@@ -44,25 +44,25 @@ class Row:
     recovery: float | None = None
     growth: int = 0
     lines: int = 0
-    lost: int = 0
+    lost: dict[str, int] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
 
 
 async def run(kind: str, fault: Fault, *, steady: float) -> Row:
     """Run one cell, with `steady` seconds of load before the fault; `Row.faults` says what was wrong."""
-    row, oracle = Row(kind, fault.name), Oracle(fault.excused)
+    row, oracle = Row(kind, fault.name), Oracle(fault.excused, recent=fault.recent)
     async with WORLDS[kind](proxied=fault.proxied, **fault.options) as world:
         async with RedisManager(world.url, credential_provider=world.provider, timeout=TIMEOUT) as manager:
             await _load(row, fault, world, manager, oracle, steady)
             row.faults += await _left(world, manager)
         await _closed(row, world)
-    row.lost = len(oracle.lost)
+    row.lost = dict(oracle.lost)
     row.faults += oracle.wrong[:10]
     return row
 
 
 async def _load(row: Row, fault: Fault, world: World, manager: RedisManager, oracle: Oracle, steady: float) -> None:
-    site = Site(manager, oracle)
+    site = Site(manager, oracle, replicas=world.replicas)
     with Lines() as lines:
         async with load_on(site, timeout=TIMEOUT) as load:
             await asyncio.sleep(steady)  # scripts are loaded, what is remembered is there
@@ -73,10 +73,12 @@ async def _load(row: Row, fault: Fault, world: World, manager: RedisManager, ora
             if any(load.errors[kind] for kind in load.errors if kind.startswith("5") and "lock" not in kind):
                 row.faults.append(f"errors before the fault: {dict(load.errors)}")
             load.errors.clear()
+            oracle.fault_begins()
             async with fault.act(world):
                 await asyncio.sleep(fault.seconds)
                 if fault.warns is not None and fault.warns not in (await manager.health())["warnings"]:
                     row.faults.append(f"health() does not warn of {fault.warns}")
+            oracle.fault_ends()
             row.recovery = await _recover(load, row.speed)
         row.growth, row.lines = resident() - memory, len(lines.lines)
         await _come_again(load)

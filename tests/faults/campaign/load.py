@@ -107,7 +107,7 @@ class Load:
         response = await call(timed, scope, b"{}")
         took, lag = ended - began, self.lag.total() - lag
         if response.status != 200:
-            self.errors[f"{response.status} {refusal.get()}".strip()] += 1
+            self.errors[f"{response.status} {refusal.get() or 'not written'}"] += 1
         if took - lag > most:
             self.late.append(f"{scope['path']} took {took:.3f} s ({lag:.3f} s of lag) of {most:.3f}: {response.status}")
         served = response.status < 500  # a refusal that somebody has asked for is a service too
@@ -125,6 +125,7 @@ class Visitor(Caller):
     """Writes its session and reads it again: what was acknowledged is there, and nothing older."""
 
     acknowledged = tried = 0
+    since = 0.0
 
     async def turn(self) -> None:
         """Write, read, or look at who it is."""
@@ -140,7 +141,7 @@ class Visitor(Caller):
         self.tried += 1
         response = await self.ask(f"/cart?put={self.tried}", method="POST", waits=2)
         if self.expect(response, user=self.name, owner=self.name, n=self.tried):
-            self.acknowledged = self.tried
+            self.acknowledged, self.since = self.tried, time.monotonic()
             for field in response.all("set-cookie"):
                 self.cookie = SimpleCookie(field)["session"].value
 
@@ -151,12 +152,12 @@ class Visitor(Caller):
             return
         body = response.json()
         if body["owner"] is None:
-            self.oracle.found(SESSION, f"{self.name}: the session with n={self.acknowledged}")
+            self.oracle.found(SESSION, f"{self.name}: the session with n={self.acknowledged}", self.since)
             self.acknowledged, self.cookie = 0, ""
         elif body["owner"] != self.name or body["n"] > self.tried:
             self.oracle.found(OTHER, f"{self.name} got the session {body}")
         elif body["n"] < self.acknowledged:
-            self.oracle.found(SESSION, f"{self.name}: n={self.acknowledged}, {body['n']} is there")
+            self.oracle.found(SESSION, f"{self.name}: n={self.acknowledged}, {body['n']} is there", self.since)
             self.acknowledged = body["n"]
 
 
@@ -169,15 +170,16 @@ class Leaver(Caller):
         self.expect(await self.ask("/me/first", token=token), user=self.name)
         if not self.expect(await self.ask("/logout", method="POST", waits=2, token=token), user=self.name):
             return
-        self.oracle.revoked.append(token)
+        self.oracle.revoked[token] = time.monotonic()
         await self.comes_with(token)
-        await self.comes_with(self.oracle.revoked[next(self.serial) * 7 % len(self.oracle.revoked)])
+        old = [*self.oracle.revoked]
+        await self.comes_with(old[next(self.serial) * 7 % len(old)])
 
     async def comes_with(self, token: str) -> int:
         """Use a token that was revoked; return the status."""
         response = await self.ask("/me/revoked", token=token)
         if response.status not in (401, 503):
-            self.oracle.found(TOKEN, f"{response.status} {response.body!r}")
+            self.oracle.found(TOKEN, f"{response.status} {response.body!r}", self.oracle.revoked[token])
         return response.status
 
 

@@ -7,8 +7,9 @@ apart; nothing else is ever forgiven.
 from __future__ import annotations
 
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
+from math import inf
 
 #: The kinds of wrong answers, as the table of a run names them.
 TOKEN, OTHER, LIMIT, SESSION, FENCE, LOCK, TWICE = (
@@ -22,23 +23,43 @@ TOKEN, OTHER, LIMIT, SESSION, FENCE, LOCK, TWICE = (
 )
 
 
-class Oracle:
-    """The records of all callers, and what was found wrong."""
+#: Seconds after which a replica surely has what its primary has acknowledged.
+REPLICATED = 1.0
 
-    def __init__(self, excused: Iterable[str] = ()) -> None:
+
+class Oracle:
+    """The records of all callers, and what was found wrong. `recent`: of what is lost, only the last can be excused."""
+
+    def __init__(self, excused: Iterable[str] = (), *, recent: bool = False) -> None:
         self.excused = frozenset(excused)
         self.wrong: list[str] = []
-        self.lost: list[str] = []
-        #: Tokens whose revocation was acknowledged.
-        self.revoked: list[str] = []
+        self.lost: Counter[str] = Counter()
+        #: Tokens whose revocation was acknowledged, and when.
+        self.revoked: dict[str, float] = {}
+        self._recent = recent
+        self._began = self._ended = inf
         self._fences: defaultdict[str, list[int]] = defaultdict(list)
         self._inside: defaultdict[str, set[int]] = defaultdict(set)
         self._payments: defaultdict[str, int] = defaultdict(int)
-        self._receipts: dict[str, tuple[int, bytes]] = {}
+        self._receipts: dict[str, bytes] = {}
 
-    def found(self, kind: str, what: str) -> None:
-        """Note a wrong answer."""
-        (self.lost if kind in self.excused else self.wrong).append(f"{kind}: {what}")
+    def fault_begins(self) -> None:
+        """From now on something may be lost."""
+        self._began = time.monotonic()
+
+    def fault_ends(self) -> None:
+        """What is acknowledged from now on must last."""
+        self._ended = time.monotonic()
+
+    def found(self, kind: str, what: str, known: float | None = None) -> None:
+        """Note a wrong answer; `known` is when that was acknowledged which it contradicts."""
+        now = time.monotonic()
+        since = self._began - REPLICATED if self._recent else -inf
+        excused = kind in self.excused and now > self._began and (known is None or since < known < self._ended)
+        if excused:
+            self.lost[kind] += 1
+        else:
+            self.wrong.append(f"{kind}: {what}")
 
     # Locks.
 
@@ -68,7 +89,7 @@ class Oracle:
 
     def receipt(self, key: str, body: bytes) -> None:
         """Note a receipt; all for one key must be the same."""
-        _, first = self._receipts.setdefault(key, (self._payments[key], body))
+        first = self._receipts.setdefault(key, body)
         if first != body:
             self.found(TWICE, f"{key}: {body!r} after {first!r}")
 

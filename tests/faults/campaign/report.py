@@ -9,7 +9,18 @@ from tests.faults.campaign.cell import Row
 #: The rows of this run of pytest, in the order in which they came.
 ROWS: list[Row] = []
 
-_HEAD = ("topology", "fault", "requests", "before/s", "longest", "recovery", "RSS", "log", "lost", "errors")
+_HEAD = (
+    "topology",
+    "fault",
+    "requests",
+    "before/s",
+    "longest",
+    "recovery",
+    "RSS",
+    "log",
+    "errors",
+    "lost with the data",
+)
 
 
 def table(rows: Iterable[Row]) -> str:
@@ -22,5 +33,8 @@ def table(rows: Iterable[Row]) -> str:
 def _cells(row: Row) -> Iterator[str]:
     yield from (row.world, row.fault, str(row.requests), f"{row.speed:.0f}", f"{row.longest:.2f} s")
     yield "never" if row.recovery is None else f"{row.recovery:.2f} s"
-    yield from (f"{row.growth / (1 << 20):+.1f} MB", f"{row.lines} lines", str(row.lost))
-    yield ", ".join(f"{count} x {kind}" for kind, count in row.errors.items()) or "none"
+    yield from (f"{row.growth / (1 << 20):+.1f} MB", f"{row.lines} lines", _counts(row.errors), _counts(row.lost))
+
+
+def _counts(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count} x {kind}" for kind, count in counts.items()) or "none"

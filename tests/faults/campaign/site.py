@@ -46,11 +46,11 @@ refusal: ContextVar[str] = ContextVar("refusal", default="")
 
 
 class Site:
-    """The app behind its guards; `app` is what callers call."""
+    """The app behind its guards, `app`; a revocation is acknowledged once so many `replicas` have it."""
 
-    def __init__(self, redis: RedisManager, oracle: Oracle) -> None:
+    def __init__(self, redis: RedisManager, oracle: Oracle, *, replicas: int = 0) -> None:
         self.oracle = oracle
-        self.revocations = RevocationList(redis)
+        self.revocations = RevocationList(redis, wait_replicas=replicas)
         self.app: ASGIApp = GuardMiddleware(self._answer, _guards(), redis=redis, hooks=[_note])
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -36,6 +36,8 @@ class Provider:
 class World:
     """Servers, and what stands before them. `servers` keep data, `primaries` are those that took writes at first."""
 
+    replicas = 0  # of each primary
+
     def __init__(self, servers: Iterable[Server]) -> None:
         self.url = ""
         self.servers = list(servers)
@@ -102,6 +104,8 @@ async def single_node(*, proxied: bool = False, **options: Option) -> AsyncItera
 class OfCluster(World):
     """Three primaries with a replica each."""
 
+    replicas = 1
+
     def __init__(self, cluster: Cluster) -> None:
         super().__init__(cluster.servers)
         self.cluster = cluster
@@ -138,6 +142,8 @@ async def cluster(*, proxied: bool = False, **options: Option) -> AsyncIterator[
 class OfSentinels(World):
     """A primary, its replica, and three sentinels."""
 
+    replicas = 1
+
     def __init__(self, service: Service) -> None:
         super().__init__(service.servers)
         self.service = service
@@ -168,6 +174,7 @@ async def sentinels(*, proxied: bool = False, **options: Option) -> AsyncIterato
     """Run a pair and its sentinels; behind proxies the sentinels know the primary by its proxy, too."""
     async with AsyncExitStack() as stack:
         service = await asyncio.to_thread(Service, stack, requirepass=PASSWORD, **options)
+        service.servers[0].options["masterauth"] = PASSWORD  # for when it comes back as the other's replica
         world = OfSentinels(service)
         await world.until_well()
         if proxied:
