@@ -97,6 +97,7 @@ class Decision:
         if run.facts:
             exchange.publish(run.facts)
         self._admissions = Admissions(self._guards, exchange, route.starts[first:])
+        self._admissions.began = run.trips.began(run.spent)
 
     async def make(self) -> None:
         """Ask and decide; what comes of it is the running exchange's."""
@@ -110,6 +111,7 @@ class Decision:
             give_up(admissions, run.trips, error)
             raise
         else:
+            run.spent = run.trips.spent(admissions)
             if run.around.hooks:
                 report(run.around.hooks, self._guards, admissions)
             self._conclude()
@@ -128,7 +130,7 @@ class Decision:
                 except RedisUnavailable as error:
                     admissions.failed(error)
             else:
-                with trips.paused(admissions):
+                with trips.paused(admissions, step):
                     await self._fetch(step)
             step = admissions.advance()
 

@@ -151,7 +151,7 @@ class GuardMiddleware:
 
     async def _fetch(self, admissions: Admissions, trips: RoundTrips, step: Wait | Body, receive: Receive) -> Receive:
         """Get a guard what it waits for; return what the app reads the request from."""
-        with trips.paused(admissions):
+        with trips.paused(admissions, step):
             if isinstance(step, Body):
                 return await self._read(admissions, step, receive)
             if step.heeds_client and not isinstance(receive, Listening):
@@ -172,15 +172,17 @@ class GuardMiddleware:
         responders, exchange = admissions.responders, admissions.exchange
         tell_outside(exchange.facts)
         scope = edited_scope(exchange.scope, admissions.scope, admissions.edits)
-        if not DECLARED.any:
-            if not responders:
-                return self.app(scope, receive, send)
-            if not exchange.is_websocket and False not in [responder.only_start for responder in responders]:
-                return self.app(scope, receive, HeadSend(scope, responders, trips, send))
+        if not responders and not DECLARED.any:
+            return self.app(scope, receive, send)
+        spent = trips.spent(admissions)
+        plain = not DECLARED.any and not exchange.is_websocket
+        if plain and False not in [responder.only_start for responder in responders]:
+            return self.app(scope, receive, HeadSend(scope, responders, trips, send, spent=spent))
         handling = handling_of(self.hooks, self._clock, exchange)
         if True in [responder.outlives for responder in responders]:
-            return outlive(handling, self.app, scope, responders, trips, receive, send)
+            return outlive(handling, self.app, scope, responders, trips, receive, send, spent)
         delivery = Delivery(scope, responders, trips, send)
+        delivery.spent = spent
         return handling(self.app, scope, trips, receive, delivery).run()
 
     async def _read(self, admissions: Admissions, step: Body, receive: Receive) -> Receive:
@@ -206,6 +208,7 @@ class GuardMiddleware:
             trips.follow(guard)
         end_all(admissions.orphans, Outcome("refused"), trips)
         delivery = Delivery(scope, admissions.responders, trips, send, "refused")
+        delivery.spent = trips.spent(admissions)
         try:
             if gives_back(guard, answer):
                 await withdraw_all([(trips, admissions.responders)])
@@ -235,7 +238,7 @@ class GuardMiddleware:
         """Send an answer to which no responder does more than to edit its head."""
         scope = admissions.exchange.scope
         if admissions.responders:
-            send = HeadSend(scope, admissions.responders, trips, send, "refused")
+            send = HeadSend(scope, admissions.responders, trips, send, "refused", trips.spent(admissions))
         body = b"" if admissions.exchange.method == "HEAD" else answer.body
         await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
         await send({"type": "http.response.body", "body": body})

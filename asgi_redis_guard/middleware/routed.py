@@ -88,6 +88,15 @@ class RoutedHandling(Handling):
         return self._trips
 
     @property
+    def spent(self) -> float:
+        """Seconds that the exchange has used up of those that it has for Redis."""
+        return self._delivery.spent
+
+    @spent.setter
+    def spent(self, seconds: float) -> None:
+        self._delivery.spent = max(seconds, self._delivery.spent)
+
+    @property
     def over(self) -> bool:
         """True when the response is through: nothing more can be decided."""
         return self._delivery.ended

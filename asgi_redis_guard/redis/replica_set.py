@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -84,6 +84,11 @@ class ReplicaSet:
         self._cutter = Cutter(loop, slot, self._send, lambda *_: None, self.timeout)
         if topology is not None:
             topology.listeners.append(self._forget)
+
+    @property
+    def nodes(self) -> Collection[ReplicaNode]:
+        """Those that there are connections to."""
+        return self._nodes.values()
 
     def reads(self, batch: Batch) -> bool:
         """Tell whether there is somebody to ask now for all keys of a batch."""
