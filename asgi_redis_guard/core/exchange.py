@@ -40,8 +40,15 @@ class Services(Protocol):
     async def perform(self, asks: Sequence[Ask]) -> list[Any]:
         """Carry out asks together; return for each its replies or the error. Never raises for Redis."""
 
-    def fetch(self, key: bytes) -> Waitable:
-        """Return what waits for the value of a string key, a large one perhaps; None if it cannot be had."""
+    def fetch(self, key: bytes, replica: bool = False) -> Waitable:
+        """Return what waits for the value of a string key, a large one perhaps; None if it cannot be had.
+
+        With `replica` it may be the value that a replica has.
+        """
+
+    @property
+    def data_lost(self) -> bool:
+        """True while Redis has not all the revocations that it should have; looked at from the first time on."""
 
     def hears(self, topic: str) -> bool:
         """Tell whether words on a topic that is followed are heard now."""
@@ -106,6 +113,11 @@ class Exchange:
         self.keys = keys
         #: None outside of an engine.
         self.services = services
+
+    @property
+    def data_lost(self) -> bool:
+        """True while Redis is known to have lost revocations, so that it cannot tell what is revoked."""
+        return self.services is not None and self.services.data_lost
 
     @property
     def perform(self) -> Callable[[Sequence[Any]], Awaitable[list[Any]]] | None:

@@ -27,6 +27,7 @@ from .link import Link
 from .links import Links
 from .loop_end import AtLoopEnd
 from .memory import fake_server
+from .replica_set import check_replicas
 
 if TYPE_CHECKING:
     from ..locks.claims import Name
@@ -59,6 +60,7 @@ class RedisManager(Commands):
             ConfigurationError.refuse_both("settings", [*(["url"] if url is not None else []), *options])
         self.settings = settings or Settings(url=url, **options)
         self.address = Address.parse(self.settings.redis_url)
+        check_replicas(self.address, self.settings)
         if credential_provider is not None:
             self.address = self.address.provided_by(credential_provider)
         self.keys = Keys(self.settings.prefix)
@@ -244,6 +246,14 @@ class RedisManager(Commands):
     async def health(self) -> Health:
         """Ask the server how it is; never raises, and never waits longer than the timeout."""
         return await examine(self)
+
+    async def accept_loss(self) -> bool:
+        """Take it that nothing is missing of what Redis has lost: guards go by what it has now.
+
+        For operators, who know, or accept, that tokens may be good again which had been revoked before. All
+        processes go by it within a second. True where anything was missing. Raises `RedisUnavailable`.
+        """
+        return await self.links.losses.accept() > 0
 
     async def rotate_credentials(self) -> None:
         """Log in again on all live links of this process, by what the credential provider says now.

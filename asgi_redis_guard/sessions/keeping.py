@@ -127,6 +127,8 @@ class KeptSession(SessionResponder):
     async def _ask(self, ask: Ask) -> Replies:
         if self._exchange.perform is None:
             raise RedisUnavailable("no engine runs this exchange")
+        if self.wrote is not None:
+            self.wrote()
         (result,) = await self._exchange.perform([ask])
         if isinstance(result, Exception):
             raise result

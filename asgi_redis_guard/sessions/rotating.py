@@ -99,8 +99,10 @@ class HandOver:
 
     def rotate(self, one: Rotation) -> Rotating:
         """Try it once."""
-        if self._made is None and not one.is_login and (state := (yield from self._look(one))) != WRITTEN:
-            return Rotated(state)
+        if self._made is None and one.lifetime and not one.is_login:  # others may have to go for it
+            state = yield from self._look(one)
+            if state != WRITTEN:
+                return Rotated(state)
         made = yield from self._make(one)
         if made.state != WRITTEN:
             return made

@@ -42,6 +42,8 @@ class SessionResponder(SessionWrites, Responder):
             raise SessionDataError(f"scope['session'] is of type {type(given).__name__} now; allowed are dictionaries")
 
     def _write(self, head: Head, writing: Writing) -> Asking:
+        if self.wrote is not None:
+            self.wrote()
         yield from writing
         self._finish(head)
 

@@ -50,6 +50,8 @@ class SessionWrites:
     _refusal: Answer | None = None
     #: What is to be recorded first, where the cookie's id is one that was replaced.
     reuse: Reuse | None = None
+    #: Called before anything is written, where somebody else may still read what was there before.
+    wrote: Callable[[], None] | None = None
 
     def __init__(
         self, policy: SessionPolicy, ids: SessionIds, session: Session, exchange: Exchange, clock: int

@@ -180,14 +180,17 @@ async def all_hear(talk: Talk, ears: list[Ear]) -> None:
         return bool(words) and talk.said[ear.name].count(words[-1]) == 1 and int(words[-1]) > before
 
     async with asyncio.timeout(PATIENCE):
-        while not all(map(heard, ears)):
+        while not all(map(heard, ears)):  # noqa: ASYNC110  (no event tells of it)
             await asyncio.sleep(0.01)
 
 
 async def test_channels_are_heard_at_the_nodes_of_their_slots(pairs: Cluster) -> None:
     async with RedisManager(pairs.url, timeout=PATIENCE) as redis:
         hub = redis.pubsub
-        async with hub.subscribe(*CHANNELS, sharded=True) as everything, hub.subscribe(CHANNELS[0], sharded=True) as one:
+        async with (
+            hub.subscribe(*CHANNELS, sharded=True) as everything,
+            hub.subscribe(CHANNELS[0], sharded=True) as one,
+        ):
             for name in CHANNELS:
                 assert await hub.publish(name, name, sharded=True) == 1
                 owner = pairs.owner_of(name)
