@@ -90,6 +90,8 @@ async def examine(manager: RedisManager) -> Health:
         await _examine_cluster(health, manager, links, links.topology)
     for resident in links.residents.values():
         health["warnings"].update(resident.warnings())
+    if links.replicas is not None:
+        health["warnings"].update(links.replicas.warnings())
     health["breaker"] = links.breaker.state
     return health
 

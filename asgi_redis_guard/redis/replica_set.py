@@ -85,6 +85,16 @@ class ReplicaSet:
         if topology is not None:
             topology.listeners.append(self._forget)
 
+    @property
+    def nodes(self) -> list[ReplicaNode]:
+        """Those that somebody has wanted to ask."""
+        return [*self._nodes.values()]
+
+    def warnings(self) -> dict[str, str]:
+        """What `health()` is to say of them."""
+        away = [f"{node.address} ({node.state})" for node in self.nodes if not node.follows]
+        return {"replicas": f"not read from: {', '.join(away)}"} if away else {}
+
     def reads(self, batch: Batch) -> bool:
         """Tell whether there is somebody to ask now for all keys of a batch."""
         slots = {slot_of(key) for key in batch.keys} if self._topology is not None else {0}
