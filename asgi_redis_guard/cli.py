@@ -41,6 +41,7 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--port", type=_port, default=8000, help="port, 0 for any free one (default: %(default)s)")
     demo.set_defaults(run=lambda options: _demo(options.host, options.port))
     _add_acl(commands)
+    _add_accept_loss(commands)
     return parser
 
 
@@ -75,6 +76,32 @@ def _acl(options: argparse.Namespace) -> int:
         db=options.db,
     )
     print("ACL SETUSER", *words)
+    return 0
+
+
+def _add_accept_loss(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    accept = commands.add_parser(
+        "accept-loss",
+        help="go on with a Redis that has lost its revocations",
+        description="Guards refuse tokens while Redis is known to have lost its data, for it cannot tell what was "
+        "revoked. All processes go by what it has now, then. Tokens that had been revoked before may be good again.",
+    )
+    accept.add_argument("--url", help="the Redis (default: REDIS_URL, as the app has it)")
+    accept.add_argument("--prefix", help="prefix of all keys (default: GUARD_PREFIX, else guard:)")
+    accept.set_defaults(run=_accept_loss)
+
+
+def _accept_loss(options: argparse.Namespace) -> int:
+    import asyncio
+
+    from .redis.manager import RedisManager
+
+    async def accept() -> bool:
+        async with RedisManager(options.url, prefix=options.prefix, require_redis=True) as manager:
+            return await manager.accept_loss()
+
+    missing = asyncio.run(accept())
+    print("accepted: guards go by what Redis has now" if missing else "nothing is known to be missing")
     return 0
 
 

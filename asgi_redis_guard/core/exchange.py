@@ -46,6 +46,10 @@ class Services(Protocol):
         With `replica` it may be the value that a replica has.
         """
 
+    @property
+    def data_lost(self) -> bool:
+        """True while Redis has not all the revocations that it should have; looked at from the first time on."""
+
     def hears(self, topic: str) -> bool:
         """Tell whether words on a topic that is followed are heard now."""
 
@@ -109,6 +113,11 @@ class Exchange:
         self.keys = keys
         #: None outside of an engine.
         self.services = services
+
+    @property
+    def data_lost(self) -> bool:
+        """True while Redis is known to have lost revocations, so that it cannot tell what is revoked."""
+        return self.services is not None and self.services.data_lost
 
     @property
     def perform(self) -> Callable[[Sequence[Any]], Awaitable[list[Any]]] | None:

@@ -44,6 +44,7 @@
     <p>ks:{<digest>}           zset     that of the longest holder       a semaphore: its holders by when they end
     <p>kf:{<digest>}           string   an hour, or the lock's            the last fence of a lock or semaphore
     <p>y:<digest>              string   the lease, then the record's     an idempotent request: under way, or its answer
+    <p>inc:{<number>}          hash     by when all marks have ended     which incarnation of its data a server has
     <p>locks                   channel  –                                locks that were released while some waited
     <p>idempotency             channel  –                                idempotent requests that others waited for
 
@@ -104,6 +105,7 @@ class Keys:
         "_fence",
         "_fill",
         "_generation",
+        "_incarnation",
         "_index",
         "_limit",
         "_limit_changes",
@@ -173,6 +175,7 @@ class Keys:
         self._once = head + b"y:"
         self.locks_channel = head + b"locks"
         self.idempotency_channel = head + b"idempotency"
+        self._incarnation = head + b"inc:"
 
     def token(self, issuer: str, token_id: str | bytes) -> bytes:
         """The mark of one revoked token, known by its `jti`, or in bytes by the hash of what was signed."""
@@ -298,3 +301,7 @@ class Keys:
     def idempotent(self, request: bytes) -> bytes:
         """The record of an idempotent request, given as the digest of whose it is and its key."""
         return self._once + request
+
+    def incarnation(self, number: int) -> bytes:
+        """What tells whether a server still has the data that it had; the number chooses a slot, and so the server."""
+        return b"%b{%d}" % (self._incarnation, number)

@@ -27,7 +27,7 @@ from .key_source import ExchangeVerifier, KeysAway, KeySource, KeysWanted, when_
 from .keys import KeyLike, KeySet
 from .policy import MAX_LEEWAY, MAX_LIFETIME, Challenges, lifetime_faults
 from .revocation.blacklist import Blacklist, LegacyKeys, blacklist_faults
-from .revocation.questions import KINDS, Questions
+from .revocation.questions import KINDS, MISSING, Questions
 from .sockets import SocketRules
 from .user import VerifiedUser
 from .verify import ClaimRules, TokenRefused, VerifiedToken, Verifier
@@ -150,15 +150,23 @@ class JWTAuth(OneRoundGuard):
         if self._revocation:
             revoked = None if self._mirror is None else self._mirror.look(exchange.keys, found.about.questions)
             if revoked is not False:
-                return found if revoked is None else self._revoked(exchange)
+                return self._revoked(exchange) if revoked else self._asked(exchange, found)
         granted = self._grant(exchange, found)
         return Pass(found.facts, scope=granted.scope, edits=granted.edits, responder=granted.responder)
+
+    def _asked(self, exchange: Exchange, ask: Ask) -> Ask | Pass | Answer:
+        """Ask, unless the answer is known already to count for nothing; `decide` looks again."""
+        if exchange.data_lost and self._closed and self._max_age is None:
+            return self.without_redis(exchange, ask, RedisUnavailable(MISSING))
+        return ask
 
     def decide(self, exchange: Exchange, replies: Replies) -> Pass | Answer:
         """Let pass what is not revoked. Called where the blacklist has answered; own checks belong into `admit`."""
         mirror, questions = self._mirror, replies.ask.about.questions
         if not replies.passed or (mirror is not None and mirror.remembers(exchange.keys, questions)):
             return self._revoked(exchange)
+        if exchange.data_lost:  # it may have come back empty since it was asked
+            return self.without_redis(exchange, replies.ask, RedisUnavailable(MISSING))
         return self._grant(exchange, replies.ask)
 
     def _revoked(self, exchange: Exchange) -> Answer:

@@ -13,7 +13,7 @@ from ..core.responder import Close, Control, Responder
 from ..core.steps import Ask, Asking
 from ..errors import RedisUnavailable
 from .revocation.blacklist import Blacklist
-from .revocation.questions import TOPIC, Questions
+from .revocation.questions import MISSING, TOPIC, Questions
 from .user import VerifiedUser
 
 #: In the range for applications (RFC 6455 §7.4.2); 401 is what HTTP would say.
@@ -87,6 +87,8 @@ class TokenSocket(Responder):
         else:
             if not replies.passed or (mirror is not None and mirror.remembers(self._keys, self._questions)):
                 self._control.close(REVOKED)
+            elif self._control.data_lost() and not self._is_closed_without(told):
+                raise RedisUnavailable(MISSING)
 
     def _is_closed_without(self, told: bool) -> bool:
         """Close what may not stay open while Redis cannot be asked; true if it is closed."""

@@ -169,6 +169,10 @@ class Handling:
         """Return the present time by the engine's clock."""
         return self._trips.clock()
 
+    def data_lost(self) -> bool:
+        """Tell whether Redis is known to have lost revocations."""
+        return self._trips.data_lost
+
     def has_body(self) -> bool:
         """Tell whether the app has got anything of a request body."""
         return self._receiving.fed

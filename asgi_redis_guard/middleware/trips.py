@@ -52,6 +52,12 @@ class RoundTrips:
         """True on a cluster."""
         return self.manager.is_cluster
 
+    @property
+    def data_lost(self) -> bool:
+        """Whether a server came back without its data."""
+        losses = self.manager.links.losses
+        return losses.lost if losses.heeded else losses.heed()
+
     def fetch(self, key: bytes, replica: bool = False) -> Waitable:
         """Return what waits for the value of a string key, which comes on the second lane, of a replica if it may."""
         return Fetch(self.manager, key, replica)

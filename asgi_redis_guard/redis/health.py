@@ -88,6 +88,7 @@ async def examine(manager: RedisManager) -> Health:
         health["latency_ms"], health["error"] = seen.latency, seen.error
     else:
         await _examine_cluster(health, manager, links, links.topology)
+    health["warnings"].update(links.losses.warnings())
     for resident in links.residents.values():
         health["warnings"].update(resident.warnings())
     if links.replicas is not None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from redis.asyncio import ConnectionPool, Redis, RedisCluster
 
+from ..core.keys import Keys
 from ..errors import RedisUnavailable
 from .address import Address
 from .breaker import Breaker
@@ -23,6 +24,7 @@ from .lane import Lane
 from .leases import Leases
 from .link import Link
 from .loop_end import AtLoopEnd
+from .losses import Losses
 from .memory import MemoryChannel, fake_client
 from .node import Node, cancel
 from .reading import ReadingLane
@@ -73,6 +75,8 @@ class Links:
             self.lane1 = ReadingLane(self.lane1, self.replicas, settings.timeout)
         if self.server is not None:
             self.server.keeps = self
+        #: Whether a server came back without its data.
+        self.losses = Losses(loop, Keys(settings.prefix), self.lane1, self.where, self.topology)
         self.leases = Leases(loop, lambda program, batches: self.lane1.evaluate(program, batches))
         self.flights = Flights(loop)
         self._memory_client: Redis | None = None
@@ -209,6 +213,7 @@ class Links:
         """Close everything; nothing of it runs any more."""
         if self.at_loop_end is not None:
             self.at_loop_end.cancel()
+        self.losses.close()
         self.leases.close()
         self.flights.close()
         for resident in [*self.residents.values()]:
@@ -229,6 +234,7 @@ class Links:
         """Let go without I/O, after the loop has closed or in a forked child; return what must not be finalised yet."""
         if self.at_loop_end is not None:
             self.at_loop_end.cancel()
+        self.losses.close()
         self.leases.abandon()
         self.flights.abandon()
         left = [resident.abandon() for resident in self.residents.values()]

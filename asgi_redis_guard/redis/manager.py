@@ -247,6 +247,14 @@ class RedisManager(Commands):
         """Ask the server how it is; never raises, and never waits longer than the timeout."""
         return await examine(self)
 
+    async def accept_loss(self) -> bool:
+        """Take it that nothing is missing of what Redis has lost: guards go by what it has now.
+
+        For operators, who know, or accept, that tokens may be good again which had been revoked before. All
+        processes go by it within a second. True where anything was missing. Raises `RedisUnavailable`.
+        """
+        return await self.links.losses.accept() > 0
+
     async def rotate_credentials(self) -> None:
         """Log in again on all live links of this process, by what the credential provider says now.
 

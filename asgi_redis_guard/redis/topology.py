@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from ..errors import OperationFailed, RedisUnavailable
 from .address import Address
 from .backoff import Backoff
 from .cluster_node import ClusterNode
+from .link import Link
 from .looking import best_map, converse
 from .probe import Probe
 from .slots import Place, Redirection, SlotMap
@@ -47,6 +48,7 @@ class Topology:
         self.nodes: dict[Place, ClusterNode] = {}
         #: What must not be collected while a link is open, though nobody has it any more.
         self.keeps: object = None
+        self._inspect: Callable[[Link, Address], Awaitable[None]] | None = None
         self._former: set[ClusterNode] = set()
         self._settings = settings
         self.probe = Probe(loop, str(address), cut=lambda _: None, attempt=self._look)
@@ -69,6 +71,12 @@ class Topology:
         """The nodes that serve slots, in the order of the map."""
         return [self.node(place) for place in self.map.primaries]
 
+    def inspected_by(self, inspect: Callable[[Link, Address], Awaitable[None]]) -> None:
+        """Have every node looked at before a link to it serves anybody."""
+        self._inspect = inspect
+        for node in self.nodes.values():
+            node.where.inspect = inspect
+
     def members(self) -> set[Place]:
         """All places of the map."""
         return {*self.map.primaries, *self.map.replicas}
@@ -80,6 +88,7 @@ class Topology:
             node = self.nodes[place] = ClusterNode(
                 self.loop, self.address.at(place), self._settings, place, trouble=self.trouble
             )
+            node.where.inspect = self._inspect
         return node
 
     def node_for(self, slot: int | None) -> ClusterNode:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import weakref
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from ..errors import RedisUnavailable
@@ -21,6 +22,8 @@ class Whereabouts:
         self.address = address
         #: The links that were opened here and are still in use, with where each leads.
         self.links: weakref.WeakKeyDictionary[Link, Address] = weakref.WeakKeyDictionary()
+        #: Looks at each node before its link is given away, where somebody is to; raises `RedisUnavailable`.
+        self.inspect: Callable[[Link, Address], Awaitable[None]] | None = None
 
     async def find(self) -> Address:
         """Return the address to connect to; raises `RedisUnavailable`."""
@@ -37,6 +40,8 @@ class Whereabouts:
             link = await open_link(address, timeout=deadline - loop.time(), name=name, protocol=protocol)
             async with asyncio.timeout_at(deadline):
                 await self.verify(link, address)
+                if self.inspect is not None:
+                    await self.inspect(link, address)
         except BaseException as error:
             if link is not None:
                 link.abort()

@@ -103,6 +103,9 @@ def samples() -> dict[str, list[Sample]]:
         "ratelimit/tally.lua": [hour],
         "ratelimit/hidden.lua": [hour],
         "ratelimit/statistics.lua": [hour],
+        "redis/written.lua": [(TOKENS[0],)],
+        "redis/incarnation.lua": [(KEYS.incarnation(7),)],
+        "redis/incarnation_whole.lua": [(KEYS.incarnation(7),)],
         "jwt/revocation/mark.lua": [(TOKENS[0],), (KEYS.family_mark(ISSUER, "family"),)],
         "jwt/revocation/not_after.lua": [
             (USER,),
@@ -213,6 +216,7 @@ ALONE = {
     "tag_of",
     "limit_changes",
     "idempotent",
+    "incarnation",
 }
 #: What shares a slot whatever is given.
 ALWAYS = {"limit_statistics", "revoked_in", "replaced"}

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from ...core.lua import read_lua
+from ...redis.losses import Losses
 from ...redis.manager import RedisManager
 from ...redis.program import Script
 from ...redis.replicas import Written, confirm
@@ -76,6 +77,9 @@ class Marks:
         added, lasting = 0, list[Written]()
         for start in range(0, len(marks), _BATCH):
             batch = marks[start : start + _BATCH]
+            lives = [-mark.end for mark in batch if mark.end < 0]
+            till = max(mark.end for mark in batch)
+            await self._losses.ensure(max(lives) + margin if lives else 0, till + margin if till > 0 else 0)
             added += await (self._set_apart(batch, margin) if self._redis.is_cluster else self._set(batch, margin))
             self._noted([mark.key for mark in batch], revoked=True)
             if self._replicas:
@@ -96,7 +100,7 @@ class Marks:
     async def _set(self, marks: Sequence[Mark], margin: int) -> int:
         values = [margin, self._redis.keys.tokens_channel, *_values(marks)]
         keys = (*self._places, *(mark.key for mark in marks))
-        return int(await self._redis.run_script(_REVOKE, keys, tuple(values), repeatable=True))
+        return self._counted(await self._redis.run_script(_REVOKE, keys, tuple(values), repeatable=True))
 
     async def _set_apart(self, marks: Sequence[Mark], margin: int) -> int:
         """Set marks slot by slot, then tell of all; what fails between the two is told by the next try."""
@@ -114,7 +118,25 @@ class Marks:
             for mark, before, left in zip(some, reply[::2], reply[1::2], strict=True):
                 if left > 0:
                     told += [mark.key[-20:], before, left]
-        return int(await run(_TOLD, self._places, tuple(told), repeatable=True)) if len(told) > 1 else 0
+        return self._counted(await run(_TOLD, self._places, tuple(told), repeatable=True)) if len(told) > 1 else 0
+
+    def _counted(self, reply: Sequence[int]) -> int:
+        """Return how many are new, and note when that was: nobody may take Redis for whole who knows less."""
+        added, now = map(int, reply)
+        if added:
+            self._losses.wrote(now)
+        return added
+
+    async def restore(self, marks: Sequence[Mark], cutoffs: Sequence[tuple[bytes, int]], keep: int) -> None:
+        """Set again what a node of a cluster has lost, while their index still has it: nothing is counted or told."""
+        slots: dict[int, list[Mark]] = {}
+        for mark in marks:
+            slots.setdefault(slot_of(mark.key), []).append(mark)
+        run = self._redis.run_script
+        for some in slots.values():
+            await run(_SET, tuple(mark.key for mark in some), (0, *_values(some)), repeatable=True)
+        for key, cutoff in cutoffs:
+            await run(_CUT, (key,), (keep, cutoff, b"", b""), repeatable=True)
 
     async def unset(self, key: bytes) -> bool:
         """Take a mark back; true if there was one."""
@@ -134,15 +156,22 @@ class Marks:
         keys, run = self._redis.keys, self._redis.run_script
         places, channel = (keys.revoked_users, *self._places[1:]), keys.tokens_channel
         values = (keep, b"" if cutoff is None else cutoff, channel, b"" if ahead else b"1")
+        await self._losses.ensure(keep, 0 if cutoff is None else cutoff // 1000 + keep)
         if self._redis.is_cluster:
             set_to, kept, is_new = map(int, await run(_CUT, (key,), values, repeatable=True))
-            await run(_CUT_TOLD, places, (key[-20:], set_to, kept, is_new, channel), repeatable=True)
+            told = (key[-20:], set_to, kept, is_new, channel)
+            now = is_new * int(await run(_CUT_TOLD, places, told, repeatable=True))
         else:
-            set_to = int(await run(_CUTOFF, (*places, key), values, repeatable=True))
+            set_to, now = map(int, await run(_CUTOFF, (*places, key), values, repeatable=True))
+        self._losses.wrote(now)
         for witness in self._witnesses():
             witness.note_cutoff(key, set_to)
         await confirm(self._redis, (Written(key),), self._replicas, _CUT_OFF)
         return set_to
+
+    @property
+    def _losses(self) -> Losses:
+        return self._redis.links.losses
 
     @property
     def _places(self) -> tuple[bytes, bytes, bytes]:

@@ -58,6 +58,12 @@ class Mirror(Witness):
         self._said = 0.0
         self._loading: asyncio.Task[None] | None = None
         self._ready = asyncio.Event()
+        #: All that was written up to then (the server's clock, ms) is known here.
+        self._upto = 0
+        self._anew = False
+        self._losses = redis.links.losses
+        self._losses.heed()
+        self._losses.listeners.append(self._lost_some)
         keys = redis.keys
         self._stream = Stream(
             redis,
@@ -152,7 +158,7 @@ class Mirror(Witness):
     def heard(self, asked: float, state: Sequence[Any], entries: Sequence[Entry]) -> bytes | None:
         """Take what was told; where something is missing, look at everything anew."""
         known = self._known
-        if known is None or not self._takes(known, state, entries):
+        if known is None or self._anew or not self._takes(known, state, entries):
             self._look_anew()
             return None
         if len(known) > self._options.max_entries:
@@ -161,6 +167,7 @@ class Mirror(Witness):
             return None
         if entries:
             self._snapshots.told(known.at)
+            self._knows_upto(int(known.at))
         known.drop(self._snapshots.hour(), self._snapshots.oldest_cutoff())
         if len(entries) < MOST:
             self._prove(asked)
@@ -181,6 +188,10 @@ class Mirror(Witness):
             logger.warning("an entry of the stream of revocations cannot be read; all are looked at again")
             return False
 
+    def _lost_some(self) -> None:
+        """Redis has lost data: all is looked at, and given back, as soon as what is read now has come."""
+        self._anew = True
+
     async def _say_again(self) -> None:
         try:
             await self._snapshots.begin()
@@ -199,11 +210,9 @@ class Mirror(Witness):
         told = False
         while True:
             await asyncio.sleep(later)
-            asked = self._loop.time()
+            asked, self._anew = self._loop.time(), False
             try:
-                known = await self._snapshots.take()
-                if known is not None:
-                    await self._give_back(known)
+                known = await self._look()
             except RedisUnavailable as error:
                 later = _AGAIN
                 if isinstance(error, OperationFailed) and not told:
@@ -215,14 +224,33 @@ class Mirror(Witness):
             self._give_up()
             later = _ONCE_SMALLER
         self._loading = None
-        self._known, self._full, self._said = known, False, asked
+        self._full, self._said = False, asked
         self._prove(asked)
         self._stream.read(known.after)
 
-    async def _give_back(self, known: Revoked) -> None:
+    async def _look(self) -> Revoked | None:
+        """Take a snapshot, and give back what Redis has lost; None where it is too much. Raises `RedisUnavailable`."""
+        before = await self._losses.look()
+        lost = {key: name for key, (name, is_lost) in before.items() if is_lost}
+        former, known = self._known, await self._snapshots.take()
+        if known is None:
+            return None
+        if former is not None:
+            await self._give_back(former, known, is_lost=bool(lost))
+        self._known = known
+        if await self._losses.look() != before:
+            if former is not None:
+                former.missing(known)  # which learns of what may have to be given back
+            raise RedisUnavailable("Redis has lost its data meanwhile")
+        if lost and former is not None:
+            await self._losses.mend(lost, self._upto)
+        return known
+
+    async def _give_back(self, former: Revoked, known: Revoked, *, is_lost: bool) -> None:
         """Where Redis has lost what was known here, give it back."""
-        former = self._known
-        if former is None or not await self._snapshots.has_lost(former, known):
+        if is_lost and self._redis.is_cluster:
+            await self._snapshots.restore(former)
+        if not is_lost and not await self._snapshots.has_lost(former, known):
             return
         count = await self._snapshots.give_back(former, known)
         if count:
@@ -230,15 +258,22 @@ class Mirror(Witness):
             self._written_back += count
 
     def _prove(self, asked: float) -> None:
-        self._proven = asked
-        self._ready.set()
+        """Note that Redis was asked then for all that is known now; where that has lost something it proves nothing."""
+        if not self._losses.lost:
+            self._proven = asked
+            self._knows_upto(self._snapshots.time_at(asked))
+            self._ready.set()
+
+    def _knows_upto(self, at: int) -> None:
+        if not self._losses.lost:
+            self._upto = max(self._upto, at)
 
     def _give_up(self) -> None:
         """Know nothing: it is too much."""
         if not self._full:
             most = self._options.max_entries
             logger.warning("more than %d tokens and users are revoked: every request asks Redis", most)
-        self._known, self._full, self._proven = None, True, float("-inf")
+        self._known, self._full, self._proven, self._upto = None, True, float("-inf"), 0
         self._ready.set()
 
     # Resident of the loop.

@@ -24,6 +24,10 @@ TOPIC = "tokens"
 KINDS = (MARK, CUTOFF)
 
 
+#: Why Redis cannot be asked although it answers.
+MISSING = "Redis has lost revocations: what is revoked cannot be told"
+
+
 class Questions(NamedTuple):
     """What one token is revoked by: the keys of marks; the keys of cutoffs, each with what must be after it."""
 

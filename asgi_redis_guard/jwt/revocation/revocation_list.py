@@ -16,14 +16,14 @@ import orjson
 from ...core.checks import choice_faults, replicas_faults
 from ...core.keys import Keys
 from ...core.lua import read_lua
-from ...errors import ConfigurationError, RedisTimeout
+from ...errors import ConfigurationError, RedisTimeout, RedisUnavailable
 from ...redis.manager import RedisManager
 from ...redis.program import Script
 from ..policy import MAX_LEEWAY, MAX_LIFETIME, lifetime_faults
 from ..user import VerifiedUser
 from .marks import Mark, Marks
 from .mirror import Mirror, MirrorStatus
-from .questions import Questions
+from .questions import MISSING, Questions
 from .snapshot import MirrorOptions, mirror_faults
 
 _COUNT = Script(read_lua(__package__, "revoked_count.lua"))
@@ -82,9 +82,9 @@ class RevocationList:
     seconds more: a token past its end by less than those gets one too, for some verifier may be that lenient.
     `by_issuer` is for a `JWTAuth` that accepts several issuers: every call then names the issuer, and
     none does otherwise (`ValueError`), for a mark under the wrong name would never be found.
-    All methods raise `RedisUnavailable`; a revocation counts once its call has returned. With `wait_replicas` that is
-    when so many replicas (of each node of a cluster that it concerns) have it too: else `TooFewReplicas` says so, and
-    it is written all the same.
+    All methods raise `RedisUnavailable`, also where Redis has lost what it knew and a question would be answered by
+    that. A revocation counts once its call has returned. With `wait_replicas` that is when so many replicas (of each
+    node of a cluster that it concerns) have it too: else `TooFewReplicas` says so, and it is written all the same.
 
     With `mode="mirror"`, and given to `JWTAuth(revocation=…)`, every event loop holds the blacklist in memory, about
     120 bytes an entry, and requests ask Redis nothing as long as the mirror has been proven to be current within the
@@ -152,11 +152,21 @@ class RevocationList:
 
     async def is_revoked(self, jti: str | bytes, *, issuer: str | None = None) -> bool:
         """Tell whether this very token is revoked; cutoffs of its user are not looked at."""
-        return bool(await self._redis.execute("EXISTS", self._redis.keys.token(self._namespace(issuer), jti)))
+        return bool(await self._asked("EXISTS", self._redis.keys.token(self._namespace(issuer), jti)))
+
+    async def _asked(self, command: Literal["EXISTS", "GET"], mark: bytes) -> Any:
+        """Ask about a mark; where none is found, and Redis has lost some, nobody can tell."""
+        losses = self._redis.links.losses
+        if not losses.heeded:
+            await losses.look()
+        found = await (self._redis.execute("EXISTS", mark) if command == "EXISTS" else self._redis.execute("GET", mark))
+        if losses.lost and (found is None or found == 0):
+            raise RedisUnavailable(MISSING)
+        return found
 
     async def revocation(self, jti: str | bytes, *, issuer: str | None = None) -> dict[str, Any] | None:
         """Return what was recorded where this very token was revoked, perhaps nothing; None if it is not revoked."""
-        mark = await self._redis.execute("GET", self._redis.keys.token(self._namespace(issuer), jti))
+        mark = await self._asked("GET", self._redis.keys.token(self._namespace(issuer), jti))
         if mark is None:
             return None
         try:

@@ -169,6 +169,16 @@ class Snapshots:
             await write.cut(keys.user_of(user), max(self._kept, _GIVEN_BACK), cutoff)
         return count
 
+    async def restore(self, former: Revoked) -> None:
+        """Write all of it again: some node of a cluster lost what is in the index still, which lies elsewhere."""
+        keys, write = self._redis.keys, Marks(self._redis)
+        marks = [Mark(keys.token_of(mark), (hour + 1) * 3_600_000) for mark, hour in former.marks()]
+        cutoffs = [(keys.user_of(user), cutoff) for user, cutoff in former.cutoffs.items()]
+        keep = max(self._kept, _GIVEN_BACK)
+        for start in range(0, len(marks), _PART):
+            await write.restore(marks[start : start + _PART], (), keep)
+        await write.restore((), cutoffs, keep)
+
     @property
     def _kept(self) -> int:
         """How long a cutoff is kept, in ms."""
@@ -178,6 +188,10 @@ class Snapshots:
         """The server's time in ms, as far as it can be told: never ahead of it by more than clocks drift."""
         at, since = self._server
         return at + (self._loop.time() - since) * 1000
+
+    def time_at(self, at: float) -> int:
+        """The server's time in ms when the loop's clock was `at`: never ahead of it but by what clocks drift."""
+        return int(self._now() - (self._loop.time() - at) * 1000)
 
     def hour(self) -> int:
         """The hour since the epoch."""

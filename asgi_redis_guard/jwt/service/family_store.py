@@ -22,6 +22,7 @@ from ...redis.links import Links
 from ...redis.manager import RedisManager
 from ...redis.replicas import Written, confirm
 from ..revocation.marks import Mark, Marks
+from ..revocation.questions import MISSING
 from .families import (
     REUSE,
     Begun,
@@ -100,6 +101,7 @@ class FamilyStore:
         return await asyncio.shield(self._redis.spawn(self._rotate(token, tell)))
 
     async def _rotate(self, token: RefreshToken, tell: Callable[[Rotation], None] | None) -> Rotation:
+        self._check_whole()
         operation = self._operations.rotate(token, self._attempt())
         replies = await self._do(operation, cutoff_for_all(self._redis.keys, self._namespace))
         ((cutoff,), said) = replies[1].values, Rotation.of(replies[0])
@@ -115,6 +117,7 @@ class FamilyStore:
 
     async def look(self, token: RefreshToken) -> Look:
         """Return what would become of such a token, and of its family; nothing is changed."""
+        self._check_whole()
         operation = looking(self._redis.keys, self._operations.limits, token)
         replies = await self._do(operation, cutoff_for_all(self._redis.keys, self._namespace))
         return Look.of(replies[0], replies[1].values[0])
@@ -179,6 +182,11 @@ class FamilyStore:
         if counts:
             await self._do(counts.take(self._redis.keys, self._operations.limits.idle))
         return stats_of((await self._do(stats(self._redis.keys)))[0])
+
+    def _check_whole(self) -> None:
+        """Raise where the cutoff for all may be lost while families are not: they lie on other nodes of a cluster."""
+        if self._redis.links.losses.heed() and self._redis.is_cluster:
+            raise RedisUnavailable(MISSING)
 
     def _attempt(self) -> bytes:
         return attempt_of(self._random)

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from ...core.exchange import Exchange
 from ...core.steps import Ask
-from ...errors import ConfigurationError, TokenInvalid, TokenRevoked
+from ...errors import ConfigurationError, RedisUnavailable, TokenInvalid, TokenRevoked
 from ...redis.asking import carry_out
 from ...redis.manager import RedisManager
 from ..guard import JWTAuth
 from ..keys import KeyLike, KeySet
-from ..revocation.questions import Questions
+from ..revocation.questions import MISSING, Questions
 from ..revocation.revocation_list import RevocationList
 from ..signing import KeyRing, SigningKey
 from ..verify import ClaimRules, TokenRefused, VerifiedToken, Verifier
@@ -113,8 +113,14 @@ class Verifying:
         known = self.revocation.look(self._redis.keys, questions)
         if known is not None:
             return known
+        losses = self._redis.links.losses
+        losses.heed()
         replies = await carry_out(self._redis, Ask(questions.operations()))
-        return not replies.passed or self.revocation.remembers(self._redis.keys, questions)
+        if not replies.passed or self.revocation.remembers(self._redis.keys, questions):
+            return True
+        if losses.lost:
+            raise RedisUnavailable(MISSING)
+        return False
 
     # For `JWTAuth(keys=…)`.
 

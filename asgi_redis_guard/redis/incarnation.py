@@ -1,0 +1,105 @@
+"""What a process knows of the incarnations of its servers' data: the state behind `losses.py`. Pure.
+
+Times are ms since the epoch by the clocks of the servers, which are taken to agree within seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from ..core.keys import Keys
+from .slots import Place, slot_of
+
+#: For `upto`: whatever was written counts as whole.
+FOR_ALL = 9_000_000_000_000_000
+
+#: A server that was seen may have been written to since the look before that (ms), as far as others know.
+_UNSEEN = 3_000
+
+#: Numbers to try for records in slots of all servers.
+_MOST = 200_000
+
+#: A record that ends so soon after what it is for (ms) is written anew: clocks drift.
+_MARGIN = 60_000
+
+
+class Known(NamedTuple):
+    """One server's record as it was `seen` last: by when all has ended that was written, and all that was lost."""
+
+    id: bytes
+    until: int
+    lost: int
+    seen: int
+
+
+class Records:
+    """The records of all servers, by their keys."""
+
+    def __init__(self) -> None:
+        self.known: dict[bytes, Known] = {}
+        #: When this process has written last what must not be forgotten.
+        self.wrote = 0
+        #: By when everything has ended that was written anywhere, as far as it is known.
+        self.until = 0
+        self._judged: dict[bytes, int] = {}
+        self._clock: tuple[int, float] | None = None
+
+    def words(self, key: bytes, fresh: bytes, life: int = 0, till: int = 0) -> tuple[bytes | int, ...]:
+        """Return what `incarnation.lua` takes beside the key; `life` and `till` are of what is to be written."""
+        known = self.known.get(key)
+        if known is None:
+            return b"", 0, 0, life, max(till, self.until), fresh
+        return known.id, known.until, max(self.wrote, known.seen - _UNSEEN), life, max(till, self.until), fresh
+
+    def judge(self, key: bytes, number: int, reply: Sequence[Any], at: float) -> bool:
+        """Take what the script said at a time of the loop's clock; tell whether data was lost that was not known to be.
+
+        Looks are numbered: an older one does not undo what a newer one has found.
+        """
+        name, until, lost, now, written = bytes(reply[0]), *map(int, reply[1:])
+        former, newer = self.known.get(key), number > self._judged.get(key, 0)
+        if not newer and not lost:
+            return False
+        self._judged[key] = max(number, self._judged.get(key, 0))
+        self._clock = (now, at)
+        if not name:
+            self.known.pop(key, None)
+            return False
+        is_news = lost > 0 and (former is None or not former.lost or (bool(written) and former.id != name))
+        if not written:  # looked for again under the name of what is gone
+            if former is not None:
+                self.known[key] = former._replace(lost=lost)
+            return is_news and former is not None
+        self.known[key] = Known(name, until, lost, now)
+        self.until = max(self.until, until)
+        return is_news
+
+    @property
+    def lost(self) -> dict[bytes, Known]:
+        """Those of servers that have not all that they should have."""
+        return {key: known for key, known in self.known.items() if known.lost}
+
+    def covers(self, keys: Iterable[bytes], life: int, till: int, at: float) -> bool:
+        """Tell whether all records last as long as what is to be written, at a time of the loop's clock."""
+        if self._clock is None:
+            return False
+        now = self._clock[0] + (at - self._clock[1]) * 1000
+        ends = max(now + life if life else 0, till) + _MARGIN
+        return ends <= now or all((known := self.known.get(key)) is not None and known.until >= ends for key in keys)
+
+
+def anchors(keys: Keys, primaries: Iterable[Place], owner: Callable[[int], Place | None]) -> Mapping[Place, bytes]:
+    """Return for each primary of a cluster the key of its record: the first by number that lies there."""
+    wanted, found = set(primaries), dict[Place, bytes]()
+    slots: set[int] = set()
+    for number in range(_MOST):
+        key = keys.incarnation(number)
+        slot = slot_of(key)
+        slots.add(slot)
+        place = owner(slot)
+        if place in wanted and place not in found:
+            found[place] = key
+        if len(found) == len(wanted) or (number == 3 and len(slots) == 1):  # a prefix with a tag: one slot for all
+            break
+    return found
