@@ -55,6 +55,7 @@ def _add_acl(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     acl.add_argument("--user", default="guard", help="name of the account (default: %(default)s)")
     acl.add_argument("--prefix", help="prefix of all keys (default: GUARD_PREFIX, else guard:)")
     acl.add_argument("--channel", action="append", default=[], metavar="PATTERN", help="a channel of the app's own")
+    acl.add_argument("--sharded", action="store_true", help="some of them are sharded (Redis 7.0, Valkey)")
     acl.add_argument("--db", type=int, default=0, help="number of the database (default: %(default)s)")
     acl.add_argument("--cluster", action="store_true", help="the server is one of a cluster")
     acl.add_argument("--sentinel", action="store_true", help="the server is found through sentinels")
@@ -71,6 +72,7 @@ def _acl(options: argparse.Namespace) -> int:
         channels=options.channel,
         cluster=options.cluster,
         sentinel=options.sentinel,
+        sharded=options.sharded,
         db=options.db,
     )
     print("ACL SETUSER", *words)

@@ -29,6 +29,7 @@ GuardError
      ├─ SessionUnreadable      a session's record cannot be decrypted or decoded; it is kept
      ├─ RedisTimeout           none within the deadline
      ├─ RedisOverloaded        too many commands in flight already
+     ├─ TooFewReplicas         it is written, and fewer replicas have it than must
      └─ OperationFailed        Redis refused this one operation (OOM, WRONGTYPE, NOPERM, MISCONF …)
 
 RouteRefused                   no error: the way out of a route function that its guards refuse
@@ -209,6 +210,18 @@ class RedisTimeout(RedisUnavailable):
 
 class RedisOverloaded(RedisUnavailable):
     """More commands are in flight than the channel's bound allows; this one was not sent."""
+
+
+class TooFewReplicas(RedisUnavailable):
+    """Something is written and holds, but fewer replicas have it than must: it would be lost with the primary.
+
+    `reached` of the `wanted` ones have it. To do the same once more is right: it changes nothing but waits again.
+    """
+
+    def __init__(self, what: str, reached: int, wanted: int) -> None:
+        super().__init__(f"{what}, but {reached} of {wanted} replicas have that", maybe_executed=True)
+        self.reached = reached
+        self.wanted = wanted
 
 
 class SessionUnreadable(RedisUnavailable, ValueError):

@@ -39,6 +39,9 @@ class ConnectionFields(BaseModel):
     sentinel_password: SecretStr | None = Field(None, validation_alias=told_by("REDIS_SENTINEL_PASSWORD"))
     sentinel_ssl: bool | None = Field(None, validation_alias=told_by("REDIS_SENTINEL_SSL"))
 
+    read_from_replicas: bool = Field(False, validation_alias=told_by("REDIS_READ_FROM_REPLICAS"))
+    replicas: Words = Field((), validation_alias=told_by("REDIS_REPLICAS"))
+
     @property
     def redis_url(self) -> str:
         """The URL of the connection, with credentials. Do not log it."""

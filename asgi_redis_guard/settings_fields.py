@@ -100,6 +100,7 @@ class TokenFields(BaseModel):
     token_leeway: float = Field(10.0, validation_alias=told_by("GUARD_TOKEN_LEEWAY"))
     token_max_size: int = Field(8192, validation_alias=told_by("GUARD_TOKEN_MAX_SIZE"))
     token_by_issuer: bool = Field(False, validation_alias=told_by("GUARD_TOKEN_BY_ISSUER"))
+    token_wait_replicas: int | None = Field(None, validation_alias=told_by("GUARD_TOKEN_WAIT_REPLICAS"))
 
 
 class SessionFields(BaseModel):
@@ -124,6 +125,7 @@ class SessionFields(BaseModel):
     session_statistics: bool = Field(False, validation_alias=told_by("GUARD_SESSION_STATISTICS"))
     session_events: bool = Field(False, validation_alias=told_by("GUARD_SESSION_EVENTS"))
     session_remembered: int = Field(4096, validation_alias=told_by("GUARD_SESSION_REMEMBERED"))
+    session_read_from_replicas: bool = Field(False, validation_alias=told_by("GUARD_SESSION_READ_FROM_REPLICAS"))
     session_lazy: bool = Field(False, validation_alias=told_by("GUARD_SESSION_LAZY"))
     session_exempt: Words = Field((), validation_alias=told_by("GUARD_SESSION_EXEMPT"))
     session_on_outage: SessionOutagePolicy = Field("closed", validation_alias=told_by("GUARD_SESSION_ON_OUTAGE"))
@@ -190,6 +192,7 @@ class CacheFields(BaseModel):
     cache_jitter: float | None = Field(None, validation_alias=told_by("GUARD_CACHE_JITTER"))
     cache_early: float = Field(1.0, validation_alias=told_by("GUARD_CACHE_EARLY"))
     cache_remembered: int = Field(8 << 20, validation_alias=told_by("GUARD_CACHE_REMEMBERED"))
+    cache_read_from_replicas: bool = Field(False, validation_alias=told_by("GUARD_CACHE_READ_FROM_REPLICAS"))
     cache_memory_ttl: float = Field(0.0, validation_alias=told_by("GUARD_CACHE_MEMORY_TTL"))
     cache_invalidates_unsafe: bool = Field(True, validation_alias=told_by("GUARD_CACHE_INVALIDATES_UNSAFE"))
     cache_status: str = Field("guard", validation_alias=told_by("GUARD_CACHE_STATUS"))

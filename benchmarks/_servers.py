@@ -95,9 +95,11 @@ def _banner(url: str, child: "subprocess.Popen[bytes]") -> str | None:
     return f"{name} {info.get('valkey_version', info['redis_version'])}"
 
 
-def _start_valkey(folder: str) -> "tuple[subprocess.Popen[bytes], Valkey] | None":
+def _start_valkey(folder: str, clustered: bool) -> "tuple[subprocess.Popen[bytes], Valkey] | None":
     port, unix = _free_port(), f"{folder}/server.sock"
     options = f"--port {port} --bind 127.0.0.1 --unixsocket {unix} --dir {folder} --appendonly no --daemonize no"
+    if clustered:
+        options += f" --cluster-enabled yes --cluster-port {_free_port()}"
     command = [_server_binary(), *options.split(), "--save", "", "--logfile", f"{folder}/server.log"]
     child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     tcp_url, unix_url = f"redis://127.0.0.1:{port}/0", f"unix://{unix}?db=0"
@@ -112,11 +114,14 @@ def _start_valkey(folder: str) -> "tuple[subprocess.Popen[bytes], Valkey] | None
 
 
 @contextmanager
-def valkey() -> Iterator[Valkey]:
-    """A server of our own, without persistence, on a unix socket and on a port verified to be its own."""
+def valkey(clustered: bool = False) -> Iterator[Valkey]:
+    """A server of our own, without persistence, on a unix socket and on a port verified to be its own.
+
+    `clustered`: it may become a node of a cluster (`_clusters.py`).
+    """
     with tempfile.TemporaryDirectory(prefix="guard-bench-") as folder:
         for _ in range(5):
-            started = _start_valkey(folder)
+            started = _start_valkey(folder, clustered)
             if started:
                 break
         else:

@@ -165,7 +165,8 @@ class Cluster:
         """Move keys of a slot that moves."""
         keys = source.command("CLUSTER", "GETKEYSINSLOT", slot, most)
         if keys:
-            source.command("MIGRATE", "127.0.0.1", target.port, "", 0, 5000, "KEYS", *keys)
+            login = ["AUTH", target.password] if target.password else []
+            source.command("MIGRATE", "127.0.0.1", target.port, "", 0, 5000, *login, "KEYS", *keys)
 
     def end_migration(self, slot: int, target: Server) -> None:
         """Say to all that a slot has moved; first to its new owner, as the specification asks."""

@@ -102,6 +102,11 @@ class Server:
         return None if password is None else str(password)
 
     @property
+    def is_running(self) -> bool:
+        """Whether it was started and neither stopped nor killed since."""
+        return self._process is not None
+
+    @property
     def pid(self) -> int:
         """The id of the running process."""
         assert self._process is not None, "the server is not running"

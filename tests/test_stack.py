@@ -124,6 +124,7 @@ def test_every_option_of_sessions_can_be_told_by_the_environment(monkeypatch: py
         ORIGINS="https://a.test, https://b.test",
         EXEMPT="/static/*",
         LAZY="true",
+        READ_FROM_REPLICAS="true",
     )
     policy = guard.policy
     assert (policy.cap, policy.excess, policy.statistics, policy.overlap) == (3, "deny", True, 2500)
@@ -135,6 +136,7 @@ def test_every_option_of_sessions_can_be_told_by_the_environment(monkeypatch: py
     assert repr(guard) == "<Sessions sessions: __Secure-session, lazy>"
     assert guard.exempt.patterns == ("/static/*",), "what needs no token may well need a session"
     assert guard._origins == {"https://a.test", "https://b.test"}
+    assert guard._replica
 
 
 def test_every_option_of_sessions_and_csrf_that_is_plain_has_a_setting() -> None:

@@ -71,8 +71,8 @@ class ResponseCache(OneRoundGuard):
         self.pass_for = given.pass_for
         self.beta = round(given.early * 1000)
         self.hots = Hots(given.remembered)
-        self.level = FirstLevel(given.memory_ttl)
-        if given.memory_ttl:
+        self.level = FirstLevel(given.memory_ttl, replicas=given.read_from_replicas)
+        if given.memory_ttl or given.read_from_replicas:
             self.topic, self.eager = TOPIC, True
 
     def ask(self, exchange: Exchange) -> Ask | Pass | Answer | Admission:
@@ -112,6 +112,8 @@ class ResponseCache(OneRoundGuard):
         """Answer if what is stored is what it was, and fresh."""
         hot: Hot = replies.ask.about
         flat = replies.flat
+        if replies.ask.place.replica and self.level.is_behind(hot.stamps(flat[1])):
+            return self._seek(exchange, behind=True)
         if replies.passed and flat[2] == SAME and flat[4] == 0:
             if self.telling.hooks:
                 self.telling.event(exchange, "hit", status=hot.answered[0], size=len(hot.answered[2]))
@@ -132,8 +134,10 @@ class ResponseCache(OneRoundGuard):
             return Pass(responder=Unsure(self.telling, exchange, place))
         return Pass(responder=Forwarded(self.telling, "bypass", "unavailable"))
 
-    def _seek(self, exchange: Exchange, hot: Hot | None = None, replies: Replies | None = None) -> Pass | Admission:
-        """Look for what is stored, or let the app answer."""
+    def _seek(
+        self, exchange: Exchange, hot: Hot | None = None, replies: Replies | None = None, *, behind: bool = False
+    ) -> Pass | Admission:
+        """Look for what is stored, or let the app answer; `behind`: a replica did not know what is known here."""
         declaring.is_made_by(None)  # a request of the app to itself: what its route declares is not for the one around
         if self.variants.learned(route := self.variants.route(exchange)).idle_until > exchange.now:
             declaring.is_made_by(Waking(self.variants, route), lasting=True)
@@ -143,7 +147,10 @@ class ResponseCache(OneRoundGuard):
         if resource is None or wish.bypass:
             self.telling.event(exchange, "bypass", wish.bypass or "host")
             return Pass(responder=Forwarded(self.telling, "bypass", wish.bypass or "host"))
-        return Seek(self, exchange, resource, wish).run(hot, replies)
+        seek = Seek(self, exchange, resource, wish)
+        if behind:
+            seek.ask_primary()
+        return seek.run(hot, replies)
 
     def _unsafe(self, exchange: Exchange) -> Pass:
         declaring.is_made_by(None)
@@ -168,7 +175,8 @@ class ResponseCache(OneRoundGuard):
         """Remember the answer that is made of what a look has found, and how to ask whether it is still right."""
         if is_timed(entry.headers) or any(name == b"cache-status" for name, _ in entry.headers):
             return
-        hot = Hot(found, look.question(found, entry), entry, self.serving.timeless(exchange, entry))
+        ask = look.question(found, entry, replica=self.options.read_from_replicas)
+        hot = Hot(found, ask, entry, self.serving.timeless(exchange, entry))
         if self.level.ttl:
             self.level.confirm(hot, found.clock, exchange.now)
         self.hots.put(self.hots.key(exchange), exchange, hot)

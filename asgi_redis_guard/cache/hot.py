@@ -56,6 +56,10 @@ class Hot:
         self.size = len(entry.body) + sum(len(name) + len(value) for name, value in entry.headers) + _OVERHEAD
         ask.about = self
 
+    def stamps(self, mark: bytes) -> list[tuple[bytes, bytes]]:
+        """Return the generations that the answer rests on where the resource has that mark, each with its digest."""
+        return [(self.place.resource, mark[:33]), *read_tags(self.entry.tags)]
+
     def answer(self, clock: int, cache: str | None) -> Answer:
         """Return the answer at `clock`, the server's µs."""
         entry = self.entry

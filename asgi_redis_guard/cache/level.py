@@ -2,16 +2,18 @@
 
 Off by default. Who invalidates something says so on the feed; a process that does not hear the feed asks Redis each
 time. What Redis has said before an invalidation, and what comes back only after word of it, is told apart by the
-server's time that both carry.
+server's time that both carry. In the same way it is told what a replica has not heard of yet.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from .known import Recent
 
 if TYPE_CHECKING:
+    from ..core.script import Operation
     from .hot import Hot
 
 #: Words that are remembered; those that are forgotten count for everything.
@@ -22,12 +24,13 @@ _WORD = 1 + 20 + 16
 
 
 class FirstLevel:
-    """What may be sent without asking. `ttl` is in seconds; 0 switches it off."""
+    """What may be sent without asking. `ttl` is in seconds; 0 switches it off. `replicas` are asked, or none."""
 
-    __slots__ = ("_epoch", "_oldest", "_words", "ttl")
+    __slots__ = ("_epoch", "_oldest", "_replicas", "_words", "ttl")
 
-    def __init__(self, ttl: float) -> None:
+    def __init__(self, ttl: float, *, replicas: bool = False) -> None:
         self.ttl = ttl
+        self._replicas = replicas
         self._epoch = 0
         self._oldest = 0  # the time of the newest word that was forgotten
         self._words: Recent[bytes, int] = Recent(_MOST_WORDS)
@@ -57,6 +60,22 @@ class FirstLevel:
         if len(self._words) >= _MOST_WORDS:
             self._oldest = max(self._oldest, int(word[21:]))
         self._words.put(word[1:21], int(word[21:]))
+
+    def told_of(self, operations: Iterable[Operation], clock: int) -> None:
+        """Take word of what this process has invalidated itself, at `clock`, the server's time in µs."""
+        for operation in operations if self._replicas else ():
+            word = operation.args[3]
+            if word:
+                self.told(b"%b%016d" % (word, clock))
+
+    def is_behind(self, stamps: Iterable[tuple[bytes, bytes]]) -> bool:
+        """Tell by generations, each with the digest that it is of, whether who knows those has not heard of a word."""
+        words = self._words
+        for digest, stamp in stamps if len(words) else ():
+            said = words.get(digest)
+            if said is not None and (not stamp or said > max(int(stamp[:16]), int(stamp[17:33]))):
+                return True
+        return False
 
     def start_over(self) -> None:
         """Rely on nothing that was confirmed before: word may have been missed."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from typing import Any
 
 from ..core.exchange import Exchange
@@ -12,6 +12,7 @@ from ..errors import EntryUnreadable, WaitTimeout
 from .codec import Codec
 from .entry import Entry, head_of, identity, is_pass, total_length
 from .found import Found
+from .level import FirstLevel
 from .operations import INLINE, SAME, Asker, Place, find_with, generation, is_claimed
 from .tags import read_hints, read_tags
 from .variants import Variants
@@ -23,7 +24,8 @@ _FETCH = 2.0
 class Look:
     """How one request looks at its resource. `names` is what its variants go by, as far as is known.
 
-    `again` looks go on where the last one has told that something else is to be asked.
+    `again` looks go on where the last one has told that something else is to be asked. With `level` replicas may be
+    asked, as long as they have heard of all that it has heard of.
     """
 
     __slots__ = (
@@ -33,6 +35,7 @@ class Look:
         "_fresh_tags",
         "_hints",
         "_known",
+        "_level",
         "_resource",
         "_route",
         "_spoiled",
@@ -41,7 +44,14 @@ class Look:
     )
 
     def __init__(
-        self, variants: Variants, codec: Codec, exchange: Exchange, resource: bytes, route: bytes, asker: Asker
+        self,
+        variants: Variants,
+        codec: Codec,
+        exchange: Exchange,
+        resource: bytes,
+        route: bytes,
+        asker: Asker,
+        level: FirstLevel | None = None,
     ) -> None:
         self._variants = variants
         self._codec = codec
@@ -50,6 +60,7 @@ class Look:
         self._resource = resource
         self._route = route
         self._asker = asker
+        self._level = level
         self._fresh_tags = False
         self._hints: tuple[str, ...] = ()
         self._spoiled = False
@@ -67,14 +78,19 @@ class Look:
         asker = self._asker._replace(fills=2) if self._spoiled else self._asker
         # Behind the tags: what it brings may have others than are expected, which nobody has read by then.
         everything = generation(keys.every_tag, b"")
-        replies = yield Ask([*find_with(keys, place, self.names, expected, asker), everything], last=True)
+        operations = [*find_with(keys, place, self.names, expected, asker), everything]
+        replies = yield Ask(operations, last=True, replica=self._level is not None)
         return (yield from self.read(place, [*expected, b"*"], replies))
 
-    def question(self, found: Found, entry: Entry) -> Ask:
-        """Return what asks whether an entry is still there, and the same for its tags."""
+    def ask_primary(self) -> None:
+        """Ask no replica from now on."""
+        self._level = None
+
+    def question(self, found: Found, entry: Entry, *, replica: bool) -> Ask:
+        """Return what asks whether an entry is still there, and the same for its tags; perhaps a replica."""
         tags = dict(read_tags(entry.tags))
         operations = find_with(self._exchange.keys, found.place, found.names, tags, self._asker, head_of(entry))
-        return Ask(operations, last=True)
+        return Ask(operations, last=True, replica=replica)
 
     def read(
         self, place: Place, digests: Sequence[bytes], replies: Replies, seen: Entry | None = None
@@ -83,6 +99,8 @@ class Look:
         looked, *stamps = replies
         mark, data, free, need = looked.values
         tags = dict(zip(digests, [stamp.values[0] for stamp in stamps], strict=True))
+        if self._is_behind(place, mark, tags, replies):
+            return Found(place, self.names, b"", tags, replies.clock, self._asker.token, again=True)
         found = self._on(place, mark, tags, replies.clock)
         if found.again:
             return found
@@ -101,6 +119,16 @@ class Look:
         except (EntryUnreadable, ValueError):  # garbage with a good beginning, or what another key has signed
             self._spoiled = bool(self._asker.fills)
             return found._replace(again=self._spoiled and not claimed)
+
+    def _is_behind(self, place: Place, mark: bytes, tags: Mapping[bytes, bytes], replies: Replies) -> bool:
+        """Tell whether a replica has said what is known to be out of date: then the primary is asked from now on."""
+        level = self._level
+        if level is None or not replies.ask.place.replica:
+            return False
+        if not level.is_behind([(place.resource, mark[:33]), *tags.items()]):
+            return False
+        self._level = None
+        return True
 
     def _on(self, place: Place, mark: bytes, tags: dict[bytes, bytes], clock: int) -> Found:
         """Read a resource's mark and the generations of tags; `again` where other ones were to be asked about."""
@@ -125,6 +153,7 @@ class Look:
         if total_length(data) > len(data) >= INLINE:
             whole = yield from self._rest(found.place)
             if whole is None or identity(whole) != identity(data):
+                self._level = None  # what a replica has may be of another time than the rest
                 return found if whole is None or found.claimed else found._replace(again=True)
             data = whole
         return self._examine(found, self._codec.decode(found.place.entry, data), need, changed)
@@ -149,6 +178,6 @@ class Look:
         if services is None:
             return None
         try:
-            return (yield Wait(services.fetch(place.entry), _FETCH))
+            return (yield Wait(services.fetch(place.entry, self._level is not None), _FETCH))
         except WaitTimeout:
             return None

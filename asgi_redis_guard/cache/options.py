@@ -53,6 +53,7 @@ class ResponseCacheOptions(TypedDict, total=False):
     early: float
     remembered: int
     memory_ttl: float
+    read_from_replicas: bool
     invalidates_unsafe: bool
     cache_status: str | None
     on_event: Iterable[CacheHook]
@@ -88,6 +89,7 @@ class Options:
     early: float = 1.0
     remembered: int = 8 << 20
     memory_ttl: float = 0.0
+    read_from_replicas: bool = False
     invalidates_unsafe: bool = True
     cache_status: str | None = "guard"
     on_event: Iterable[CacheHook] = ()

@@ -66,7 +66,12 @@ class Seek:
         self._apart = cache.variants.is_apart(exchange, self._route)
         token = exchange.random(8).hex().encode() if exchange.services is None else exchange.services.identity
         asker = Asker(token, self._fills, cache.beta)
-        self._look = Look(cache.variants, cache.codec, exchange, resource, self._route, asker)
+        level = cache.level if cache.options.read_from_replicas else None
+        self._look = Look(cache.variants, cache.codec, exchange, resource, self._route, asker, level)
+
+    def ask_primary(self) -> None:
+        """Ask no replica."""
+        self._look.ask_primary()
 
     def run(self, hot: Hot | None = None, replies: Replies | None = None) -> Generator[Step, Any, Verdict]:
         """Go the way, from what has come back about `hot` if that was asked.
@@ -123,7 +128,9 @@ class Seek:
     def _prepare(self) -> _LOOKUP:
         """Tell Redis what it could not be told before, and let guards in front say who asks."""
         while owed := self._cache.owed.some():
-            yield Ask([operation for operation, _ in owed], last=True)
+            operations = [operation for operation, _ in owed]
+            told = yield Ask(operations, last=True)
+            self._cache.level.told_of(operations, told.clock)
             self._cache.owed.paid(owed)
         if b":user" in self._look.names and not is_somebody(self._exchange.fact("user")):
             yield Wait(None, 0.0)  # guards in front of this one have passed by then

@@ -69,12 +69,13 @@ class Invalidating(Responder):
 
     def _invalidated(self, operations: list[Operation]) -> Asking:
         try:
-            yield Ask(operations)
+            replies = yield Ask(operations)
         except GuardError:
             self._untold = []
             self._cache.owe(operations)
         else:
             self._untold = []
+            self._cache.level.told_of(operations, replies.clock)
             self._cache.telling.event(self._exchange, "invalidated", size=len(operations))
 
     def _operations(self, head: Head) -> list[Operation]:

@@ -12,6 +12,8 @@ LONGEST_NAME = 64
 #: Bytes of a body: Redis keeps 512 MiB under a key at the most; what is larger than this has no business in memory.
 MOST_BODY = 64 << 20
 
+_MOST_REPLICAS = 100
+
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+\-.^_`|~]+")
 
 
@@ -37,6 +39,13 @@ def bytes_faults(option: str, value: object, least: int = 0) -> list[str]:
     if value.__class__ is int and least <= value <= MOST_BODY:
         return []
     return [f"{option}: {value!r} given; allowed are {least} to {MOST_BODY} bytes"]
+
+
+def replicas_faults(option: str, replicas: object) -> list[str]:
+    """What is wrong with a number of replicas that must have what is written."""
+    if replicas.__class__ is int and is_within(replicas, 0, _MOST_REPLICAS):
+        return []
+    return [f"{option}: {replicas!r} given; allowed are whole numbers from 0 to {_MOST_REPLICAS}"]
 
 
 def method_faults(methods: Iterable[object]) -> list[str]:

@@ -33,11 +33,18 @@ class Services(Protocol):
     def clock(self) -> Callable[[], float]:
         """Tells the present time, in seconds since the epoch on this host's clock."""
 
+    @property
+    def cuts(self) -> bool:
+        """True on a cluster: all keys of one operation must share a hash tag, rounds of several are cut."""
+
     async def perform(self, asks: Sequence[Ask]) -> list[Any]:
         """Carry out asks together; return for each its replies or the error. Never raises for Redis."""
 
-    def fetch(self, key: bytes) -> Waitable:
-        """Return what waits for the value of a string key, a large one perhaps; None if it cannot be had."""
+    def fetch(self, key: bytes, replica: bool = False) -> Waitable:
+        """Return what waits for the value of a string key, a large one perhaps; None if it cannot be had.
+
+        With `replica` it may be the value that a replica has.
+        """
 
     @property
     def data_lost(self) -> bool:
@@ -116,6 +123,11 @@ class Exchange:
     def perform(self) -> Callable[[Sequence[Any]], Awaitable[list[Any]]] | None:
         """Carries out asks while the app runs; not for guards, but for objects that they give to the app."""
         return None if self.services is None else self.services.perform
+
+    @property
+    def cuts(self) -> bool:
+        """True on a cluster: operations that would touch several slots are to be done in parts."""
+        return self.services is not None and self.services.cuts
 
     def publish(self, facts: Mapping[str, Any]) -> None:
         """Add what a guard has established. Its own mapping serves as long as it is the only one, unchanged."""

@@ -67,6 +67,13 @@ def digest(*parts: str | bytes) -> bytes:
     return _remembered(*parts) if is_short(parts) else _digest(*parts)
 
 
+def tag_of(key: bytes) -> bytes:
+    """Return what decides on a key's slot on a cluster: its hash tag, or all of it."""
+    begin = key.find(b"{") + 1
+    end = key.find(b"}", begin)
+    return key[begin:end] if begin and end > begin else key
+
+
 def is_short(parts: Iterable[str | bytes]) -> bool:
     """Tell whether what is made of `parts` may be remembered: clients choose the length of some."""
     return sum(map(len, parts)) <= 256

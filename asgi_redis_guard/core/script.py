@@ -16,11 +16,15 @@ The contract is in the file's first comments:
     -- holds: yes                       its commit takes something that must be given back (optional)
     -- undo: settle.lua (amount, now, 0)  what undoes its commit: a file of the same package, its arguments (optional)
     -- @check                           reads and decides: may set `stop = true`
+    -- @sure                            sets `unneeded = true` where a replica's word is good enough (optional)
     -- @idle                            sets `unneeded = true` where the commit would change nothing (optional)
     -- @commit                          writes; runs only if nothing before it stopped
 
 Where a round is cut, `@idle` spares a pass; it is run behind a check that passed and sees its locals. It counts for a
 guard that does not refuse: where one does, the commit runs all the same.
+
+On a replica the check runs alone (`on_replica`), and counts only where it does not stop and `@sure` says so, or
+`@idle` where there is none, or where there is nothing to commit; else the primary is asked.
 
 A line `-- @include name.lua` stands for another file of the same package (`lua.py`). What undoes an operation has keys
 of the same names, and as arguments those of the operation, whole numbers, or `now`, when it was committed.
@@ -82,6 +86,7 @@ class OperationKind:
     commit: str
     idle: str = ""
     undo: Undo | None = None
+    sure: str = ""
 
     @cached_property
     def width(self) -> int:
@@ -114,6 +119,7 @@ class OperationKind:
         head, has_check, body = source.partition("-- @check\n")
         check, _, commit = body.partition("-- @commit\n")
         check, _, idle = check.partition("-- @idle\n")
+        check, _, sure = check.partition("-- @sure\n")
         fields = {match[1]: match[2] for line in head.splitlines() if (match := _LINE.match(line))}
         if not has_check or not fields.get("name"):
             raise ValueError("an operation needs '-- name:' and '-- @check'")
@@ -130,6 +136,7 @@ class OperationKind:
             check=check,
             commit=commit,
             idle=idle,
+            sure=sure,
         )
 
     def __repr__(self) -> str:
@@ -171,15 +178,18 @@ class Place:
     `closed` says that a failure of one of them stops the round, `shadow` that one that stops does so for itself and its
     group in this place alone. Its part of the reply has `width` values; `statuses` takes the statuses out of it (a
     tuple; of one operation, its status), `all_passed` is what they are if all is well.
-    `holds` says that one of them takes something that must be given back.
+    `holds` says that one of them takes something that must be given back; `replica`, that a replica may be asked first.
     `place_of` gives one object for each such place, compared by identity.
     """
 
-    __slots__ = ("all_passed", "closed", "holds", "kinds", "shadow", "statuses", "width")
+    __slots__ = ("all_passed", "closed", "holds", "kinds", "replica", "shadow", "statuses", "width")
 
-    def __init__(self, closed: bool, kinds: tuple[OperationKind, ...], shadow: bool = False) -> None:
+    def __init__(
+        self, closed: bool, kinds: tuple[OperationKind, ...], shadow: bool = False, replica: bool = False
+    ) -> None:
         self.closed = closed
         self.shadow = shadow
+        self.replica = replica
         self.kinds = kinds
         widths = [kind.width for kind in kinds]
         self.width = sum(widths)
@@ -196,18 +206,30 @@ class Place:
 _place_of = lru_cache(maxsize=1024)(Place)
 
 
-def place_of(closed: bool, kinds: tuple[OperationKind, ...], shadow: bool = False) -> Place:
+def place_of(closed: bool, kinds: tuple[OperationKind, ...], shadow: bool = False, replica: bool = False) -> Place:
     """Return the one object for such a place, however its arguments are given: the cache tells these ways apart."""
-    return _place_of(closed, kinds, shadow)
+    return _place_of(closed, kinds, shadow, replica)
+
+
+@lru_cache(maxsize=256)
+def on_replica(kind: OperationKind) -> OperationKind:
+    """Return what a replica is asked: the check of a kind, which tells whether its word is good enough (`IDLE`)."""
+    return replace(kind, commit="", idle=kind.sure or kind.idle, sure="", holds=False, repeatable=True, undo=None)
+
+
+def is_certain(kind: OperationKind, status: Any) -> bool:
+    """Tell by the status that `on_replica(kind)` had whether the primary need not be asked."""
+    return bool(status == IDLE or (status == PASSED and not (kind.sure or kind.commit)))
 
 
 class Batch:
     """What a guard asks at a time: kinds, keys and arguments of its operations, each laid end to end.
 
-    Immutable; make it once for what is asked often. `wire` is for whoever sends it, to keep its wire form in.
+    Immutable; make it once for what is asked often. `wire` is for whoever sends it, to keep its wire form in; `tags`
+    and `pieces` for whoever cuts it by slot.
     """
 
-    __slots__ = ("args", "keys", "kinds", "wire")
+    __slots__ = ("args", "keys", "kinds", "pieces", "tags", "wire")
 
     def __init__(self, operations: Iterable[Operation]) -> None:
         operations = tuple(operations)
@@ -219,6 +241,8 @@ class Batch:
             self.keys = tuple(key for _, keys, _ in operations for key in keys)
             self.args = tuple(arg for _, _, args in operations for arg in args)
         self.wire: tuple[bytes, bytes] | None = None
+        self.tags: tuple[bytes | None, ...] | None = None
+        self.pieces: dict[tuple[int, ...], Batch] | None = None
 
     def __repr__(self) -> str:
         return f"<Batch {', '.join(kind.name for kind in self.kinds)}>"

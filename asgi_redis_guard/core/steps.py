@@ -24,7 +24,8 @@ class Ask:
     `facts` are known already and may be used by the guards behind in the same round. `closed` says that a failure of
     one of these operations refuses the request, so that nothing behind it takes effect. `shadow` says that they only
     try: one that stops is told, and holds back its own guard's group, but stops nobody. `last` says that the guard may
-    answer by what comes back: those behind it do not start before it has passed. `about` is whatever the guard wants to
+    answer by what comes back: those behind it do not start before it has passed. `replica` says that what a replica
+    knows is good enough, where the operations have only to look (`on_replica`). `about` is whatever the guard wants to
     find again in `replies.ask`. Many requests may share one: never change one that you did not make.
     """
 
@@ -38,13 +39,14 @@ class Ask:
         closed: bool = False,
         shadow: bool = False,
         last: bool = False,
+        replica: bool = False,
         about: Any = None,
     ) -> None:
         self.batch = operations if isinstance(operations, Batch) else Batch(operations)
         self.facts = facts
         self.last = last
         self.about = about
-        self.place = place_of(closed, self.batch.kinds, shadow)
+        self.place = place_of(closed, self.batch.kinds, shadow, replica)
 
     def __repr__(self) -> str:
         return f"<Ask {self.place!r}>"

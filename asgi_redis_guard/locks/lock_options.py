@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from os import urandom
 from typing import Final, Literal, TypedDict, TypeGuard
 
+from ..core.checks import replicas_faults
 from ..errors import ConfigurationError
 from .claims import Name
 
@@ -98,10 +99,9 @@ def lost_of(on_lost: object) -> bool:
     return on_lost == "cancel"
 
 
-def replicas_of(replicas: object) -> int:
+def replicas_of(replicas: int) -> int:
     """Return how many replicas must have it; raises `ConfigurationError`."""
-    if isinstance(replicas, bool) or not isinstance(replicas, int) or not 0 <= replicas <= 100:
-        raise ConfigurationError(f"replicas: {replicas!r} given; allowed are whole numbers from 0 to 100")
+    ConfigurationError.raise_for(replicas_faults("replicas", replicas))
     return replicas
 
 

@@ -48,14 +48,19 @@ class RoundTrips:
         return self.manager.flights
 
     @property
+    def cuts(self) -> bool:
+        """True on a cluster."""
+        return self.manager.is_cluster
+
+    @property
     def data_lost(self) -> bool:
         """Whether a server came back without its data."""
         losses = self.manager.links.losses
         return losses.lost if losses.heeded else losses.heed()
 
-    def fetch(self, key: bytes) -> Waitable:
-        """Return what waits for the value of a string key, which comes on the second lane."""
-        return Fetch(self.manager, key)
+    def fetch(self, key: bytes, replica: bool = False) -> Waitable:
+        """Return what waits for the value of a string key, which comes on the second lane, of a replica if it may."""
+        return Fetch(self.manager, key, replica)
 
     def hears(self, topic: str) -> bool:
         """Tell whether words on a topic that is followed are heard now."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Hashable
+from contextlib import suppress
 from typing import Any
 
 from ..core.steps import Wait, Waitable
@@ -22,12 +23,18 @@ logger = logging.getLogger("asgi_redis_guard.middleware")
 class Fetch:
     """Waits for the value of a string key, on the second lane: a large one holds up no round."""
 
-    def __init__(self, manager: RedisManager, key: bytes) -> None:
+    def __init__(self, manager: RedisManager, key: bytes, replica: bool = False) -> None:
         self._manager = manager
         self._key = key
+        self._replica = replica
 
     async def wait(self) -> Any:
-        """Return the value, None if there is none or it cannot be had."""
+        """Return the value, None if there is none or it cannot be had; a replica that has none is not believed."""
+        replicas = self._manager.links.replicas if self._replica else None
+        if replicas is not None:
+            with suppress(RedisUnavailable):
+                if (value := await replicas.get(self._key)) is not None:
+                    return value
         try:
             return await self._manager.execute("GET", self._key)
         except RedisUnavailable:

@@ -6,18 +6,35 @@ import asyncio
 import inspect
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 from ..errors import RedisTimeout, RedisUnavailable
 from .inbox import Inbox
 from .messages import Event, Gap, Message, parse_json, to_text
 from .subscriptions import Key
-from .switchboard import Switchboard
+from .switchboard import Member
 
 logger = logging.getLogger("asgi_redis_guard.pubsub")
 
 OnGap = Callable[[Gap], object]
+
+
+class Board(Protocol):
+    """Where subscribers join: `switchboard.py` or, for the sharded channels of a cluster, `shards.py`."""
+
+    timeout: float
+
+    @property
+    def closed(self) -> bool: ...
+    @property
+    def reason(self) -> str | None: ...
+    def is_live(self, member: Member) -> bool: ...
+    def check(self, member: Member) -> None: ...
+    def join(self, member: Member) -> None: ...
+    def leave(self, member: Member) -> None: ...
+    def hurried(self) -> AbstractContextManager[None]: ...
 
 
 class Subscription:
@@ -29,7 +46,7 @@ class Subscription:
     """
 
     def __init__(
-        self, board: Switchboard, keys: Sequence[Key], inbox: Inbox, *, json: bool = False, on_gap: OnGap | None = None
+        self, board: Board, keys: Sequence[Key], inbox: Inbox, *, json: bool = False, on_gap: OnGap | None = None
     ) -> None:
         if not keys:
             raise ValueError("a subscription needs a channel or a pattern")
@@ -50,10 +67,10 @@ class Subscription:
     @property
     def live(self) -> bool:
         """True while the server has confirmed every channel: nothing published now will be missed."""
-        return self._board.books.is_live(self)
+        return self._board.is_live(self)
 
     async def __aenter__(self) -> Self:
-        self._board.check()
+        self._board.check(self)
         self.start()
         try:
             await self.wait_until_live()
@@ -105,11 +122,10 @@ class Subscription:
         if self._error is not None:
             raise self._error
         if self._ended:
-            raise RedisUnavailable(self._board.wire.reason if self._board.wire.closed else "the subscription has ended")
+            raise RedisUnavailable("Pub/sub is closed" if self._board.closed else "the subscription has ended")
         if not self._settled.is_set():
             self._late = True
-            wire = self._board.wire
-            reason = "no confirmation from the server" if wire.up else wire.reason
+            reason = self._board.reason or "no confirmation from the server"
             raise RedisTimeout(f"not subscribed within {self._board.timeout:g} s: {reason}")
 
     def leave(self) -> None:

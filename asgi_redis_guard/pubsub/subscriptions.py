@@ -13,16 +13,17 @@ from typing import Generic, TypeVar
 
 M = TypeVar("M")
 
-#: (is it a pattern, its name)
-Key = tuple[bool, bytes]
+#: What a topic is: a channel, a pattern, or a channel that belongs to the node of its slot.
+CHANNEL, PATTERN, SHARDED = 0, 1, 2
+#: (what it is, its name)
+Key = tuple[int, bytes]
 Command = tuple[bytes, ...]
 
 PING: Command = (b"PING",)
 _VERBS = {
-    (False, True): b"SUBSCRIBE",
-    (False, False): b"UNSUBSCRIBE",
-    (True, True): b"PSUBSCRIBE",
-    (True, False): b"PUNSUBSCRIBE",
+    CHANNEL: (b"UNSUBSCRIBE", b"SUBSCRIBE"),
+    PATTERN: (b"PUNSUBSCRIBE", b"PSUBSCRIBE"),
+    SHARDED: (b"SUNSUBSCRIBE", b"SSUBSCRIBE"),
 }
 
 
@@ -128,6 +129,22 @@ class Subscriptions(Generic[M]):
         """AUTH is sent; `answered` or `refused` takes the answer."""
         self._owed.append(((b"AUTH",), None))
 
+    def due(self) -> Command | None:
+        """Return the command whose answer comes next; None where nothing is owed."""
+        return self._owed[0][0] if self._owed else None
+
+    def withdrawn(self, key: Key) -> list[Command]:
+        """The server has ended a topic by itself; return the command that asks for it again, if it is still wanted.
+
+        Where an answer is owed for it, that decides.
+        """
+        topic = self.topics.get(key)
+        if topic is None or not topic.live:
+            return []
+        for member in topic.members:
+            self._missing[member] += 1
+        return [self._ask(topic, True)]
+
     # Answers, in the order in which the server gives them.
 
     def answered(self, verb: bytes, name: bytes | None = None) -> list[M]:
@@ -179,8 +196,8 @@ class Subscriptions(Generic[M]):
         return topic
 
     def _ask(self, topic: Topic[M], wanted: bool) -> Command:
-        pattern, name = topic.key
-        command = (_VERBS[pattern, wanted], name)
+        kind, name = topic.key
+        command = (_VERBS[kind][wanted], name)
         topic.asked = wanted
         topic.owed += 1
         self._owed.append((command, topic))

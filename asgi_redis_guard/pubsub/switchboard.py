@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypedDict, Unpack
 
 import hiredis
 
@@ -17,7 +17,7 @@ from ..redis.credentials import login_words
 from ..redis.slots import Place
 from .memory import open_memory_line
 from .messages import Message, to_text
-from .subscriptions import Command, Key, Subscriptions
+from .subscriptions import CHANNEL, PATTERN, SHARDED, Command, Key, Subscriptions
 from .wire import Line, Wire
 
 if TYPE_CHECKING:
@@ -25,6 +25,20 @@ if TYPE_CHECKING:
 
 
 _pack: Callable[[Any], bytes] = hiredis.pack_command
+
+
+def needs_sharding(error: OperationFailed) -> OperationFailed:
+    """Say what a server lacks that does not know sharded channels."""
+    known = "unknown command" not in str(error).lower()
+    return error if known else OperationFailed(f"{error.code} sharded channels need Redis 7.0 or Valkey ({error})")
+
+
+class Times(TypedDict):
+    """When a connection is closed, pinged, and given up, in seconds."""
+
+    idle: float
+    ping_interval: float
+    ping_timeout: float
 
 
 class Member(Protocol):
@@ -52,23 +66,34 @@ class Switchboard:
         manager: RedisManager,
         loop: asyncio.AbstractEventLoop,
         *,
-        idle: float,
-        ping_interval: float,
-        ping_timeout: float,
+        target: str = "",
+        **times: Unpack[Times],
     ) -> None:
         self._manager = manager
         self.timeout = manager.settings.timeout
         self.books: Subscriptions[Member] = Subscriptions()
-        self.wire = Wire(
-            loop, self, str(manager.address), idle=idle, ping_interval=ping_interval, ping_timeout=ping_timeout
-        )
+        self.wire = Wire(loop, self, target or str(manager.address), **times)
         self._waiting = 0
         self._home: Place | None = None  # the node of a cluster that is listened to
         self._topology = manager.links.topology
         if self._topology is not None:
             self._topology.listeners.append(self._stay)
 
-    def check(self) -> None:
+    @property
+    def closed(self) -> bool:
+        """True once nobody can join any more."""
+        return self.wire.closed
+
+    @property
+    def reason(self) -> str | None:
+        """Why nothing is heard; None while there is a connection."""
+        return None if self.wire.up else self.wire.reason
+
+    def is_live(self, member: Member) -> bool:
+        """True while the server has confirmed all that `member` hears."""
+        return self.books.is_live(member)
+
+    def check(self, member: Member) -> None:
         """Raise `RedisUnavailable` if waiting for the server would be in vain."""
         if self.wire.closed:
             raise RedisUnavailable(self.wire.reason)
@@ -156,11 +181,15 @@ class Switchboard:
         if isinstance(reply, list):
             kind = reply[0]
             if kind == b"message":
-                self._deliver((False, reply[1]), Message(to_text(reply[1]), reply[2]))
+                self._deliver((CHANNEL, reply[1]), Message(to_text(reply[1]), reply[2]))
+            elif kind == b"smessage":
+                self._deliver((SHARDED, reply[1]), Message(to_text(reply[1]), reply[2]))
             elif kind == b"pmessage":
-                self._deliver((True, reply[1]), Message(to_text(reply[2]), reply[3], to_text(reply[1])))
+                self._deliver((PATTERN, reply[1]), Message(to_text(reply[2]), reply[3], to_text(reply[1])))
             elif kind == b"pong":
                 self.books.answered(b"ping")
+            elif kind == b"sunsubscribe" and self.books.due() != (b"SUNSUBSCRIBE", reply[1]):
+                self._send(self.books.withdrawn((SHARDED, reply[1])))  # its slot has moved
             elif kind.endswith(b"subscribe"):
                 self._became_live(self.books.answered(kind, reply[1]))
         elif isinstance(reply, OperationFailed):
@@ -177,6 +206,9 @@ class Switchboard:
             member.became_live()
 
     def _refused(self, error: OperationFailed) -> None:
+        due = self.books.due()
+        if due is not None and due[0] == b"SSUBSCRIBE":
+            error = needs_sharding(error)
         members, commands = self.books.refused()
         self._send(commands)
         for member in members:

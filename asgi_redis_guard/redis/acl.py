@@ -47,15 +47,19 @@ DIRECT = (
 
 PUBSUB = ("psubscribe", "punsubscribe", "subscribe", "unsubscribe")
 
-CLUSTER = ("asking", "cluster|info", "cluster|slots")
+#: Only apps have sharded channels, and only Redis 7.0 and Valkey know the words.
+SHARDED = ("spublish", "ssubscribe", "sunsubscribe")
+
+CLUSTER = ("asking", "cluster|info", "cluster|slots", "readonly")
 SENTINEL = ("role",)
 
 _SPECIAL = str.maketrans({character: f"\\{character}" for character in "*?[]\\"})
 
 
-def commands(*, cluster: bool = False, sentinel: bool = False, db: int = 0) -> list[str]:
+def commands(*, cluster: bool = False, sentinel: bool = False, sharded: bool = False, db: int = 0) -> list[str]:
     """Return the names of the commands as ACLs write them (`script|load`), in order."""
-    extra = (*(CLUSTER if cluster else ()), *(SENTINEL if sentinel else ()), *(("select",) if db else ()))
+    extra = (*(CLUSTER if cluster else ()), *(SENTINEL if sentinel else ()), *(SHARDED if sharded else ()))
+    extra = (*extra, *(("select",) if db else ()))
     return sorted({*CONNECTION, *SCRIPTS, *IN_SCRIPTS, *DIRECT, *PUBSUB, *extra})
 
 
@@ -66,14 +70,17 @@ def acl_of(
     channels: Iterable[str] = (),
     cluster: bool = False,
     sentinel: bool = False,
+    sharded: bool = False,
     db: int = 0,
 ) -> list[str]:
     """Return the words of ACL SETUSER for an account without a password: it cannot log in until it has one.
 
-    `channels` are patterns of the app's own channels, which `manager.pubsub` is to reach too.
+    `channels` are patterns of the app's own channels, which `manager.pubsub` is to reach too; `sharded` says that some
+    of them are sharded.
     """
     if not user or any(character.isspace() for word in (user, prefix, *channels) for character in word):
         raise ConfigurationError("user, prefix and channels of an ACL: words without spaces")
     own = prefix.translate(_SPECIAL) + "*"
     rules = ["reset", "on", f"~{own}", "resetchannels", f"&{own}", *(f"&{channel}" for channel in channels), "-@all"]
-    return [user, *rules, *(f"+{name}" for name in commands(cluster=cluster, sentinel=sentinel, db=db))]
+    names = commands(cluster=cluster, sentinel=sentinel, sharded=sharded, db=db)
+    return [user, *rules, *(f"+{name}" for name in names)]

@@ -19,7 +19,7 @@ from .cluster_node import ClusterNode, NodeChannel
 from .cutting import Cutter
 from .kept import Kept, KeptFuture
 from .link import Link
-from .pipeline import Loadable
+from .pipeline import Loadable, Waiter
 from .program import Program
 from .routing import Join, cut, join_of, key_of, pack_cursor, unpack_cursor, verb_of
 from .slots import slot_of
@@ -42,7 +42,7 @@ class ClusterLane(Carrier):
     ) -> None:
         super().__init__(topology, which, settings)
         undo = Undoing(self._carry, spawn, self._timeout)
-        self._cutter = Cutter(self._loop, slot_of, self._carry, undo, self._timeout)
+        self._cutter = Cutter(self._loop, slot_of, self._carry, undo, self._timeout, self._tell)
 
     @property
     def link(self) -> Link | None:
@@ -104,6 +104,12 @@ class ClusterLane(Carrier):
         kept = KeptFuture(loop=self._loop)
         self._begin(payload, Kept(kept), slot, timeout, program.repeatable, program)
         return kept
+
+    def _tell(
+        self, slot: int | None, program: Program, batches: Sequence[Batch], timeout: float, waiter: Waiter
+    ) -> None:
+        """Send a part of a round as `_carry` does; the reply goes to a waiter."""
+        self._begin(program.payload(batches), waiter, slot, timeout, program.repeatable, program)
 
     # What concerns several nodes.
 

@@ -39,11 +39,12 @@ _MOST_SECONDS = 256
 
 
 class Member(NamedTuple):
-    """One operation of a round: its place, its kind, where it lies, and its part of its batch."""
+    """One operation of a round: its place, its kind, where it lies, its number in its batch, and its part of that."""
 
     place: int
     kind: OperationKind
     slot: int
+    number: int
     keys: slice
     args: slice
 
@@ -62,7 +63,7 @@ class Part:
         self.slot = slot
         layout: list[tuple[int, int, slice]] = []
         shape: list[Place] = []
-        self._picks: list[tuple[int, tuple[Member, ...] | None]] = []
+        self._picks: list[tuple[int, tuple[tuple[int, ...], tuple[Member, ...]] | None]] = []
         at = 0
         for place, here in groupby(numbers, lambda number: plan.members[number].place):
             kinds: list[OperationKind] = []
@@ -78,7 +79,8 @@ class Part:
                 at += _REFUSING.width
             whole = plan.shape[place]
             shape.append(place_of(whole.closed, tuple(kinds), whole.shadow))
-            self._picks.append((place, None if len(members) == len(whole.kinds) else tuple(members)))
+            all_of_it = len(members) == len(whole.kinds)
+            self._picks.append((place, None if all_of_it else (tuple(one.number for one in members), tuple(members))))
         self.layout = tuple(layout)
         #: Values of its reply, the server's time included.
         self.width = at + 1
@@ -86,7 +88,7 @@ class Part:
 
     def batches(self, batches: Sequence[Batch]) -> list[Batch]:
         """Return the part of a round's batches that belongs here."""
-        return [batches[at] if members is None else _some(batches[at], members) for at, members in self._picks]
+        return [batches[at] if some is None else _some(batches[at], *some) for at, some in self._picks]
 
     def __repr__(self) -> str:
         return f"<Part of {len(self.layout)} operations>"
@@ -106,6 +108,8 @@ class Plan:
         self.immediate = tuple(n for n, one in enumerate(self.members) if _commits(one) and n not in self.deferred)
         #: What the first pass leaves out: there is nothing to look at.
         self.unchecked = tuple(n for n in self.deferred if not self.members[n].kind.check.strip())
+        #: Whether the first pass looks at everything.
+        self.is_checked = not self.unchecked
         #: What only fails where it commits, which stops nothing.
         self.sure = tuple(n for n, one in enumerate(self.members) if _commits(one) and not _can_fail(one.kind))
         checked = [n for n in range(len(self.members)) if n not in self.unchecked]
@@ -169,12 +173,12 @@ def _members(shape: Sequence[Place], slots: Sequence[int]) -> tuple[Member, ...]
     members: list[Member] = []
     for number, place in enumerate(shape):
         key = arg = 0
-        for kind in place.kinds:
+        for own, kind in enumerate(place.kinds):
             slot = slots[len(members)]
             if slot == NOWHERE and (kind.commit.strip() or _can_fail(kind)):
                 slot = 0  # it is to be done once, wherever that is
             ends = key + len(kind.keys), arg + len(kind.args)
-            members.append(Member(number, kind, slot, slice(key, ends[0]), slice(arg, ends[1])))
+            members.append(Member(number, kind, slot, own, slice(key, ends[0]), slice(arg, ends[1])))
             key, arg = ends
     return tuple(members)
 
@@ -235,5 +239,13 @@ def _concerns(members: Sequence[Member], shape: Sequence[Place], number: int) ->
     return found - {number}
 
 
-def _some(batch: Batch, members: Sequence[Member]) -> Batch:
-    return Batch([Operation(kind, batch.keys[keys], batch.args[args]) for _, kind, _, keys, args in members])
+def _some(batch: Batch, numbers: tuple[int, ...], members: Sequence[Member]) -> Batch:
+    """Return these operations of a batch; it remembers them, for what is asked often is cut as often."""
+    pieces = batch.pieces
+    if pieces is None:
+        pieces = batch.pieces = {}
+    piece = pieces.get(numbers)
+    if piece is None:
+        operations = [Operation(one.kind, batch.keys[one.keys], batch.args[one.args]) for one in members]
+        piece = pieces[numbers] = Batch(operations)
+    return piece

@@ -6,7 +6,6 @@ committed was, and what it says was not is not there, or is being undone.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -19,6 +18,39 @@ from .verdict import Verdict, is_failure, judge
 
 if TYPE_CHECKING:
     from .cutting import Cutter
+
+
+#: The places whose guards refuse, where none does.
+_NOBODY: frozenset[int] = frozenset()
+
+
+class Heard:
+    """Stands where the caller's future would stand, for one part of a pass: its reply goes to the round."""
+
+    __slots__ = ("_part", "_round", "_then")
+
+    def __init__(self, whole: CutRound, part: Part, then: Callable[[], None]) -> None:
+        self._round: CutRound | None = whole
+        self._part = part
+        self._then = then
+
+    def done(self) -> bool:
+        """Tell whether it was answered; that nobody waits for the round is no reason to drop a part of it."""
+        return self._round is None
+
+    def set_result(self, result: Any, /) -> None:
+        """Take the reply."""
+        whole, self._round = self._round, None
+        if whole is not None:
+            whole.hear(self._part, result)
+            whole.count(self._then)
+
+    def set_exception(self, exception: BaseException, /) -> None:
+        """Take what came instead of it."""
+        whole, self._round = self._round, None
+        if whole is not None:
+            whole.fail(self._part, exception)
+            whole.count(self._then)
 
 
 class CutRound:
@@ -55,47 +87,40 @@ class CutRound:
     def _pass(self, parts: Sequence[Part], timeout: float, then: Callable[[], None]) -> None:
         """Send the parts of a pass, all at the same time; when all have been answered, go on."""
         self._left = len(parts)
+        tell, slots = self._cutter.tell, self._slots
         for part in parts:
+            waiter = Heard(self, part, then)
             try:
-                slot = self._slots[part.slot]
-                reply = self._cutter.send(slot, part.program, part.batches(self._batches), timeout)
+                tell(slots[part.slot], part.program, part.batches(self._batches), timeout, waiter)
             except RedisUnavailable as error:
-                self._fail(part, error)
-                self._count(then)
-            else:
-                if reply.done():
-                    self._hear(part, then, reply)
-                else:
-                    reply.add_done_callback(partial(self._hear, part, then))
+                waiter.set_exception(error)
 
-    def _hear(self, part: Part, then: Callable[[], None], reply: asyncio.Future[Any]) -> None:
-        error = RedisUnavailable("closed") if reply.cancelled() else reply.exception()
-        raw = None if error is not None else reply.result()
-        if error is not None:
-            self._fail(part, error)
-        elif not isinstance(raw, list) or len(raw) != part.width:
-            self._fail(part, RedisUnavailable("a reply to something else", maybe_executed=True))
-        else:
-            for number, at, values in part.layout:
-                if (status := raw[at]) != NOT_RUN:
-                    self._outcomes[number] = status
-                    self._values[number] = raw[values]
-                elif self._outcomes[number] is None:
-                    self._outcomes[number] = NOT_RUN
-                self._clocks[number] = raw[-1]
-        self._count(then)
+    def hear(self, part: Part, raw: Any) -> None:
+        """Note what a part has come to."""
+        if not isinstance(raw, list) or len(raw) != part.width:
+            self.fail(part, RedisUnavailable("a reply to something else", maybe_executed=True))
+            return
+        outcomes, clocks, clock = self._outcomes, self._clocks, raw[-1]
+        for number, at, values in part.layout:
+            if (status := raw[at]) != NOT_RUN:
+                outcomes[number] = status
+                self._values[number] = raw[values]
+            elif outcomes[number] is None:
+                outcomes[number] = NOT_RUN
+            clocks[number] = clock
 
-    def _fail(self, part: Part, error: BaseException) -> None:
+    def fail(self, part: Part, error: BaseException) -> None:
         if not isinstance(error, RedisUnavailable):
             error = RedisUnavailable(repr(error), maybe_executed=True)
         for number, _, _ in part.layout:
             if self._outcomes[number] is None:
                 self._outcomes[number] = error
 
-    def _count(self, then: Callable[[], None]) -> None:
+    def count(self, then: Callable[[], None]) -> None:
+        """Go on when all parts of a pass have been heard of; not here, where a link is being read."""
         self._left -= 1
         if not self._left:
-            then()
+            self._cutter.loop.call_soon(then)
 
     def _look(self) -> None:
         """Go on when all checks are done: have committed what must be."""
@@ -105,6 +130,9 @@ class CutRound:
         if not any(self._clocks):
             errors = [one for one in outcomes if one is not None]
             self._future.set_exception(next((one for one in errors if one.leaves_doubt), errors[0]))
+            return
+        if plan.is_checked and outcomes.count(PASSED) == len(outcomes):  # by far the commonest
+            self._commit([*outcomes], plan.deferred, _NOBODY)
             return
         for number in plan.unchecked:
             outcomes[number] = PASSED
@@ -116,18 +144,23 @@ class CutRound:
         committing = tuple([n for n in plan.deferred if statuses[n] == PASSED])
         if idle:
             committing = tuple([n for n in committing if n not in idle or plan.members[n].place in refused])
+        self._commit(statuses, committing, refused)
+
+    def _commit(self, statuses: list[Any], committing: tuple[int, ...], refused: frozenset[int]) -> None:
+        """Send what has to commit in a second pass, where anything does."""
         if not committing:
             self._tell(statuses)
             return
+        outcomes = self._outcomes
         for number in committing:
             outcomes[number] = None
-        parts = plan.second(committing, refused)
+        parts = self._plan.second(committing, refused)
         left = self._deadline - self._cutter.loop.time()
         if left > 0:
             self._pass(parts, left, partial(self._end, statuses, committing))
             return
         for part in parts:
-            self._fail(part, RedisTimeout("the time for Redis is used up"))
+            self.fail(part, RedisTimeout("the time for Redis is used up"))
         self._end(statuses, committing)
 
     def _end(self, statuses: list[Any], committing: Sequence[int]) -> None:
@@ -181,7 +214,7 @@ class CutRound:
 
     def _undo(self, number: int) -> bool:
         """Have an operation undone; tell whether that is possible."""
-        place, kind, slot, keys, args = self._plan.members[number]
+        place, kind, slot, _, keys, args = self._plan.members[number]
         batch = self._batches[place]
         undoing = kind.undoing(Operation(kind, batch.keys[keys], batch.args[args]), self._clocks[number])
         if undoing is not None:

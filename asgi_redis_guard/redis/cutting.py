@@ -11,14 +11,17 @@ A slot that cannot be reached fails its own operations alone: the error itself s
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Sequence
+from functools import partial
 from typing import Any, Protocol
 
+from ..core.keys import tag_of
 from ..core.script import Batch, Operation
-from ..errors import GuardProtocolError
+from ..errors import GuardProtocolError, RedisUnavailable
 from .cut_plan import NOWHERE, plan_of
 from .cut_round import CutRound
 from .kept import Kept, KeptFuture
+from .pipeline import Waiter
 from .program import Program
 
 
@@ -33,6 +36,9 @@ class Send(Protocol):
 #: Has an operation done at a slot in the background: it undoes what another has committed there.
 Undo = Callable[[Any, Operation], None]
 
+#: Sends as `Send` does, and gives the reply to a waiter: that spares a future and a pass of the loop for each part.
+Tell = Callable[[Any, Program, Sequence[Batch], float, Waiter], None]
+
 
 class Cutter:
     """Carries out rounds over slots, which `slot_of` tells of a hash tag, or of a key without one."""
@@ -44,9 +50,11 @@ class Cutter:
         send: Send,
         undo: Undo,
         timeout: float,
+        tell: Tell | None = None,
     ) -> None:
         self.loop = loop
         self.send = send
+        self.tell = tell or self._tell
         self.undo = undo
         self._slot_of = slot_of
         self._timeout = timeout
@@ -59,7 +67,9 @@ class Cutter:
         """
         tags: dict[bytes, int] = {}
         places = [
-            NOWHERE if tag is None else tags.setdefault(tag, len(tags)) for batch in batches for tag in _tags(batch)
+            NOWHERE if tag is None else tags.setdefault(tag, len(tags))
+            for batch in batches
+            for tag in batch.tags or _tags(batch)
         ]
         slots = [*map(self._slot_of, tags)]
         timeout = timeout or self._timeout
@@ -75,21 +85,32 @@ class Cutter:
             CutRound(self, plan, batches, slots, timeout, Kept(kept))
         return future
 
+    def _tell(self, slot: Any, program: Program, batches: Sequence[Batch], timeout: float, waiter: Waiter) -> None:
+        reply = self.send(slot, program, batches, timeout)
+        if reply.done():
+            _pass_on(waiter, reply)
+        else:
+            reply.add_done_callback(partial(_pass_on, waiter))
 
-def tag_of(key: bytes) -> bytes:
-    """Return what decides on a key's slot: its hash tag, or all of it."""
-    begin = key.find(b"{") + 1
-    end = key.find(b"}", begin)
-    return key[begin:end] if begin and end > begin else key
+
+def _pass_on(waiter: Waiter, reply: asyncio.Future[Any]) -> None:
+    error = RedisUnavailable("closed") if reply.cancelled() else reply.exception()
+    if error is not None:
+        waiter.set_exception(error)
+    else:
+        waiter.set_result(reply.result())
 
 
-def _tags(batch: Batch) -> Iterator[bytes | None]:
-    """Return the hash tag of each operation of a batch, None for one without keys."""
+def _tags(batch: Batch) -> tuple[bytes | None, ...]:
+    """Return the hash tag of each operation of a batch, which remembers them; None for one without keys."""
     at = 0
+    tags: list[bytes | None] = []
     for kind in batch.kinds:
         count = len(kind.keys)
         tag = tag_of(batch.keys[at]) if count else None
         if count > 1 and (apart := {tag_of(key) for key in batch.keys[at : at + count]} - {tag}):
             raise GuardProtocolError(f"the keys of {kind.name} lie in {1 + len(apart)} slots; one is allowed")
         at += count
-        yield tag
+        tags.append(tag)
+    batch.tags = found = tuple(tags)
+    return found

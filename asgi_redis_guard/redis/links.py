@@ -27,7 +27,10 @@ from .loop_end import AtLoopEnd
 from .losses import Losses
 from .memory import MemoryChannel, fake_client
 from .node import Node, cancel
+from .reading import ReadingLane
+from .replica_set import ReplicaSet
 from .sentinel import SentinelWhereabouts
+from .sentinel_replicas import SentinelReplicas
 from .slots import slot_of
 from .topology import Topology
 from .whereabouts import Whereabouts
@@ -66,6 +69,10 @@ class Links:
         self.at_loop_end: AtLoopEnd | None = None
         self.server: Node | Topology | None = None
         self.lane1, self.lane2, self.breaker = self._lanes()
+        #: Those that are read from, if any are.
+        self.replicas = self._replicas()
+        if self.replicas is not None:
+            self.lane1 = ReadingLane(self.lane1, self.replicas, settings.timeout)
         if self.server is not None:
             self.server.keeps = self
         #: Whether a server came back without its data.
@@ -122,6 +129,15 @@ class Links:
             return one, two, cluster.breaker
         self.server = node = Node(self.loop, self.where, settings)
         return node.lane1, node.lane2, node.breaker
+
+    def _replicas(self) -> ReplicaSet | None:
+        settings, address = self._settings, self.address
+        if not settings.read_from_replicas or self._memory is not None or address.path is not None:
+            return None
+        sentinels = None
+        if address.sentinels is not None:
+            sentinels = SentinelReplicas(self.loop, address, settings.connection_timeout)
+        return ReplicaSet(self.loop, address, settings, topology=self.topology, sentinels=sentinels)
 
     @property
     def probing(self) -> asyncio.Task[None] | None:
@@ -203,6 +219,7 @@ class Links:
             await resident.aclose()
         self.residents.clear()
         ending = [self.where.close(), self.lane1.close(), self.lane2.close()]
+        ending += () if self.replicas is None else self.replicas.close()
         await cancel([*ending, *(() if self.server is None else self.server.close())], self._settings.timeout)
         if self._pool is not None:
             await self._pool.disconnect()
@@ -222,6 +239,7 @@ class Links:
         left = [resident.abandon() for resident in self.residents.values()]
         self.residents.clear()
         links = [self.where.abandon(), self.lane1.abandon(), self.lane2.abandon(), self._pool, self._cluster_client]
+        links += () if self.replicas is None else self.replicas.abandon()
         return [*links, *(() if self.server is None else self.server.abandon()), *left]
 
     def __repr__(self) -> str:

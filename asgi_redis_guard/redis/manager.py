@@ -27,6 +27,7 @@ from .link import Link
 from .links import Links
 from .loop_end import AtLoopEnd
 from .memory import fake_server
+from .replica_set import check_replicas
 
 if TYPE_CHECKING:
     from ..locks.claims import Name
@@ -59,6 +60,7 @@ class RedisManager(Commands):
             ConfigurationError.refuse_both("settings", [*(["url"] if url is not None else []), *options])
         self.settings = settings or Settings(url=url, **options)
         self.address = Address.parse(self.settings.redis_url)
+        check_replicas(self.address, self.settings)
         if credential_provider is not None:
             self.address = self.address.provided_by(credential_provider)
         self.keys = Keys(self.settings.prefix)

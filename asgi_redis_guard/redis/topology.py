@@ -177,7 +177,7 @@ class Topology:
         if node is not None and node.linked:
             reply = await node.lane1.submit(("CLUSTER", "SLOTS"))
         else:
-            (reply,) = await self._converse(place, [("CLUSTER", "SLOTS")])
+            (reply,) = await self.converse(place, [("CLUSTER", "SLOTS")])
         if isinstance(reply, OperationFailed):
             raise RedisUnavailable(f"{place}: {reply}")
         try:
@@ -188,7 +188,8 @@ class Topology:
             raise RedisUnavailable(f"{place} knows of no slots")
         return found
 
-    async def _converse(self, place: Place, commands: list[tuple[Any, ...]]) -> list[Any]:
+    async def converse(self, place: Place, commands: list[tuple[Any, ...]]) -> list[Any]:
+        """Send commands on a link of their own to one node; errors, redirections too, are values."""
         settings = self._settings
         return await converse(self.address.at(place), commands, settings.connection_timeout, settings.timeout)
 
@@ -198,7 +199,7 @@ class Topology:
             await self.connect()
         place, asking = self.node_for(slot).place, False
         for _ in range(_REDIRECTIONS):
-            replies = await self._converse(place, [("ASKING",), *commands] if asking else commands)
+            replies = await self.converse(place, [("ASKING",), *commands] if asking else commands)
             error = replies[asking]
             if not isinstance(error, OperationFailed) or error.code not in ("MOVED", "ASK"):
                 return replies[asking:]

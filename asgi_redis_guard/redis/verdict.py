@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from ..core.script import HELD_BACK, NOT_RUN, PASSED, STOPPED, Place
+from ..core.script import HELD_BACK, IDLE, NOT_RUN, PASSED, STOPPED, Place
 
 
 class Verdict(NamedTuple):
@@ -40,7 +40,7 @@ def judge(shape: Sequence[Place], outcomes: Sequence[Any]) -> Verdict:
                 stop_at, stop_group = len(statuses), kind.stops if stops else None
                 if not place.shadow:
                     refused.add(number)
-            statuses.append(outcome if stops or is_failure(outcome) else PASSED)
+            statuses.append(outcome if stops or is_failure(outcome) or outcome == IDLE else PASSED)
     _hold_back(shape, statuses, stop_at, stop_group, refused)
     return Verdict(statuses, frozenset(refused))
 

@@ -33,11 +33,13 @@ from .policy import CookieStyle, OnExcess, SameSite, SessionPolicy, cap_faults, 
 from .presence import NO_SESSION
 from .recall import AS_SEEN, LOAD, Known, SessionMemory, load
 from .record import UNDECODABLE, read_record, undecodable
-from .recording import REUSED, event_faults, read_reuse
+from .recording import event_faults
+from .reuse import REUSED, UNMARK, read_reuse
+from .rotating import HEIR, LEAVE, ROTATE
 from .session import Session
 from .sockets import SocketResponder
 from .user import facts_of, user_facts
-from .writing import CREATE, ROTATE, SAVE, SWAP
+from .writing import CREATE, SAVE, SWAP, SessionWrites
 
 logger = logging.getLogger("asgi_redis_guard.sessions")
 
@@ -77,6 +79,9 @@ class Sessions(OneRoundGuard):
 
     `lazy`: a session is not read before the app says `await session.load()`; until then, whatever looks into it or
     changes it raises `SessionNotLoaded`, and so do `user` and `auth`. A guard behind that needs one of them is refused.
+    `read_from_replicas`, with a manager that does: a session that does not have to be written may be read from a
+    replica, where it is the last that is asked about in its round. What is written goes to the primary, and so does,
+    for a minute, what this process has written to. A logout elsewhere counts here as soon as the replica knows of it.
     A path of `exempt` has no session at all: `session`, `user` and `auth` are left as they are.
 
     `on_outage`: `closed` answers 503 to those who present a session while Redis is away or that cannot be read,
@@ -85,7 +90,9 @@ class Sessions(OneRoundGuard):
 
     kind = "sessions"
     unique = True
-    operations: tuple[OperationKind, ...] = (LOAD, SAVE, CREATE, ROTATE, DESTROY, SWAP, PUBLISH, COUNT, UNCOUNT, REUSED)
+    operations: tuple[OperationKind, ...] = (
+        *(LOAD, SAVE, CREATE, ROTATE, HEIR, LEAVE, DESTROY, SWAP, PUBLISH, COUNT, UNCOUNT, REUSED, UNMARK),
+    )
     provides = frozenset(("session", "session_id", "user", "auth"))
     known_early = frozenset(("session_id",))
     offers = frozenset(("user", "auth"))
@@ -117,6 +124,7 @@ class Sessions(OneRoundGuard):
         events: SecurityEvents | None = None,
         remembered: int = 4096,
         lazy: bool = False,
+        read_from_replicas: bool = False,
         exempt: Iterable[str] = (),
         exempt_preflight: bool = True,
         on_outage: Literal["closed", "anonymous"] = "closed",
@@ -148,6 +156,7 @@ class Sessions(OneRoundGuard):
         )
         self._closed = on_outage == "closed"
         self._remembered = remembered
+        self._replica = read_from_replicas
         self._leave_to_the_app(lazy)
         self._told: dict[str, float] = {}  # when a kind of record that cannot be read was last seen
 
@@ -171,6 +180,8 @@ class Sessions(OneRoundGuard):
         if len(values) == 1 or len(set(values)) == 1:  # of several, none can be told to be the right one
             name = place.ids.name(values[0])
             ask = place.memory.get(name) or self._first_ask(place, name, values[0])
+            if self._replica and ask is not None:
+                ask = place.memory.trusted(name, ask, exchange.now)
         if ask is None:
             return self._give(exchange, place.ids, Session(), 0)
         if exchange.is_websocket and is_cross_origin(exchange, self._origins):
@@ -183,7 +194,7 @@ class Sessions(OneRoundGuard):
         if found is None:
             return None
         facts = {"session_id": found}  # what the cookie says; whether there is such a session, the reply tells
-        return Ask([load(found.record)], facts, closed=self._closed, about=Known(name, found))
+        return Ask([load(found.record)], facts, closed=self._closed, replica=self._replica, about=Known(name, found))
 
     def decide(self, exchange: Exchange, replies: Replies) -> Pass | Answer:
         """Give the session that was loaded; one that is not there is a new one, one that cannot be read an outage."""
@@ -196,7 +207,10 @@ class Sessions(OneRoundGuard):
                 return self._outage(exchange)
         if known.record is None:
             return self._give_none(exchange, place.ids, known.id, fields)
-        return self._give(exchange, place.ids, Session.of(known.record), clock, known.user)
+        passed = self._give(exchange, place.ids, Session.of(known.record), clock, known.user)
+        if self._replica and isinstance(passed.responder, SessionWrites):
+            passed.responder.wrote = lambda: place.memory.wrote(known.name, exchange.now)
+        return passed
 
     def _give_none(self, exchange: Exchange, ids: SessionIds, gone: SessionId, fields: Any) -> Pass:
         """Give a new session in place of one that is not there, which may have left word of why."""
@@ -272,7 +286,7 @@ class Sessions(OneRoundGuard):
         if place is None or place.keys is not keys:
             if self.policy.events is not None:
                 self.policy.events.check(keys)
-            memory = SessionMemory(self._remembered, closed=self._closed)
+            memory = SessionMemory(self._remembered, closed=self._closed, replica=self._replica)
             self._place = place = _Place(keys, SessionIds(self._key, keys), memory)
         return place
 

@@ -13,9 +13,10 @@ from .codec import decode, encode
 from .logins import read_end
 from .recall import load
 from .record import UNDECODABLE, Record, read_record, undecodable
+from .rotating import OTHER_VERSION, WRITTEN
 from .saving import SessionResponder
 from .session import Session
-from .writing import OTHER_VERSION, SWAP, WRITTEN, Writing
+from .writing import SWAP, Writing
 
 logger = logging.getLogger("asgi_redis_guard.sessions")
 
@@ -126,6 +127,8 @@ class KeptSession(SessionResponder):
     async def _ask(self, ask: Ask) -> Replies:
         if self._exchange.perform is None:
             raise RedisUnavailable("no engine runs this exchange")
+        if self.wrote is not None:
+            self.wrote()
         (result,) = await self._exchange.perform([ask])
         if isinstance(result, Exception):
             raise result

@@ -15,3 +15,6 @@ if fields ~= 1 then
   if fields and #fields == 0 then fields = call('HGETALL', record .. ':replaced') end
   if not fields or #fields == 0 then fields = 0 end
 end
+-- @sure
+-- What a replica lacks may be on its way there; of what the caller has seen it may know an older state.
+unneeded = fields == 1 or (seen == '' and fields ~= 0)

@@ -43,6 +43,7 @@ class SessionOptions(TypedDict, total=False):
     events: SecurityEvents | None
     remembered: int
     lazy: bool
+    read_from_replicas: bool
     encryption: SessionCipher | None
     exempt: Iterable[str]
     exempt_preflight: bool

@@ -22,6 +22,9 @@ AS_SEEN = 1
 #: Bytes beyond which a session is not remembered, by `Record.size`; what is made of the text takes some times as much.
 _LARGEST = 8192
 
+#: Seconds in which a replica may not have heard of what was written to a session, and how many of them are remembered.
+_LAG, _MOST_WRITTEN = 60.0, 65_536
+
 
 class Known(NamedTuple):
     """A session as this process has seen it: its cookie's name, its id, its record and its user's facts, if any."""
@@ -33,14 +36,20 @@ class Known(NamedTuple):
 
 
 class SessionMemory:
-    """What to ask for sessions that were read, by the names of their cookies; of more than `size`, the oldest go."""
+    """What to ask for sessions that were read, by the names of their cookies; of more than `size`, the oldest go.
 
-    __slots__ = ("_asks", "_closed", "_size", "get")
+    With `replica` replicas may be asked, but not for what this process has lately written to.
+    """
 
-    def __init__(self, size: int, *, closed: bool) -> None:
+    __slots__ = ("_asks", "_closed", "_replica", "_size", "_written", "get")
+
+    def __init__(self, size: int, *, closed: bool, replica: bool = False) -> None:
         self._asks: dict[bytes, Ask] = {}
         self._size = size
         self._closed = closed
+        self._replica = replica
+        #: When each was written to last, in seconds since the epoch; the oldest first.
+        self._written: dict[bytes, float] = {}
         self.get = self._asks.get
 
     def keep(self, known: Known) -> None:
@@ -53,11 +62,27 @@ class SessionMemory:
             del self._asks[next(iter(self._asks))]
         seen = b"%d:%d:%d:%d:%d" % record.times
         facts = {"session_id": known.id}
-        self._asks[name] = Ask([load(record.id.record, seen)], facts, closed=self._closed, about=known)
+        self._asks[name] = Ask(
+            [load(record.id.record, seen)], facts, closed=self._closed, replica=self._replica, about=known
+        )
 
     def forget(self, name: bytes) -> None:
         """Forget one that has ended."""
         self._asks.pop(name, None)
+
+    def wrote(self, name: bytes, now: float) -> None:
+        """Note that this process writes to a session, or ends it."""
+        self._written.pop(name, None)
+        self._written[name] = now
+        while len(self._written) > _MOST_WRITTEN:
+            self._written.pop(next(iter(self._written)), None)
+
+    def trusted(self, name: bytes, ask: Ask, now: float) -> Ask:
+        """Return what to ask: of the primary, where a replica may not know yet what was written here."""
+        since = self._written.get(name)
+        if since is None or now - since > _LAG:
+            return ask
+        return Ask(ask.batch, ask.facts, closed=self._closed, about=ask.about)
 
 
 def load(record: bytes, seen: bytes = b"") -> Operation:

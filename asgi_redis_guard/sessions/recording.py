@@ -3,26 +3,16 @@
 An event is recorded by the script that does what it tells of, or not at all, so that there are as many as things that
 happened. One that cannot be recorded (something else stands in its key) is logged and told to the hooks, and the write
 stands. Sessions of nobody have no events.
-
-`reuse`: an id came that was replaced, after its overlap. A browser that has got the new id never sends the old one
-again, whoever stole it before does; and where the thief got the new id, it is the owner's old one that comes. Within
-the overlap it is most often a request that was on its way, so that nothing is recorded then (`DeviceBinding` looks at
-those too). A replaced id leaves a mark for a day, which the first use takes away: one event for each id, however often
-it comes. A browser that never got the answer with its new id is told of as well; address and user agent of the login
-stand beside.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import orjson
 
-from ..core.keys import Keys
-from ..core.script import Operation, OperationKind, Replies
-from ..core.steps import Ask
-from ..errors import RedisUnavailable
+from ..core.script import Operation
 from .codec import decode, encode
 from .events import SecurityEvents
 from .ids import SessionId
@@ -30,8 +20,6 @@ from .notes import MOST_AGENT, Origin
 from .policy import SessionPolicy
 from .record import Record
 from .session import Session
-
-REUSED = OperationKind.load(__package__, "reused.lua")
 
 #: Handles that stand in one event.
 MOST_HANDLES = 20
@@ -94,12 +82,16 @@ class Log:
 NO_LOG = Log()
 
 
-class Reuse(NamedTuple):
-    """An id that was replaced by `heir` has come; `user` is whose it was, or whose it became."""
+class Turned(NamedTuple):
+    """What a new id records where it is made, what where the former one is left, and the mark that stays there.
 
-    id: SessionId
-    user: str
-    heir: str
+    Unless these are two scripts all is in the first. `undone` is for a login that does not stand.
+    """
+
+    made: Log = NO_LOG
+    left: Log = NO_LOG
+    mark: bytes = b""
+    undone: Log = NO_LOG
 
 
 def begun(policy: SessionPolicy, origin: From, fresh: SessionId, session: Session) -> Log:
@@ -129,23 +121,34 @@ def turned(
     fresh: SessionId,
     session: Session,
     random: Callable[[int], bytes],
-) -> Log:
-    """Return what a new id records: a login, a logout, both where the user is another, or that it was rotated."""
+    *,
+    apart: bool,
+) -> Turned:
+    """Return what a new id records: a login, a logout, both where the user is another, or that it was rotated.
+
+    `apart` says that the new id is made by one script, and the former one left by another.
+    """
     events = policy.events
     if events is None:
-        return NO_LOG
+        return Turned()
     before, user = owner_of(policy, record), policy.user(session)
     owner = before if before is not None else user
     if owner is None:
-        return NO_LOG
+        return Turned()
     seen, former = origin(), record.id.handle
     (sealed,) = policy.seal(record.id, {"": encode("user", owner)}, random).values()
     mark = {"u": sealed.decode(), "o": fresh.handle.decode()}
     if user is not None and user == before:
         rotated = entry_of(events, user, "rotated", seen, fresh.handle, former=former.decode())
-        return Log(events, [rotated], mark=mark)
+        return Turned(Log(events, [rotated], mark=mark))
     left = [entry_of(events, before, "logout", seen, former)] if before is not None else []
-    return Log(events, left, mark=mark) if user is None else _login(policy, seen, fresh, user, left, mark)
+    if apart:
+        leaving, marked = Log(events, left), orjson.dumps(mark)
+        if user is None:
+            return Turned(NO_LOG, leaving, marked)
+        undone = Log(events, [entry_of(events, user, "logout", seen, fresh.handle)])
+        return Turned(_login(policy, seen, fresh, user), leaving, marked, undone)
+    return Turned(Log(events, left, mark=mark) if user is None else _login(policy, seen, fresh, user, left, mark))
 
 
 def owner_of(policy: SessionPolicy, record: Record) -> str | None:
@@ -153,36 +156,6 @@ def owner_of(policy: SessionPolicy, record: Record) -> str | None:
     text = record.fields.get(policy.principal[0]) if policy.principal else None
     value = decode(text) if text is not None else None
     return None if value is None else str(value)
-
-
-def read_reuse(policy: SessionPolicy, one: SessionId, flat: Any) -> Reuse | None:
-    """Read the mark of a replaced session; None for anything else, and where nothing is recorded."""
-    if policy.events is None or not flat:
-        return None
-    found = dict(zip(flat[::2], flat[1::2], strict=True))
-    if found.keys() != {b"u", b"o"}:
-        return None
-    try:
-        text = policy.unseal(one, {"": found[b"u"]})[""]
-        return Reuse(one, str(decode(text)), found[b"o"].decode())
-    except ValueError:
-        return None  # encrypted with a key that is no more
-
-
-def report(policy: SessionPolicy, keys: Keys, origin: From, reuse: Reuse) -> Generator[Ask, Replies, None]:
-    """Record that a replaced id came, the first time that it does."""
-    events = policy.events
-    if events is None:
-        return
-    _, entry = entry_of(events, reuse.user, "reuse", origin(), reuse.id.handle, successor=reuse.heir)
-    operation = Operation(REUSED, (keys.replaced(reuse.id.record), *entry.keys), entry.args)
-    try:
-        (reply,) = yield Ask([operation])
-    except RedisUnavailable as error:
-        events.miss(reuse.user, entry, error)
-        return
-    if reply.values[0]:
-        events.tell(reuse.user, entry, reply.values[0])
 
 
 def revoked(which: str, handles: Sequence[bytes], **more: str) -> dict[str, Any]:

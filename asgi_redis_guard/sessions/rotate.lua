@@ -4,7 +4,8 @@
 -- keeps: times, deadline, left, leaving, last, what, telling
 -- returns: state, version, ends, stamp, evicted, told (as in sessions.save, 2: another version, 3: too many; as in sessions.create)
 -- Fields of a record that this makes: `o` what has replaced it, `w` where that lies if it is not the same user's, `p` what
--- it has replaced itself if that was the same user's.
+-- it has replaced itself if that was the same user's. On a cluster it is for what shares a slot, which the sessions of one
+-- user do; for the rest, see heir.lua and leave.lua.
 -- @check
 local found = call('HMGET', old, 'm', 'o')
 stamp = floor(now / 1000)
@@ -37,45 +38,11 @@ if times then
   if failure then
     call('DEL', record)
   else
-    local stamp = floor(now / 1000)
+    local stamp, stays = floor(now / 1000), former == index
     -- Where the user came in, not where the id was changed.
-    local note = former == index and call('HGET', past, leaver) or note
-    local function strip(key) -- leaves what leads a logout to the heir
-      for _, name in ipairs(call('HKEYS', key) or {}) do
-        if name ~= 'o' and name ~= 'w' and name ~= 'p' then call('HDEL', key, name) end
-      end
-    end
-    local before = call('HGET', old, 'p')
-    if before then -- to be read is the last one alone
-      local older = string.sub(old, 1, #old - #leaver) .. before
-      if call('EXISTS', older) == 1 then
-        strip(older)
-        call('HSET', older, 'w', stood)
-      end
-    end
-    local goes_on = former == index or former == old
-    if overlap + 0 > 0 then
-      -- Where its user is gone, nobody is to be that user a moment longer: what is left leads a logout to the heir.
-      call('HSET', old, 'o', handle)
-      if goes_on then
-        for _, name in ipairs(cjson.decode(rights)) do call('HDEL', old, name) end
-      else
-        strip(old)
-      end
-      if former == index then
-        call('HSET', record, 'p', leaver) -- whoever ends this one ends that one too
-      else
-        call('HSET', old, 'w', place) -- and the other way round, also where they have not the same slot
-      end
-      call('PEXPIRE', old, left >= 0 and left < overlap + 0 and left or overlap)
-    else
-      call('DEL', old)
-    end
-    call('PUBLISH', channel, goes_on and leaver .. '>' .. handle or leaver)
-    if former ~= old then
-      call('ZREM', former, leaver)
-      call('HDEL', past, leaver)
-    end
+    local note = stays and call('HGET', past, leaver) or note
+    if stays and overlap + 0 > 0 then call('HSET', record, 'p', leaver) end -- whoever ends this one ends that one too
+    -- @include left.lua
     if index ~= record then
       -- @include enter.lua
     end
@@ -83,9 +50,8 @@ if times then
 end
 if telling and not failure then
   -- @include tell.lua
-  if times and all.mark then
-    for name, word in pairs(all.mark) do call('HSET', old .. ':replaced', name, word) end
-    call('PEXPIRE', old .. ':replaced', 86400000)
-    failure = nil
+  local mark = times and all.mark
+  if mark then
+    -- @include marked.lua
   end
 end

@@ -9,7 +9,7 @@ from ..core.responder import Head, Responder
 from ..core.steps import Asking
 from ..errors import SessionDataError
 from .record import Record
-from .recording import Reuse, report
+from .reuse import Reuse, report
 from .writing import SessionWrites, Writing
 
 
@@ -42,6 +42,8 @@ class SessionResponder(SessionWrites, Responder):
             raise SessionDataError(f"scope['session'] is of type {type(given).__name__} now; allowed are dictionaries")
 
     def _write(self, head: Head, writing: Writing) -> Asking:
+        if self.wrote is not None:
+            self.wrote()
         yield from writing
         self._finish(head)
 
@@ -121,7 +123,7 @@ class SessionResponder(SessionWrites, Responder):
     def _report(self, reuse: Reuse, status: int) -> Writing:
         """Record that a replaced id came, then write what is to be written."""
         self.reuse = None
-        yield from report(self._policy, self._exchange.keys, self._origin, reuse)
+        yield from report(self._policy, self._exchange, self._origin, reuse)
         writing = self._writing(status)
         if writing is not None:
             yield from writing

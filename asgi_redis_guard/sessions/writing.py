@@ -26,17 +26,14 @@ from .notes import Origin
 from .policy import SessionPolicy
 from .recall import load
 from .record import Record, read_record
-from .recording import Log, Reuse, begun, ended, turned
+from .recording import Log, begun, ended, turned
+from .reuse import Reuse
+from .rotating import OTHER_VERSION, TOO_LARGE, WRITTEN, HandOver, Rotated, Rotation, lie_apart, rotate
 from .session import Session
 
 logger = logging.getLogger("asgi_redis_guard.sessions")
 
-SAVE, CREATE, ROTATE, SWAP = (
-    OperationKind.load(__package__, f"{name}.lua") for name in ("save", "create", "rotate", "swap")
-)
-
-#: What `state` says in the reply to a write.
-GONE, WRITTEN, OTHER_VERSION, TOO_LARGE = 0, 1, 2, 4
+SAVE, CREATE, SWAP = (OperationKind.load(__package__, f"{name}.lua") for name in ("save", "create", "swap"))
 
 Writing = Generator[Ask, Replies, Any]
 
@@ -53,6 +50,8 @@ class SessionWrites:
     _refusal: Answer | None = None
     #: What is to be recorded first, where the cookie's id is one that was replaced.
     reuse: Reuse | None = None
+    #: Called before anything is written, where somebody else may still read what was there before.
+    wrote: Callable[[], None] | None = None
 
     def __init__(
         self, policy: SessionPolicy, ids: SessionIds, session: Session, exchange: Exchange, clock: int
@@ -146,39 +145,53 @@ class SessionWrites:
         return count_on(self._policy, self._exchange.keys, record.id, record.id, record.idle, record.ends)
 
     def _rotate(self, record: Record, *, renews: bool) -> Writing:
-        policy, session = self._policy, self._session
-        while True:
-            texts, fresh, old = self._texts(), self._fresh_id(), record.id
-            stored = policy.seal(fresh, texts, self._exchange.random)
-            lifetime = policy.lifetime if renews else b""
-            places = (old.handle, old.place, fresh.handle, fresh.place)
-            args = (*places, fields_text(stored), record.version, lifetime, policy.overlap)
-            keys = (old.record, old.owner, old.notes, fresh.record, fresh.owner, fresh.notes)
-            log = turned(policy, self._origin, record, fresh, session, self._exchange.random)
-            more = (self._exchange.keys.sessions_channel, self._rights_json(), log.text)
-            rotate = Operation(ROTATE, keys, (*args, *entry_args(policy, self._exchange, fresh), *more))
-            reply, *_ = yield Ask([rotate])
-            state, version, ends, clock, evicted, events = reply.values
-            log.tell(events, state == TOO_MANY, evicted)
-            if state == WRITTEN:
-                created = clock if renews else record.created
-                self._settled(Record(fresh, texts, (created, ends, record.idle, clock, version), stored))
-                return (yield from self._counted_on(old, fresh, (record.idle, ends), evicted))
-            if state == TOO_MANY:
-                self._refusal = policy.denied(self._exchange)
-                return None
-            if state == GONE:
-                yield from follow(uncount(policy, self._exchange.keys, [old.handle], user_of(old)))
-                if renews and old.owner == old.record:  # a login stands by itself
-                    yield from self._create()
-                elif renews:  # it may hang on the user who was there, and that one was shut out meanwhile
-                    self._refusal = policy.ended(self._exchange)
-                return None
-            # Somebody has written meanwhile: take that over, with our own changes on top.
-            (reply,) = yield Ask([load(old.record)])
-            now = read_record(old, reply.values[0], policy.cipher)
-            if now is not None:
-                session.rebase(record := now)
+        policy, keys = self._policy, self._exchange.keys
+        hand = HandOver(policy, keys)
+        try:
+            while True:
+                one, texts, stored = self._rotation(record, renews=renews)
+                made = yield from hand.rotate(one) if one.is_apart else rotate(policy, keys, one)
+                if made.state == WRITTEN:
+                    return (yield from self._rotated(one, made, texts, stored))
+                if made.state != OTHER_VERSION:
+                    break
+                # Somebody has written meanwhile: take that over, with our own changes on top.
+                (reply,) = yield Ask([load(record.id.record)])
+                now = read_record(record.id, reply.values[0], policy.cipher)
+                if now is not None:
+                    self._session.rebase(record := now)
+        except RedisUnavailable:
+            yield from hand.undo()
+            raise
+        yield from hand.undo()
+        yield from self._not_rotated(record, made.state, renews=renews)
+
+    def _rotation(self, record: Record, *, renews: bool) -> tuple[Rotation, dict[str, bytes], Mapping[str, bytes]]:
+        """Return what a new id is made of, and the fields that it has, as text and as they are stored."""
+        policy, exchange, texts, fresh = self._policy, self._exchange, self._texts(), self._fresh_id()
+        stored, apart = policy.seal(fresh, texts, exchange.random), lie_apart(exchange, record.id, fresh)
+        log = turned(policy, self._origin, record, fresh, self._session, exchange.random, apart=apart)
+        entry, lifetime = entry_args(policy, exchange, fresh), policy.lifetime if renews else b""
+        made = Rotation(record, fresh, fields_text(stored), self._rights_json(), entry, lifetime, log, apart)
+        return made, texts, stored
+
+    def _rotated(self, one: Rotation, made: Rotated, texts: dict[str, bytes], stored: Mapping[str, bytes]) -> Writing:
+        record, created = one.record, made.clock if one.lifetime else one.record.created
+        times = (created, made.ends, record.idle, made.clock, made.version)
+        self._settled(Record(one.fresh, texts, times, stored))
+        yield from self._counted_on(record.id, one.fresh, (record.idle, made.ends), made.evicted)
+
+    def _not_rotated(self, record: Record, state: int, *, renews: bool) -> Writing:
+        """Say what becomes of a session that is one too many, or was ended or replaced before."""
+        policy, old = self._policy, record.id
+        if state == TOO_MANY:
+            self._refusal = policy.denied(self._exchange)
+            return
+        yield from follow(uncount(policy, self._exchange.keys, [old.handle], user_of(old)))
+        if renews and old.owner == old.record:  # a login stands by itself
+            yield from self._create()
+        elif renews:  # it may hang on the user who was there, and that one was shut out meanwhile
+            self._refusal = policy.ended(self._exchange)
 
     def _rights_json(self) -> bytes:
         """Return the rights that are others now, as a list of fields: what has replaced them is not for the old id."""

@@ -121,6 +121,7 @@ def test_every_option_that_is_plain_has_a_setting_and_reaches_the_guard(monkeypa
         "early": ("0", 0.0),
         "remembered": ("0", 0),
         "memory_ttl": ("1.5", 1.5),
+        "read_from_replicas": ("yes", True),
         "invalidates_unsafe": ("no", False),
         "cache_status": ("none", None),
         "exempt": ("/admin/*", ("/admin/*",)),

@@ -100,7 +100,7 @@ def test_every_option_that_is_plain_has_a_setting_with_the_same_default() -> Non
     """Functions and names are for code; a preflight is exempt for all guards of the environment."""
     signatures: list[tuple[str, Any, set[str]]] = [
         ("jwt_", JWTAuth, {"key", "keys", "on_refused", "name", "exempt", "exempt_preflight"}),
-        ("jwt_", RevocationList, {"redis", "by_issuer"}),
+        ("jwt_", RevocationList, {"redis", "by_issuer", "wait_replicas"}),  # a guard revokes nothing
         ("jwt_jwks_", JWKSKeys, {"issuer", "algorithms", "context"}),
         ("token_", TokenService, {"redis", "keys", "refresh_keys", "revocation", "issuer", "clock", "claims", "hooks"}),
     ]
@@ -297,12 +297,14 @@ async def test_a_token_service_is_told_by_the_environment(told: Told, manager: C
     told(TOKEN_KEY=private_pem("ed25519"), TOKEN_REFRESH_KEY=REFRESH, TOKEN_ISSUER=ISSUER, TOKEN_AUDIENCE="api, web")
     told(TOKEN_CLIENT="app", TOKEN_ACCESS_TTL="300", TOKEN_REFRESH_TTL="86400", TOKEN_LIFETIME="172800")
     told(TOKEN_GRACE="5", TOKEN_MAX_REPLAYS="3", TOKEN_LEEWAY="1", TOKEN_MAX_SIZE="2048", TOKEN_BY_ISSUER="true")
+    told(TOKEN_WAIT_REPLICAS="0")
     tokens = TokenService.from_settings(redis=manager)
     options = tokens.options
     assert (options.audiences, options.default_client) == (("api", "web"), "app")
     assert (options.access_ttl, options.refresh_ttl, options.lifetime) == (300, 86_400, 172_800)
     assert (options.grace, options.max_replays, options.leeway, options.max_size) == (5, 3, 1, 2048)
     assert options.by_issuer
+    assert options.wait_replicas == 0
     pair = await tokens.refresh((await tokens.issue("alice")).refresh_token)
     assert header_of(pair.access_token)["alg"] == "EdDSA"
     assert (claims_of(pair.access_token)["iss"], claims_of(pair.access_token)["client_id"]) == (ISSUER, "app")

@@ -18,16 +18,18 @@ class Board:
     """A switchboard without a server; it is its own wire."""
 
     timeout = 0.05
-    reason = "the pub/sub hub is closed"
-    up = closed = False
+    reason: str | None = "the server is away"
+    closed = False
 
     def __init__(self) -> None:
-        self.wire = self
         self.books: Subscriptions[Any] = Subscriptions()
         self.hurried = nullcontext
         self.said: list[str] = []
 
-    def check(self) -> None: ...
+    def check(self, member: Any) -> None: ...
+
+    def is_live(self, member: Any) -> bool:
+        return self.books.is_live(member)
 
     def join(self, member: Any) -> None:
         self.said.append("join")
@@ -100,9 +102,9 @@ async def test_an_error_ends_entering_and_iterating(board: Board) -> None:
 
 
 async def test_no_confirmation_is_a_timeout_that_tells_why(board: Board) -> None:
-    with pytest.raises(RedisTimeout, match="the pub/sub hub is closed"):
+    with pytest.raises(RedisTimeout, match="the server is away"):
         await subscription(board).__aenter__()
-    board.up = True
+    board.reason = None
     with pytest.raises(RedisTimeout, match="no confirmation"):
         await subscription(board).__aenter__()
     board.closed = True

@@ -9,8 +9,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from asgi_redis_guard.pubsub.subscriptions import PING, Command, Key, OutOfStep, Subscriptions
 
-A, B, PATTERN = (False, b"a"), (False, b"b"), (True, b"a")
-FORBIDDEN = (False, b"forbidden")
+A, B, PATTERN, SHARD = (0, b"a"), (0, b"b"), (1, b"a"), (2, b"a")
+FORBIDDEN = (0, b"forbidden")
 
 
 def linked() -> Subscriptions[str]:
@@ -115,6 +115,30 @@ def test_a_ping_is_answered_in_its_turn() -> None:
     assert books.answered(b"subscribe", b"a") == ["one"]
     books.ping()
     assert books.refused() == ([], [])
+
+
+def test_a_sharded_channel_has_commands_of_its_own() -> None:
+    books = linked()
+    assert books.join("one", [SHARD, A]) == [(b"SSUBSCRIBE", b"a"), (b"SUBSCRIBE", b"a")]
+    assert books.due() == (b"SSUBSCRIBE", b"a")
+    books.answered(b"ssubscribe", b"a")
+    books.answered(b"subscribe", b"a")
+    assert books.due() is None
+    assert books.hearing(SHARD) == books.hearing(A) == ["one"]
+    assert set(books.leave("one")) == {(b"SUNSUBSCRIBE", b"a"), (b"UNSUBSCRIBE", b"a")}
+
+
+def test_what_the_server_withdraws_is_asked_for_again_and_not_live_until_then() -> None:
+    books = linked()
+    books.join("one", [SHARD, A])
+    assert books.withdrawn(SHARD) == [], "the answer that is due decides"
+    books.answered(b"ssubscribe", b"a")
+    assert books.answered(b"subscribe", b"a") == ["one"]
+    assert books.withdrawn(SHARD) == [(b"SSUBSCRIBE", b"a")]
+    assert not books.is_live("one")
+    assert books.hearing(SHARD) == []
+    assert books.answered(b"ssubscribe", b"a") == ["one"]
+    assert books.withdrawn((2, b"unknown")) == []
 
 
 def test_answers_that_nobody_asked_for_are_noticed() -> None:

@@ -16,7 +16,17 @@ import asgi_redis_guard
 from asgi_redis_guard import RedisManager
 from asgi_redis_guard.cli import main
 from asgi_redis_guard.errors import ConfigurationError, GuardError
-from asgi_redis_guard.redis.acl import CLUSTER, CONNECTION, DIRECT, IN_SCRIPTS, PUBSUB, SCRIPTS, SENTINEL, acl_of
+from asgi_redis_guard.redis.acl import (
+    CLUSTER,
+    CONNECTION,
+    DIRECT,
+    IN_SCRIPTS,
+    PUBSUB,
+    SCRIPTS,
+    SENTINEL,
+    SHARDED,
+    acl_of,
+)
 from asgi_redis_guard.redis.acl import commands as allowed
 from tests.accounts import VARIABLE, use
 from tests.conftest import BACKENDS, MakeServer
@@ -47,7 +57,7 @@ def test_what_may_be_sent_directly_is_what_is_sent() -> None:
     sent = words_in(".py", r"(?:execute|_scan|submit|_pack)\(\s*\(?b?\"([A-Z]+)\"") | words_in(
         "stream.py", r"\(\"(XREAD)\""
     )
-    elsewhere = {"ping", "info", "cluster", "subscribe", "script"}
+    elsewhere = {"ping", "info", "cluster", "subscribe", "script", "evalsha", *SHARDED}
     assert set(DIRECT) == sent - elsewhere
 
 
@@ -125,6 +135,17 @@ async def test_the_account_reaches_no_other_keys_channels_or_commands(make_serve
         for command in (("GET", "other"), ("PUBLISH", "news", "x"), ("KEYS", "*"), ("CONFIG", "GET", "*")):
             with pytest.raises(asgi_redis_guard.OperationFailed, match="NOPERM"):
                 await within(manager.execute(*command))
+
+
+async def test_sharded_channels_are_the_apps_and_need_words_of_their_own(make_server: MakeServer) -> None:
+    server = make_server()
+    async with RedisManager(account(server, channels=["news"], sharded=True), timeout=PATIENCE) as manager:
+        async with manager.pubsub.subscribe("news", sharded=True):
+            assert await within(manager.pubsub.publish("news", "x", sharded=True)) == 1
+        with pytest.raises(asgi_redis_guard.OperationFailed, match="NOPERM"):
+            await within(manager.pubsub.publish("other", "x", sharded=True))
+        assert set(SHARDED).isdisjoint(allowed())
+        assert len(denied(server)) == 1
 
 
 def test_an_account_without_a_password_lets_nobody_in(make_server: MakeServer) -> None:

@@ -7,6 +7,7 @@ that was opened with a token, hear of it (`revoke.lua`, `cutoff.lua`): the diges
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -14,6 +15,7 @@ from ...core.lua import read_lua
 from ...redis.losses import Losses
 from ...redis.manager import RedisManager
 from ...redis.program import Script
+from ...redis.replicas import Written, confirm
 from ...redis.slots import slot_of
 from ..policy import MAX_LEEWAY
 
@@ -30,6 +32,9 @@ _SET, _TOLD, _UNMARK, _UNMARK_TOLD, _CUT, _CUT_TOLD = (
 _BATCH = 5_000
 
 _MARGIN = round(MAX_LEEWAY * 1000)
+
+#: What is said where too few replicas have it.
+_MARKED, _CUT_OFF = "it is revoked", "the cutoff is set"
 
 
 class Mark(NamedTuple):
@@ -53,19 +58,23 @@ class Witness:
 
 
 class Marks:
-    """Writes the blacklist of one manager. All methods raise `RedisUnavailable`."""
+    """Writes the blacklist of one manager. All methods raise `RedisUnavailable`.
 
-    __slots__ = ("_redis",)
+    What is written counts when so many `replicas` have it, else `TooFewReplicas` is raised.
+    """
 
-    def __init__(self, redis: RedisManager) -> None:
+    __slots__ = ("_redis", "_replicas")
+
+    def __init__(self, redis: RedisManager, replicas: int = 0) -> None:
         self._redis = redis
+        self._replicas = replicas
 
     async def set(self, marks: Sequence[Mark], *, margin: int = _MARGIN) -> int:
         """Set marks, 5,000 in one round trip; return how many were not there before. `margin` in ms, kept beyond ends.
 
         What has ended longer ago than the margin gets none.
         """
-        added = 0
+        added, lasting = 0, list[Written]()
         for start in range(0, len(marks), _BATCH):
             batch = marks[start : start + _BATCH]
             lives = [-mark.end for mark in batch if mark.end < 0]
@@ -73,7 +82,20 @@ class Marks:
             await self._losses.ensure(max(lives) + margin if lives else 0, till + margin if till > 0 else 0)
             added += await (self._set_apart(batch, margin) if self._redis.is_cluster else self._set(batch, margin))
             self._noted([mark.key for mark in batch], revoked=True)
+            if self._replicas:
+                lasting += self._lasting(batch, margin)
+        await confirm(self._redis, lasting, self._replicas, _MARKED)
         return added
+
+    def _lasting(self, marks: Iterable[Mark], margin: int) -> Iterable[Written]:
+        """Of each slot the mark that ends last: one script has set those with it, and what is for nobody got none."""
+        slots: dict[int, Mark] = {}
+        for mark in marks:
+            slot = slot_of(mark.key) if self._redis.is_cluster else 0
+            last = slots.get(slot)
+            if last is None or _lasts(mark) > _lasts(last):
+                slots[slot] = mark
+        return [Written(mark.key, mark.end + margin) if mark.end >= 0 else Written(mark.key) for mark in slots.values()]
 
     async def _set(self, marks: Sequence[Mark], margin: int) -> int:
         values = [margin, self._redis.keys.tokens_channel, *_values(marks)]
@@ -144,6 +166,7 @@ class Marks:
         self._losses.wrote(now)
         for witness in self._witnesses():
             witness.note_cutoff(key, set_to)
+        await confirm(self._redis, (Written(key),), self._replicas, _CUT_OFF)
         return set_to
 
     @property
@@ -169,3 +192,8 @@ class Marks:
 
 def _values(marks: Sequence[Mark]) -> list[int | bytes]:
     return [value for mark in marks for value in (mark.end, mark.note)]
+
+
+def _lasts(mark: Mark) -> float:
+    """What is kept from now on lasts for sure; of the others the later end."""
+    return math.inf if mark.end < 0 else mark.end

@@ -13,7 +13,7 @@ from typing import Any, Literal, TypedDict
 
 import orjson
 
-from ...core.checks import choice_faults
+from ...core.checks import choice_faults, replicas_faults
 from ...core.keys import Keys
 from ...core.lua import read_lua
 from ...errors import ConfigurationError, RedisTimeout, RedisUnavailable
@@ -82,8 +82,9 @@ class RevocationList:
     seconds more: a token past its end by less than those gets one too, for some verifier may be that lenient.
     `by_issuer` is for a `JWTAuth` that accepts several issuers: every call then names the issuer, and
     none does otherwise (`ValueError`), for a mark under the wrong name would never be found.
-    All methods raise `RedisUnavailable`; a revocation counts once its call has returned. That is raised as well where
-    Redis has lost what it knew, and a question would be answered by that.
+    All methods raise `RedisUnavailable`, also where Redis has lost what it knew and a question would be answered by
+    that. A revocation counts once its call has returned. With `wait_replicas` that is when so many replicas (of each
+    node of a cluster that it concerns) have it too: else `TooFewReplicas` says so, and it is written all the same.
 
     With `mode="mirror"`, and given to `JWTAuth(revocation=…)`, every event loop holds the blacklist in memory, about
     120 bytes an entry, and requests ask Redis nothing as long as the mirror has been proven to be current within the
@@ -100,19 +101,23 @@ class RevocationList:
         mode: Literal["remote", "mirror"] = "remote",
         max_stale: float = 2.0,
         max_entries: int = 1_000_000,
+        wait_replicas: int = 0,
     ) -> None:
         ConfigurationError.raise_for(
             [
                 *lifetime_faults(max_lifetime),
                 *choice_faults("mode", mode, ("remote", "mirror")),
                 *mirror_faults(max_stale, max_entries),
+                *replicas_faults("wait_replicas", wait_replicas),
             ]
         )
         #: The manager that it writes by.
         self.redis = self._redis = RedisManager.of(redis)
         #: The longest life of a token, in seconds.
         self.max_lifetime = max_lifetime
-        self._marks = Marks(self._redis)
+        #: How many replicas must have what is revoked.
+        self.wait_replicas = wait_replicas
+        self._marks = Marks(self._redis, wait_replicas)
         self._longest = round(max_lifetime * 1000)
         #: Whether tokens go by their issuer too.
         self.by_issuer = by_issuer

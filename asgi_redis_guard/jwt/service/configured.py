@@ -23,14 +23,16 @@ _Made = TypeVar("_Made")
 #: Options of `TokenService` that have the same name in the settings, behind `token_`.
 _SAME_NAMES = (
     *("issuer", "audience", "client", "access_ttl", "refresh_ttl", "lifetime", "grace"),
-    *("max_replays", "leeway", "max_size", "by_issuer"),
+    *("max_replays", "leeway", "max_size", "by_issuer", "wait_replicas"),
 )
 
 #: What guard and service have in common, behind `jwt_`.
 _OF_MIRRORS = ("max_lifetime", "max_stale", "max_entries")
 
 
-def mirrored(settings: Settings, redis: RedisManager | str | None, *, by_issuer: bool) -> RevocationList:
+def mirrored(
+    settings: Settings, redis: RedisManager | str | None, *, by_issuer: bool, wait_replicas: int = 0
+) -> RevocationList:
     """Return the list that guard and service share a mirror of, for each asks for one with the same options."""
     return RevocationList(
         RedisManager.shared(settings) if redis is None else redis,
@@ -39,6 +41,7 @@ def mirrored(settings: Settings, redis: RedisManager | str | None, *, by_issuer:
         mode="mirror",
         max_stale=settings.jwt_max_stale,
         max_entries=settings.jwt_max_entries,
+        wait_replicas=wait_replicas,
     )
 
 
@@ -56,7 +59,8 @@ def service_of(
             told["refresh_keys"] = _secrets(settings.token_refresh_key, settings.token_second_refresh_key)
         if "revocation" not in options and settings.jwt_mode == "mirror":
             by_issuer = options.get("by_issuer", settings.token_by_issuer)
-            told["revocation"] = mirrored(settings, own, by_issuer=by_issuer)
+            waits = options.get("wait_replicas", settings.token_wait_replicas)
+            told["revocation"] = mirrored(settings, own, by_issuer=by_issuer, wait_replicas=waits or 0)
         given = {"keys": None, **told, **options}
         _check_all(settings, given)
         keys = given.pop("keys")

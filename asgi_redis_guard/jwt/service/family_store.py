@@ -20,6 +20,7 @@ from ...errors import RedisUnavailable
 from ...redis.asking import carry_out
 from ...redis.links import Links
 from ...redis.manager import RedisManager
+from ...redis.replicas import Written, confirm
 from ..revocation.marks import Mark, Marks
 from ..revocation.questions import MISSING
 from .families import (
@@ -45,7 +46,11 @@ _TRIES = 3
 
 
 class FamilyStore:
-    """Families of one service. `namespace` as in `Owner.of`. All methods raise `RedisUnavailable`."""
+    """Families of one service. `namespace` as in `Owner.of`. All methods raise `RedisUnavailable`.
+
+    What is ended by a call counts when so many `replicas` have it, else `TooFewReplicas` is raised. Where a token comes
+    again that was used, nobody waits for that: whoever presents it is refused in any case.
+    """
 
     def __init__(
         self,
@@ -54,6 +59,7 @@ class FamilyStore:
         *,
         namespace: str = "",
         statistics: bool = True,
+        replicas: int = 0,
         random: Callable[[int], bytes] = urandom,
     ) -> None:
         self._redis = RedisManager.of(redis)
@@ -61,6 +67,7 @@ class FamilyStore:
         self._namespace = namespace
         self._marks = Marks(self._redis)
         self._statistics = statistics
+        self._replicas = replicas
         self._random = random
         self._counts: WeakKeyDictionary[Links, FamilyCounts] = WeakKeyDictionary()
         self._counting: set[FamilyCounts] = set()
@@ -118,13 +125,15 @@ class FamilyStore:
     async def revoke(self, family: bytes, why: bytes = b"") -> Ended:
         """End a family, also what is left of one whose record is gone."""
         operation = self._operations.revoke(family, self._attempt(), why)
-        replies, _ = await asyncio.gather(self._do(operation), self._mark((family,), why))  # at the same time
+        replies, marked = await asyncio.gather(self._do(operation), self._mark((family,), why))  # at the same time
+        await self._confirm((*_perhaps(operation), *marked))
         return self._ended(Ended.of_one(replies[0], family), replies)
 
     async def revoke_user(self, user: str, why: bytes = b"") -> Ended:
         """End all families of a user, and all tokens that were issued before this; `gen` is what later ones have."""
-        ended = await self._sweep(user, self._operations.revoke_user(self.owner(user), self._attempt(), why))
-        await self._marks.cut(self._redis.keys.generation_cutoff(self._namespace, user), self._keep, ended.gen - 1)
+        operation = self._operations.revoke_user(self.owner(user), self._attempt(), why)
+        ended = await self._sweep(user, operation)
+        await self._cut_generations(user, ended.gen - 1, operation)
         return ended
 
     async def finish_user(self, user: str) -> None:
@@ -133,7 +142,12 @@ class FamilyStore:
         found = await self._redis.execute("GET", keys.generation(*self.owner(user)))
         gen = (found or b"").partition(b":")[0]
         if gen.isdigit():
-            await self._marks.cut(keys.generation_cutoff(self._namespace, user), self._keep, int(gen) - 1)
+            await self._cut_generations(user, int(gen) - 1)
+
+    async def _cut_generations(self, user: str, last: int, operation: Operation | None = None) -> None:
+        cutoff = self._redis.keys.generation_cutoff(self._namespace, user)
+        await self._marks.cut(cutoff, self._keep, last)
+        await self._confirm((Written(cutoff), *_perhaps(operation)))
 
     async def revoke_device(self, user: str, device: str, why: bytes = b"") -> Ended:
         """End all families that a user began on a device."""
@@ -158,7 +172,9 @@ class FamilyStore:
         cutoff = None if before is None else round(before * 1_000_000)
         keep = self._keep + self._operations.limits.lifetime
         everybody = self._redis.keys.everybody(self._namespace)
-        return await self._marks.cut(everybody, keep, cutoff, ahead=False) / 1_000_000
+        found = await self._marks.cut(everybody, keep, cutoff, ahead=False)
+        await self._confirm((Written(everybody),))
+        return found / 1_000_000
 
     async def statistics(self) -> FamilyStats:
         """Count families and what became of their tokens, without a scan."""
@@ -185,15 +201,20 @@ class FamilyStore:
         replies = await self._do(operation)
         ended = self._ended(Ended.of_many(replies[0], self.owner(user)), replies)
         if why is not None:
-            await self._mark((*(family for family, _ in ended.families), *ended.before), why)
+            marked = await self._mark((*(family for family, _ in ended.families), *ended.before), why)
+            await self._confirm((*_perhaps(operation), *marked))
         return ended
 
-    async def _mark(self, families: Iterable[bytes], why: bytes) -> None:
+    async def _mark(self, families: Iterable[bytes], why: bytes) -> Iterable[Written]:
         """Put the access tokens of families that are over into the blacklist, for as long as they could live."""
         keys = self._redis.keys
         marks = [Mark(keys.family_mark(self._namespace, family.decode()), -self._keep, why) for family in families]
         if marks:
             await self._marks.set(marks, margin=0)
+        return [Written(mark.key) for mark in marks]
+
+    async def _confirm(self, written: Iterable[Written]) -> None:
+        await confirm(self._redis, written, self._replicas, "it is revoked")
 
     @property
     def _keep(self) -> int:
@@ -228,3 +249,8 @@ class FamilyStore:
 
     def __repr__(self) -> str:
         return f"<FamilyStore on {self._redis!r}>"
+
+
+def _perhaps(operation: Operation | None) -> Iterable[Written]:
+    """What an operation may have written; what is not there it has not."""
+    return [Written(key, 0) for key in operation.keys] if operation is not None else ()

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Required, TypedDict
 
-from ...core.checks import is_within, plain_faults, seconds_faults, several
+from ...core.checks import is_within, plain_faults, replicas_faults, seconds_faults, several
 from ...core.keywords import options_of
 from ...errors import ConfigurationError
 from ...observability.events import host_time
@@ -45,6 +45,7 @@ class Options:
     leeway: float = 10.0
     max_size: int = 8192
     by_issuer: bool = False
+    wait_replicas: int | None = None
     claims: ClaimsOf | None = None
     hooks: Iterable[TokenHook] = ()
 
@@ -111,7 +112,7 @@ class Options:
             faults.append(f"max_replays: {self.max_replays!r} given; allowed are 0 to {_MOST_REPLAYS}")
         if self.max_size.__class__ is not int or not is_within(self.max_size, 256, 65_536):
             faults.append(f"max_size: {self.max_size!r} given; allowed are 256 to 65536 bytes")
-        return faults
+        return faults + ([] if self.wait_replicas is None else replicas_faults("wait_replicas", self.wait_replicas))
 
     def _functions(self) -> list[str]:
         faults = plain_faults("hooks", self.hooks)
@@ -135,6 +136,7 @@ class TokenOptions(TypedDict, total=False):
     leeway: float
     max_size: int
     by_issuer: bool
+    wait_replicas: int | None
     claims: ClaimsOf | None
     hooks: Iterable[TokenHook]
 

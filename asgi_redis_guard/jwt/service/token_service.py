@@ -61,7 +61,9 @@ class TokenService(Introspecting):
     and asks, one of the same Redis; with `mode="mirror"`, `verify` costs no round trip. `claims(user)` tells what
     each new access token says of the user beside the claims of `issue`; it may be a coroutine function. `hooks` get a
     `TokenEvent` for each replay and reuse. `by_issuer`: for a `JWTAuth` that accepts several issuers, as of
-    `RevocationList`. `clock` tells the time, in seconds since the epoch.
+    `RevocationList`. `wait_replicas`: how many replicas must have what is revoked before a call returns, as of
+    `RevocationList`; None: as many as those of `revocation`, or none. `clock` tells the time, in seconds since the
+    epoch.
     Raises `ConfigurationError`. What asks Redis raises `RedisUnavailable`.
     """
 
@@ -79,7 +81,8 @@ class TokenService(Introspecting):
     ) -> None:
         checked, manager = Options.of(options), RedisManager.of(redis)
         self._limits = limits_of(checked)
-        families = FamilyStore(manager, self._limits, namespace=checked.namespace)
+        waits = getattr(revocation, "wait_replicas", 0) if checked.wait_replicas is None else checked.wait_replicas
+        families = FamilyStore(manager, self._limits, namespace=checked.namespace, replicas=waits)
         refresh = RefreshKeys(refresh_keys, checked.issuer)
         super().__init__(manager, keys, revocation, checked, clock, families, refresh)
         self._issuing = Issuing(checked, self._refresh_keys)

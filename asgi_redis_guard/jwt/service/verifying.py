@@ -44,7 +44,10 @@ class Verifying:
         self._issuer = self._namespace or None
         #: The blacklist that access tokens are in.
         self.revocation = revocation or RevocationList(
-            redis, max_lifetime=options.access_ttl, by_issuer=options.by_issuer
+            redis,
+            max_lifetime=options.access_ttl,
+            by_issuer=options.by_issuer,
+            wait_replicas=options.wait_replicas or 0,
         )
         ConfigurationError.raise_for(_revocation_faults(self.revocation, redis, options))
         self.use_keys(keys)
@@ -185,4 +188,7 @@ def _revocation_faults(revocation: RevocationList, redis: RedisManager, options:
         faults.append(f"revocation: by_issuer is {revocation.by_issuer}; that of the service is {options.by_issuer}")
     if revocation.max_lifetime < options.access_ttl:
         faults.append(f"revocation: max_lifetime is {revocation.max_lifetime:g}; allowed is access_ttl or more")
+    if options.wait_replicas not in (None, revocation.wait_replicas):
+        own = options.wait_replicas
+        faults.append(f"revocation: wait_replicas is {revocation.wait_replicas}; that of the service is {own}")
     return faults

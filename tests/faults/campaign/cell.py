@@ -1,0 +1,142 @@
+"""One cell of the campaign: a fault on a world under load, and what must hold before, meanwhile and after.
+
+Law: nothing is forgiven here but the slowness of the machine, which is measured and taken off.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+
+from asgi_redis_guard import RedisManager
+from tests.faults.campaign.faults import Fault
+from tests.faults.campaign.load import Leaver, Load, load_on
+from tests.faults.campaign.measure import Lines, longest, recovery, resident, speed
+from tests.faults.campaign.oracle import Oracle
+from tests.faults.campaign.site import LOCK_TTL, Site
+from tests.faults.campaign.world import WORLDS, World
+from tests.faults.locks import nothing_is_left_of
+
+#: Seconds that a request waits for Redis at the most, as they are by default.
+TIMEOUT = 0.5
+
+#: Seconds after the server's return within which there is full speed again.
+RECOVERY = 5.0
+
+#: Bytes by which memory may have grown: the samples of a run are kept, and the allocator keeps what was free.
+GROWTH = 24 << 20
+
+#: Lines that a fault may make in the log, of each node.
+LINES = 40
+
+
+@dataclass
+class Row:
+    """A line of the table."""
+
+    world: str
+    fault: str
+    requests: int = 0
+    speed: float = 0.0
+    errors: dict[str, int] = field(default_factory=dict)
+    longest: float = 0.0
+    recovery: float | None = None
+    growth: int = 0
+    lines: int = 0
+    lost: dict[str, int] = field(default_factory=dict)
+    faults: list[str] = field(default_factory=list)
+
+
+async def run(kind: str, fault: Fault, *, steady: float) -> Row:
+    """Run one cell, with `steady` seconds of load before the fault; `Row.faults` says what was wrong."""
+    row, oracle = Row(kind, fault.name), Oracle(fault.excused, recent=fault.recent)
+    async with WORLDS[kind](proxied=fault.proxied, **fault.options) as world:
+        async with RedisManager(world.url, credential_provider=world.provider, timeout=TIMEOUT) as manager:
+            await _load(row, fault, world, manager, oracle, steady)
+            row.faults += await _left(world, manager)
+        await _closed(row, world)
+    row.lost = dict(oracle.lost)
+    row.faults += oracle.wrong[:10]
+    return row
+
+
+async def _load(row: Row, fault: Fault, world: World, manager: RedisManager, oracle: Oracle, steady: float) -> None:
+    site = Site(manager, oracle, replicas=world.replicas)
+    with Lines() as lines:
+        async with load_on(site, timeout=TIMEOUT) as load:
+            await asyncio.sleep(steady)  # scripts are loaded, what is remembered is there
+            memory, began = resident(), time.perf_counter()
+            await asyncio.sleep(steady)
+            row.speed = speed(load.samples, began, time.perf_counter())
+            before = await world.connections()
+            if any(load.errors[kind] for kind in load.errors if kind.startswith("5") and "lock" not in kind):
+                row.faults.append(f"errors before the fault: {dict(load.errors)}")
+            load.errors.clear()
+            oracle.fault_begins()
+            async with fault.act(world):
+                await asyncio.sleep(fault.seconds)
+                if fault.warns is not None and fault.warns not in (await manager.health())["warnings"]:
+                    row.faults.append(f"health() does not warn of {fault.warns}")
+            oracle.fault_ends()
+            row.recovery = await _recover(load, row.speed)
+        row.growth, row.lines = resident() - memory, len(lines.lines)
+        await _come_again(load)
+    _judge(row, load, len(world.servers))
+    if (after := await world.connections()) > before:
+        row.faults.append(f"{after} connections, {before} before")
+
+
+async def _recover(load: Load, before: float) -> float | None:
+    """Wait for a second of full speed."""
+    back, lag = time.perf_counter(), load.lag.total()
+    while (now := time.perf_counter()) < back + RECOVERY + 1.5 + load.lag.total() - lag:
+        if (found := recovery(load.samples, back, now, before)) is not None:
+            return found
+        await asyncio.sleep(0.05)
+    return None
+
+
+async def _come_again(load: Load) -> None:
+    """Nobody with a token that was revoked gets in, now that all is well."""
+    leaver = Leaver(load, "leaver")
+    for token in load.site.oracle.revoked:
+        if await leaver.comes_with(token) == 503:
+            load.site.oracle.found("well", "503 after all was well again")
+            return
+
+
+def _judge(row: Row, load: Load, nodes: int) -> None:
+    row.requests, row.errors, row.longest = len(load.samples), dict(load.errors.most_common()), longest(load)
+    row.faults += load.late[:5]
+    if row.recovery is None or row.recovery > RECOVERY:
+        row.faults.append(f"no full speed ({row.speed:.0f} requests/s before) within {RECOVERY:g} s")
+    if row.growth > GROWTH:
+        row.faults.append(f"memory grew by {row.growth >> 20} MB")
+    if row.lines > LINES * nodes:
+        row.faults.append(f"{row.lines} lines in the log")
+
+
+async def _left(world: World, manager: RedisManager) -> list[str]:
+    """Return what was left behind by the load: leases, tasks, keys without an end, locks that nobody gives back."""
+    await nothing_is_left_of(manager)
+    deadline = time.perf_counter() + LOCK_TTL + 2
+    while True:
+        keys = await world.keys()
+        held = [key for key in keys if key.startswith((b"guard:k:", b"guard:c:"))]
+        if not held or time.perf_counter() > deadline:
+            break
+        await asyncio.sleep(0.2)
+    endless = [key for key, left in keys.items() if left == -1]
+    return [f"left: {key!r}" for key in [*held, *endless][:5]]
+
+
+async def _closed(row: Row, world: World) -> None:
+    """No connection outlives its manager."""
+    open_ = await world.connections()
+    deadline = time.perf_counter() + 5
+    while open_ and time.perf_counter() < deadline:
+        await asyncio.sleep(0.05)
+        open_ = await world.connections()
+    if open_:
+        row.faults.append(f"{open_} connections outlive the manager")
