@@ -23,6 +23,7 @@ def table(prefix: str = "guard:") -> list[re.Pattern[bytes]]:
     shapes = [shape.replace("*", r"\*") for shape in shapes]
     names |= {"<tag>": "[A-Za-z0-9_-]{8}", "<handle>": "[A-Za-z0-9_-]{20}"}
     names |= {"<place>": "[A-Za-z0-9_-]{6}", "<rest>": "[A-Za-z0-9_-]{14}", "<name>": "[A-Za-z0-9_-]{16}"}
+    names |= {"<number>": "[0-9]+"}
     return [re.compile(re.sub("<[a-z]+>", lambda name: names[name[0]], shape).encode()) for shape in shapes]
 
 
@@ -70,6 +71,7 @@ def built(keys: Keys) -> dict[str, bytes]:
         "cache_channel": keys.cache_channel,
         **{f"lock {place}": key for place, key in enumerate(keys.lock(digest("lock", "import")))},
         **{f"semaphore {place}": key for place, key in enumerate(keys.semaphore(digest("semaphore", "import")))},
+        "incarnation": keys.incarnation(7),
         "locks_channel": keys.locks_channel,
         "idempotent": keys.idempotent(digest("alice", "8e03978e")),
         "idempotency_channel": keys.idempotency_channel,
