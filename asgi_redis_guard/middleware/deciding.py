@@ -92,8 +92,9 @@ class Decision:
         self._route, self._first, self._run = route, first, run
         self._guards = route.guards[first:]
         self._standing = run.standing()
-        exchange = Exchange(run.scope, run.around.clock(), urandom, run.trips.keys, run.trips)
-        exchange.route, exchange.arguments = route.name, arguments
+        around = run.around
+        exchange = Exchange(run.scope, around.clock(), urandom, around.keys or run.trips.keys, run.trips)
+        exchange.route, exchange.arguments, exchange.is_tagged = route.name, arguments, around.is_tagged
         if run.facts:
             exchange.publish(run.facts)
         self._admissions = Admissions(self._guards, exchange, route.starts[first:])

@@ -108,10 +108,9 @@ class Links:
         login = await self.address.login()
         if login is None:
             return
-        nodes = [*self.topology.nodes.values()] if self.topology is not None else []
-        replicas = [] if self.replicas is None else self.replicas.nodes
-        everywhere = (self.where, *(node.where for node in (*nodes, *replicas)))
-        links = [link for where in everywhere for link in list(where.links)]
+        nodes: list[Node] = [] if self.topology is None else [*self.topology.nodes.values()]
+        nodes += () if self.replicas is None else self.replicas.nodes
+        links = [link for where in (self.where, *(node.where for node in nodes)) for link in list(where.links)]
         asked = [link.receiver.log_in(login) for link in links if link.receiver is not None]
         if self._pool is not None:
             await self._pool.renew()

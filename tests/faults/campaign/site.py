@@ -36,7 +36,7 @@ HOST = b"site.test"
 BURST, EVERY = 20, 3.0
 
 #: Seconds for which a request waits for a lock, and for which it is held without being renewed.
-LOCK_WAIT, LOCK_TTL = 0.3, 5.0
+LOCK_WAIT, LOCK_TTL = 1.0, 5.0
 
 #: Seconds that handlers take by themselves.
 WORK = 0.002
@@ -50,6 +50,7 @@ class Site:
 
     def __init__(self, redis: RedisManager, oracle: Oracle, *, replicas: int = 0) -> None:
         self.oracle = oracle
+        self.confirming = redis.settings.connection_timeout if replicas else 0.0
         self.revocations = RevocationList(redis, wait_replicas=replicas)
         self.app: ASGIApp = GuardMiddleware(self._answer, _guards(), redis=redis, hooks=[_note])
 
@@ -107,7 +108,7 @@ class Site:
 def _guards() -> list[Any]:
     a_few = f"{round(60 / EVERY)}/minute"
     return [
-        RateLimit(a_few, key="address", paths=["/open"], burst=BURST, name="door"),
+        RateLimit(a_few, key="address", paths=["/open"], burst=BURST, name="door", workers=2),
         JWTAuth(SECRET, exempt=["/open", "/page/*"]),
         Sessions(https_only=False, exempt=["/open", "/page/*"]),
         RateLimit("1000000/minute", key="user", unidentified="allow", exempt=["/open", "/page/*"], name="quota"),
