@@ -35,7 +35,7 @@ RECOVERY = 5.0
 GROWTH = 24 << 20
 
 #: Lines that a fault may make in the log, of each node and process.
-LINES = 10
+LINES = 15
 
 
 @dataclass
