@@ -24,7 +24,7 @@ from ..errors import ConfigurationError, RedisUnavailable, SessionUnreadable
 from .counting import COUNT, UNCOUNT
 from .crypto import SessionCipher
 from .ending import DESTROY
-from .events import SecurityEvents
+from .events import SecurityEvents, events_faults
 from .ids import SessionId, SessionIds, secret_faults
 from .keeping import KeptSession
 from .lazy import defer
@@ -168,6 +168,10 @@ class Sessions(OneRoundGuard):
             self.operations = ()  # none before the app runs
             self.withholds = dict.fromkeys(("session", "user", "auth"), "lazy (GUARD_SESSION_LAZY)")
 
+    def tag_faults(self, tagged: bool) -> list[str]:
+        """What is wrong with it in a stack whose keys go by a tag."""
+        return events_faults(tagged and self.policy.events is not None)
+
     def exempted(self, exchange: Exchange) -> Pass:
         """Tell the guards behind that there is no session by design."""
         return NO_SESSION
@@ -286,7 +290,10 @@ class Sessions(OneRoundGuard):
         if place is None or place.keys is not keys:
             if self.policy.events is not None:
                 self.policy.events.check(keys)
-            memory = SessionMemory(self._remembered, closed=self._closed, replica=self._replica)
+            if place is None or place.keys.root is not keys.root:
+                memory = SessionMemory(self._remembered, closed=self._closed, replica=self._replica)
+            else:  # another tag's; names in memory are other ones for each
+                memory = place.memory
             self._place = place = _Place(keys, SessionIds(self._key, keys), memory)
         return place
 
