@@ -14,7 +14,7 @@ from asgi_redis_guard import RedisManager
 from tests.faults.campaign.faults import Fault
 from tests.faults.campaign.load import Leaver, Load, load_on
 from tests.faults.campaign.measure import Lines, longest, recovery, resident, settled, speed
-from tests.faults.campaign.oracle import Oracle
+from tests.faults.campaign.oracle import TOKEN, Oracle
 from tests.faults.campaign.site import LOCK_TTL, Site
 from tests.faults.campaign.world import WORLDS, World
 from tests.faults.locks import nothing_is_left_of
@@ -25,6 +25,9 @@ PROCESSES = 2
 #: Seconds that a request waits for Redis at the most, as they are by default.
 TIMEOUT = 0.5
 
+#: Seconds within which a mirror has what was revoked elsewhere, as is the default.
+STALE = 2.0
+
 #: Seconds after the server's return within which there is full speed again.
 RECOVERY = 5.0
 
@@ -32,7 +35,7 @@ RECOVERY = 5.0
 GROWTH = 24 << 20
 
 #: Lines that a fault may make in the log, of each node and process.
-LINES = 10
+LINES = 15
 
 
 @dataclass
@@ -54,7 +57,10 @@ class Row:
 
 async def run(kind: str, fault: Fault, *, steady: float) -> Row:
     """Run one cell, with `steady` seconds of load before the fault; `Row.faults` says what was wrong."""
-    row, oracle = Row(kind, fault.name), Oracle(fault.excused, recent=fault.recent)
+    row, oracle = (
+        Row(kind, fault.name),
+        Oracle(fault.excused, recent=fault.recent, stale=STALE if fault.mirrored else 0.0),
+    )
     async with AsyncExitStack() as stack:
         world = await stack.enter_async_context(WORLDS[kind](proxied=fault.proxied, **fault.options))
         stack.push_async_callback(_closed, row, world)
@@ -64,12 +70,12 @@ async def run(kind: str, fault: Fault, *, steady: float) -> Row:
         await _load(row, fault, world, oracle, steady)
         row.faults += await _left(world)
     row.lost = dict(oracle.lost)
-    row.faults += oracle.wrong[:10]
+    row.faults += oracle.wrong[:20]
     return row
 
 
 async def _load(row: Row, fault: Fault, world: World, oracle: Oracle, steady: float) -> None:
-    sites = [Site(manager, oracle, replicas=world.replicas) for manager in world.managers]
+    sites = [Site(manager, oracle, replicas=world.replicas, mirrored=fault.mirrored) for manager in world.managers]
     with Lines() as lines:
         async with load_on(sites, oracle, timeout=TIMEOUT) as load:
             await asyncio.sleep(steady)  # scripts are loaded, what is remembered is there
@@ -85,6 +91,9 @@ async def _load(row: Row, fault: Fault, world: World, oracle: Oracle, steady: fl
                 await asyncio.sleep(fault.seconds)
                 row.faults += await _unsaid(fault, world)
             oracle.fault_ends()
+            if fault.accepted:
+                oracle.excused |= {TOKEN}
+                await world.managers[0].accept_loss()
             row.recovery = await _recover(load, row.speed)
         row.growth, row.lines = resident() - memory, len(lines.lines)
         await _come_again(load)
