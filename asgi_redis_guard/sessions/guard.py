@@ -64,9 +64,10 @@ class Sessions(OneRoundGuard):
     `persistent`: the cookie outlives the browser. `key`: a secret that ids are hashed with (HMAC-like, BLAKE2).
 
     `principal`: keys whose change is a login, a logout or another privilege: the session gets a new id then, and the
-    first of them tells whose it is. `overlap`: seconds in which a replaced session can still be read, by requests that
-    were on their way. `origins`: other origins that may open WebSockets with the cookie. `max_size`: bytes of all
-    values together. `encryption`: a `SessionCipher` for the values.
+    first of them tells whose it is; on a cluster another user's keys lie elsewhere, so that this takes two round trips.
+    `overlap`: seconds in which a replaced session can still be read, by requests that were on their way. `origins`:
+    other origins that may open WebSockets with the cookie. `max_size`: bytes of all values together. `encryption`: a
+    `SessionCipher` for the values.
 
     `max_sessions`: how many a user may have at once, None for any number; one more ends the one that began first
     (`evict_oldest`) or was used longest ago (`evict_lru`), or is refused with 409 (`on_excess="deny"`).

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from asgi_redis_guard import Session
 from asgi_redis_guard.errors import OperationFailed, RedisTimeout
 from asgi_redis_guard.sessions.ids import SessionIds
 from tests.cluster import Cluster
@@ -67,6 +68,24 @@ async def test_what_was_not_done_leaves_the_session_as_it_was_and_nothing_else(
         new = "alice" if way == "a login" else "bob"
         assert await site.kinds(new) == ["login", "logout"]
     await stands(site, way, visitor)
+
+
+@way
+async def test_where_there_is_no_room_for_what_both_have_written_nothing_is_left_over(redis: Failing, way: str) -> None:
+    site = Watched(redis, statistics=True, max_size=256)
+    visitor = await begun(site, way)
+    other = Visitor(site, visitor.cookie)
+
+    def act(session: Session) -> None:
+        WAYS[way][1](session)
+        session["mine"] = "x" * 150
+
+    redis.after("sessions.heir", lambda: other.visit(put(theirs="x" * 150)))
+    await visitor.visit(act)
+    assert (redis.done, visitor.response.status) == (True, 500)
+    assert len(await alive(site)) == 1
+    assert (await tally.counts(site))[0] == 1
+    assert dict(await other.visit()) == WAYS[way][0] | {"theirs": "x" * 150}
 
 
 @way
