@@ -168,7 +168,8 @@ class Losses:
         return future
 
     def _run(self, script: Script, key: bytes, words: tuple[Any, ...]) -> asyncio.Future[Any]:
-        return self._lane.submit(("EVALSHA", script.sha, 1, key, *words), repeatable=True, script=script)
+        call = ("EVALSHA", script.sha, 1, key, *words)
+        return self._lane.submit(call, repeatable=True, script=script)
 
     def _answered(self, key: bytes, number: int, done: asyncio.Future[Any]) -> None:
         if done.cancelled():
