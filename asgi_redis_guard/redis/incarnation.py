@@ -71,7 +71,8 @@ class Records:
             if former is not None:
                 self.known[key] = former._replace(lost=lost)
             return is_news and former is not None
-        self.known[key] = Known(name, until, lost, now)
+        # What is written while something is missing is told of exactly, by who writes it.
+        self.known[key] = Known(name, until, lost, now if not lost or former is None else former.seen)
         self.until = max(self.until, until)
         return is_news
 

@@ -128,9 +128,31 @@ class Losses:
                 keys = self._keys_now()
             await self._look_at(keys, life + _AHEAD if life else 0, till + _AHEAD if till else 0)
 
-    def wrote(self, now: int) -> None:
-        """Note that something was written at `now`, by the server's clock (ms)."""
-        self._records.wrote = max(self._records.wrote, now)
+    @property
+    def record(self) -> bytes:
+        """The key of the record of the one server that there is: whose `id` tells the incarnation."""
+        return self._keys.incarnation(0)
+
+    def incarnations(self) -> Mapping[bytes, bytes]:
+        """What is known of them, for `is_there`."""
+        return {key: known.id for key, known in self._records.known.items()}
+
+    async def is_there(self, before: Mapping[bytes, bytes], name: bytes | None, now: int) -> bool:
+        """Tell whether what was written at `now` (ms, the server's; 0: nothing new) was not lost at the same moment.
+
+        `before` are the incarnations that were known when it was sent, `name` is that which it was written to; None
+        where the servers of a cluster have to be asked. Raises `RedisUnavailable`.
+        """
+        if name is None:
+            await self._look_at(self._keys_now())
+            is_there = all(self.incarnations().get(key) == known for key, known in before.items())
+        else:
+            is_there = before.get(self.record, name) == name
+            if not is_there:
+                await self._look_at(self._keys_now())
+        if is_there:
+            self._records.wrote = max(self._records.wrote, now)
+        return is_there
 
     async def mend(self, incarnations: Mapping[bytes, bytes], upto: int) -> None:
         """Say that all is written again that was written up to then (ms), into those incarnations.
