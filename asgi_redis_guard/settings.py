@@ -45,6 +45,7 @@ class Settings(ConnectionFields, TokenFields, SessionFields, LimitFields, CacheF
 
     env: str = Field("development", validation_alias=told_by("GUARD_ENV"))
     prefix: str = Field("guard:", min_length=1, max_length=64, validation_alias=told_by("GUARD_PREFIX"))
+    key_tag: str = Field("", validation_alias=told_by("GUARD_KEY_TAG"))
     stack: Words = Field((), validation_alias=told_by("GUARD_STACK"))
     exempt: Words = Field((), validation_alias=told_by("GUARD_EXEMPT"))
     trusted_proxies: Words = Field((), validation_alias=told_by("GUARD_TRUSTED_PROXIES"))

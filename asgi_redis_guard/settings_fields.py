@@ -82,6 +82,7 @@ class TokenFields(BaseModel):
     jwt_max_size: int = Field(8192, validation_alias=told_by("GUARD_JWT_MAX_SIZE"))
     jwt_cache_size: int = Field(4096, ge=0, validation_alias=told_by("GUARD_JWT_CACHE_SIZE"))
     jwt_realm: str = Field("api", validation_alias=told_by("GUARD_JWT_REALM"))
+    jwt_tenant: str = Field("", validation_alias=told_by("GUARD_JWT_TENANT"))
 
     token_key: SecretStr | None = Field(None, validation_alias=told_by("GUARD_TOKEN_KEY"))
     token_older_key: SecretStr | None = Field(None, validation_alias=told_by("GUARD_TOKEN_OLDER_KEY"))

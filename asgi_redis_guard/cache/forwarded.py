@@ -6,9 +6,7 @@ from typing import TYPE_CHECKING
 
 from ..core.exchange import Exchange
 from ..core.responder import Control, Head, Outcome, Responder
-from ..core.steps import Ask, Asking
 from .declaring import is_made_by
-from .operations import Place, release
 from .policy import CachePolicy
 from .status import Reason
 from .telling import Telling
@@ -31,26 +29,6 @@ class Forwarded(Responder):
     def start(self, head: Head) -> None:
         """Add the field."""
         self._telling.forwarded(head.headers, self._reason, detail=self._detail)
-
-
-class Unsure(Forwarded):
-    """The same where Redis may have carried out what it did not answer: gives back the fill that may be taken."""
-
-    __slots__ = ("_exchange", "_place")
-
-    def __init__(self, telling: Telling, exchange: Exchange, place: Place) -> None:
-        super().__init__(telling, "bypass", "unavailable")
-        self._exchange = exchange
-        self._place = place
-
-    def bind(self, control: Control) -> None:
-        """Give it back, unless another request of this process makes use of it."""
-        services = self._exchange.services
-        if services is not None and services.flights.find(self._place.flight) is None:
-            control.spawn(self._given_back(services.identity))
-
-    def _given_back(self, token: bytes) -> Asking:
-        yield Ask([release(self._exchange.keys, self._place, token)])
 
 
 class Learning(Forwarded):

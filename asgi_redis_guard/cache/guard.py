@@ -16,12 +16,12 @@ from ..core.steps import PASS, Admission, Answer, Ask, Asking, Pass
 from ..errors import RedisUnavailable
 from . import declaring
 from .entry import Entry
-from .forwarded import Forwarded, Unsure, Waking
+from .forwarded import Forwarded, Waking
 from .found import Found
 from .hot import Hot, Hots
 from .level import FirstLevel
 from .look import Look
-from .operations import ALL, SAME, TOPIC, Place
+from .operations import ALL, LEASE, SAME, TOPIC, Place, release
 from .options import Options, ResponseCacheOptions, signature
 from .outside import ClientFields, is_timed
 from .owed import Owed
@@ -131,8 +131,17 @@ class ResponseCache(OneRoundGuard):
         """Let the app answer where Redis does not, which was asked about a place last."""
         self.telling.event(exchange, "bypass", "unavailable")
         if place is not None and error.leaves_doubt:
-            return Pass(responder=Unsure(self.telling, exchange, place))
+            self._give_back(exchange, place)
         return Pass(responder=Forwarded(self.telling, "bypass", "unavailable"))
+
+    def _give_back(self, exchange: Exchange, place: Place) -> None:
+        """Give back the fill that Redis may have given, unless another request of this process makes use of it.
+
+        A server that was away may carry the look-up out when it is back: then nobody fills, and all would wait.
+        """
+        services = exchange.services
+        if services is not None and services.flights.find(place.flight) is None:
+            services.give_back(Ask([release(exchange.keys, place, services.identity)]), LEASE)
 
     def _seek(
         self, exchange: Exchange, hot: Hot | None = None, replies: Replies | None = None, *, behind: bool = False

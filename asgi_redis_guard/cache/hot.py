@@ -90,6 +90,7 @@ class Hots:
         """Return what a request goes by."""
         scope, names = exchange.scope, self._names
         return (
+            exchange.keys.salt,
             exchange.method,
             scope["path"],
             scope.get("raw_path"),

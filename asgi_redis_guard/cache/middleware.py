@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Unpack
 
 from ..core.asgi import ASGIApp
+from ..core.key_tag import KeyTagLike
 from ..errors import ConfigurationError
 from ..middleware.engine import GuardMiddleware
 from ..middleware.lifespan import faults_told
@@ -25,9 +26,10 @@ class ResponseCacheMiddleware(GuardMiddleware):
         guard: ResponseCache | None = None,
         redis: RedisManager | str | None = None,
         hooks: Iterable[Hook] = (),
+        key_tag: KeyTagLike | None = None,
         **options: Unpack[ResponseCacheOptions],
     ) -> None:
         with faults_told():
             if guard is not None:
                 ConfigurationError.refuse_both("guard", options)
-            super().__init__(app, (guard or ResponseCache(**options),), redis=redis, hooks=hooks)
+            super().__init__(app, (guard or ResponseCache(**options),), redis=redis, hooks=hooks, key_tag=key_tag)

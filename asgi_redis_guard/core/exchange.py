@@ -88,6 +88,8 @@ class Exchange:
     facts: Mapping[str, Any] = NO_FACTS
     #: For guards on a route that `reads_arguments`: what its function is called with, defaults included, by parameter.
     arguments: Mapping[str, Any] = NO_FACTS
+    #: True in a stack whose keys go by a tag, whatever that of this exchange is: `keys.key_tag`, None for none.
+    is_tagged: bool = False
     #: For guards on a route: the name of its function, the same in all processes.
     route: str = ""
     _merged: dict[str, Any] | None = None

@@ -124,6 +124,10 @@ class Guard:
             logger.exception("on_refused of %r failed", self)
             return answer
 
+    def tag_faults(self, tagged: bool) -> list[str]:
+        """What is wrong with it in a stack whose keys go by a tag, or in one without."""
+        return []
+
     def told(self, word: bytes) -> bool:
         """Take a word that was said on `topic`; return whether `missed` is to be called."""
         return False

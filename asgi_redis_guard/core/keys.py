@@ -51,13 +51,14 @@
 `<p>` is the prefix, `guard:` by default. A digest is 120 bits of BLAKE2b over length-prefixed parts, so that two
 different inputs never share a key and neither secrets nor personal data stand in one; a user's may be cut in two, the
 place where the user's keys lie and the rest. Keys that one operation touches
-together share a {hash tag}. Every key has a TTL.
+together share a {hash tag}. With a tag, such as a tenant's, there is one more in front of all, `<p>{<digest>}`, and
+whatever is said here lies in one slot for each tag. Every key has a TTL.
 """
 
 from __future__ import annotations
 
 from binascii import b2a_base64
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from hashlib import blake2b
 
@@ -90,9 +91,17 @@ def _digest(*parts: str | bytes) -> bytes:
 
 _remembered = lru_cache(maxsize=8192)(_digest)
 
+#: Tags whose keys are remembered.
+_MOST_TAGS = 4096
+
 
 class Keys:
-    """The keys below one prefix."""
+    """The keys below one prefix; with a `tag`, which is a tenant's name say, those that are in its slot.
+
+    With a tag every key begins with `<p>{<digest>}`: the first hash tag is what counts (cluster specification, "Hash
+    tags"), so that all of them lie together. What stands for a thing in memory or on a channel, the digests in keys,
+    is another one for each tag; the channels are the same for all.
+    """
 
     __slots__ = (
         "_ban",
@@ -123,20 +132,35 @@ class Keys:
         "every_tag",
         "family_counts",
         "idempotency_channel",
+        "key_tag",
         "locks_channel",
         "prefix",
         "revoked",
         "revoked_mirrors",
         "revoked_stream",
         "revoked_users",
+        "root",
+        "salt",
         "session_counts",
         "sessions_channel",
+        "tagged",
         "tokens_channel",
     )
 
-    def __init__(self, prefix: str = "guard:") -> None:
+    def __init__(self, prefix: str = "guard:", tag: str | None = None, root: Keys | None = None) -> None:
         self.prefix = prefix
-        head = prefix.encode()
+        said = head = prefix.encode()
+        #: The tag, None for none.
+        self.key_tag = tag
+        #: What every digest of something has behind its parts.
+        self.salt: tuple[bytes, ...] = ()
+        if tag is not None:
+            self.salt = (b"tag", mark := digest(b"tag", tag))
+            head = b"%b{%b}" % (head, mark)
+        #: Those without a tag.
+        self.root = root or self
+        #: Returns those of a tag; the last ones are remembered.
+        self.tagged: Callable[[str], Keys] = self.root.tagged if root else lru_cache(maxsize=_MOST_TAGS)(self._of_tag)
         self._token = head + b"t:"
         self._user = head + b"u:"
         self._limit = head + b"l:"
@@ -149,7 +173,7 @@ class Keys:
         self._notes = head + b"n:"
         #: Statistics of sessions; no user's keys are in their slot.
         self.session_counts = (head + b"{stats}sessions", head + b"{stats}online", head + b"{stats}hours")
-        self.sessions_channel = head + b"sessions"
+        self.sessions_channel = said + b"sessions"
         self._events = head + b"e:"
         self._devices = head + b"d:"
         self._device_notes = head + b"dn:"
@@ -163,39 +187,42 @@ class Keys:
         self._generation = head + b"fg:"
         #: Statistics of refresh families; no user's keys are in their slot.
         self.family_counts = (head + b"{families}alive", head + b"{families}hours")
-        self.tokens_channel = head + b"tokens"
+        self.tokens_channel = said + b"tokens"
         self._resource = head + b"r:"
         self._fill = head + b"rf:"
         self._tag = head + b"g:"
         self.every_tag = head + b"g:*"
-        self.cache_channel = head + b"cache"
+        self.cache_channel = said + b"cache"
         self._lock = head + b"k:"
         self._semaphore = head + b"ks:"
         self._fence = head + b"kf:"
         self._once = head + b"y:"
-        self.locks_channel = head + b"locks"
-        self.idempotency_channel = head + b"idempotency"
+        self.locks_channel = said + b"locks"
+        self.idempotency_channel = said + b"idempotency"
         self._incarnation = head + b"inc:"
+
+    def _of_tag(self, tag: str) -> Keys:
+        return Keys(self.prefix, tag, self)
 
     def token(self, issuer: str, token_id: str | bytes) -> bytes:
         """The mark of one revoked token, known by its `jti`, or in bytes by the hash of what was signed."""
-        return self._token + digest(b"raw" if isinstance(token_id, bytes) else b"jti", issuer, token_id)
+        return self._token + digest(b"raw" if isinstance(token_id, bytes) else b"jti", issuer, token_id, *self.salt)
 
     def user(self, issuer: str, subject: str) -> bytes:
         """The cutoff of one user's tokens."""
-        return self._user + digest(issuer, subject)
+        return self._user + digest(issuer, subject, *self.salt)
 
     def family_mark(self, issuer: str, family: str) -> bytes:
         """The mark of a family that was ended: of all its access tokens."""
-        return self._token + digest(b"fam", issuer, family)
+        return self._token + digest(b"fam", issuer, family, *self.salt)
 
     def generation_cutoff(self, issuer: str, subject: str) -> bytes:
         """The cutoff of one user's tokens by their generation."""
-        return self._user + digest(b"gen", issuer, subject)
+        return self._user + digest(b"gen", issuer, subject, *self.salt)
 
     def everybody(self, issuer: str) -> bytes:
         """The cutoff of all users' tokens."""
-        return self._user + digest(b"all", issuer, b"")
+        return self._user + digest(b"all", issuer, b"", *self.salt)
 
     def token_of(self, known: bytes) -> bytes:
         """The mark of a token, or a family, that is known by the digest in it: its last 20 characters."""
@@ -284,7 +311,7 @@ class Keys:
 
     def tag(self, name: str) -> bytes:
         """The generation of what has a tag; its last 20 characters, a digest, are what entries know the tag by."""
-        return self._tag + digest(name)
+        return self._tag + digest(name, *self.salt)
 
     def tag_of(self, known: bytes) -> bytes:
         """The same for a tag that is known by that digest."""

@@ -9,6 +9,7 @@ from ..core.asgi import ASGIApp
 from ..core.client_ip import TrustedProxies
 from ..core.guard import OnRefused
 from ..core.identity import KeyPart
+from ..core.key_tag import KeyTagLike
 from ..errors import ConfigurationError
 from ..middleware.engine import GuardMiddleware
 from ..middleware.lifespan import faults_told
@@ -49,9 +50,10 @@ class IdempotencyMiddleware(GuardMiddleware):
         guard: Idempotency | None = None,
         redis: RedisManager | str | None = None,
         hooks: Iterable[Hook] = (),
+        key_tag: KeyTagLike | None = None,
         **options: Unpack[IdempotencyOptions],
     ) -> None:
         with faults_told():
             if guard is not None:
                 ConfigurationError.refuse_both("guard", options)
-            super().__init__(app, (guard or Idempotency(**options),), redis=redis, hooks=hooks)
+            super().__init__(app, (guard or Idempotency(**options),), redis=redis, hooks=hooks, key_tag=key_tag)

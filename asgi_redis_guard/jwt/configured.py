@@ -77,6 +77,7 @@ def _options(settings: Settings) -> JWTAuthOptions:
         "max_size": settings.jwt_max_size,
         "cache_size": settings.jwt_cache_size,
         "realm": settings.jwt_realm,
+        "tenant": settings.jwt_tenant or None,
     }
 
 

@@ -34,10 +34,11 @@ from .verify import ClaimRules, TokenRefused, VerifiedToken, Verifier
 
 
 class Granted(NamedTuple):
-    """What a verified token comes to: what is asked about it, and what it gets if it is not revoked."""
+    """What a verified token comes to: what is asked about it, what it gets if not revoked, and its tenant."""
 
     questions: Questions
     verdict: Pass
+    tenant: str | None = None
 
 
 class JWTAuth(OneRoundGuard):
@@ -60,6 +61,8 @@ class JWTAuth(OneRoundGuard):
     tokens that live longer or have no `exp` are refused, since they could outlive a revocation.
     `on_outage`: `closed` answers 503 while Redis is away, `open` lets unrevoked and revoked tokens pass, `last_known`
     goes by the mirror as long as that was current at most `max_age` seconds ago, then answers 503.
+    `tenant`: in a stack with `key_tag`, the claim that must equal the tag, or be missing where there is none; else 401,
+    for the client may have chosen the tag, and in another tenant's keys its revocation would not be found.
     A WebSocket is closed (4401) when its token is revoked or over, unless `keep_sockets`.
     `on_refused(exchange, answer)` may return another answer. `cache_size`: verified tokens that are remembered.
     Raises `ConfigurationError`.
@@ -101,6 +104,7 @@ class JWTAuth(OneRoundGuard):
         max_size: int = 8192,
         cache_size: int = 4096,
         realm: str = "api",
+        tenant: str | None = None,
         name: str = "jwt",
     ) -> None:
         wanted = tuple(" ".join(several(scopes)).split())
@@ -114,6 +118,7 @@ class JWTAuth(OneRoundGuard):
         self.concern(name, exempt, exempt_preflight, on_refused)
         make = _verifier_by(key, algorithms) if keys is None else keys.verifier
         self.verifier = make(rules, max_size=max_size, cache_size=cache_size)
+        self._tenant = tenant or None
         self._sources = TokenSources(cookie.encode() if cookie else None, query, subprotocol)
         self._origins = frozenset(trusted)
         self._scopes = wanted
@@ -226,7 +231,32 @@ class JWTAuth(OneRoundGuard):
             return wanted
         if self._scopes and not set(self._scopes).issubset(token.scopes):
             return self._challenges.insufficient(self._scopes)
-        return self._remembered(exchange.keys, token)
+        ask = self._remembered(exchange.keys, token)
+        if (exchange.is_tagged or self._tenant is not None) and not self._is_at_home(exchange, ask.about.tenant):
+            return self._challenges.invalid("The access token is another tenant's")
+        return ask
+
+    def _is_at_home(self, exchange: Exchange, tenant: str | None) -> bool:
+        """Tell whether a token is looked up in its own tenant's keys; raises where nobody has said how to tell."""
+        faults = self.tag_faults(exchange.is_tagged)  # on a route, the stack around did not see this guard
+        ConfigurationError.raise_for(faults)
+        return self._tenant is None or tenant == exchange.keys.key_tag
+
+    def tag_faults(self, tagged: bool) -> list[str]:
+        """What is wrong with it in a stack whose keys go by a tag, or in one without."""
+        if not tagged:
+            return [f"tenant: {self._tenant!r} given; it is compared with the stack's key_tag, which has none"] * (
+                self._tenant is not None
+            )
+        faults = []
+        if self._revocation and self._tenant is None:
+            faults.append(
+                "tenant: not given, but the stack has a key_tag: a client that chooses the tag would have its revoked "
+                "token looked up in another tenant's keys; name the claim that is the tag"
+            )
+        if self._mirror is not None:
+            faults.append("revocation: a mirror holds the keys without a tag; under key_tag allowed is mode='remote'")
+        return faults
 
     def _make_ask(self, keys: Keys, token: VerifiedToken) -> Ask:
         """Make what all requests with `token` share: what is asked of the blacklist, and about it what is granted.
@@ -240,10 +270,16 @@ class JWTAuth(OneRoundGuard):
         facts = MappingProxyType(found)
         asked = Questions.about(token, keys, user.namespace)
         asked = asked._replace(marks=asked.marks + self._legacy.of(token))
-        return Ask(asked.operations(), facts, closed=self._closed, about=Granted(asked, Pass(scope=found)))
+        tenant = None if self._tenant is None else _text_of(user.claims.get(self._tenant))
+        return Ask(asked.operations(), facts, closed=self._closed, about=Granted(asked, Pass(scope=found), tenant))
 
     def __repr__(self) -> str:
         return f"<JWTAuth {self.name}: {', '.join(self.verifier.algorithms)}>"
+
+
+def _text_of(claim: object) -> str | None:
+    """The text of a claim, which may be a number; None for anything else."""
+    return str(claim) if isinstance(claim, str | int) and not isinstance(claim, bool) and claim != "" else None
 
 
 def _issuers(

@@ -7,6 +7,7 @@ from typing import Literal, TypedDict, Unpack
 
 from ..core.asgi import ASGIApp
 from ..core.guard import OnRefused
+from ..core.key_tag import KeyTagLike
 from ..errors import ConfigurationError
 from ..middleware.engine import GuardMiddleware
 from ..middleware.lifespan import faults_told
@@ -48,6 +49,7 @@ class JWTAuthOptions(TypedDict, total=False):
     max_size: int
     cache_size: int
     realm: str
+    tenant: str | None
     name: str
 
 
@@ -61,9 +63,10 @@ class JWTAuthMiddleware(GuardMiddleware):
         guard: JWTAuth | None = None,
         redis: RedisManager | str | None = None,
         hooks: Iterable[Hook] = (),
+        key_tag: KeyTagLike | None = None,
         **options: Unpack[JWTAuthOptions],
     ) -> None:
         with faults_told():
             if guard is not None:
                 ConfigurationError.refuse_both("guard", options)
-            super().__init__(app, (guard or JWTAuth(**options),), redis=redis, hooks=hooks)
+            super().__init__(app, (guard or JWTAuth(**options),), redis=redis, hooks=hooks, key_tag=key_tag)

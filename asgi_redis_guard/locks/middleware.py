@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Unpack
 
 from ..core.asgi import ASGIApp
+from ..core.key_tag import KeyTagLike
 from ..errors import ConfigurationError
 from ..middleware.engine import GuardMiddleware
 from ..middleware.lifespan import faults_told
@@ -26,6 +27,7 @@ class RouteLockMiddleware(GuardMiddleware):
         guard: RouteLock | None = None,
         redis: RedisManager | str | None = None,
         hooks: Iterable[Hook] = (),
+        key_tag: KeyTagLike | None = None,
         **options: Unpack[RouteLockOptions],
     ) -> None:
         with faults_told():
@@ -35,4 +37,4 @@ class RouteLockMiddleware(GuardMiddleware):
                 raise ConfigurationError("key: none given; say what is locked, as 'import:{user}'")
             else:
                 guard = RouteLock(key, **options)
-            super().__init__(app, (guard,), redis=redis, hooks=hooks)
+            super().__init__(app, (guard,), redis=redis, hooks=hooks, key_tag=key_tag)

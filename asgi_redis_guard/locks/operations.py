@@ -65,7 +65,7 @@ class Claim(NamedTuple):
     @classmethod
     def of(cls, keys: Keys, name: tuple[str | bytes, ...], token: str, ttl: float, permits: int | None = None) -> Claim:
         """Claim the lock of that name for `ttl` seconds; with `permits` a place in a semaphore."""
-        word = digest("lock" if permits is None else "semaphore", *name)
+        word = digest("lock" if permits is None else "semaphore", *name, *keys.salt)
         milliseconds = max(1, round(ttl * 1000))
         if permits is None:
             return cls(LOCK, keys.lock(word), word, token, milliseconds, keys.locks_channel)

@@ -92,11 +92,13 @@ class Decision:
         self._route, self._first, self._run = route, first, run
         self._guards = route.guards[first:]
         self._standing = run.standing()
-        exchange = Exchange(run.scope, run.around.clock(), urandom, run.trips.keys, run.trips)
-        exchange.route, exchange.arguments = route.name, arguments
+        around = run.around
+        exchange = Exchange(run.scope, around.clock(), urandom, around.keys or run.trips.keys, run.trips)
+        exchange.route, exchange.arguments, exchange.is_tagged = route.name, arguments, around.is_tagged
         if run.facts:
             exchange.publish(run.facts)
         self._admissions = Admissions(self._guards, exchange, route.starts[first:])
+        self._admissions.began = run.trips.began(run.spent)
 
     async def make(self) -> None:
         """Ask and decide; what comes of it is the running exchange's."""
@@ -110,6 +112,7 @@ class Decision:
             give_up(admissions, run.trips, error)
             raise
         else:
+            run.spent = run.trips.spent(admissions)
             if run.around.hooks:
                 report(run.around.hooks, self._guards, admissions)
             self._conclude()
@@ -128,7 +131,7 @@ class Decision:
                 except RedisUnavailable as error:
                     admissions.failed(error)
             else:
-                with trips.paused(admissions):
+                with trips.paused(admissions, step):
                     await self._fetch(step)
             step = admissions.advance()
 

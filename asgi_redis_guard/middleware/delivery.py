@@ -47,6 +47,8 @@ class Delivery:
     aborted = False
     status: int | None = None
     failure: Exception | None = None
+    #: Seconds that the exchange has used up of those that it has for Redis.
+    spent = 0.0
     _leases: Sequence[Lease] = ()
     #: Called once, when the response is through.
     on_end: Callable[[], None] | None = None
@@ -138,9 +140,10 @@ class Delivery:
                 asking[flow] = place
         if not asking:
             return
-        for flow, result in await self._trips.converse(list(asking)):
+        deadline = self._trips.deadline(self.spent)
+        for flow, result in await self._trips.converse(list(asking), deadline):
             head.editor = place = asking[flow]
-            await self._trips.finish(flow, result)
+            await self._trips.finish(flow, result, deadline)
             if head.replaced_by == place:
                 self._edit_again(head, [outer for outer in self.hooks.start if outer < place], set(asking.values()))
 

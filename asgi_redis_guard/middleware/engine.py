@@ -16,6 +16,7 @@ from ..core.asgi import ASGIApp, Receive, Scope, Send
 from ..core.exchange import Exchange
 from ..core.guard import Guard
 from ..core.inside import tell_outside
+from ..core.key_tag import KeyTag, KeyTagLike
 from ..core.responder import Outcome, Responder
 from ..core.rounds import Round
 from ..core.steps import Answer, Body, Wait
@@ -28,7 +29,7 @@ from .decisions import report
 from .delivery import Delivery
 from .detached import run_detached
 from .ending import end_all, give_up, gives_back, withdraw_all
-from .fusion import check_order, check_store, describe, same_handle, warn_of_doubles
+from .fusion import check_order, check_store, check_tags, describe, same_handle, same_tags, warn_of_doubles
 from .heads import HeadSend
 from .lifespan import faults_told, guard_lifespan
 from .listening import Listening
@@ -48,6 +49,12 @@ class GuardMiddleware:
     `redis`, its guards are taken over and both become one stack. `redis` is a manager, a URL, or None for the shared
     manager of the environment's settings. `hooks` get a `Decision` for each guard of each exchange. `clock` gives
     seconds since the epoch. Raises `ConfigurationError`.
+
+    `key_tag` tells whose keys an exchange has, those of a tenant say, all in one slot of a cluster, so that a round is
+    one program there: a function over the exchange that returns text or None, or a template such as `{host}` or
+    `{header:x-tenant}` (`KeyTag`). What one tag has is not found under another: sessions, limits, revocations. Who may
+    choose the tag freely has new limits at each choice, so let it be what was verified, or known tenants alone;
+    `JWTAuth` has to say by `tenant=` which claim of a token is its tag. Services have `manager.tagged(…)`.
     """
 
     fusible: ClassVar[bool] = True
@@ -68,6 +75,7 @@ class GuardMiddleware:
         *,
         redis: RedisManager | str | None = None,
         hooks: Iterable[Hook] = (),
+        key_tag: KeyTagLike | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.app = app
@@ -78,7 +86,11 @@ class GuardMiddleware:
         self._trips: RoundTrips | None = None
         self._starts: Starts | None = None
         with faults_told():
+            key_tag = Settings().key_tag if guards is None and key_tag is None else key_tag
+            #: Tells whose keys an exchange has; None where all have the same.
+            self.key_tag = KeyTag(key_tag) if key_tag else None
             self.guards = _given(guards, redis)
+            check_tags(self.guards, self.key_tag)
             self._fuse_with(app)
             check_order(self.guards)
             if self._manager is not None:
@@ -89,7 +101,8 @@ class GuardMiddleware:
         """Take over the guards and the inner app of a neighbour; the neighbour itself is not changed."""
         if not (isinstance(app, GuardMiddleware) and type(app).fusible and type(self).fusible):
             return
-        if same_handle(app._redis, self._redis) and app._clock is self._clock and app.hooks == self.hooks:
+        alike = same_tags(app.key_tag, self.key_tag) and app._clock is self._clock and app.hooks == self.hooks
+        if alike and same_handle(app._redis, self._redis):
             self.guards += app.guards
             self.app = app.app
 
@@ -115,6 +128,10 @@ class GuardMiddleware:
         for guard in self._eager:
             trips.follow(guard)
         exchange = Exchange(scope, self._clock(), urandom, trips.keys, trips)
+        if self.key_tag is not None:
+            exchange.is_tagged = True
+            if (tag := self.key_tag.of(exchange)) is not None:
+                exchange.keys = trips.keys.tagged(tag)
         admissions = Admissions(self.guards, exchange, self._starts)
         if self._facts:
             exchange.publish(self._facts)
@@ -151,7 +168,7 @@ class GuardMiddleware:
 
     async def _fetch(self, admissions: Admissions, trips: RoundTrips, step: Wait | Body, receive: Receive) -> Receive:
         """Get a guard what it waits for; return what the app reads the request from."""
-        with trips.paused(admissions):
+        with trips.paused(admissions, step):
             if isinstance(step, Body):
                 return await self._read(admissions, step, receive)
             if step.heeds_client and not isinstance(receive, Listening):
@@ -172,15 +189,17 @@ class GuardMiddleware:
         responders, exchange = admissions.responders, admissions.exchange
         tell_outside(exchange.facts)
         scope = edited_scope(exchange.scope, admissions.scope, admissions.edits)
-        if not DECLARED.any:
-            if not responders:
-                return self.app(scope, receive, send)
-            if not exchange.is_websocket and False not in [responder.only_start for responder in responders]:
-                return self.app(scope, receive, HeadSend(scope, responders, trips, send))
+        if not responders and not DECLARED.any:
+            return self.app(scope, receive, send)
+        spent = trips.spent(admissions)
+        plain = not DECLARED.any and not exchange.is_websocket
+        if plain and False not in [responder.only_start for responder in responders]:
+            return self.app(scope, receive, HeadSend(scope, responders, trips, send, spent=spent))
         handling = handling_of(self.hooks, self._clock, exchange)
         if True in [responder.outlives for responder in responders]:
-            return outlive(handling, self.app, scope, responders, trips, receive, send)
+            return outlive(handling, self.app, scope, responders, trips, receive, send, spent)
         delivery = Delivery(scope, responders, trips, send)
+        delivery.spent = spent
         return handling(self.app, scope, trips, receive, delivery).run()
 
     async def _read(self, admissions: Admissions, step: Body, receive: Receive) -> Receive:
@@ -206,6 +225,7 @@ class GuardMiddleware:
             trips.follow(guard)
         end_all(admissions.orphans, Outcome("refused"), trips)
         delivery = Delivery(scope, admissions.responders, trips, send, "refused")
+        delivery.spent = trips.spent(admissions)
         try:
             if gives_back(guard, answer):
                 await withdraw_all([(trips, admissions.responders)])
@@ -235,7 +255,7 @@ class GuardMiddleware:
         """Send an answer to which no responder does more than to edit its head."""
         scope = admissions.exchange.scope
         if admissions.responders:
-            send = HeadSend(scope, admissions.responders, trips, send, "refused")
+            send = HeadSend(scope, admissions.responders, trips, send, "refused", trips.spent(admissions))
         body = b"" if admissions.exchange.method == "HEAD" else answer.body
         await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
         await send({"type": "http.response.body", "body": body})
@@ -252,7 +272,8 @@ class GuardMiddleware:
         guards = self.guards[admissions.answered_by + 1 :]
         if not guards:
             return self.app
-        behind = GuardMiddleware(self.app, guards, redis=self._redis, clock=self._clock)
+        key_tag = None if self.key_tag is None else self.key_tag.given
+        behind = GuardMiddleware(self.app, guards, redis=self._redis, key_tag=key_tag, clock=self._clock)
         behind._facts = admissions.exchange.facts
         return behind
 

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 
 from ..core.guard import Guard
+from ..core.key_tag import KeyTag
 from ..core.warnings import Warnings
 from ..errors import ConfigurationError
 from ..redis.manager import RedisManager
@@ -100,6 +101,16 @@ def check_store(guards: Sequence[Guard], manager: RedisManager) -> None:
         elif str(manager.address) != str(store.address):
             _warnings.tell("other-redis", f"{said}: what is written to one is not found in the other")
     ConfigurationError.raise_for(faults)
+
+
+def check_tags(guards: Sequence[Guard], key_tag: KeyTag | None) -> None:
+    """Raise `ConfigurationError` for guards that would not be right where keys go by a tag, or where they do not."""
+    ConfigurationError.raise_for([fault for guard in guards for fault in guard.tag_faults(key_tag is not None)])
+
+
+def same_tags(one: KeyTag | None, other: KeyTag | None) -> bool:
+    """Tell whether two stacks go by the same tags, or both by none."""
+    return one is other or (one is not None and one.is_the_same(other))
 
 
 def _surely_differ(one: RedisManager, other: RedisManager) -> bool:

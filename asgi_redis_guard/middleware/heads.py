@@ -18,7 +18,7 @@ from .trips import RoundTrips
 class HeadSend:
     """The `send` of an HTTP exchange whose responders have a `start` alone."""
 
-    __slots__ = ("_delivery", "_kind", "_responders", "_scope", "_send", "_trips")
+    __slots__ = ("_delivery", "_kind", "_responders", "_scope", "_send", "_spent", "_trips")
 
     def __init__(
         self,
@@ -27,12 +27,14 @@ class HeadSend:
         trips: RoundTrips,
         send: Send,
         kind: Literal["complete", "refused"] = "complete",
+        spent: float = 0.0,
     ) -> None:
         self._scope = scope
         self._responders = responders
         self._trips = trips
         self._send = send
         self._kind: Literal["complete", "refused"] = kind
+        self._spent = spent
         self._delivery: Delivery | None = None
 
     def __call__(self, message: Message) -> Awaitable[None]:
@@ -45,6 +47,7 @@ class HeadSend:
         if self._edit(head):
             return self._send({**message, "status": head.status, "headers": head.headers})
         self._delivery = Delivery(self._scope, self._responders, self._trips, self._send, self._kind)
+        self._delivery.spent = self._spent
         return self._delivery.send(message)
 
     def _edit(self, head: Head) -> bool:

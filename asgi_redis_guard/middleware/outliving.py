@@ -140,10 +140,15 @@ async def outlive(
     trips: RoundTrips,
     receive: Receive,
     send: Send,
+    spent: float,
 ) -> None:
-    """Run `app` for responders of which one wants the whole response, whatever the client does."""
+    """Run `app` for responders of which one wants the whole response, whatever the client does.
+
+    `spent` is what the exchange has used up of its time for Redis, in seconds.
+    """
     client = Client(receive, send)
     delivery = Delivery(scope, responders, trips, client.send)
+    delivery.spent = spent
     delivery.on_end = client.finish
     handling = make(app, scope, trips, client.receive, delivery)
     handling.client = client

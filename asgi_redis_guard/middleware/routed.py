@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from ..core.asgi import Message
 from ..core.exchange import NO_FACTS, Exchange
+from ..core.keys import Keys
 from ..core.responder import Outcome, Responder
 from ..core.steps import Answer, RequestEdits
 from ..errors import GuardProtocolError, ResponseAborted
@@ -52,8 +53,8 @@ DECLARED = _Declared()
 class Around(NamedTuple):
     """What the engine around the app knows: its hooks and clock, and what its guards have found.
 
-    `outer` is the exchange of another engine around this one, `begin_at` the first guard that is to decide on a route
-    in a background run that a guard before it has asked for.
+    `keys` are those of the exchange, by a tag or not. `outer` is the exchange of another engine around this one,
+    `begin_at` the first guard that is to decide on a route in a background run that a guard before it has asked for.
     """
 
     hooks: Sequence[Hook]
@@ -61,6 +62,8 @@ class Around(NamedTuple):
     facts: Mapping[str, Any] = NO_FACTS
     outer: RoutedHandling | None = None
     begin_at: Mapping[Any, int] = MappingProxyType({})
+    keys: Keys | None = None
+    is_tagged: bool = False
 
 
 class RoutedHandling(Handling):
@@ -86,6 +89,15 @@ class RoutedHandling(Handling):
     def trips(self) -> RoundTrips:
         """The way to the Redis of the engine around."""
         return self._trips
+
+    @property
+    def spent(self) -> float:
+        """Seconds that the exchange has used up of those that it has for Redis."""
+        return self._delivery.spent
+
+    @spent.setter
+    def spent(self, seconds: float) -> None:
+        self._delivery.spent = max(seconds, self._delivery.spent)
 
     @property
     def over(self) -> bool:
@@ -247,7 +259,8 @@ def handling_of(
     if not DECLARED.any:
         return Handling
     outer = None if detached else RUNNING.get()
-    return partial(RoutedHandling, around=Around(hooks, clock, exchange.facts, outer))
+    around = Around(hooks, clock, exchange.facts, outer, keys=exchange.keys, is_tagged=exchange.is_tagged)
+    return partial(RoutedHandling, around=around)
 
 
 async def _nowhere() -> None:

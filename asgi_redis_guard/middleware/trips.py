@@ -12,7 +12,7 @@ from ..core.admissions import Admissions
 from ..core.guard import Guard
 from ..core.rounds import Round, clock_of, read_replies
 from ..core.script import place_of
-from ..core.steps import Ask, Asking, Sought, Waitable
+from ..core.steps import Ask, Asking, Body, Sought, Wait, Waitable
 from ..errors import GuardProtocolError, OperationFailed, RedisTimeout, RedisUnavailable
 from ..pubsub.turns import Turn
 from ..redis.flight import Flights
@@ -25,6 +25,9 @@ from .waits import Fetch, Gone, share
 
 #: How often a responder may ask for one response; a conflict that lasts longer is a fault.
 _MOST_ASKS = 100
+
+#: The most that rounds use up of an exchange's time for Redis, in parts of it, where all of them were answered.
+_ANSWERED = 0.75
 
 
 class RoundTrips:
@@ -110,18 +113,36 @@ class RoundTrips:
 
     def left(self, admissions: Admissions) -> float | None:
         """Seconds left for rounds of the admission, None for the whole timeout (the first); raises `RedisTimeout`."""
-        now = time.monotonic()
         if not admissions.began:
-            admissions.began = now
+            admissions.began = time.monotonic()
             return None
-        left = self.manager.settings.timeout - (now - admissions.began)
-        if left <= 0:
-            raise RedisTimeout("the time for Redis is used up")
-        return left
+        return _left(admissions.began + self.manager.settings.timeout)
+
+    def spent(self, admissions: Admissions) -> float:
+        """Seconds that the rounds of an admission have used up of what its exchange has for Redis.
+
+        Where all of them were answered, Redis is there, and most of what went by may be this process's own: for what is
+        written before the head, some is left in any case.
+        """
+        if not admissions.began:
+            return 0.0
+        went = time.monotonic() - admissions.began
+        return went if admissions.degraded else min(went, self.manager.settings.timeout * _ANSWERED)
+
+    def began(self, spent: float) -> float:
+        """When the rounds of an exchange began that has used up so many seconds; 0 for one that has used none."""
+        return time.monotonic() - spent if spent else 0.0
+
+    def deadline(self, spent: float) -> float:
+        """When an exchange gives up that has used so much of its time, by `time.monotonic`."""
+        return time.monotonic() + self.manager.settings.timeout - spent
 
     @contextmanager
-    def paused(self, admissions: Admissions) -> Iterator[None]:
-        """Take what happens meanwhile (a wait, the reading of a body) off the time that Redis has used up."""
+    def paused(self, admissions: Admissions, step: Wait | Body) -> Iterator[None]:
+        """Take a step off the time that Redis has used up: a wait, the reading of a body, but no value of Redis."""
+        if isinstance(step, Wait) and isinstance(step.what, Fetch):
+            yield
+            return
         began = time.monotonic()
         try:
             yield
@@ -133,12 +154,16 @@ class RoundTrips:
         """Let a guard hear what is said on its topic, in the running loop, from now on."""
         self.manager.pubsub.feed.follow(guard.topic, guard, lambda: _Follower(guard, self))
 
-    async def perform(self, asks: Sequence[Ask]) -> list[Any]:
-        """Carry out what responders ask, together; return for each its replies or the error. Never raises for Redis."""
+    async def perform(self, asks: Sequence[Ask], deadline: float | None = None) -> list[Any]:
+        """Carry out what responders ask, together; return for each its replies or the error. Never raises for Redis.
+
+        `deadline` is what `deadline` has returned, for what an exchange waits for; else there is the whole timeout.
+        """
         shape = tuple([ask.place if ask.place.shadow else place_of(False, ask.batch.kinds) for ask in asks])
         try:
             program = program_of(shape)
-            future = self.manager.evaluate(program, [ask.batch for ask in asks])
+            left = None if deadline is None else _left(deadline)
+            future = self.manager.evaluate(program, [ask.batch for ask in asks], left)
             raw = await (asyncio.shield(future) if program.holds else future)
         except RedisUnavailable as error:
             return [error] * len(asks)
@@ -149,10 +174,11 @@ class RoundTrips:
             at = end
         return results
 
-    async def converse(self, flows: Sequence[Asking]) -> list[tuple[Asking, Any]]:
+    async def converse(self, flows: Sequence[Asking], deadline: float | None = None) -> list[tuple[Asking, Any]]:
         """Ask what responders' generators want, in one round trip; return each with its replies or the error.
 
         A generator that asks nothing is through and is left out. One that fails before it asks has its own error.
+        `deadline` as in `perform`.
         """
         asking: list[Asking] = []
         asks: list[Ask] = []
@@ -166,11 +192,14 @@ class RoundTrips:
                 if ask is not None:
                     asking.append(flow)
                     asks.append(ask)
-        results = await self.perform(asks) if asks else []
+        results = await self.perform(asks, deadline) if asks else []
         return [*failed, *zip(asking, results, strict=True)]
 
-    async def finish(self, flow: Asking, result: Any) -> None:
-        """Give a responder's generator its result, and do what more it asks, one after the other, within bounds."""
+    async def finish(self, flow: Asking, result: Any, deadline: float | None = None) -> None:
+        """Give a responder's generator its result, and do what more it asks, one after the other, within bounds.
+
+        `deadline` as in `perform`.
+        """
         for _ in range(_MOST_ASKS):
             try:
                 ask = flow.throw(result) if isinstance(result, Exception) else flow.send(result)
@@ -178,7 +207,7 @@ class RoundTrips:
                 return
             if ask.__class__ is not Ask:
                 raise GuardProtocolError(f"{flow!r} yielded {ask!r}; a responder may yield an Ask")
-            (result,) = await self.perform([ask])
+            (result,) = await self.perform([ask], deadline)
         flow.close()
         raise GuardProtocolError(f"{flow!r} has asked {_MOST_ASKS} times and is not through")
 
@@ -200,6 +229,13 @@ class _Follower:
             await self._trips.finish(flow, result)
             if isinstance(result, RedisUnavailable) and not isinstance(result, OperationFailed):
                 raise result
+
+
+def _left(deadline: float) -> float:
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise RedisTimeout("the time for Redis is used up")
+    return left
 
 
 def _first(flow: Asking) -> Ask | None:

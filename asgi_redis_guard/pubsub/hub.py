@@ -68,8 +68,8 @@ class Hub:
 
     @property
     def connected(self) -> bool:
-        """True while there is a connection; there is none without a subscription."""
-        return self._board.wire.up
+        """True while there is a connection, to some node at least; there is none without a subscription."""
+        return self._board.wire.up or (self._shards is not None and self._shards.up)
 
     def subscribe(
         self,

@@ -85,6 +85,11 @@ class Shards:
         topology.listeners.append(self._follow)
 
     @property
+    def up(self) -> bool:
+        """True while some node is connected."""
+        return any(station.wire.up for station in self.stations.values())
+
+    @property
     def reason(self) -> str | None:
         """Why something is not heard; None where all nodes are connected that should be."""
         if any(channel.station is None for channel in self.channels.values()):

@@ -123,7 +123,7 @@ class RateLimitAdmin:
     def _identity(self, key: tuple[str | bytes, ...]) -> bytes:
         if len(key) == 1 and isinstance(key[0], bytes) and _DIGEST.fullmatch(key[0]):
             return key[0]
-        return digest(*self._guard.identity.named(key))
+        return digest(*self._guard.identity.named(key), *self.redis.keys.salt)
 
     def _plan(self, rule: str, limits: Notations) -> Plan:
         plan = self._guard.rules.plan_of(rule, limits)

@@ -33,7 +33,7 @@ class Asker:
 
         `owed`: what was counted of it while Redis was away; `overdue`: whose refusals else were not told, and how many.
         """
-        hashed, ledger = digest(*identity), self._ledger
+        hashed, ledger = digest(*identity, *keys.salt), self._ledger
         flushes = bool(overdue) and ledger.statistics
         operations = [ledger.flush(keys, overdue, now)] if flushes else []
         if ledger.count:

@@ -110,7 +110,7 @@ class ConcurrencyLimit(OneRoundGuard):
         if identity is None:
             return PASS if self._unidentified == "allow" else self.refuse(exchange, nobody())
         cost = self._cost
-        hashed = digest(*identity)
+        hashed = digest(*identity, *exchange.keys.salt)
         name = b2a_base64(exchange.random(12), newline=False).decode("ascii")
         key = exchange.keys.concurrency(self._key_name, hashed)
         slot = Slot(key, hashed, name, checked_cost(cost(exchange), _MOST_UNITS) if callable(cost) else cost)

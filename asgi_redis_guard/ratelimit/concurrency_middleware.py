@@ -9,6 +9,7 @@ from ..core.asgi import ASGIApp
 from ..core.client_ip import TrustedProxies
 from ..core.guard import OnRefused
 from ..core.identity import KeyPart
+from ..core.key_tag import KeyTagLike
 from ..errors import ConfigurationError
 from ..middleware.engine import GuardMiddleware
 from ..middleware.lifespan import faults_told
@@ -45,6 +46,7 @@ class ConcurrencyLimitMiddleware(GuardMiddleware):
         guard: ConcurrencyLimit | None = None,
         redis: RedisManager | str | None = None,
         hooks: Iterable[Hook] = (),
+        key_tag: KeyTagLike | None = None,
         **options: Unpack[ConcurrencyLimitOptions],
     ) -> None:
         with faults_told():
@@ -54,4 +56,4 @@ class ConcurrencyLimitMiddleware(GuardMiddleware):
                 raise ConfigurationError("amount: none given; say how many requests of an identity may run at once")
             else:
                 guard = ConcurrencyLimit(amount, **options)
-            super().__init__(app, (guard,), redis=redis, hooks=hooks)
+            super().__init__(app, (guard,), redis=redis, hooks=hooks, key_tag=key_tag)

@@ -196,6 +196,16 @@ class RateLimit(OneRoundGuard):
         """What an exchange gets that is not counted."""
         return self._free(exchange)
 
+    def tag_faults(self, tagged: bool) -> list[str]:
+        """What is wrong with it in a stack whose keys go by a tag: limits of a guard are the same for all tags."""
+        given = self.options
+        faults = ["changeable: given; under key_tag limits are the same for all tags"] if given.changeable else []
+        if given.statistics and given.deny_cache:
+            faults.append(
+                "statistics: given with deny_cache, which tells of other tags' refusals; under key_tag one of the two"
+            )
+        return faults if tagged else []
+
     def told(self, word: bytes) -> bool:
         """Take what is said on the topic; true if the limits must be looked at again."""
         return self.changes.told(word)
@@ -208,7 +218,7 @@ class RateLimit(OneRoundGuard):
         self, exchange: Exchange, plan: Plan, identity: tuple[str | bytes, ...], cost: int
     ) -> Ask | Pass | Answer:
         """Ask, where something is remembered of somebody: refusals, or what was counted while Redis was away."""
-        hashed, now = digest(*identity), exchange.now
+        hashed, now = digest(*identity, *exchange.keys.salt), exchange.now
         denial = self.denials.find(plan, hashed, cost, now)
         if denial is not None:
             return self.refusal(exchange, plan, denial)

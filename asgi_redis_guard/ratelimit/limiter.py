@@ -189,7 +189,7 @@ class RateLimiter:
     def _make(self, key: tuple[str | bytes, ...], cost: int, when: float) -> Ask:
         if not key:
             raise ValueError("key: empty; name at least one part")
-        hashed, keys = digest(*key), self.redis.keys
+        hashed, keys = digest(*key, *self.redis.keys.salt), self.redis.keys
         asked = Asked(self._plan, keys, key, hashed, checked_cost(cost), when)
         return Ask(self._plan.operations(keys, hashed, cost, when), about=asked)
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Unpack
 
 from ..core.asgi import ASGIApp
+from ..core.key_tag import KeyTagLike
 from ..errors import ConfigurationError
 from ..middleware.engine import GuardMiddleware
 from ..middleware.lifespan import faults_told
@@ -27,12 +28,13 @@ class RateLimitMiddleware(GuardMiddleware):
         guard: RateLimit | None = None,
         redis: RedisManager | str | None = None,
         hooks: Iterable[Hook] = (),
+        key_tag: KeyTagLike | None = None,
         **options: Unpack[RateLimitOptions],
     ) -> None:
         with faults_told():
             if guard is not None:
                 ConfigurationError.refuse_both("guard", [*map(str, limits), *options])
-            super().__init__(app, (guard or RateLimit(*limits, **options),), redis=redis, hooks=hooks)
+            super().__init__(app, (guard or RateLimit(*limits, **options),), redis=redis, hooks=hooks, key_tag=key_tag)
 
 
 class MessageLimitMiddleware(GuardMiddleware):
@@ -45,9 +47,12 @@ class MessageLimitMiddleware(GuardMiddleware):
         guard: MessageLimit | None = None,
         redis: RedisManager | str | None = None,
         hooks: Iterable[Hook] = (),
+        key_tag: KeyTagLike | None = None,
         **options: Unpack[MessageLimitOptions],
     ) -> None:
         with faults_told():
             if guard is not None:
                 ConfigurationError.refuse_both("guard", [*map(str, limits), *options])
-            super().__init__(app, (guard or MessageLimit(*limits, **options),), redis=redis, hooks=hooks)
+            super().__init__(
+                app, (guard or MessageLimit(*limits, **options),), redis=redis, hooks=hooks, key_tag=key_tag
+            )

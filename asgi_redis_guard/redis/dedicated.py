@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 from redis import exceptions
 from redis.asyncio import BlockingConnectionPool, Connection, ConnectionPool, Redis, RedisCluster, SSLConnection
@@ -36,7 +37,43 @@ _OWN = frozenset(
 )
 
 
-def make_pool(address: Address, settings: Settings, where: Whereabouts | None = None) -> ConnectionPool:
+class RenewedPool(BlockingConnectionPool):
+    """redis-py's pool, whose connections can be made anew once nobody uses them."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._former: WeakSet[Any] = WeakSet()
+
+    async def renew(self) -> None:
+        """Close the idle connections now, and those in use when they are given back."""
+        self._former.update(self._in_use_connections)
+        await self.disconnect(inuse_connections=False)
+
+    async def release(self, connection: Any) -> None:
+        """Take a connection back."""
+        try:
+            if connection in self._former:
+                self._former.discard(connection)
+                await connection.disconnect(nowait=True)
+        finally:
+            await super().release(connection)
+
+
+async def renew_cluster(client: RedisCluster) -> None:
+    """Close the idle connections of a cluster's client, and mark those in use to be closed when they are given back.
+
+    Versions of redis-py that cannot mark them let them live as they are.
+    """
+    for node in client.nodes_manager.nodes_cache.values():
+        idle = {*node._free}
+        for connection in node._connections:
+            if connection in idle:
+                await connection.disconnect(nowait=True)
+            elif hasattr(connection, "mark_for_reconnect"):
+                connection.mark_for_reconnect()
+
+
+def make_pool(address: Address, settings: Settings, where: Whereabouts | None = None) -> RenewedPool:
     """Build the bounded pool of dedicated connections; a caller waits at most the connection timeout for a free one.
 
     With sentinels, each asks `where` to connect; without that, the pool only tells encodings.
@@ -46,7 +83,7 @@ def make_pool(address: Address, settings: Settings, where: Whereabouts | None = 
     if address.sentinels is not None and where is not None:
         connection = FollowedSSLConnection if address.tls else FollowedConnection
         options["where"] = where
-    return BlockingConnectionPool(
+    return RenewedPool(
         max_connections=settings.max_connections,
         timeout=settings.connection_timeout,
         connection_class=connection,

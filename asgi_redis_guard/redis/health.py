@@ -91,6 +91,8 @@ async def examine(manager: RedisManager) -> Health:
     health["warnings"].update(links.losses.warnings())
     for resident in links.residents.values():
         health["warnings"].update(resident.warnings())
+    if links.replicas is not None:
+        health["warnings"].update(links.replicas.warnings())
     health["breaker"] = links.breaker.state
     return health
 

@@ -18,7 +18,7 @@ from ..errors import RedisUnavailable
 from .address import Address
 from .breaker import Breaker
 from .cluster import ClusterLane
-from .dedicated import make_cluster_client, make_pool
+from .dedicated import RenewedPool, make_cluster_client, make_pool, renew_cluster
 from .flight import Flights
 from .lane import Lane
 from .leases import Leases
@@ -81,7 +81,7 @@ class Links:
         self.flights = Flights(loop)
         self._memory_client: Redis | None = None
         self._cluster_client: RedisCluster | None = None
-        self._pool: ConnectionPool | None = None
+        self._pool: RenewedPool | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
         #: Each by what it stands for.
         self.residents: dict[object, Resident] = {}
@@ -103,16 +103,19 @@ class Links:
     async def log_in(self) -> None:
         """Log in again on every live link, by the credentials of now; raises `RedisUnavailable` where that is refused.
 
-        Idle dedicated connections are closed; those in use go on as they are.
+        Dedicated connections are closed: idle ones now, those in use when they are given back.
         """
         login = await self.address.login()
         if login is None:
             return
-        nodes = self.topology.nodes.values() if self.topology is not None else []
+        nodes: list[Node] = [] if self.topology is None else [*self.topology.nodes.values()]
+        nodes += () if self.replicas is None else self.replicas.nodes
         links = [link for where in (self.where, *(node.where for node in nodes)) for link in list(where.links)]
         asked = [link.receiver.log_in(login) for link in links if link.receiver is not None]
         if self._pool is not None:
-            await self._pool.disconnect(inuse_connections=False)
+            await self._pool.renew()
+        if self._cluster_client is not None:
+            await renew_cluster(self._cluster_client)
         replies = await asyncio.gather(*(reply for reply in asked if reply is not None), return_exceptions=True)
         for reply in replies:
             if isinstance(reply, BaseException):

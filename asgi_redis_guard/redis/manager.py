@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Unpack
 
+from ..core.key_tag import LONGEST
 from ..core.keys import Keys
 from ..errors import ConfigurationError, RedisUnavailable
 from ..settings import Settings
@@ -70,6 +71,7 @@ class RedisManager(Commands):
         self._memory: Any = fake_server() if self.address.scheme == "memory" else None
         self._embedded = EmbeddedServer() if self.address.scheme == "embedded" else None
         self._hubs: dict[asyncio.AbstractEventLoop, Hub] = {}
+        self._tagged: weakref.WeakValueDictionary[str, RedisManager] = weakref.WeakValueDictionary()
         self._users: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, int] = weakref.WeakKeyDictionary()
         self._connecting = False
         self._audit_due = self._memory is None or self.settings.production
@@ -101,6 +103,21 @@ class RedisManager(Commands):
     def is_cluster(self) -> bool:
         """True where keys lie in slots, of which each is one server's."""
         return self.address.cluster
+
+    def tagged(self, tag: str) -> RedisManager:
+        """Return the same connections with the keys of a tag, for services beside a stack that has `key_tag`.
+
+        What is done by `TokenService(manager.tagged("acme"), …)` is what requests with that tag find. Raises ValueError
+        for a tag that no request can have.
+        """
+        from .tagged import TaggedManager  # it is one of these
+
+        if not 0 < len(tag) <= LONGEST:
+            raise ValueError(f"tag: {len(tag)} characters given; allowed are 1 to {LONGEST}")
+        found = self._tagged.get(tag)
+        if found is None:
+            found = self._tagged[tag] = TaggedManager(self, tag)
+        return found
 
     @property
     def links(self) -> Links:

@@ -63,6 +63,8 @@ class ReplicaNode(Node):
         self._loop = loop
         self._looked = float("-inf")
         self._follows = False
+        #: What was seen when it was looked at last.
+        self.state = "not looked at yet"
         self._looking: asyncio.Task[None] | None = None
 
     @property
@@ -91,7 +93,12 @@ class ReplicaNode(Node):
     def _tell(self, follows: bool, state: str) -> None:
         if follows is not self._follows:
             logger.info("replica %s is %s: %s", self.address, "read from" if follows else "left alone", state)
-        self._follows = follows
+        self._follows, self.state = follows, state
+
+    @property
+    def follows(self) -> bool:
+        """True if it was well when it was looked at last."""
+        return self._follows and not self.breaker.is_open
 
     def close(self) -> list[asyncio.Task[Any] | None]:
         self._follows = False

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from ..settings import Settings
 
 
+#: Seconds between looks at the map of a cluster for the sake of slots without a replica.
+_APART = 5.0
+
 _HOST = re.compile(r"(?:\[([\da-f:.]+)\]|([\w.-]+)):(\d{1,5})", re.IGNORECASE)
 
 
@@ -79,11 +82,22 @@ class ReplicaSet:
         self._named = places_of(settings.replicas)
         self._nodes: dict[Place, ReplicaNode] = {}
         self._turns = count()
+        self._due = 0.0  # when the map may be looked at again for replicas that were not there
         self._closed = False
         slot = slot_of if topology is not None else lambda _: 0
         self._cutter = Cutter(loop, slot, self._send, lambda *_: None, self.timeout)
         if topology is not None:
             topology.listeners.append(self._forget)
+
+    @property
+    def nodes(self) -> list[ReplicaNode]:
+        """Those that somebody has wanted to ask."""
+        return [*self._nodes.values()]
+
+    def warnings(self) -> dict[str, str]:
+        """What `health()` is to say of them."""
+        away = [f"{node.address} ({node.state})" for node in self.nodes if not node.follows]
+        return {"replicas": f"not read from: {', '.join(away)}"} if away else {}
 
     def reads(self, batch: Batch) -> bool:
         """Tell whether there is somebody to ask now for all keys of a batch."""
@@ -127,6 +141,9 @@ class ReplicaSet:
     def _places(self, slot: int | None) -> Sequence[Place]:
         if self._topology is not None:
             shard = None if slot is None else self._topology.map[slot]
+            if shard is not None and not shard.replicas and self.loop.time() >= self._due:
+                self._due = self.loop.time() + _APART  # one may have come meanwhile
+                self._topology.refresh()
             return () if shard is None else shard.replicas
         return self._named if self._sentinels is None else self._sentinels.places()
 

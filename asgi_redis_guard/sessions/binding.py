@@ -21,7 +21,7 @@ from ..errors import ConfigurationError, RedisUnavailable
 from ..users import nobody
 from .counting import UNCOUNT
 from .ending import DESTROY
-from .events import SecurityEvents
+from .events import SecurityEvents, events_faults
 from .fingerprint import SIGNALS, WIDTH, Signal, difference, fingerprint
 from .forgery import REPEATED
 from .ids import secret_of
@@ -106,6 +106,10 @@ class DeviceBinding(Guard):
         self._presence = Presence("no request is compared")
         self.exempt = PathPatterns(exempt)
         self.name = name
+
+    def tag_faults(self, tagged: bool) -> list[str]:
+        """What is wrong with it in a stack whose keys go by a tag."""
+        return events_faults(tagged and self._events is not None)
 
     def admit(self, exchange: Exchange) -> Admission:
         """Compare; end what came from elsewhere or have it recorded, in one round trip."""

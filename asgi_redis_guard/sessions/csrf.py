@@ -19,7 +19,7 @@ from ..core.origin import SAFE_METHODS, is_cross_origin, origin_faults
 from ..core.problem import problem, unavailable
 from ..core.steps import Admission, Answer, Body, Pass, Step, Wait
 from ..errors import BodyTooLarge, ConfigurationError, WaitTimeout
-from .events import SecurityEvents
+from .events import SecurityEvents, events_faults
 from .forgery import ITS_TURN, record_forgery
 from .forms import form_field, is_form
 from .lazy import LazySession, Loading
@@ -103,6 +103,10 @@ class CSRF(Guard):
         self._events = events
         self._presence = Presence("unsafe requests are refused")
         self._proxies = TrustedProxies.of(trusted_proxies)
+
+    def tag_faults(self, tagged: bool) -> list[str]:
+        """What is wrong with it in a stack whose keys go by a tag."""
+        return events_faults(tagged and self._events is not None)
 
     def admit(self, exchange: Exchange) -> Admission:
         """Check the origin, then the token; what the header shows is decided in the first round."""

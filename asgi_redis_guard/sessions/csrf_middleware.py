@@ -8,6 +8,7 @@ from typing import TypedDict, Unpack
 from ..core.asgi import ASGIApp
 from ..core.client_ip import TrustedProxies
 from ..core.guard import OnRefused
+from ..core.key_tag import KeyTagLike
 from ..errors import ConfigurationError
 from ..middleware.engine import GuardMiddleware
 from ..middleware.fusion import guards_inside
@@ -49,12 +50,13 @@ class CSRFMiddleware(GuardMiddleware):
         guard: CSRF | None = None,
         redis: RedisManager | str | None = None,
         hooks: Iterable[Hook] = (),
+        key_tag: KeyTagLike | None = None,
         **options: Unpack[CSRFOptions],
     ) -> None:
         with faults_told():
             if guard is not None:
                 ConfigurationError.refuse_both("guard", options)
-            super().__init__(app, (guard or CSRF(**options),), redis=redis, hooks=hooks)
+            super().__init__(app, (guard or CSRF(**options),), redis=redis, hooks=hooks, key_tag=key_tag)
             inside = [guard for guard in guards_inside(self.app) if isinstance(guard, Sessions)]
             if inside and not any(isinstance(other, Sessions) for other in self.guards):
                 raise ConfigurationError(

@@ -30,6 +30,7 @@ if index ~= record then
   local one = handle
   -- @include overlaps.lua
 end
+if failure then going = {} end -- what it had replaced could not be ended: it is tried again as a whole
 for _, one in ipairs(going) do
   if onward then -- what is left is no session, but leads a repetition to the heir; it goes when the overlap is over
     for _, name in ipairs(call('HKEYS', stem .. one) or {}) do

@@ -76,6 +76,11 @@ class SecurityEvent:
     details: Mapping[str, Any] = field(default_factory=dict)
 
 
+def events_faults(wrong: bool) -> list[str]:
+    """What is wrong with a guard that records events in a stack whose keys go by a tag."""
+    return ["events: made for one manager's keys; under key_tag allowed is none, record them by a store"] * wrong
+
+
 class SecurityHook(Protocol):
     """Gets each event that this process records, in the event loop; what it raises is logged and goes no further."""
 

@@ -24,7 +24,7 @@ from ..errors import ConfigurationError, RedisUnavailable, SessionUnreadable
 from .counting import COUNT, UNCOUNT
 from .crypto import SessionCipher
 from .ending import DESTROY
-from .events import SecurityEvents
+from .events import SecurityEvents, events_faults
 from .ids import SessionId, SessionIds, secret_faults
 from .keeping import KeptSession
 from .lazy import defer
@@ -64,9 +64,10 @@ class Sessions(OneRoundGuard):
     `persistent`: the cookie outlives the browser. `key`: a secret that ids are hashed with (HMAC-like, BLAKE2).
 
     `principal`: keys whose change is a login, a logout or another privilege: the session gets a new id then, and the
-    first of them tells whose it is. `overlap`: seconds in which a replaced session can still be read, by requests that
-    were on their way. `origins`: other origins that may open WebSockets with the cookie. `max_size`: bytes of all
-    values together. `encryption`: a `SessionCipher` for the values.
+    first of them tells whose it is; on a cluster another user's keys lie elsewhere, so that this takes two round trips.
+    `overlap`: seconds in which a replaced session can still be read, by requests that were on their way. `origins`:
+    other origins that may open WebSockets with the cookie. `max_size`: bytes of all values together. `encryption`: a
+    `SessionCipher` for the values.
 
     `max_sessions`: how many a user may have at once, None for any number; one more ends the one that began first
     (`evict_oldest`) or was used longest ago (`evict_lru`), or is refused with 409 (`on_excess="deny"`).
@@ -167,6 +168,10 @@ class Sessions(OneRoundGuard):
             self.provides = self.known_early = frozenset(("session", "session_id"))
             self.operations = ()  # none before the app runs
             self.withholds = dict.fromkeys(("session", "user", "auth"), "lazy (GUARD_SESSION_LAZY)")
+
+    def tag_faults(self, tagged: bool) -> list[str]:
+        """What is wrong with it in a stack whose keys go by a tag."""
+        return events_faults(tagged and self.policy.events is not None)
 
     def exempted(self, exchange: Exchange) -> Pass:
         """Tell the guards behind that there is no session by design."""
@@ -286,7 +291,10 @@ class Sessions(OneRoundGuard):
         if place is None or place.keys is not keys:
             if self.policy.events is not None:
                 self.policy.events.check(keys)
-            memory = SessionMemory(self._remembered, closed=self._closed, replica=self._replica)
+            if place is None or place.keys.root is not keys.root:
+                memory = SessionMemory(self._remembered, closed=self._closed, replica=self._replica)
+            else:  # another tag's; names in memory are other ones for each
+                memory = place.memory
             self._place = place = _Place(keys, SessionIds(self._key, keys), memory)
         return place
 

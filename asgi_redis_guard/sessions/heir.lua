@@ -9,11 +9,8 @@
 -- @check
 stamp = floor(now / 1000)
 state = 1
-local is_there = call('HGET', record, 'm')
-if not is_there then
-  local leaver = ''
-  -- @include cap.lua
-end
+local is_there, leaver = call('HGET', record, 'm'), ''
+-- @include cap.lua
 if state == 1 then
   if lifetime ~= '' then
     created, ends_at = string.format('%.0f', stamp), string.format('%.0f', stamp + lifetime)

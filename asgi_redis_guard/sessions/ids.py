@@ -73,7 +73,8 @@ class SessionIds:
 
     def name(self, value: bytes) -> bytes:
         """Return what may stand in memory for a cookie's value, whatever it is: another for each, and no secret."""
-        return value[:_TAG] + blake2b(value[_TAG:], key=self._key, person=b"name", digest_size=16).digest()
+        name = value[:_TAG] + blake2b(value[_TAG:], key=self._key, person=b"name", digest_size=16).digest()
+        return name if not self._keys.salt else b"".join((name, *self._keys.salt))
 
     def make(self, random: Callable[[int], bytes], user: str | None) -> SessionId:
         """Return a new id, of 256 random bits."""
@@ -83,7 +84,7 @@ class SessionIds:
 
     def place(self, user: str | int) -> tuple[bytes, bytes]:
         """Return what a user's own keys are made of: the tag and the digest. A number is its text, as in sessions."""
-        return self._tag(str(user)), digest(self._key, str(user))
+        return self._tag(str(user)), self._owner(str(user))
 
     def at(self, place: bytes, handle: bytes) -> SessionId:
         """Return the id with this handle at a `SessionId.place`; what opens it, the secret, is not known."""
@@ -97,13 +98,13 @@ class SessionIds:
         """Return `known` with the index of its user, which the record tells."""
         if user is None:
             return known
-        owner = digest(self._key, user)
+        owner = self._owner(user)
         index, notes = self._keys.sessions(known.tag, owner), self._keys.session_notes(known.tag, owner)
         return known._replace(owner=index, notes=notes)
 
     def keys_of(self, user: str) -> tuple[bytes, bytes, bytes]:
         """Return the index of a user's sessions, their notes, and what the keys of their records begin with."""
-        tag, owner = self._tag(user), digest(self._key, user)
+        tag, owner = self._tag(user), self._owner(user)
         return self._keys.sessions(tag, owner), self._keys.session_notes(tag, owner), self._keys.session(tag, b"")
 
     def _of(self, token: bytes, user: str | None) -> SessionId:
@@ -111,8 +112,11 @@ class SessionIds:
         record = self._keys.session(tag, handle)
         if user is None:
             return SessionId(tag, handle, record, record, record)
-        owner = digest(self._key, user)
+        owner = self._owner(user)
         return SessionId(tag, handle, record, self._keys.sessions(tag, owner), self._keys.session_notes(tag, owner))
+
+    def _owner(self, user: str) -> bytes:
+        return digest(self._key, user, *self._keys.salt)
 
     def _tag(self, user: str) -> bytes:
         return self._hash(b"tag", user.encode("utf-8", "surrogatepass"), 6)  # a name that a client typed may hold any

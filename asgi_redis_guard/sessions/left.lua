@@ -1,7 +1,6 @@
 -- Let a session give way to what has replaced it.
--- takes: old, former, past, leaver, stood, handle, place, overlap, channel, rights (as in sessions.rotate), stays (true where what has replaced it is the same user's), left (ms that it would have lived)
--- sets: nothing; where its first write fails, memory being full, nothing is written
-local before = call('HGET', old, 'p')
+-- takes: old, former, past, leaver, stood, handle, place, overlap, channel, rights (as in sessions.rotate), stays (true where what has replaced it is the same user's), left (ms that it would have lived), older (as in older.lua)
+-- sets: given (true where it has; where its first write fails, memory being full, nothing is written)
 local goes_on = stays or former == old
 local function strip(key) -- leaves what leads a logout to the heir
   for _, name in ipairs(call('HKEYS', key) or {}) do
@@ -15,7 +14,8 @@ elseif stays then
 else
   call('HSET', old, 'o', handle, 'w', place)
 end
-if not failure then
+local given = not failure
+if given then
   if overlap + 0 > 0 then
     -- Where its user is gone, nobody is to be that user a moment longer: what is left leads a logout to the heir.
     if goes_on then
@@ -25,12 +25,9 @@ if not failure then
     end
     call('PEXPIRE', old, left >= 0 and left < overlap + 0 and left or overlap)
   end
-  if before then -- to be read is the last one alone
-    local older = string.sub(old, 1, #old - #leaver) .. before
-    if call('EXISTS', older) == 1 then
-      strip(older)
-      call('HSET', older, 'w', stood)
-    end
+  if older then -- to be read is the last one alone
+    strip(older)
+    call('HSET', older, 'w', stood)
   end
   call('PUBLISH', channel, goes_on and leaver .. '>' .. handle or leaver)
   if former ~= old then

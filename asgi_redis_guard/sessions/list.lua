@@ -1,5 +1,6 @@
 -- List a user's sessions that are alive, and forget the others.
--- KEYS: 1 = the index; 2 = the notes; 3 = what the keys of the records begin with
+-- KEYS: 1 = the index; 2 = the notes; 3 = what the keys of the records begin with: never a key itself, so that a cluster
+--       does not run this while their slot moves, when some of the records cannot be seen
 -- returns: handle, end (ms since the epoch), times, note, for each in turn; the note is '' where there is none
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)

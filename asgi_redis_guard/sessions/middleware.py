@@ -8,6 +8,7 @@ from typing import Literal, TypedDict, Unpack
 from ..core.asgi import ASGIApp
 from ..core.client_ip import TrustedProxies
 from ..core.guard import OnRefused
+from ..core.key_tag import KeyTagLike
 from ..errors import ConfigurationError
 from ..middleware.engine import GuardMiddleware
 from ..middleware.lifespan import faults_told
@@ -62,9 +63,10 @@ class SessionMiddleware(GuardMiddleware):
         guard: Sessions | None = None,
         redis: RedisManager | str | None = None,
         hooks: Iterable[Hook] = (),
+        key_tag: KeyTagLike | None = None,
         **options: Unpack[SessionOptions],
     ) -> None:
         with faults_told():
             if guard is not None:
                 ConfigurationError.refuse_both("guard", options)
-            super().__init__(app, (guard or Sessions(**options),), redis=redis, hooks=hooks)
+            super().__init__(app, (guard or Sessions(**options),), redis=redis, hooks=hooks, key_tag=key_tag)

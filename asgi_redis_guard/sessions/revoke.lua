@@ -1,5 +1,6 @@
 -- End sessions of a user at once, and leave a mark in place of each for an hour, so that its browser can be told.
--- KEYS: 1 = the index; 2 = the notes; 3 = what the keys of the records begin with
+-- KEYS: 1 = the index; 2 = the notes; 3 = what the keys of the records begin with: never a key itself, so that a cluster
+--       does not run this while their slot moves, when some of the records cannot be seen
 -- ARGV: 1 = which: all, one, others (all but one) or device; 2 = the handle of that one, or what stands for the device;
 --       the handle of a session that was replaced, as long as that can be told, means what has replaced it
 -- returns: the handles of those that were alive

@@ -1,7 +1,7 @@
 -- name: sessions.rotate
 -- keys: old, former, past, record, index, notes (what is replaced, its index and notes; what replaces it, its index and notes, as in sessions.create)
 -- args: leaver, stood, handle, place, set, expected, lifetime, overlap, note, cap, excess, channel, rights, log (member of the former index, and where that lies, in words of the caller; the same of what replaces it; as in sessions.save; the version that is replaced, and no other; ms, empty keeps the end; ms; as in sessions.create, for a user who was not in the session before; where it is told; JSON: fields that are not for the overlap; as in sessions.create, with `mark`: what is left for a day in place of the former id once that cannot be read any more, so that its reuse is noticed)
--- keeps: times, deadline, left, leaving, last, what, telling
+-- keeps: times, deadline, left, older, leaving, last, what, telling
 -- returns: state, version, ends, stamp, evicted, told (as in sessions.save, 2: another version, 3: too many; as in sessions.create)
 -- Fields of a record that this makes: `o` what has replaced it, `w` where that lies if it is not the same user's, `p` what
 -- it has replaced itself if that was the same user's. On a cluster it is for what shares a slot, which the sessions of one
@@ -24,6 +24,7 @@ if created then
     -- @include renew.lua
     last, ends = ends_at, ends_at + 0
     left = call('PTTL', old)
+    -- @include older.lua
   end
   if log ~= '' and (state == 1 or state == 3) then
     what, told = state == 1 and 'done' or 'denied', {}

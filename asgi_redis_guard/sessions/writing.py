@@ -160,7 +160,7 @@ class SessionWrites:
                 now = read_record(record.id, reply.values[0], policy.cipher)
                 if now is not None:
                     self._session.rebase(record := now)
-        except RedisUnavailable:
+        except Exception:  # also where what others have written leaves no room for what is written here
             yield from hand.undo()
             raise
         yield from hand.undo()

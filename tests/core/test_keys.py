@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from asgi_redis_guard.core import keys as module
 from asgi_redis_guard.core.keys import Keys, digest
+from asgi_redis_guard.redis.slots import slot_of
 
 parts = st.lists(st.text(max_size=6) | st.binary(max_size=6), max_size=4)
 
@@ -88,8 +89,52 @@ def test_every_key_is_in_the_table_and_below_the_prefix(prefix: str) -> None:
 
 
 def test_every_builder_is_looked_at_here() -> None:
-    builders = {name for name in dir(Keys) if not name.startswith("_")} - {"prefix"}
+    builders = {name for name in dir(Keys) if not name.startswith("_")} - {"prefix", *OF_TAGS}
     assert builders == {name.partition(" ")[0] for name in built(Keys())}
+
+
+#: What tells of tags, and builds no key.
+OF_TAGS = {"key_tag", "root", "salt", "tagged"}
+
+
+@pytest.mark.parametrize("prefix", ["guard:", "app:prod:", "{tag}:", "a{", "a}b{c:"])
+@pytest.mark.parametrize("tag", ["acme", "a", "{}", "}{x}", "ü" * 300])
+def test_all_keys_of_a_tag_lie_in_one_slot_and_the_channels_are_everybody_s(prefix: str, tag: str) -> None:
+    keys, tagged = built(Keys(prefix)), built(Keys(prefix).tagged(tag))
+    for name, key in tagged.items():
+        if name.endswith("channel"):
+            assert key == keys[name]
+        else:
+            assert key.startswith(prefix.encode() + b"{")
+    assert len({slot_of(key) for name, key in tagged.items() if not name.endswith("channel")}) == 1
+
+
+def test_no_two_tags_share_a_key_and_none_is_one_without_a_tag() -> None:
+    keys = Keys()
+    every = [built(one) for one in (keys, keys.tagged("acme"), keys.tagged("globex"))]
+    keys_of = [{key for name, key in one.items() if not name.endswith("channel")} for one in every]
+    assert len(set.union(*keys_of)) == sum(map(len, keys_of))
+
+
+def test_what_stands_for_a_thing_in_memory_is_another_one_for_each_tag() -> None:
+    """Or word of a revocation in one tenant would end what is open in another."""
+    one, other = Keys().tagged("acme"), Keys().tagged("globex")
+    for name in ("token", "user", "family_mark", "generation_cutoff"):
+        assert len({getattr(keys, name)("", "x")[-20:] for keys in (Keys(), one, other)}) == 3, name
+    assert one.tag("x")[-20:] != other.tag("x")[-20:]
+    assert one.everybody("")[-20:] != other.everybody("")[-20:]
+
+
+def test_keys_of_a_tag_are_remembered_and_of_many_the_oldest_go() -> None:
+    keys = Keys()
+    first = keys.tagged("0")
+    assert keys.tagged("0") is first
+    assert first.tagged("1") is keys.tagged("1"), "those of a tag have no tags of their own"
+    assert first.root is keys
+    for number in range(5000):
+        keys.tagged(str(number))
+    assert keys.tagged("0") is not first
+    assert keys.tagged("0").token("", "x") == first.token("", "x")
 
 
 def test_prefixes_keep_deployments_apart() -> None:

@@ -112,6 +112,23 @@ async def test_replies_that_come_too_late_hold_nobody_up(redis_url: str) -> None
         await heals(here, page)
 
 
+async def test_a_server_that_looks_up_what_nobody_waits_for_any_more_holds_nobody_up(fresh_server: Server) -> None:
+    page = Page()
+    async with RedisManager(fresh_server.url, timeout=0.2) as slow, site(page, fresh_server.url) as here:
+        there = Site(page, slow)
+        await slow.execute("PING")
+        fresh_server.pause()
+        try:
+            for response in await within(there.many(10)):
+                assert (response.status, response["cache-status"]) == (200, "guard; fwd=bypass; detail=unavailable")
+            assert slow.links.breaker.is_open, "that the fill is given back cannot be said now"
+        finally:
+            fresh_server.resume()
+        await settled(slow)
+        assert await here.fills() == []
+        await heals(here, page)
+
+
 async def test_full_memory_is_no_reason_not_to_answer(make_server: MakeServer) -> None:
     server = make_server("valkey9", maxmemory_policy="noeviction")
     page = Page()

@@ -9,6 +9,7 @@ from asgi_redis_guard import Answer, ConfigurationError, Exchange, GuardMiddlewa
 from asgi_redis_guard.core.steps import PASS, Admission, Pass, Wait
 from asgi_redis_guard.idempotency.guard import Idempotency
 from asgi_redis_guard.idempotency.middleware import IdempotencyMiddleware
+from asgi_redis_guard.middleware.waits import Fetch
 from asgi_redis_guard.ratelimit.guard import RateLimit
 from tests.conftest import MakeServer
 from tests.drive import call, http_scope
@@ -207,11 +208,10 @@ async def test_a_large_record_that_cannot_be_fetched_is_not_run_again(
     app = guarded(shop, memory)
     await post(app)
 
-    class Nothing:
-        async def wait(self) -> None:
-            return None
+    async def nothing(_: Fetch) -> None:
+        return None
 
-    monkeypatch.setattr("asgi_redis_guard.middleware.trips.Fetch", lambda *_: Nothing())
+    monkeypatch.setattr(Fetch, "wait", nothing)
     assert (await post(app)).status == 503
     monkeypatch.undo()
     assert (await post(app)).body == b"x" * 20_000

@@ -9,7 +9,7 @@ from asgi_redis_guard import Ask, GuardMiddleware, GuardProtocolError, Operation
 from asgi_redis_guard.core.admissions import Admissions
 from asgi_redis_guard.core.rounds import Round
 from asgi_redis_guard.core.script import Batch, place_of
-from asgi_redis_guard.core.steps import Asking
+from asgi_redis_guard.core.steps import Asking, Body, Wait
 from asgi_redis_guard.middleware import trips as module
 from asgi_redis_guard.middleware.trips import RoundTrips
 from asgi_redis_guard.testing import ManualClock
@@ -72,24 +72,56 @@ async def test_a_generator_that_never_comes_to_an_end_is_named(redis: TestRedis)
     assert endless.gi_frame is None
 
 
-def test_the_time_for_redis_runs_from_the_first_round_and_stops_in_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> ManualClock:
+    """What round trips look at."""
     clock = ManualClock()
 
     class Clock:
         monotonic = staticmethod(clock)
 
     monkeypatch.setattr(module, "time", Clock)
+    return clock
+
+
+def test_the_time_for_redis_runs_from_the_first_round_and_stops_in_pauses(clock: ManualClock) -> None:
     trips, admissions = RoundTrips(TestRedis(timeout=0.5)), Admissions([], exchange())
-    with trips.paused(admissions):
+    with trips.paused(admissions, Wait(None, 10)):
         clock.advance(10)
     assert trips.left(admissions) is None
     clock.advance(0.2)
-    with trips.paused(admissions):
+    with trips.paused(admissions, Body(10)):
         clock.advance(10)
     assert trips.left(admissions) == pytest.approx(0.3)
-    clock.advance(0.3)
+    with trips.paused(admissions, Wait(trips.fetch(b"key"), 2)):
+        clock.advance(0.1)
+    assert trips.left(admissions) == pytest.approx(0.2), "to wait for a value is to wait for Redis"
+    clock.advance(0.2)
     with pytest.raises(RedisTimeout):
         trips.left(admissions)
+
+
+def test_where_redis_has_answered_some_time_is_left_for_the_head(clock: ManualClock) -> None:
+    """What went by may be a handler that blocked the loop."""
+    trips, admissions = RoundTrips(TestRedis(timeout=0.5)), Admissions([], exchange())
+    assert trips.spent(admissions) == 0, "nothing was asked"
+    trips.left(admissions)
+    clock.advance(0.1)
+    assert trips.spent(admissions) == pytest.approx(0.1)
+    clock.advance(7)
+    assert trips.spent(admissions) == pytest.approx(0.375)
+    admissions.degraded = [0]
+    assert trips.spent(admissions) == pytest.approx(7.1)
+
+
+async def test_past_the_deadline_of_its_exchange_a_responder_asks_nothing_more(redis: TestRedis) -> None:
+    trips = RoundTrips(redis)
+    late = trips.deadline(spent=redis.settings.timeout)
+    ((_, error),) = await trips.converse([flow(Ask([count("a")]))], late)
+    assert isinstance(error, RedisTimeout)
+    assert redis.rounds == []
+    (replies,) = await trips.perform([Ask([count("a")])], trips.deadline(spent=0))
+    assert [reply.values[0] for reply in replies] == [1]
 
 
 async def test_a_round_that_takes_something_outlives_its_caller_and_its_reply_is_kept(redis: TestRedis) -> None:

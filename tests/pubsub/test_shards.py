@@ -56,7 +56,9 @@ async def hub(nodes: list[FakeNode]) -> AsyncIterator[Hub]:
 async def test_the_node_that_a_redirection_names_is_asked(hub: Hub, nodes: list[FakeNode]) -> None:
     nodes[0].says["SSUBSCRIBE"] = moved(nodes[1])
     nodes[1].says["SSUBSCRIBE"] = confirmed() + message(b"1")
+    assert not hub.connected
     async with hub.subscribe(NAME, sharded=True) as news:
+        assert hub.connected
         assert await take(news, 1) == [Message("news", b"1")]
     assert (nodes[0].count["SSUBSCRIBE"], nodes[1].count["SSUBSCRIBE"]) == (1, 1)
 

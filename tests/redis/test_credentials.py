@@ -3,7 +3,8 @@
 import asyncio
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -12,8 +13,10 @@ from redis import CredentialProvider
 from asgi_redis_guard.errors import ConfigurationError, RedisUnavailable
 from asgi_redis_guard.redis.address import Address
 from asgi_redis_guard.redis.manager import RedisManager
+from tests.cluster import Cluster
 from tests.conftest import MakeServer
 from tests.redis.tools import PATIENCE, eventually, mark, run, within
+from tests.sentinels import sentinel_service
 from tests.servers import Server
 
 
@@ -216,3 +219,92 @@ def test_a_password_and_a_provider_are_too_much() -> None:
         RedisManager("redis://:pw@localhost", credential_provider=Provider("a", "b"))
     with pytest.raises(ConfigurationError, match="credential_provider: a int given"):
         RedisManager("redis://localhost", credential_provider=5)
+
+
+# Dedicated connections, clusters and sentinels.
+
+
+async def test_dedicated_connections_in_use_are_closed_when_they_are_given_back(make_server: MakeServer) -> None:
+    server = make_server()
+    allow(server, "old", "one")
+    allow(server, "new", "two")
+    provider = Provider("old", "one")
+    async with RedisManager(f"unix://{server.path}", credential_provider=provider, timeout=PATIENCE) as manager:
+        async with manager.client.pipeline() as pipeline:
+            await pipeline.watch("k")
+            provider.login = ("new", "two")
+            await within(manager.rotate_credentials())
+            pipeline.multi()
+            pipeline.set("k", 1)
+            assert await within(pipeline.execute()) == [True], "it is not disturbed"
+        await within(manager.client.blpop(["nothing"], timeout=0.01))
+        async with manager.client.pipeline() as pipeline:
+            assert await within(pipeline.acl_whoami().execute()) == ["new"]
+        assert b"user=old" not in server.command("CLIENT", "LIST")
+
+
+@pytest.fixture
+def accounts_of_a_cluster(cluster: Cluster) -> Iterator[Cluster]:
+    """A cluster with the accounts `old` and `new` on every node."""
+    for server in cluster.servers:
+        allow(server, "old", "one")
+        allow(server, "new", "two")
+    yield cluster
+    for server in cluster.servers:
+        server.command("ACL", "DELUSER", "old", "new")
+
+
+async def test_rotation_reaches_every_node_of_a_cluster_and_all_kinds_of_connections(
+    accounts_of_a_cluster: Cluster,
+) -> None:
+    cluster, provider = accounts_of_a_cluster, Provider("old", "one")
+    sharded = cluster.servers[0].command("INFO", "server")["redis_version"] >= "7"
+    keys = [b"key:%d" % number for number in range(30)]
+    async with RedisManager(cluster.url, credential_provider=provider, timeout=PATIENCE) as manager:
+
+        async def use() -> None:
+            await asyncio.gather(*(manager.execute("SET", key, 1) for key in keys))
+            await asyncio.gather(*(run(manager, [mark(b"list" + key)]) for key in keys))
+            assert await asyncio.gather(*(within(manager.client.get(key)) for key in keys)) == [b"1"] * len(keys)
+
+        await within(manager.client.initialize())  # some versions of redis-py fail where many do that at once
+        await use()
+        async with manager.pubsub.subscribe("news", sharded=sharded) as news:
+            provider.login = ("new", "two")
+            await within(manager.rotate_credentials())
+            for server in cluster.servers:
+                await eventually(lambda server=server: users(server) <= {"new"})
+                server.command("ACL", "DELUSER", "old")  # which ends whoever is still logged in as it
+            await manager.pubsub.publish("news", b"hello", sharded=sharded)
+            assert (await within(anext(news))).data == b"hello", "no gap"
+            await use()
+        for server in cluster.servers:
+            assert b"user=old" not in server.command("CLIENT", "LIST")
+            assert users(server) == {"new"}
+
+
+async def test_rotation_holds_over_a_failover_of_sentinels() -> None:
+    with sentinel_service() as service:
+        await eventually(lambda: service.ready)
+        for server in service.servers:
+            allow(server, "old", "one")
+            allow(server, "new", "two")
+        provider = Provider("old", "one")
+        async with RedisManager(service.url, credential_provider=provider, timeout=PATIENCE) as manager:
+            await within(manager.execute("SET", "k", 1))
+            await within(manager.client.blpop(["nothing"], timeout=0.01))
+            provider.login = ("new", "two")
+            await within(manager.rotate_credentials())
+            for server in service.servers:
+                server.command("ACL", "DELUSER", "old")
+            assert await within(manager.execute("GET", "k")) == b"1"
+            before, after = service.primary, service.other
+            await eventually(service.failover)
+            await eventually(lambda: service.primary is after)
+            async with asyncio.timeout(PATIENCE):
+                while users(after) != {"new"}:
+                    with suppress(RedisUnavailable):
+                        await manager.execute("SET", "k", 2)
+                    await asyncio.sleep(0.02)
+            assert not users(before)
+            assert not await within(manager.client.blpop(["nothing"], timeout=0.01))

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
+import redis as redis_py
 
 from asgi_redis_guard import ConfigurationError, RedisManager
 from asgi_redis_guard.core.rounds import clock_of
@@ -20,6 +21,7 @@ from tests.conftest import MakeServer
 from tests.redis.tools import PATIENCE, Guard, eventually, mark, within
 from tests.replicated import Replicated, read_from, replicated, runs_of
 from tests.sentinels import sentinel_service
+from tests.servers import Server
 
 READING = "-- keys: k\n-- returns: found\n-- @check\nfound = call('GET', k) or ''\n"
 SEEN = OperationKind.parse(f"-- name: test.seen\n{READING}")
@@ -268,3 +270,46 @@ def test_replicas_are_named_or_known(url: str, options: dict[str, Any], fault: s
 async def test_in_memory_the_option_means_nothing() -> None:
     async with RedisManager("memory://", read_from_replicas=True) as redis:
         assert await asked(redis, [at(SEEN, "a")]) == [PASSED, b""]
+
+
+async def test_health_names_replicas_that_are_not_read_from(pair: Replicated) -> None:
+    async with pair.manager() as redis:
+        assert "replicas" not in (await redis.health())["warnings"]
+        await asyncio.to_thread(pair.replica.command, "REPLICAOF", "NO", "ONE")
+        replicas = redis.links.replicas
+        assert replicas is not None
+        await eventually(lambda: not replicas.reads(Batch([mark(b"any")])) and replicas.warnings())
+        said = (await redis.health())["warnings"]["replicas"]
+        assert f"{pair.replica.port}" in said
+        assert "role master" in said
+
+
+async def test_links_to_replicas_log_in_anew_with_the_others(pair: Replicated) -> None:
+    logins = [("default", "first")]
+
+    class Provider:
+        def get_credentials(self) -> tuple[str, str]:
+            return logins[0]
+
+    for server in (pair.primary, pair.replica):
+        server.command("ACL", "SETUSER", "default", ">first", ">second")
+    named = (f"127.0.0.1:{pair.replica.port}",)
+    options: dict[str, Any] = {"timeout": PATIENCE, "read_from_replicas": True, "replicas": named}
+    url = f"redis://127.0.0.1:{pair.primary.port}"
+    async with RedisManager(url, credential_provider=Provider(), **options) as redis:
+        await read_from(redis)
+        logins[0] = ("default", "wrong")
+        with pytest.raises(RedisUnavailable):
+            await redis.rotate_credentials()
+        logins[0] = ("default", "second")
+        await redis.rotate_credentials()
+        calls = sent(pair.replica, "second")["cmdstat_auth"]
+        assert calls["calls"] >= 2, calls
+        assert await asked(redis, [at(SEEN, "a")]) == [PASSED, b""]
+
+
+def sent(server: Server, password: str) -> dict[str, Any]:
+    """The commands that a server has got."""
+    with redis_py.Redis(port=server.port, password=password) as client:
+        found: dict[str, Any] = client.info("commandstats")
+        return found

@@ -6,8 +6,11 @@ import pytest
 
 from asgi_redis_guard import RedisManager
 from tests.middleware.calls import TestRedis, noting
+from tests.redis.conftest import cluster, shared_cluster
 from tests.redis.tools import PATIENCE
 from tests.sessions.visits import Site
+
+__all__ = ["cluster", "shared_cluster"]
 
 
 @pytest.fixture

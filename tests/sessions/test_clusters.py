@@ -4,7 +4,7 @@ The former are those tests themselves, which run here once more. Where a session
 """
 
 import inspect
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from types import ModuleType
 from typing import Any
 
@@ -13,7 +13,6 @@ import pytest
 from asgi_redis_guard import RedisManager
 from asgi_redis_guard.sessions.ids import SessionId
 from tests.cluster import Cluster
-from tests.redis.conftest import cluster, shared_cluster
 from tests.redis.tools import PATIENCE
 from tests.sessions import (
     tally,
@@ -32,8 +31,6 @@ from tests.sessions.crowd import Crowd
 from tests.sessions.meanwhile import Meanwhile
 from tests.sessions.test_recording import Watched, login
 
-__all__ = ["cluster", "shared_cluster"]
-
 #: Whose tests run here: those that ask for one of these, and for no server.
 SAME: dict[ModuleType, set[str]] = {
     test_ending: {"redis", "site"},
@@ -48,10 +45,18 @@ SAME: dict[ModuleType, set[str]] = {
 }
 
 
+@pytest.fixture(scope="module")
+def primaries() -> Iterator[Cluster]:
+    """Those of all these tests."""
+    with Cluster(3) as cluster:
+        yield cluster
+
+
 @pytest.fixture
-def backend(cluster: Cluster) -> str:
+def backend(primaries: Cluster) -> str:
     """The store of all these tests, which is empty."""
-    return cluster.url
+    primaries.flush()
+    return primaries.url
 
 
 @pytest.fixture

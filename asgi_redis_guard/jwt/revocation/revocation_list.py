@@ -113,6 +113,8 @@ class RevocationList:
         )
         #: The manager that it writes by.
         self.redis = self._redis = RedisManager.of(redis)
+        if mode == "mirror" and self._redis.keys.key_tag is not None:
+            raise ConfigurationError("mode: 'mirror' given for the keys of a tag; allowed is 'remote'")
         #: The longest life of a token, in seconds.
         self.max_lifetime = max_lifetime
         #: How many replicas must have what is revoked.

@@ -31,7 +31,9 @@ Act = Callable[[World], AsyncIterator[None]]
 class Fault:
     """One fault: `on` these worlds, for some `seconds`; `excused` are the wrong answers that come of lost data.
 
-    With `recent`, nothing is lost that replicas had.
+    With `recent`, nothing is lost that replicas had. `options` are the servers'; `warns` is what `health()` must say
+    meanwhile. `accepted`: in the end an operator says go, although revocations are lost. `mirrored`: the processes have
+    mirrors of the blacklist.
     """
 
     name: str
@@ -43,6 +45,8 @@ class Fault:
     recent: bool
     options: dict[str, Option] = field(default_factory=dict)
     warns: str | None = None
+    accepted: bool = False
+    mirrored: bool = False
 
 
 FAULTS: dict[str, Fault] = {}
@@ -57,13 +61,16 @@ def fault(
     excused: Iterable[str] = (),
     recent: bool = False,
     warns: str | None = None,
+    accepted: bool = False,
+    mirrored: bool = False,
     **options: Option,
 ) -> Callable[[Act], Act]:
-    """Enter a fault into the list; `options` are the servers', `warns` is what `health()` must say meanwhile."""
+    """Enter a fault into the list."""
 
     def enter(act: Act) -> Act:
         context = asynccontextmanager(act)
-        FAULTS[name] = Fault(name, context, tuple(on), seconds, proxied, frozenset(excused), recent, options, warns)
+        told = (proxied, frozenset(excused), recent, options, warns, accepted, mirrored)
+        FAULTS[name] = Fault(name, context, tuple(on), seconds, *told)
         return act
 
     return enter
@@ -79,6 +86,23 @@ async def killed(world: World) -> AsyncIterator[None]:
     await off(world.victim.kill)
     yield
     await off(world.victim.start)
+
+
+@fault("restarted empty, accepted", seconds=4.0, excused=DATA, warns="data_lost", accepted=True)
+async def emptied(world: World) -> AsyncIterator[None]:
+    await off(world.victim.kill)
+    await off(world.victim.start)
+    yield
+    await world.until_well()
+
+
+@fault("restarted empty, mirrored", seconds=4.0, excused=DATA, mirrored=True)
+async def emptied_under_mirrors(world: World) -> AsyncIterator[None]:
+    """What processes hold in memory comes back, before anybody goes by what is there."""
+    await off(world.victim.kill)
+    await off(world.victim.start)
+    yield
+    await world.until_well()
 
 
 @fault("killed, a replica takes over", on=("cluster", "sentinel"), seconds=4.0, excused=DATA, recent=True)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import random
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from http.cookies import SimpleCookie
 from typing import Any, NamedTuple
@@ -18,7 +19,7 @@ from typing import Any, NamedTuple
 from asgi_redis_guard.core.asgi import Message, Receive, Scope, Send
 from tests.drive import Response, call, http_scope
 from tests.faults.campaign.lag import Lag
-from tests.faults.campaign.oracle import OTHER, SESSION, TOKEN, Allowance
+from tests.faults.campaign.oracle import OTHER, SESSION, TOKEN, Allowance, Oracle
 from tests.faults.campaign.site import BURST, EVERY, HOST, LOCK_WAIT, WORK, Site, refusal
 from tests.jwt.tokens import sign
 
@@ -42,7 +43,8 @@ class Caller:
 
     def __init__(self, load: Load, name: str) -> None:
         self.load, self.name = load, name
-        self.oracle = load.site.oracle
+        self.oracle = load.oracle
+        self._chance = random.Random(name)
         self.cookie = ""
         self.serial = itertools.count(1)
         self.token = self.new_token()
@@ -55,7 +57,7 @@ class Caller:
         ).decode()
 
     async def ask(self, path: str, *, method: str = "GET", waits: int = 1, plus: float = 0.0, **more: str) -> Response:
-        """Send one request as this user.
+        """Send one request as this user, to one of the processes.
 
         `waits`: how often it may wait for Redis, once before its handler runs, once in it, once before its head is
         sent; `plus`: seconds that it asked for.
@@ -68,7 +70,8 @@ class Caller:
             fields.append((b"cookie", f"session={self.cookie}".encode()))
         path, _, query = path.partition("?")
         scope = http_scope(path, fields, method=method, query_string=query.encode(), client=(f"10.{self.name}", 40_000))
-        return await self.load.send(scope, self.load.timeout * waits + plus + OWN)
+        site = self._chance.choice(self.load.sites)
+        return await self.load.send(site, scope, self.load.timeout * waits + plus + OWN)
 
     def expect(self, response: Response, **values: Any) -> bool:
         """Tell whether it was served, with an answer of its own."""
@@ -81,16 +84,18 @@ class Caller:
 
 
 class Load:
-    """All callers, what they have sampled, and why some were not served."""
+    """What all callers have sampled, and why some were not served; they choose one of the `sites` for each request."""
 
-    def __init__(self, site: Site, *, timeout: float) -> None:
-        self.site, self.timeout, self.lag = site, timeout, Lag()
+    def __init__(self, sites: Sequence[Site], oracle: Oracle, *, timeout: float) -> None:
+        self.sites, self.oracle, self.timeout, self.lag = sites, oracle, timeout, Lag()
+        #: Seconds that a revocation may take besides, to connect to who says that replicas have it.
+        self.confirming = max(site.confirming for site in sites)
         self.samples: list[Sample] = []
         self.errors: Counter[str] = Counter()
         self.late: list[str] = []
         self.stopped = False
 
-    async def send(self, scope: Scope, most: float) -> Response:
+    async def send(self, site: Site, scope: Scope, most: float) -> Response:
         """Send one request, and note what came of it; nobody may wait for longer than `most` seconds."""
         refusal.set("")
         began, lag = time.perf_counter(), self.lag.total()
@@ -102,7 +107,7 @@ class Load:
                 await send(message)
                 ended = time.perf_counter()  # what comes after the last byte, nobody waits for
 
-            await self.site.app(scope, receive, sending)
+            await site.app(scope, receive, sending)
 
         response = await call(timed, scope, b"{}")
         took, lag = ended - began, self.lag.total() - lag
@@ -168,7 +173,9 @@ class Leaver(Caller):
         """Use a new token, revoke it, use it again, and an old one."""
         token = self.new_token()
         self.expect(await self.ask("/me/first", token=token), user=self.name)
-        if not self.expect(await self.ask("/logout", method="POST", waits=2, token=token), user=self.name):
+        if not self.expect(
+            await self.ask("/logout", method="POST", waits=2, plus=self.load.confirming, token=token), user=self.name
+        ):
             return
         self.oracle.revoked[token] = time.monotonic()
         await self.comes_with(token)
@@ -246,9 +253,9 @@ CALLERS: tuple[tuple[type[Any], int], ...] = (
 
 
 @asynccontextmanager
-async def load_on(site: Site, *, timeout: float) -> AsyncIterator[Load]:
+async def load_on(sites: Sequence[Site], oracle: Oracle, *, timeout: float) -> AsyncIterator[Load]:
     """Keep all callers busy; at the end each has ended its turn, and what any of them raised is raised."""
-    load = Load(site, timeout=timeout)
+    load = Load(sites, oracle, timeout=timeout)
     callers = [kind(load, f"{kind.__name__.lower()}{number}") for kind, count in CALLERS for number in range(count)]
     tasks = [asyncio.create_task(load.keep(caller.turn)) for caller in callers]
     async with load.lag:

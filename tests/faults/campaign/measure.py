@@ -29,6 +29,17 @@ def speed(samples: Sequence[Sample], begin: float, end: float) -> float:
     return served / (end - begin)
 
 
+def settled(samples: Sequence[Sample], begin: float, end: float, before: float) -> float:
+    """Return what full speed is now that all is well: less than before where others use the machine, and no fault is.
+
+    Where more than 1 % were not served, or less than a third of what was, it is what it was before.
+    """
+    seen = samples[bisect_left(samples, begin, key=lambda sample: sample.ended) :]
+    now = speed(samples, begin, end)
+    is_well = sum(sample.served for sample in seen) > 0.99 * len(seen) and now > before / 3
+    return min(before, now) if is_well else before
+
+
 def recovery(samples: Sequence[Sample], back: float, now: float, before: float) -> float | None:
     """Return the seconds from `back` to the first second of full speed, or None if there was none until `now`."""
     step = 0.05

@@ -28,9 +28,13 @@ REPLICATED = 1.0
 
 
 class Oracle:
-    """The records of all callers, and what was found wrong. `recent`: of what is lost, only the last can be excused."""
+    """The records of all callers, and what was found wrong. `recent`: of what is lost, only the last can be excused.
 
-    def __init__(self, excused: Iterable[str] = (), *, recent: bool = False) -> None:
+    `stale`: seconds within which what a mirror says may be what was so before.
+    """
+
+    def __init__(self, excused: Iterable[str] = (), *, recent: bool = False, stale: float = 0.0) -> None:
+        self._stale = stale
         self.excused = frozenset(excused)
         self.wrong: list[str] = []
         self.lost: Counter[str] = Counter()
@@ -54,12 +58,21 @@ class Oracle:
     def found(self, kind: str, what: str, known: float | None = None) -> None:
         """Note a wrong answer; `known` is when that was acknowledged which it contradicts."""
         now = time.monotonic()
-        since = self._began - REPLICATED if self._recent else -inf
-        excused = kind in self.excused and now > self._began and (known is None or since < known < self._ended)
+        if kind == TOKEN and known is not None and now - known < self._stale:
+            return
+        first = self._began - REPLICATED if self._recent else -inf
+        excused = kind in self.excused and now > self._began and (known is None or first < known < self._ended)
         if excused:
             self.lost[kind] += 1
         else:
-            self.wrong.append(f"{kind}: {what}")
+            since = "" if known is None else f", acknowledged {now - known:.2f} s ago, {self._phase(now)}"
+            self.wrong.append(f"{kind}: {what}{since}")
+
+    def _phase(self, now: float) -> str:
+        if now < self._began:
+            return "before the fault"
+        when, since = ("after its end", self._ended) if now > self._ended else ("into the fault", self._began)
+        return f"{now - since:.2f} s {when}"
 
     # Locks.
 

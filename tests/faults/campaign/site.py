@@ -36,7 +36,7 @@ HOST = b"site.test"
 BURST, EVERY = 20, 3.0
 
 #: Seconds for which a request waits for a lock, and for which it is held without being renewed.
-LOCK_WAIT, LOCK_TTL = 0.3, 5.0
+LOCK_WAIT, LOCK_TTL = 1.0, 5.0
 
 #: Seconds that handlers take by themselves.
 WORK = 0.002
@@ -46,12 +46,16 @@ refusal: ContextVar[str] = ContextVar("refusal", default="")
 
 
 class Site:
-    """The app behind its guards, `app`; a revocation is acknowledged once so many `replicas` have it."""
+    """The app behind its guards, `app`; a revocation is acknowledged once so many `replicas` have it.
 
-    def __init__(self, redis: RedisManager, oracle: Oracle, *, replicas: int = 0) -> None:
+    With `mirrored` the process holds the blacklist in memory.
+    """
+
+    def __init__(self, redis: RedisManager, oracle: Oracle, *, replicas: int = 0, mirrored: bool = False) -> None:
         self.oracle = oracle
-        self.revocations = RevocationList(redis, wait_replicas=replicas)
-        self.app: ASGIApp = GuardMiddleware(self._answer, _guards(), redis=redis, hooks=[_note])
+        self.confirming = redis.settings.connection_timeout if replicas else 0.0
+        self.revocations = RevocationList(redis, wait_replicas=replicas, mode="mirror" if mirrored else "remote")
+        self.app: ASGIApp = GuardMiddleware(self._answer, _guards(self.revocations), redis=redis, hooks=[_note])
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         route, _, rest = scope["path"].lstrip("/").partition("/")
@@ -104,11 +108,11 @@ class Site:
         return {}
 
 
-def _guards() -> list[Any]:
+def _guards(revocations: RevocationList) -> list[Any]:
     a_few = f"{round(60 / EVERY)}/minute"
     return [
-        RateLimit(a_few, key="address", paths=["/open"], burst=BURST, name="door"),
-        JWTAuth(SECRET, exempt=["/open", "/page/*"]),
+        RateLimit(a_few, key="address", paths=["/open"], burst=BURST, name="door", workers=2),
+        JWTAuth(SECRET, revocation=revocations, exempt=["/open", "/page/*"]),
         Sessions(https_only=False, exempt=["/open", "/page/*"]),
         RateLimit("1000000/minute", key="user", unidentified="allow", exempt=["/open", "/page/*"], name="quota"),
         RateLimit(a_few, key="user", paths=["/narrow"], burst=BURST, name="narrow", on_outage="closed"),

@@ -24,7 +24,7 @@ async def judge(world: str, name: str, steady: float) -> None:
     """Run a cell; its row goes into the table, whatever comes of it."""
     row = await run(world, FAULTS[name], steady=steady)
     ROWS.append(row)
-    assert not row.faults
+    assert not row.faults, "\n".join(row.faults)
 
 
 @pytest.mark.parametrize(("world", "name"), SHORT, ids=[f"{world}: {name}" for world, name in SHORT])

@@ -9,7 +9,7 @@ import pytest
 from tests.faults.campaign.cell import run
 from tests.faults.campaign.faults import Fault
 from tests.faults.campaign.load import Sample
-from tests.faults.campaign.measure import recovery, speed
+from tests.faults.campaign.measure import recovery, settled, speed
 from tests.faults.campaign.oracle import FENCE, LIMIT, LOCK, SESSION, TOKEN, TWICE, Allowance, Oracle
 from tests.faults.campaign.world import World, keys_of
 
@@ -86,3 +86,12 @@ def test_recovery_is_the_first_second_of_full_speed() -> None:
     assert speed(outage, 0.0, 3.0) == pytest.approx(100, rel=0.02)
     assert recovery(outage, 3.0, 10.0, 100) == pytest.approx(1.5, abs=0.06)
     assert recovery(outage[:450], 3.0, 4.5, 100) is None
+
+
+def test_a_machine_that_is_slower_now_is_no_fault_unless_something_fails() -> None:
+    def served(every: int) -> list[Sample]:
+        return [Sample(ended=place / 50, took=0.0, served=place % every != 1) for place in range(100)]
+
+    assert settled(served(1), 0.0, 2.0, before=100) == pytest.approx(50, rel=0.03)
+    assert settled(served(1), 0.0, 2.0, before=1000) == 1000, "nor if it is as good as away"
+    assert settled(served(10), 0.0, 2.0, before=100) == 100

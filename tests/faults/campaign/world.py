@@ -13,6 +13,7 @@ from typing import Any
 
 import redis
 
+from asgi_redis_guard import RedisManager
 from asgi_redis_guard.testing import FaultProxy
 from tests.cluster import Cluster, until
 from tests.sentinels import SERVICE, Service
@@ -44,6 +45,7 @@ class World:
         self.primaries: list[Server] = []
         self.proxies: list[FaultProxy] = []
         self.provider = Provider()
+        self.managers: list[RedisManager] = []
 
     @property
     def victim(self) -> Server:
@@ -139,6 +141,10 @@ async def cluster(*, proxied: bool = False, **options: Option) -> AsyncIterator[
         yield world
 
 
+#: For sentinels that are not to think that a server is down.
+PATIENT = ("down-after-milliseconds", 60_000)
+
+
 class OfSentinels(World):
     """A primary, its replica, and three sentinels."""
 
@@ -149,6 +155,8 @@ class OfSentinels(World):
         self.service = service
 
     async def change_password(self, password: str) -> None:
+        for sentinel in self.service.sentinels:  # or they would think it down before they have heard of it
+            await asyncio.to_thread(sentinel.command, "SENTINEL", "SET", SERVICE, *PATIENT)
         await super().change_password(password)
         for sentinel in self.service.sentinels:
             await asyncio.to_thread(sentinel.command, "SENTINEL", "SET", SERVICE, "auth-pass", password)
@@ -163,10 +171,6 @@ class OfSentinels(World):
         if not self.proxies:
             await asyncio.to_thread(until, lambda: self.service.ready, "sentinels agree")
         await self.look()
-
-
-#: Milliseconds without an answer after which sentinels think that a server is down: behind proxies they never do.
-PATIENT = 60_000
 
 
 @asynccontextmanager
@@ -193,7 +197,7 @@ def _monitor(sentinel: Server, port: int) -> None:
     sentinel.command("SENTINEL", "REMOVE", SERVICE)
     sentinel.command("SENTINEL", "MONITOR", SERVICE, "127.0.0.1", port, 2)
     sentinel.command("SENTINEL", "SET", SERVICE, "auth-pass", PASSWORD)
-    sentinel.command("SENTINEL", "SET", SERVICE, "down-after-milliseconds", PATIENT)
+    sentinel.command("SENTINEL", "SET", SERVICE, *PATIENT)
 
 
 def _announced(server: Server) -> set[int]:
