@@ -218,9 +218,9 @@ async def test_nothing_looks_after_the_end(redis_url: str) -> None:
 
 def test_an_older_look_undoes_nothing() -> None:
     records = Records()
-    records.judge(b"k", 1, [b"one", 9_000, 0, 1_000, 1], 0.0)
-    assert records.judge(b"k", 3, [b"two", 9_000, 9_000, 1_000, 1], 0.0)
-    assert not records.judge(b"k", 2, [b"one", 9_000, 0, 1_000, 1], 0.0)
+    records.judge(b"k", 1, [b"one", 9_000, 0, 1_000, 1, 0], 0.0)
+    assert records.judge(b"k", 3, [b"two", 9_000, 9_000, 1_000, 1, 0], 0.0)
+    assert not records.judge(b"k", 2, [b"one", 9_000, 0, 1_000, 1, 0], 0.0)
     assert records.lost[b"k"].id == b"two"
 
 

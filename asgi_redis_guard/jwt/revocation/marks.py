@@ -93,7 +93,7 @@ class Marks:
             batch = marks[start : start + _BATCH]
             lives = [-mark.end for mark in batch if mark.end < 0]
             till = max(mark.end for mark in batch)
-            await self._losses.ensure(max(lives) + margin if lives else 0, till + margin if till > 0 else 0)
+            await self._ensure(max(lives) + margin if lives else 0, till + margin if till > 0 else 0)
             added += await self._surely(lambda batch=batch: self._write(batch, margin), known)  # type: ignore[misc]
             self._noted([mark.key for mark in batch], revoked=True)
             if self._replicas:
@@ -182,7 +182,7 @@ class Marks:
         `known` as in `set`.
         """
         values = (keep, b"" if cutoff is None else cutoff, self._redis.keys.tokens_channel, b"" if ahead else b"1")
-        await self._losses.ensure(keep, 0 if cutoff is None else cutoff // 1000 + keep)
+        await self._ensure(keep, 0 if cutoff is None else cutoff // 1000 + keep)
         set_to = await self._surely(lambda: self._write_cutoff(key, values), known)
         for witness in self._witnesses():
             witness.note_cutoff(key, set_to)
@@ -197,6 +197,10 @@ class Marks:
             return Outcome(set_to, is_new * int(await run(_CUT_TOLD, places, told, repeatable=True)), None)
         set_to, now, name = await run(_CUTOFF, (*places, key, self._losses.record), values, repeatable=True)
         return Outcome(int(set_to), int(now), bytes(name))
+
+    async def _ensure(self, life: int, till: int) -> None:
+        """See to it that it is noticed where what is written now gets lost; no mirror holds what has a tag."""
+        await self._losses.ensure(life, till, apart=self._redis.keys.key_tag is not None)
 
     @property
     def _losses(self) -> Losses:
