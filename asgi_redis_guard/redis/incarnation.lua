@@ -7,7 +7,7 @@
 --       now, or 0; 5 = by when that has ended, or 0; 6 = an id for a record that has to be made; 7 = the apart that is
 --       known; 8 = '1' where what is to be written is so
 -- returns: id ('' where there is no record), until, lost, now, 1 where the record says so (0: it could not be written),
---          apart
+--          apart, upto
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local found = redis.call('HMGET', KEYS[1], 'id', 'until', 'lost', 'need', 'upto', 'apart')
@@ -41,4 +41,4 @@ if before ~= table.concat({ id, ends, lost, need, upto, apart }, ' ') and id ~= 
   end
   redis.pcall('PEXPIREAT', KEYS[1], string.format('%.0f', ends))
 end
-return { id, ends, lost, now, written, apart }
+return { id, ends, lost, now, written, apart, upto }

@@ -106,6 +106,11 @@ class Losses:
             else:
                 self._refused(reply)
 
+    @property
+    def state(self) -> Mapping[bytes, tuple[bytes, bool, int]]:
+        """The incarnations as they were seen last: another one wherever data was lost, or was given back."""
+        return {key: (known.id, known.lost > 0, known.upto) for key, known in self._records.known.items()}
+
     async def look(self) -> Mapping[bytes, tuple[bytes, bool]]:
         """Look now; return the incarnations, and which of them have not all that they should have.
 
