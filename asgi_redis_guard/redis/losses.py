@@ -115,22 +115,45 @@ class Losses:
         await self._look_at(self._keys_now())
         return {key: (known.id, known.lost > 0) for key, known in self._records.known.items()}
 
-    async def ensure(self, life: int, till: int = 0) -> None:
+    async def ensure(self, life: int, till: int = 0, *, apart: bool = False) -> None:
         """See to it that a loss is noticed of what is written after this: it ends in `life` ms, or at `till` (ms).
 
+        `apart`: nobody holds it in memory, so that what gives back all the rest makes nothing whole.
         Costs nothing but about once an hour. Raises `RedisUnavailable`.
         """
         self.heed()
         keys = self._keys_now()
-        if not keys or not self._records.covers(keys, life, till, self._loop.time()):
+        if not keys or not self._records.covers(keys, life, till, self._loop.time(), apart):
             if not keys and self._topology is not None:
                 await self._topology.connect()
                 keys = self._keys_now()
-            await self._look_at(keys, life + _AHEAD if life else 0, till + _AHEAD if till else 0)
+            await self._look_at(keys, life + _AHEAD if life else 0, till + _AHEAD if till else 0, apart)
 
-    def wrote(self, now: int) -> None:
-        """Note that something was written at `now`, by the server's clock (ms)."""
-        self._records.wrote = max(self._records.wrote, now)
+    @property
+    def record(self) -> bytes:
+        """The key of the record of the one server that there is: whose `id` tells the incarnation."""
+        return self._keys.incarnation(0)
+
+    def incarnations(self) -> Mapping[bytes, bytes]:
+        """What is known of them, for `is_there`."""
+        return {key: known.id for key, known in self._records.known.items()}
+
+    async def is_there(self, before: Mapping[bytes, bytes], name: bytes | None, now: int) -> bool:
+        """Tell whether what was written at `now` (ms, the server's; 0: nothing new) was not lost at the same moment.
+
+        `before` are the incarnations that were known when it was sent, `name` is that which it was written to; None
+        where the servers of a cluster have to be asked. Raises `RedisUnavailable`.
+        """
+        if name is None:
+            await self._look_at(self._keys_now())
+            is_there = all(self.incarnations().get(key) == known for key, known in before.items())
+        else:
+            is_there = before.get(self.record, name) == name
+            if not is_there:
+                await self._look_at(self._keys_now())
+        if is_there:
+            self._records.wrote = max(self._records.wrote, now)
+        return is_there
 
     async def mend(self, incarnations: Mapping[bytes, bytes], upto: int) -> None:
         """Say that all is written again that was written up to then (ms), into those incarnations.
@@ -148,18 +171,20 @@ class Losses:
         await self.look()
         return sum(map(int, replies))
 
-    async def _look_at(self, keys: list[bytes], life: int = 0, till: int = 0) -> None:
-        asked = [future for key in keys if (future := self._ask(key, life, till, late=True)) is not None]
+    async def _look_at(self, keys: list[bytes], life: int = 0, till: int = 0, apart: bool = False) -> None:
+        asked = [future for key in keys if (future := self._ask(key, life, till, apart, late=True)) is not None]
         outcomes = await asyncio.gather(*asked, return_exceptions=True)
         errors = [error for error in outcomes if isinstance(error, BaseException)]
         if errors and len(errors) == len(outcomes) and not isinstance(errors[0], OperationFailed):
             raise errors[0]
 
-    def _ask(self, key: bytes, life: int = 0, till: int = 0, late: bool = False) -> asyncio.Future[Any] | None:
+    def _ask(
+        self, key: bytes, life: int = 0, till: int = 0, apart: bool = False, *, late: bool = False
+    ) -> asyncio.Future[Any] | None:
         """Send one look; None where nothing can be sent, which is raised where somebody waits (`late`)."""
         number = self._next()
         try:
-            future = self._run(_LOOK, key, self._words(key, life, till))
+            future = self._run(_LOOK, key, self._words(key, life, till, apart))
         except RedisUnavailable:
             if late and self._topology is None:
                 raise
@@ -184,8 +209,8 @@ class Losses:
         self._forbidden = self._forbidden or error.code == "NOPERM"
         logger.debug("what the server has lost cannot be looked at: %s", error)
 
-    def _words(self, key: bytes, life: int = 0, till: int = 0) -> tuple[Any, ...]:
-        return self._records.words(key, urandom(9).hex().encode(), life, till)
+    def _words(self, key: bytes, life: int = 0, till: int = 0, apart: bool = False) -> tuple[Any, ...]:
+        return self._records.words(key, urandom(9).hex().encode(), life, till, apart)
 
     def _next(self) -> int:
         self._number += 1

@@ -242,7 +242,7 @@ class Mirror(Witness):
             if former is not None:
                 former.missing(known)  # which learns of what may have to be given back
             raise RedisUnavailable("Redis has lost its data meanwhile")
-        if lost and former is not None:
+        if lost and former is not None and self._redis.keys.key_tag is None:
             await self._losses.mend(lost, self._upto)
         return known
 

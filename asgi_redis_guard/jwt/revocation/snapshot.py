@@ -164,9 +164,11 @@ class Snapshots:
         keys, write = self._redis.keys, Marks(self._redis)
         for start in range(0, len(marks), _PART):
             part = marks[start : start + _PART]
-            await write.set([Mark(keys.token_of(mark), (hour + 1) * 3_600_000) for mark, hour in part], margin=0)
+            await write.set(
+                [Mark(keys.token_of(mark), (hour + 1) * 3_600_000) for mark, hour in part], margin=0, known=True
+            )
         for user, cutoff in cutoffs:
-            await write.cut(keys.user_of(user), max(self._kept, _GIVEN_BACK), cutoff)
+            await write.cut(keys.user_of(user), max(self._kept, _GIVEN_BACK), cutoff, known=True)
         return count
 
     async def restore(self, former: Revoked) -> None:

@@ -299,6 +299,22 @@ async def test_a_mirror_that_missed_the_last_revocation_makes_nothing_whole(fres
         assert await status(app, jti="last") == 503
 
 
+async def test_what_has_a_tag_is_held_by_no_mirror_and_stays_lost(fresh_server: Server) -> None:
+    async with another(fresh_server.url) as (manager, mine), process(fresh_server.url) as (redis, app, revocations):
+        await revocations.revoke("bad", ttl=600)
+        await RevocationList(redis.tagged("acme")).revoke("acme's", ttl=600)
+        await knows(mine, "bad")
+        await learnt(manager)
+        await restart_empty(fresh_server)
+        await eventually(lambda: mine.mirror_status()["written_back"])
+        await within(manager.links.losses.look())
+        await within(redis.links.losses.look())
+        assert is_lost(manager)
+        assert is_lost(redis)
+        await redis.accept_loss()
+        assert [await status(app, jti=jti) for jti in ("bad", "good")] == [401, 200]
+
+
 async def test_last_known_goes_by_a_mirror_as_of_before_the_loss(fresh_server: Server) -> None:
     async with another(fresh_server.url, max_stale=0.3) as (manager, mine):
         app = stack(manager, mine, on_outage="last_known", max_age=3600)
