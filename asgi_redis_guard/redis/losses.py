@@ -56,6 +56,7 @@ class Losses:
         self._loop, self._keys, self._lane = loop, keys, lane
         self._where, self._topology = where, topology
         self._records = Records()
+        self._identity = urandom(8).hex().encode()
         self._anchors: tuple[int, dict[Place | None, bytes]] = (-1, {})
         self._timer: asyncio.TimerHandle | None = None
         self._number = 0
@@ -138,11 +139,14 @@ class Losses:
         """What is known of them, for `is_there`."""
         return {key: known.id for key, known in self._records.known.items()}
 
-    async def is_there(self, before: Mapping[bytes, bytes], name: bytes | None, now: int) -> bool:
+    async def is_there(
+        self, before: Mapping[bytes, bytes], name: bytes | None, now: int, *, held: bool = False
+    ) -> bool:
         """Tell whether what was written at `now` (ms, the server's; 0: nothing new) was not lost at the same moment.
 
         `before` are the incarnations that were known when it was sent, `name` is that which it was written to; None
-        where the servers of a cluster have to be asked. Raises `RedisUnavailable`.
+        where the servers of a cluster have to be asked. `held`: this process can give it back by itself.
+        Raises `RedisUnavailable`.
         """
         if name is None:
             await self._look_at(self._keys_now())
@@ -151,23 +155,25 @@ class Losses:
             is_there = before.get(self.record, name) == name
             if not is_there:
                 await self._look_at(self._keys_now())
-        if is_there:
+        if is_there and held:
+            self._records.held = max(self._records.held, now)
+        elif is_there:
             self._records.wrote = max(self._records.wrote, now)
         return is_there
 
     async def mend(self, incarnations: Mapping[bytes, bytes], upto: int) -> None:
-        """Say that all is written again that was written up to then (ms), into those incarnations.
+        """Say that all is written again that was written up to then (ms) or by this process, into those incarnations.
 
         What was written later by somebody who says so is missing still. Raises `RedisUnavailable`.
         """
         for key, name in incarnations.items():
-            await self._run(_WHOLE, key, (name, upto))
+            await self._run(_WHOLE, key, (name, upto, self._identity))
         await self._look_at(self._keys_now())
 
     async def accept(self) -> int:
         """Take it that nothing is missing, whatever was lost; return of how many servers. Raises `RedisUnavailable`."""
         await self.look()
-        replies = [await self._run(_WHOLE, key, (b"", FOR_ALL)) for key in self._keys_now()]
+        replies = [await self._run(_WHOLE, key, (b"", FOR_ALL, b"")) for key in self._keys_now()]
         await self.look()
         return sum(map(int, replies))
 
@@ -210,7 +216,7 @@ class Losses:
         logger.debug("what the server has lost cannot be looked at: %s", error)
 
     def _words(self, key: bytes, life: int = 0, till: int = 0, apart: bool = False) -> tuple[Any, ...]:
-        return self._records.words(key, urandom(9).hex().encode(), life, till, apart)
+        return *self._records.words(key, urandom(9).hex().encode(), life, till, apart), self._identity
 
     def _next(self) -> int:
         self._number += 1
