@@ -98,6 +98,7 @@ class Deposit:
             logger.warning("a response could not be stored: %s", error)
             yield from self._given_back(None)
         except RedisUnavailable:
+            self._give_back_later()
             raise
         except Exception:
             yield from self._given_back(None)
@@ -245,8 +246,21 @@ class Deposit:
         if found.claimed:
             idle = found.generation if refusal is not None and refusal.idle else b""
             operations.append(release(keys, found.place, found.token, idle))
-        if operations:
+        if not operations:
+            return
+        try:
             yield Ask(operations, shadow=True)
+        except OperationFailed:
+            raise
+        except RedisUnavailable:
+            self._give_back_later()
+            raise
+
+    def _give_back_later(self) -> None:
+        """Give the fill back when Redis can be told: other processes would wait for it until its time is up."""
+        found, services = self._found, self._exchange.services
+        if found.claimed and services is not None:
+            services.give_back(Ask([release(self._exchange.keys, found.place, found.token)]), LEASE)
 
 
 def _nothing() -> None:

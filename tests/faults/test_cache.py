@@ -1,10 +1,11 @@
 """A response cache over a Redis that fails: the app answers, nothing wrong is sent, and it heals by itself."""
 
 import asyncio
+from contextlib import suppress
 
 import pytest
 
-from asgi_redis_guard import RedisManager
+from asgi_redis_guard import RedisManager, RedisUnavailable
 from asgi_redis_guard.testing import FaultProxy
 from tests.cache.site import Page, Site, eventually, routes, site, writing
 from tests.conftest import MakeServer
@@ -127,6 +128,30 @@ async def test_a_server_that_looks_up_what_nobody_waits_for_any_more_holds_nobod
         await settled(slow)
         assert await here.fills() == []
         await heals(here, page)
+
+
+@pytest.mark.parametrize("stored", [True, False], ids=["stored", "refused"])
+async def test_a_fill_that_could_not_be_given_back_is_given_back_later(redis_url: str, stored: bool) -> None:
+    page = Page()
+    page.status = 200 if stored else 500
+    async with (
+        FaultProxy(redis_url) as proxy,
+        RedisManager(proxy.url, timeout=0.2) as slow,
+        site(page, redis_url) as here,
+    ):
+        page.close()
+        leader = Site(page, slow).call()
+        await page.running.wait()
+        proxy.refuse()
+        page.gate.set()
+        await within(leader.task)
+        while not slow.links.breaker.is_open:
+            with suppress(RedisUnavailable):
+                await slow.execute("PING")
+        assert len(await here.fills()) == 1
+        proxy.heal()
+        await settled(slow)
+        assert await here.fills() == []
 
 
 async def test_full_memory_is_no_reason_not_to_answer(make_server: MakeServer) -> None:

@@ -11,8 +11,9 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
 from asgi_redis_guard import RedisManager
+from tests.faults.campaign.callers import Leaver, load_on
 from tests.faults.campaign.faults import Fault
-from tests.faults.campaign.load import Leaver, Load, load_on
+from tests.faults.campaign.load import Load
 from tests.faults.campaign.measure import Lines, longest, recovery, resident, settled, speed
 from tests.faults.campaign.oracle import TOKEN, Oracle
 from tests.faults.campaign.site import LOCK_TTL, Site

@@ -6,19 +6,15 @@ Law: when a context ends, its fault is over and the servers can serve again: fro
 from __future__ import annotations
 
 import asyncio
-import itertools
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
-
-import redis
 
 from asgi_redis_guard.redis.slots import slot_of
-from tests.cluster import slots_of
+from tests.faults.campaign.means import empty, fill, latency, often
 from tests.faults.campaign.oracle import LIMIT, LOCK, SESSION, TOKEN, TWICE
 from tests.faults.campaign.world import OfCluster, World, keys_of
-from tests.servers import Option, Server
+from tests.servers import Option
 
 #: What may be gone with a server's data, or where a replica takes over that did not have it yet. Revocations are not
 #: among it: they are acknowledged when a replica has them.
@@ -162,8 +158,9 @@ async def full(world: World) -> AsyncIterator[None]:
         await off(empty, server)
 
 
-@fault("full, volatile-lru", on=("single", "cluster"), excused=(*DATA, TOKEN), warns="eviction")
+@fault("full, volatile-lru", on=("single", "cluster"), excused=(*DATA, TOKEN), warns="eviction", accepted=True)
 async def evicting(world: World) -> AsyncIterator[None]:
+    """A server that drops revocations cannot know it; only where it drops its record of them, too, is it noticed."""
     for server in world.primaries:
         await off(server.command, "CONFIG", "SET", "maxmemory-policy", "volatile-lru")
         await off(fill, server)
@@ -231,69 +228,3 @@ async def cut(world: World) -> AsyncIterator[None]:
         yield
     for proxy in world.proxies:
         proxy.heal()
-
-
-# What they are made of.
-
-
-@asynccontextmanager
-async def latency(world: World, seconds: float) -> AsyncIterator[None]:
-    """Make either way longer by so much."""
-    for proxy in world.proxies:
-        proxy.latency = seconds
-    yield
-    for proxy in world.proxies:
-        proxy.latency = 0.0
-
-
-@asynccontextmanager
-async def often(acts: Callable[[], Iterable[Any]]) -> AsyncIterator[None]:
-    """Do something every 50 ms."""
-
-    async def go_on() -> None:
-        while True:
-            await asyncio.gather(*acts())
-            await asyncio.sleep(0.05)
-
-    task = asyncio.create_task(go_on())
-    try:
-        yield
-    finally:
-        task.cancel()
-        (outcome,) = await asyncio.gather(task, return_exceptions=True)
-    if not isinstance(outcome, asyncio.CancelledError):
-        raise outcome
-
-
-FILLER = b"x" * 50_000
-
-
-def fill(server: Server) -> None:
-    """Fill the memory of a server beyond the brim; what fills it has no end, so that it is never evicted."""
-    used = int(server.command("INFO", "memory")["used_memory"])
-    with redis.Redis.from_url(server.url) as client:
-        for key in itertools.islice(fillers(server), 100):
-            client.set(key, FILLER)
-    server.command("CONFIG", "SET", "maxmemory", used + 100 * len(FILLER) - BEYOND)
-
-
-#: Bytes by which a full server has more than it may have: what it evicts, where it evicts.
-BEYOND = 300_000
-
-
-def empty(server: Server) -> None:
-    """Give it room again."""
-    server.command("CONFIG", "SET", "maxmemory", 0)
-    server.command("CONFIG", "SET", "maxmemory-policy", "noeviction")
-    with redis.Redis.from_url(server.url) as client:
-        for key in itertools.islice(fillers(server), 100):
-            client.delete(key)
-
-
-def fillers(server: Server) -> Iterator[bytes]:
-    """Keys that are this server's."""
-    keys = (b"filler:%d" % number for number in itertools.count())
-    if "cluster_enabled" not in server.options:
-        return keys
-    own = [*slots_of(server)]
-    return (key for key in keys if any(slot_of(key) in slots for slots in own))
