@@ -2,12 +2,14 @@
 
 The whole stack (JWT, blacklist, a session, two limits a user) under uvicorn and `wrk -t1 -c64`, as `session_stack.py`
 has it, in turns against one server and clusters of 1, 3 and 6 masters that share the machine with it: one process of
-the app each. What Redis does for a request is counted by the servers themselves: programs that the app has sent,
-commands with those inside of programs, bytes in and out, and CPU of all servers together.
+the app each. With `key_tag` all keys of a user lie in one slot, and a round is one program there. What Redis does for
+a request is counted by the servers themselves: programs that the app has sent, commands with those inside of programs,
+bytes in and out, and CPU of all servers together.
 """
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 
 from _clusters import Store, cluster, single
 from _common import Rounds, alternate, arguments, finish, header, stop_cleanly_on_sigterm, table, verdict
@@ -16,6 +18,7 @@ from _servers import App, uvicorn_app
 from session_stack import login, prove
 
 MASTERS = (1, 3, 6)
+TAGGED = ", key_tag"
 COUNTED = ("programs", "commands", "bytes", "Redis us")
 
 
@@ -35,7 +38,9 @@ def measure(stores: Sequence[Store], options: object) -> Rounds:
     with ExitStack() as running:
         loads = {}
         for store in stores:
-            app = running.enter_context(uvicorn_app(options.app, redis_url=store.url, name=store.name))
+            tagged = str(int(store.name.endswith(TAGGED)))
+            side = uvicorn_app("ours_session", redis_url=store.url, name=store.name, BENCH_KEY_TAG=tagged)
+            app = running.enter_context(side)
             lines = [login(app, bearer) for bearer in tokens]
             prove(app, lines[0])
             load = Load(running.enter_context(wrk_script(lines, "/cart/7")), options.seconds, options.connections)
@@ -58,6 +63,8 @@ def report(rounds: Rounds) -> list[bool]:
         for unit in ("programs", "commands", "bytes"):
             share = rounds.ratio(unit, name, "1 master")
             verdicts.append(verdict(f"{unit} a request, {name} against 1", share, at_most=1.05))
+    whole = rounds.median("3 masters" + TAGGED, "programs")
+    verdicts.append(verdict("programs a request with key_tag", whole, at_most=1.05))
     return verdicts
 
 
@@ -65,11 +72,11 @@ def main() -> None:
     """Measure and report."""
     parser = arguments(__doc__, rounds=11, seconds=1)
     parser.add_argument("--connections", type=int, default=64)
-    parser.add_argument("--app", default="ours_session", help="the app to measure")
     options = parser.parse_args()
     stop_cleanly_on_sigterm()
     with ExitStack() as running:
         stores = [running.enter_context(single()), *(running.enter_context(cluster(size)) for size in MASTERS)]
+        stores += [replace(store, name=store.name + TAGGED) for store in stores if store.name == "3 masters"]
         header("the whole stack on one server and on clusters", stores[0].nodes[0].banner, ("httptools",))
         print(f"{options.connections} connections, {USERS} users, Redis over TCP\n")
         verdicts = report(measure(stores, options))

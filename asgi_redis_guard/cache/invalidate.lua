@@ -2,7 +2,9 @@
 -- keys: tag (as in generation.lua)
 -- args: soft, life, channel, word (1 if what is stored goes stale, 0 if it is gone; ms that it lives at the least, 0: what is absent stays so, which is as invalid; where it is told, and what, empty for nothing; the time is added to it)
 -- repeatable: yes
+-- returns: at (µs: no generation from before that is good)
 -- @check
+at = now
 -- @commit
 local digits = string.rep('%d', 16)
 local found = call('GET', tag)

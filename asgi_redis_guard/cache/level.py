@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from .known import Recent
 
 if TYPE_CHECKING:
-    from ..core.script import Operation
+    from ..core.script import Operation, Reply
     from .hot import Hot
 
 #: Words that are remembered; those that are forgotten count for everything.
@@ -61,12 +61,12 @@ class FirstLevel:
             self._oldest = max(self._oldest, int(word[21:]))
         self._words.put(word[1:21], int(word[21:]))
 
-    def told_of(self, operations: Iterable[Operation], clock: int) -> None:
-        """Take word of what this process has invalidated itself, at `clock`, the server's time in µs."""
-        for operation in operations if self._replicas else ():
+    def told_of(self, operations: Iterable[Operation], replies: Iterable[Reply]) -> None:
+        """Take word of what this process has invalidated itself, by the replies to it."""
+        for operation, reply in zip(operations, replies, strict=True) if self._replicas else ():
             word = operation.args[3]
             if word:
-                self.told(b"%b%016d" % (word, clock))
+                self.told(b"%b%016d" % (word, reply.values[0]))
 
     def is_behind(self, stamps: Iterable[tuple[bytes, bytes]]) -> bool:
         """Tell by generations, each with the digest that it is of, whether who knows those has not heard of a word."""

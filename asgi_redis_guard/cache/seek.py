@@ -131,7 +131,7 @@ class Seek:
         while owed := self._cache.owed.some():
             operations = [operation for operation, _ in owed]
             told = yield Ask(operations, last=True)
-            self._cache.level.told_of(operations, told.clock)
+            self._cache.level.told_of(operations, told)
             self._cache.owed.paid(owed)
         if b":user" in self._look.names and not is_somebody(self._exchange.fact("user")):
             yield Wait(None, 0.0)  # guards in front of this one have passed by then

@@ -75,7 +75,7 @@ class Invalidating(Responder):
             self._cache.owe(operations)
         else:
             self._untold = []
-            self._cache.level.told_of(operations, replies.clock)
+            self._cache.level.told_of(operations, replies)
             self._cache.telling.event(self._exchange, "invalidated", size=len(operations))
 
     def _operations(self, head: Head) -> list[Operation]:

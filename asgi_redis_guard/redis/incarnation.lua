@@ -1,39 +1,49 @@
 -- Look whether a server still has the data that a process knows, and put down for all where it has not.
 -- KEYS: 1 = the record of the incarnation (hash): id; until (by when all has ended that must not be forgotten); lost (by
 --       when all has ended that was lost, 0 where nothing was); need (when the last of that may have been written);
---       upto (what was written up to then, before this incarnation, is here). Times in ms since the epoch
+--       upto (what was written up to then, before this incarnation, is here); apart (by when all has ended that nobody
+--       can give back, for no mirror holds it: what stands under keys with a tag); wrote:<process> (when the last was
+--       written that this process itself can give back). Times in ms since the epoch
 -- ARGV: 1 = the id that is known, or ''; 2, 3 = its until and its need; 4 = how long what is to be written lives, ms from
---       now, or 0; 5 = by when that has ended, or 0; 6 = an id for a record that has to be made
--- returns: id ('' where there is no record), until, lost, now, 1 where the record says so (0: it could not be written)
+--       now, or 0; 5 = by when that has ended, or 0; 6 = an id for a record that has to be made; 7 = the apart that is
+--       known; 8 = '1' where what is to be written is so; 9 = when this process has written last what it can give back;
+--       10 = the process
+-- returns: id ('' where there is no record), until, lost, now, 1 where the record says so (0: it could not be written),
+--          apart
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
-local found = redis.call('HMGET', KEYS[1], 'id', 'until', 'lost', 'need', 'upto')
+local found = redis.call('HMGET', KEYS[1], 'id', 'until', 'lost', 'need', 'upto', 'apart')
 local id, ends, lost = found[1] or '', tonumber(found[2] or 0), tonumber(found[3] or 0)
-local need, upto = tonumber(found[4] or 0), tonumber(found[5] or 0)
+local need, upto, apart = tonumber(found[4] or 0), tonumber(found[5] or 0), tonumber(found[6] or 0)
 local known, known_ends, known_need = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
-local before = table.concat({ id, ends, lost, need, upto }, ' ')
+local held, mine = tonumber(ARGV[9]), false
+local before = table.concat({ id, ends, lost, need, upto, apart }, ' ')
 if lost <= now then lost = 0 end
-if known ~= '' and known ~= id and known_ends > now and (id == '' or lost > 0 or known_need > upto) then
+if known ~= '' and known ~= id and known_ends > now and (id == '' or lost > 0 or math.max(known_need, held) > upto) then
   -- Not what was known, and nobody says that it is all here.
   if id == '' then id = ARGV[6] end
-  lost, need = math.max(lost, known_ends), math.max(need, known_need)
+  mine = held > upto
+  lost, need, apart = math.max(lost, known_ends), math.max(need, known_need), math.max(apart, tonumber(ARGV[7]))
 end
-local wanted = math.max(lost, tonumber(ARGV[5]))
+local wanted = tonumber(ARGV[5])
 if tonumber(ARGV[4]) > 0 then wanted = math.max(wanted, now + ARGV[4]) end
-if known == id then wanted = math.max(wanted, known_ends) end -- a server that took over without the last writes
+if ARGV[8] == '1' and wanted > now then apart = math.max(apart, wanted) end
+wanted = math.max(wanted, lost)
+if known ~= '' and known == id then wanted, apart = math.max(wanted, known_ends), math.max(apart, tonumber(ARGV[7])) end -- a server that took over without the last writes
 if wanted > ends and wanted > now then
   ends = wanted
   if id == '' then id = ARGV[6] end
 end
 local written = 1
-if before ~= table.concat({ id, ends, lost, need, upto }, ' ') and id ~= '' then
+if before ~= table.concat({ id, ends, lost, need, upto, apart }, ' ') and id ~= '' then
   redis.pcall('PERSIST', KEYS[1]) -- first what full memory does not refuse: what a script writes after that is not either
   local set = redis.pcall('HSET', KEYS[1], 'id', id, 'until', string.format('%.0f', ends), 'lost', string.format('%.0f', lost),
-    'need', string.format('%.0f', need), 'upto', string.format('%.0f', upto))
+    'need', string.format('%.0f', need), 'upto', string.format('%.0f', upto), 'apart', string.format('%.0f', apart))
   if type(set) == 'table' and set.err then
     if string.find(tostring(set.err), 'READONLY') then return redis.error_reply('READONLY a replica') end
     written = 0
   end
+  if mine then redis.pcall('HSET', KEYS[1], 'wrote:' .. ARGV[10], string.format('%.0f', held)) end
   redis.pcall('PEXPIREAT', KEYS[1], string.format('%.0f', ends))
 end
-return { id, ends, lost, now, written }
+return { id, ends, lost, now, written, apart }

@@ -25,12 +25,16 @@ _MARGIN = 60_000
 
 
 class Known(NamedTuple):
-    """One server's record as it was `seen` last: by when all has ended that was written, and all that was lost."""
+    """One server's record as it was `seen` last: by when all has ended that was written, and all that was lost.
+
+    `apart`: the same of what no mirror holds.
+    """
 
     id: bytes
     until: int
     lost: int
     seen: int
+    apart: int = 0
 
 
 class Records:
@@ -40,24 +44,29 @@ class Records:
         self.known: dict[bytes, Known] = {}
         #: When this process has written last what must not be forgotten.
         self.wrote = 0
+        #: The same of what it can give back by itself.
+        self.held = 0
         #: By when everything has ended that was written anywhere, as far as it is known.
         self.until = 0
         self._judged: dict[bytes, int] = {}
         self._clock: tuple[int, float] | None = None
 
-    def words(self, key: bytes, fresh: bytes, life: int = 0, till: int = 0) -> tuple[bytes | int, ...]:
-        """Return what `incarnation.lua` takes beside the key; `life` and `till` are of what is to be written."""
+    def words(
+        self, key: bytes, fresh: bytes, life: int = 0, till: int = 0, apart: bool = False
+    ) -> tuple[bytes | int, ...]:
+        """Return what `incarnation.lua` takes beside the key; `life`, `till`, `apart` are of what is to be written."""
         known = self.known.get(key)
-        if known is None:
-            return b"", 0, 0, life, max(till, self.until), fresh
-        return known.id, known.until, max(self.wrote, known.seen - _UNSEEN), life, max(till, self.until), fresh
+        name, until, need, former = b"", 0, 0, 0
+        if known is not None:
+            name, until, need, former = known.id, known.until, max(self.wrote, known.seen - _UNSEEN), known.apart
+        return name, until, need, life, max(till, self.until), fresh, former, int(apart), self.held
 
     def judge(self, key: bytes, number: int, reply: Sequence[Any], at: float) -> bool:
         """Take what the script said at a time of the loop's clock; tell whether data was lost that was not known to be.
 
         Looks are numbered: an older one does not undo what a newer one has found.
         """
-        name, until, lost, now, written = bytes(reply[0]), *map(int, reply[1:])
+        name, until, lost, now, written, apart = bytes(reply[0]), *map(int, reply[1:])
         former, newer = self.known.get(key), number > self._judged.get(key, 0)
         if not newer and not lost:
             return False
@@ -71,7 +80,8 @@ class Records:
             if former is not None:
                 self.known[key] = former._replace(lost=lost)
             return is_news and former is not None
-        self.known[key] = Known(name, until, lost, now)
+        # What is written while something is missing is told of exactly, by who writes it.
+        self.known[key] = Known(name, until, lost, now if not lost or former is None else former.seen, apart)
         self.until = max(self.until, until)
         return is_news
 
@@ -80,13 +90,16 @@ class Records:
         """Those of servers that have not all that they should have."""
         return {key: known for key, known in self.known.items() if known.lost}
 
-    def covers(self, keys: Iterable[bytes], life: int, till: int, at: float) -> bool:
+    def covers(self, keys: Iterable[bytes], life: int, till: int, at: float, apart: bool = False) -> bool:
         """Tell whether all records last as long as what is to be written, at a time of the loop's clock."""
         if self._clock is None:
             return False
         now = self._clock[0] + (at - self._clock[1]) * 1000
         ends = max(now + life if life else 0, till) + _MARGIN
-        return ends <= now or all((known := self.known.get(key)) is not None and known.until >= ends for key in keys)
+        if ends <= now:
+            return True
+        found = [self.known.get(key) for key in keys]
+        return all(known is not None and (known.apart if apart else known.until) >= ends for known in found)
 
 
 def anchors(keys: Keys, primaries: Iterable[Place], owner: Callable[[int], Place | None]) -> Mapping[Place, bytes]:

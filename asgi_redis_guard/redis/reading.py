@@ -8,9 +8,9 @@ would not have been run (something in front refuses) is told as not run, whateve
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from contextlib import suppress
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 from ..core.rounds import JoinedReply, clock_of
@@ -31,6 +31,7 @@ class ReadingLane:
         self._replicas = replicas
         self._timeout = timeout
         self.submit = primary.submit
+        self._tasks: set[asyncio.Task[Any]] = set()
 
     @property
     def link(self) -> Link | None:
@@ -44,50 +45,80 @@ class ReadingLane:
 
     def evaluate(self, program: Program, batches: Sequence[Batch], timeout: float | None = None) -> asyncio.Future[Any]:
         """Send one round, as `Channel.evaluate` does; a replica sees its last part if that may be."""
-        if not program.shape or not program.shape[-1].replica or not self._replicas.reads(batches[-1]):
+        looked = self._look(program, batches) if program.shape and program.shape[-1].replica else None
+        if looked is None:
             return self._primary.evaluate(program, batches, timeout)
-        try:
-            looked = self._replicas.evaluate(_looking(program.shape[-1]), batches[-1])
-        except RedisUnavailable:
-            return self._primary.evaluate(program, batches, timeout)
-        front = None
-        if len(program.shape) > 1:
-            try:
-                front = self._primary.evaluate(program_of(program.shape[:-1]), batches[:-1], timeout)
-            except BaseException:
-                looked.cancel()
-                raise
-        looked.add_done_callback(_heard)
         loop = self._replicas.loop
         deadline = loop.time() + (timeout or self._timeout)
-        return loop.create_task(self._join(program, batches[-1], looked, front, deadline))
+        if len(program.shape) == 1:
+            result = loop.create_future()
+            looked.add_done_callback(partial(self._alone, result, program, batches[0], deadline))
+            return result
+        try:
+            front = self._primary.evaluate(program_of(program.shape[:-1]), batches[:-1], timeout)
+        except BaseException:
+            looked.cancel()
+            raise
+        looked.add_done_callback(_heard)
+        return self._spawn(self._join(program, batches[-1], looked, front, deadline))
+
+    def _look(self, program: Program, batches: Sequence[Batch]) -> asyncio.Future[Any] | None:
+        """Ask a replica about the last part of a round; None where there is none to ask."""
+        try:
+            return self._replicas.evaluate(_looking(program.shape[-1]), batches[-1])
+        except RedisUnavailable:
+            return None
+
+    def _spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        task = self._replicas.loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def _alone(
+        self,
+        result: asyncio.Future[Any],
+        program: Program,
+        batch: Batch,
+        deadline: float,
+        looked: asyncio.Future[Any],
+    ) -> None:
+        """Take the word of a replica for a round of one part, or have the primary asked."""
+        error = None if looked.cancelled() else looked.exception()
+        if result.done():
+            return
+        if error is None and not looked.cancelled():
+            tail = _certain(program.shape[0], looked.result())
+            if tail is not None:
+                result.set_result(tail)
+                return
+        task = self._spawn(self._from_primary(program.shape[0], batch, deadline, alone=True))
+        task.add_done_callback(partial(_hand_on, result))
 
     async def _join(
         self,
         program: Program,
         batch: Batch,
         looked: asyncio.Future[Any],
-        front: asyncio.Future[Any] | None,
+        front: asyncio.Future[Any],
         deadline: float,
     ) -> Any:
         """Put the reply together of what stands in front and the last part."""
         place = program.shape[-1]
-        head: Sequence[Any] = (0,)
-        if front is not None:
-            try:
-                head = await front
-            except BaseException:
-                looked.cancel()
-                raise
-            if _is_stopped(program.shape, head):
-                looked.cancel()
-                return _joined(program, head, [*_nothing(place.kinds), head[-1]])
+        try:
+            head = await front
+        except BaseException:
+            looked.cancel()
+            raise
+        if _is_stopped(program.shape, head):
+            looked.cancel()
+            return _joined(program, head, [*_nothing(place.kinds), head[-1]])
         tail: Sequence[Any] | None = None
         with suppress(RedisUnavailable):
             tail = _certain(place, await looked)
         if tail is None:
-            tail = await self._from_primary(place, batch, deadline, alone=front is None)
-        return tail if front is None else _joined(program, head, tail)
+            tail = await self._from_primary(place, batch, deadline, alone=False)
+        return _joined(program, head, tail)
 
     async def _from_primary(self, place: Place, batch: Batch, deadline: float, *, alone: bool) -> Sequence[Any]:
         """Have the last part done where it can be; an error stands for its statuses, or is raised where it is alone."""
@@ -167,3 +198,14 @@ def _heard(reply: asyncio.Future[Any]) -> None:
     """What a replica has failed with concerns nobody."""
     if not reply.cancelled():
         reply.exception()
+
+
+def _hand_on(result: asyncio.Future[Any], task: asyncio.Task[Any]) -> None:
+    """Give what the primary has said to who waits, if somebody does."""
+    error = RedisUnavailable("closed") if task.cancelled() else task.exception()
+    if result.done():
+        return
+    if error is not None:
+        result.set_exception(error)
+    else:
+        result.set_result(task.result())

@@ -104,9 +104,12 @@ class ReplicaSet:
         slots = {slot_of(key) for key in batch.keys} if self._topology is not None else {0}
         return all(self._pick(slot) is not None for slot in slots)
 
-    def evaluate(self, program: Program, batch: Batch) -> asyncio.Future[Any]:
-        """Send what only checks to replicas, as `Lane.evaluate` does; raises `RedisUnavailable` where there is none."""
-        return self._cutter.evaluate(program, [batch], self.timeout)
+    def evaluate(self, program: Program, batch: Batch) -> asyncio.Future[Any] | None:
+        """Send what only checks to replicas, as `Lane.evaluate` does; None where there is nobody to ask."""
+        if self._topology is None:
+            node = self._pick(0)
+            return None if node is None else node.lane1.evaluate(program, [batch], self.timeout)
+        return self._cutter.evaluate(program, [batch], self.timeout) if self.reads(batch) else None
 
     async def get(self, key: bytes) -> Any:
         """Return the value of a string key as a replica knows it; raises `RedisUnavailable`."""

@@ -7,10 +7,10 @@ from fastapi import Request
 from asgi_redis_guard import SessionMiddleware
 
 from . import FIELDS
-from .ours import app, redis
+from .ours import app, key_tag, redis
 
 remembered = int(os.environ.get("BENCH_REMEMBERED", "4096"))
-app.add_middleware(SessionMiddleware, redis=redis, https_only=False, remembered=remembered)
+app.add_middleware(SessionMiddleware, redis=redis, https_only=False, remembered=remembered, key_tag=key_tag)
 
 
 @app.post("/login")

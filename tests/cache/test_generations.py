@@ -88,7 +88,7 @@ async def test_a_generation_stands_until_it_is_invalidated(manager: RedisManager
     for later in (0, 1, 5_000_000):
         assert await at(manager, NOW + later, read()) == [PASSED, stamps(NOW)]
         assert await at(manager, NOW + later, read(expected=stamps(NOW))) == [PASSED, stamps(NOW)]
-    assert await at(manager, NOW + 6_000_000, invalidate()) == [PASSED]
+    assert await at(manager, NOW + 6_000_000, invalidate()) == [PASSED, NOW + 6_000_000]
     new = stamps(NOW + 6_000_000, NOW)
     assert await at(manager, NOW + 6_000_001, read(expected=stamps(NOW))) == [STOPPED, new]
     assert await at(manager, NOW + 6_000_001, read()) == [PASSED, new]
@@ -200,9 +200,9 @@ async def test_it_lives_as_long_as_the_longest_use_asks_for(manager: RedisManage
 
 
 async def test_an_invalidation_makes_what_is_absent_or_leaves_it_so(manager: RedisManager) -> None:
-    assert await at(manager, NOW, invalidate(life=0)) == [PASSED]
+    assert await at(manager, NOW, invalidate(life=0)) == [PASSED, NOW]
     assert await content(manager) is None
-    assert await at(manager, NOW, invalidate(soft=True, life=1000)) == [PASSED]
+    assert await at(manager, NOW, invalidate(soft=True, life=1000)) == [PASSED, NOW]
     assert (await content(manager), await ends(manager)) == (stamps(NOW), NOW // 1000 + 1000)
 
 

@@ -11,7 +11,9 @@ import pytest
 from asgi_redis_guard import RedisManager
 from asgi_redis_guard.cache import level
 from asgi_redis_guard.cache.level import FirstLevel
-from asgi_redis_guard.cache.operations import TOPIC
+from asgi_redis_guard.cache.operations import TOPIC, invalidate_tags
+from asgi_redis_guard.core.keys import Keys
+from asgi_redis_guard.core.script import Reply
 from asgi_redis_guard.testing import RoundTripCounter
 from tests.cache.site import Page, Site, routes, site, writing
 from tests.redis.tools import PATIENCE, eventually
@@ -147,3 +149,25 @@ async def test_ten_requests_at_once_are_all_answered_from_it(redis_url: str) -> 
         responses = await asyncio.gather(*(here.get("/page") for _ in range(10)))
         assert {response.body for response in responses} == {b"page 1"}
         assert page.runs == 1
+
+
+def test_who_has_not_heard_of_a_word_is_behind() -> None:
+    first, digest, other = FirstLevel(0.0, replicas=True), b"d" * 20, b"o" * 20
+    assert not first.is_behind([(digest, b"%016d.%016d" % (5, 5)), (other, b"")])
+    first.told(b"t" + digest + b"%016d" % 10)
+    assert first.is_behind([(other, b""), (digest, b"%016d.%016d" % (9, 9))])
+    assert first.is_behind([(digest, b"")])
+    assert not first.is_behind([(digest, b"%016d.%016d" % (10, 3))])
+    assert not first.is_behind([(digest, b"%016d.%016d" % (3, 11))])
+    assert not first.is_behind([(other, b"%016d.%016d" % (1, 1))])
+
+
+def test_what_was_invalidated_here_is_noted_only_for_the_sake_of_replicas() -> None:
+    operations = invalidate_tags(Keys(), ["one"])
+    replies = [Reply(True, True, (clock,)) for clock in (7, 8)]
+    digest = operations[1].keys[0][-20:]
+    for replicas in (True, False):
+        first = FirstLevel(0.0, replicas=replicas)
+        first.told_of(operations, replies)
+        assert first.is_behind([(digest, b"%016d.%016d" % (7, 7))]) is replicas
+        assert not first.is_behind([(digest, b"%016d.%016d" % (8, 8))])

@@ -5,7 +5,19 @@ import re
 import pytest
 
 from asgi_redis_guard.core import script
-from asgi_redis_guard.core.script import RESERVED, Batch, Operation, OperationKind
+from asgi_redis_guard.core.script import (
+    IDLE,
+    PASSED,
+    RESERVED,
+    STOPPED,
+    Batch,
+    Operation,
+    OperationKind,
+    is_certain,
+    on_replica,
+    place_of,
+)
+from asgi_redis_guard.core.steps import Ask
 from tests.guards import COUNT, count
 
 WHOLE = """\
@@ -98,3 +110,40 @@ def test_a_line_that_undoes_nothing_is_refused(monkeypatch: pytest.MonkeyPatch, 
 def test_a_part_says_when_its_commit_would_change_nothing() -> None:
     kind = OperationKind.parse("-- name: a\n-- @check\ncheck()\n-- @idle\nunneeded = true\n-- @commit\ncommit()\n")
     assert (kind.check, kind.idle, kind.commit) == ("check()\n", "unneeded = true\n", "commit()\n")
+
+
+def test_a_part_says_when_a_replica_is_sure_enough() -> None:
+    head = "-- name: a\n-- holds: yes\n-- repeatable: no\n-- @check\ncheck()\n"
+    sure, idle, commit = "-- @sure\nunneeded = 1\n", "-- @idle\nunneeded = 2\n", "-- @commit\ncommit()\n"
+    whole = OperationKind.parse(head + sure + idle + commit)
+    assert (whole.check, whole.sure, whole.idle) == ("check()\n", "unneeded = 1\n", "unneeded = 2\n")
+    looked_at = on_replica(whole)
+    assert (looked_at.check, looked_at.idle, looked_at.commit) == ("check()\n", "unneeded = 1\n", "")
+    assert (looked_at.holds, looked_at.repeatable) == (False, True)
+    assert on_replica(OperationKind.parse(head + idle + commit)).idle == "unneeded = 2\n"
+    assert on_replica(whole) is looked_at
+
+
+@pytest.mark.parametrize(
+    ("parts", "status", "certain"),
+    [
+        ("", PASSED, True),
+        ("", STOPPED, False),
+        ("", b"ERR", False),
+        ("-- @sure\nunneeded = true\n", PASSED, False),
+        ("-- @sure\nunneeded = true\n", IDLE, True),
+        ("-- @commit\ncommit()\n", PASSED, False),
+        ("-- @idle\nunneeded = true\n-- @commit\ncommit()\n", IDLE, True),
+        ("-- @idle\nunneeded = true\n-- @commit\ncommit()\n", STOPPED, False),
+    ],
+)
+def test_the_word_of_a_replica_counts_where_nothing_is_to_be_done(parts: str, status: object, certain: bool) -> None:
+    assert is_certain(OperationKind.parse(f"-- name: a\n-- @check\ncheck()\n{parts}"), status) is certain
+
+
+def test_a_place_of_which_a_replica_may_be_asked_is_another() -> None:
+    kinds = (COUNT,)
+    assert place_of(False, kinds, replica=True) is place_of(False, kinds, False, True)
+    assert place_of(False, kinds, replica=True) is not place_of(False, kinds)
+    assert Ask([count("a")], replica=True).place.replica
+    assert not Ask([count("a")]).place.replica

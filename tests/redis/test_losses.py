@@ -8,7 +8,7 @@ import pytest
 
 from asgi_redis_guard import RedisManager
 from asgi_redis_guard.core.keys import Keys
-from asgi_redis_guard.redis import losses
+from asgi_redis_guard.redis import loss_watch
 from asgi_redis_guard.redis.incarnation import Records, anchors
 from asgi_redis_guard.redis.losses import Losses
 from asgi_redis_guard.redis.slots import Place, slot_of
@@ -21,8 +21,8 @@ LIFE = 3_600_000
 @pytest.fixture
 def seldom(monkeypatch: pytest.MonkeyPatch) -> None:
     """Look only when the test does."""
-    monkeypatch.setattr(losses, "_BEAT", 3600.0)
-    monkeypatch.setattr(losses, "_BEAT_LOST", 3600.0)
+    monkeypatch.setattr(loss_watch, "_BEAT", 3600.0)
+    monkeypatch.setattr(loss_watch, "_BEAT_LOST", 3600.0)
 
 
 class History:
@@ -43,9 +43,13 @@ class History:
     async def write(self) -> None:
         manager = self.anyone
         await manager.links.losses.ensure(LIFE)
-        at = int(await server_ms(manager))
+        is_there = False
+        while not is_there:
+            before = manager.links.losses.incarnations()
+            name = await manager.execute("HGET", manager.links.losses.record, "id")
+            at = int(await server_ms(manager))
+            is_there = await manager.links.losses.is_there(before, name or b"", at)
         self.written[at] = True
-        manager.links.losses.wrote(at)
 
     async def look(self) -> None:
         await self.anyone.links.losses.look()
@@ -128,7 +132,8 @@ async def test_who_knows_of_something_newer_than_what_was_given_back_says_so(red
         await one.links.losses.ensure(LIFE)
         await late.links.losses.ensure(LIFE)
         upto = int(await server_ms(one))
-        late.links.losses.wrote(upto + 1)
+        known = late.links.losses.incarnations()
+        assert await late.links.losses.is_there(known, known[late.links.losses.record], upto + 1)
         await one.execute("FLUSHALL")
         found = await one.links.losses.look()
         await one.links.losses.mend({key: name for key, (name, _) in found.items()}, upto)
@@ -213,9 +218,9 @@ async def test_nothing_looks_after_the_end(redis_url: str) -> None:
 
 def test_an_older_look_undoes_nothing() -> None:
     records = Records()
-    records.judge(b"k", 1, [b"one", 9_000, 0, 1_000, 1], 0.0)
-    assert records.judge(b"k", 3, [b"two", 9_000, 9_000, 1_000, 1], 0.0)
-    assert not records.judge(b"k", 2, [b"one", 9_000, 0, 1_000, 1], 0.0)
+    records.judge(b"k", 1, [b"one", 9_000, 0, 1_000, 1, 0], 0.0)
+    assert records.judge(b"k", 3, [b"two", 9_000, 9_000, 1_000, 1, 0], 0.0)
+    assert not records.judge(b"k", 2, [b"one", 9_000, 0, 1_000, 1, 0], 0.0)
     assert records.lost[b"k"].id == b"two"
 
 

@@ -2,7 +2,8 @@
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,7 +22,7 @@ from tests.conftest import MakeServer
 from tests.redis.tools import PATIENCE, Guard, eventually, mark, within
 from tests.replicated import Replicated, read_from, replicated, runs_of
 from tests.sentinels import sentinel_service
-from tests.servers import Server
+from tests.servers import Server, redis62, valkey9
 
 READING = "-- keys: k\n-- returns: found\n-- @check\nfound = call('GET', k) or ''\n"
 SEEN = OperationKind.parse(f"-- name: test.seen\n{READING}")
@@ -190,9 +191,10 @@ async def test_with_the_primary_away_the_round_fails_as_it_would_without_replica
             pair.primary.resume()
 
 
-async def test_a_cluster_is_read_from_where_the_keys_are() -> None:
+@pytest.mark.parametrize("binary", [valkey9, redis62])
+async def test_a_cluster_is_read_from_where_the_keys_are(binary: Callable[[], Path]) -> None:
     keys = [b"key:%d" % number for number in range(30)]
-    with Cluster(3, 1) as cluster:
+    with Cluster(3, 1, binary=binary()) as cluster:
         url = cluster.url
         async with RedisManager(url, timeout=PATIENCE, read_from_replicas=True) as redis:
             for key in keys:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any, NamedTuple
 
 from ...core.lua import read_lua
+from ...errors import RedisUnavailable
 from ...redis.losses import Losses
 from ...redis.manager import RedisManager
 from ...redis.program import Script
@@ -31,6 +32,9 @@ _SET, _TOLD, _UNMARK, _UNMARK_TOLD, _CUT, _CUT_TOLD = (
 #: Marks in one call; more are cut into several calls, so that no call holds the server up.
 _BATCH = 5_000
 
+#: Times that something is written which may have been lost at the same moment.
+_TRIES = 5
+
 _MARGIN = round(MAX_LEEWAY * 1000)
 
 #: What is said where too few replicas have it.
@@ -45,11 +49,26 @@ class Mark(NamedTuple):
     note: bytes = b""
 
 
+class Outcome(NamedTuple):
+    """What came of a write: how many marks are new, or the cutoff; when that was (ms; 0 where nothing is new), and into
+    which incarnation of the server's data, None where that has to be asked.
+    """
+
+    result: int
+    now: int
+    incarnation: bytes | None
+
+
 class Witness:
     """Somebody in the loop who is to know at once what was written: a mirror."""
 
-    def note(self, key: bytes, *, revoked: bool) -> None:
-        """Take note of a mark that was set or taken back."""
+    def note(self, key: bytes, *, revoked: bool, end: int = 0) -> None:
+        """Take note of a mark that was set, with its `end`, or taken back."""
+        raise NotImplementedError
+
+    @property
+    def holds(self) -> bool:
+        """True where it takes note: it is not so while nothing is known yet, or too much."""
         raise NotImplementedError
 
     def note_cutoff(self, key: bytes, cutoff: int) -> None:
@@ -69,19 +88,21 @@ class Marks:
         self._redis = redis
         self._replicas = replicas
 
-    async def set(self, marks: Sequence[Mark], *, margin: int = _MARGIN) -> int:
+    async def set(self, marks: Sequence[Mark], *, margin: int = _MARGIN, known: bool = False) -> int:
         """Set marks, 5,000 in one round trip; return how many were not there before. `margin` in ms, kept beyond ends.
 
-        What has ended longer ago than the margin gets none.
+        What has ended longer ago than the margin gets none. `known`: what Redis has lost is given back.
         """
         added, lasting = 0, list[Written]()
         for start in range(0, len(marks), _BATCH):
             batch = marks[start : start + _BATCH]
             lives = [-mark.end for mark in batch if mark.end < 0]
             till = max(mark.end for mark in batch)
-            await self._losses.ensure(max(lives) + margin if lives else 0, till + margin if till > 0 else 0)
-            added += await (self._set_apart(batch, margin) if self._redis.is_cluster else self._set(batch, margin))
-            self._noted([mark.key for mark in batch], revoked=True)
+            await self._ensure(max(lives) + margin if lives else 0, till + margin if till > 0 else 0)
+            added += await self._surely(lambda batch=batch: self._write(batch, margin), known)  # type: ignore[misc]
+            for witness in self._witnesses():
+                for mark in batch:
+                    witness.note(mark.key, revoked=True, end=mark.end)
             if self._replicas:
                 lasting += self._lasting(batch, margin)
         await confirm(self._redis, lasting, self._replicas, _MARKED)
@@ -97,12 +118,29 @@ class Marks:
                 slots[slot] = mark
         return [Written(mark.key, mark.end + margin) if mark.end >= 0 else Written(mark.key) for mark in slots.values()]
 
-    async def _set(self, marks: Sequence[Mark], margin: int) -> int:
-        values = [margin, self._redis.keys.tokens_channel, *_values(marks)]
-        keys = (*self._places, *(mark.key for mark in marks))
-        return self._counted(await self._redis.run_script(_REVOKE, keys, tuple(values), repeatable=True))
+    async def _surely(self, write: Callable[[], Awaitable[Outcome]], known: bool = False) -> int:
+        """Write, and once more where the server has lost its data meanwhile: this may have been among it.
 
-    async def _set_apart(self, marks: Sequence[Mark], margin: int) -> int:
+        When that was is noted: nobody may take Redis for whole who knows less.
+        """
+        most = 0
+        for _ in range(_TRIES):
+            before = self._losses.incarnations()
+            result, now, name = await write()
+            most = max(most, result)
+            if await self._losses.is_there(before, name, 0 if known else now, held=self._is_held()):
+                return most
+        raise RedisUnavailable("Redis loses its data again and again", maybe_executed=True)
+
+    async def _write(self, marks: Sequence[Mark], margin: int) -> Outcome:
+        if self._redis.is_cluster:
+            return await self._write_apart(marks, margin)
+        values = [margin, self._redis.keys.tokens_channel, *_values(marks)]
+        keys = (*self._places, self._losses.record, *(mark.key for mark in marks))
+        added, now, name = await self._redis.run_script(_REVOKE, keys, tuple(values), repeatable=True)
+        return Outcome(int(added), int(now) if added else 0, bytes(name))
+
+    async def _write_apart(self, marks: Sequence[Mark], margin: int) -> Outcome:
         """Set marks slot by slot, then tell of all; what fails between the two is told by the next try."""
         run, told = self._redis.run_script, [self._redis.keys.tokens_channel]
         slots: dict[int, list[Mark]] = {}
@@ -118,14 +156,10 @@ class Marks:
             for mark, before, left in zip(some, reply[::2], reply[1::2], strict=True):
                 if left > 0:
                     told += [mark.key[-20:], before, left]
-        return self._counted(await run(_TOLD, self._places, tuple(told), repeatable=True)) if len(told) > 1 else 0
-
-    def _counted(self, reply: Sequence[int]) -> int:
-        """Return how many are new, and note when that was: nobody may take Redis for whole who knows less."""
-        added, now = map(int, reply)
-        if added:
-            self._losses.wrote(now)
-        return added
+        if len(told) == 1:
+            return Outcome(0, 0, None)
+        added, now = await run(_TOLD, self._places, tuple(told), repeatable=True)
+        return Outcome(int(added), int(now) if added else 0, None)
 
     async def restore(self, marks: Sequence[Mark], cutoffs: Sequence[tuple[bytes, int]], keep: int) -> None:
         """Set again what a node of a cluster has lost, while their index still has it: nothing is counted or told."""
@@ -145,29 +179,36 @@ class Marks:
             found = bool(await run(_UNREVOKE, (*self._places, key)))
         elif found := (left := await run(_UNMARK, (key,))) > 0:
             await run(_UNMARK_TOLD, self._places, (key[-20:], left))
-        self._noted((key,), revoked=False)
+        for witness in self._witnesses():
+            witness.note(key, revoked=False)
         return found
 
-    async def cut(self, key: bytes, keep: int, cutoff: int | None, *, ahead: bool = True) -> int:
+    async def cut(self, key: bytes, keep: int, cutoff: int | None, *, ahead: bool = True, known: bool = False) -> int:
         """Set a cutoff, None for the server's now in µs, and keep it for `keep` ms; return it: none is moved back.
 
         One that is still to come is kept for so long from then on, or counts as now where it may not be `ahead`.
+        `known` as in `set`.
         """
-        keys, run = self._redis.keys, self._redis.run_script
-        places, channel = (keys.revoked_users, *self._places[1:]), keys.tokens_channel
-        values = (keep, b"" if cutoff is None else cutoff, channel, b"" if ahead else b"1")
-        await self._losses.ensure(keep, 0 if cutoff is None else cutoff // 1000 + keep)
-        if self._redis.is_cluster:
-            set_to, kept, is_new = map(int, await run(_CUT, (key,), values, repeatable=True))
-            told = (key[-20:], set_to, kept, is_new, channel)
-            now = is_new * int(await run(_CUT_TOLD, places, told, repeatable=True))
-        else:
-            set_to, now = map(int, await run(_CUTOFF, (*places, key), values, repeatable=True))
-        self._losses.wrote(now)
+        values = (keep, b"" if cutoff is None else cutoff, self._redis.keys.tokens_channel, b"" if ahead else b"1")
+        await self._ensure(keep, 0 if cutoff is None else cutoff // 1000 + keep)
+        set_to = await self._surely(lambda: self._write_cutoff(key, values), known)
         for witness in self._witnesses():
             witness.note_cutoff(key, set_to)
         await confirm(self._redis, (Written(key),), self._replicas, _CUT_OFF)
         return set_to
+
+    async def _write_cutoff(self, key: bytes, values: tuple[Any, ...]) -> Outcome:
+        run, places = self._redis.run_script, (self._redis.keys.revoked_users, *self._places[1:])
+        if self._redis.is_cluster:
+            set_to, kept, is_new = map(int, await run(_CUT, (key,), values, repeatable=True))
+            told = (key[-20:], set_to, kept, is_new, values[2])
+            return Outcome(set_to, is_new * int(await run(_CUT_TOLD, places, told, repeatable=True)), None)
+        set_to, now, name = await run(_CUTOFF, (*places, key, self._losses.record), values, repeatable=True)
+        return Outcome(int(set_to), int(now), bytes(name))
+
+    async def _ensure(self, life: int, till: int) -> None:
+        """See to it that it is noticed where what is written now gets lost; no mirror holds what has a tag."""
+        await self._losses.ensure(life, till, apart=self._redis.keys.key_tag is not None)
 
     @property
     def _losses(self) -> Losses:
@@ -178,10 +219,9 @@ class Marks:
         keys = self._redis.keys
         return keys.revoked, keys.revoked_mirrors, keys.revoked_stream
 
-    def _noted(self, keys: Iterable[bytes], *, revoked: bool) -> None:
-        for witness in self._witnesses():
-            for key in keys:
-                witness.note(key, revoked=revoked)
+    def _is_held(self) -> bool:
+        """Tell whether somebody here can give back what was written, if Redis loses it."""
+        return self._redis.keys.key_tag is None and any(witness.holds for witness in self._witnesses())
 
     def _witnesses(self) -> list[Witness]:
         return [one for one in self._redis.links.residents.values() if isinstance(one, Witness)]

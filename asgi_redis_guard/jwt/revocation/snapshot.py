@@ -164,9 +164,11 @@ class Snapshots:
         keys, write = self._redis.keys, Marks(self._redis)
         for start in range(0, len(marks), _PART):
             part = marks[start : start + _PART]
-            await write.set([Mark(keys.token_of(mark), (hour + 1) * 3_600_000) for mark, hour in part], margin=0)
+            await write.set(
+                [Mark(keys.token_of(mark), (hour + 1) * 3_600_000) for mark, hour in part], margin=0, known=True
+            )
         for user, cutoff in cutoffs:
-            await write.cut(keys.user_of(user), max(self._kept, _GIVEN_BACK), cutoff)
+            await write.cut(keys.user_of(user), max(self._kept, _GIVEN_BACK), cutoff, known=True)
         return count
 
     async def restore(self, former: Revoked) -> None:
@@ -196,6 +198,11 @@ class Snapshots:
     def hour(self) -> int:
         """The hour since the epoch."""
         return int(self._now() // 3_600_000)
+
+    def hour_of(self, end: int) -> int:
+        """The hour in which a mark ends that was set now; `end` as of `Mark`. It is kept until that is over."""
+        ends = self._now() - end if end < 0 else end
+        return max(self.hour() + 1, int(ends // 3_600_000) + 1)
 
     def oldest_cutoff(self) -> int:
         """The earliest cutoff that can still matter, in µs: no token is older."""

@@ -10,7 +10,7 @@ import pytest
 from asgi_redis_guard import GuardMiddleware, JWTAuth, RedisManager, RedisUnavailable, Revocation, RevocationList
 from asgi_redis_guard.cli import main
 from asgi_redis_guard.errors import TokenRevoked
-from asgi_redis_guard.redis import losses
+from asgi_redis_guard.redis import loss_watch, losses
 from tests.conftest import MakeServer
 from tests.drive import App, get
 from tests.jwt.revocation.test_mirror import another, knows, mirror_of, stack, status
@@ -30,8 +30,8 @@ LOST = "has lost its data"
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Look often."""
-    monkeypatch.setattr(losses, "_BEAT", 0.05)
-    monkeypatch.setattr(losses, "_BEAT_LOST", 0.02)
+    monkeypatch.setattr(loss_watch, "_BEAT", 0.05)
+    monkeypatch.setattr(loss_watch, "_BEAT_LOST", 0.02)
 
 
 def told(caplog: pytest.LogCaptureFixture, what: str = LOST) -> list[str]:
@@ -297,6 +297,22 @@ async def test_a_mirror_that_missed_the_last_revocation_makes_nothing_whole(fres
         await within(redis.links.losses.look())
         assert is_lost(redis)
         assert await status(app, jti="last") == 503
+
+
+async def test_what_has_a_tag_is_held_by_no_mirror_and_stays_lost(fresh_server: Server) -> None:
+    async with another(fresh_server.url) as (manager, mine), process(fresh_server.url) as (redis, app, revocations):
+        await revocations.revoke("bad", ttl=600)
+        await RevocationList(redis.tagged("acme")).revoke("acme's", ttl=600)
+        await knows(mine, "bad")
+        await learnt(manager)
+        await restart_empty(fresh_server)
+        await eventually(lambda: mine.mirror_status()["written_back"])
+        await within(manager.links.losses.look())
+        await within(redis.links.losses.look())
+        assert is_lost(manager)
+        assert is_lost(redis)
+        await redis.accept_loss()
+        assert [await status(app, jti=jti) for jti in ("bad", "good")] == [401, 200]
 
 
 async def test_last_known_goes_by_a_mirror_as_of_before_the_loss(fresh_server: Server) -> None:
