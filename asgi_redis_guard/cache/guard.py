@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Unpack
 
-from ..core.exchange import Exchange
+from ..core.exchange import Exchange, Services
 from ..core.guard import OneRoundGuard
 from ..core.keys import Keys
 from ..core.script import Operation, Replies
@@ -125,23 +125,26 @@ class ResponseCache(OneRoundGuard):
 
     def without_redis(self, exchange: Exchange, ask: Ask, error: RedisUnavailable) -> Pass:
         """Let the app answer."""
-        return self.without_answer(exchange, ask.about.place, error)
+        return self.without_answer(exchange, ask.about.place, error.leaves_doubt)
 
-    def without_answer(self, exchange: Exchange, place: Place | None, error: RedisUnavailable) -> Pass:
-        """Let the app answer where Redis does not, which was asked about a place last."""
+    def without_answer(self, exchange: Exchange, place: Place | None, doubt: bool) -> Pass:
+        """Let the app answer where Redis does not, which may have given the fill of a place where there is `doubt`."""
         self.telling.event(exchange, "bypass", "unavailable")
-        if place is not None and error.leaves_doubt:
-            self._give_back(exchange, place)
+        if place is not None and doubt and exchange.services is not None:
+            self._give_back(exchange, exchange.services, place)
         return Pass(responder=Forwarded(self.telling, "bypass", "unavailable"))
 
-    def _give_back(self, exchange: Exchange, place: Place) -> None:
-        """Give back the fill that Redis may have given, unless another request of this process makes use of it.
+    def _give_back(self, exchange: Exchange, services: Services, place: Place) -> None:
+        """Give back the fill that this process may have; a server that is back may carry out what nobody waits for.
 
-        A server that was away may carry the look-up out when it is back: then nobody fills, and all would wait.
+        Another request of this process that leads uses it, or gives it back; it may be waiting for it without knowing.
         """
-        services = exchange.services
-        if services is not None and services.flights.find(place.flight) is None:
+        flight = services.flights.find(place.flight)
+        if flight is None:
             services.give_back(Ask([release(exchange.keys, place, services.identity)]), LEASE)
+        else:
+            flight.marked = True
+            services.wake(TOPIC, place.word)
 
     def _seek(
         self, exchange: Exchange, hot: Hot | None = None, replies: Replies | None = None, *, behind: bool = False

@@ -83,10 +83,9 @@ class Leading:
         if self._lead is not None:
             self._lead.land(value)
 
-    def scatter(self) -> None:
-        """Let everybody go for himself."""
-        if self._lead is not None:
-            self._lead.scatter()
+    def scatter(self) -> bool:
+        """Let everybody go for himself; tell whether another request of this process has left its fill here."""
+        return self._lead is not None and bool(self._lead.scatter())
 
     def hand_over(self) -> None:
         """Let the next who waits lead."""

@@ -83,8 +83,9 @@ class Seek:
             self._leading.claim = None  # the responder's from here on
             return verdict
         except RedisUnavailable as error:
-            self._leading.scatter()
-            return self._cache.without_answer(self._exchange, self._place if self._fills else None, error)
+            left = self._leading.scatter()
+            place = self._place if self._fills else None
+            return self._cache.without_answer(self._exchange, place, error.leaves_doubt or left)
         except GeneratorExit:
             if self._waits is not None and self._leading.is_left_with(self._waits.place):
                 self._leading.claim = self._waits._replace(claimed=True)

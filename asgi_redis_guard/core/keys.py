@@ -52,7 +52,7 @@
 different inputs never share a key and neither secrets nor personal data stand in one; a user's may be cut in two, the
 place where the user's keys lie and the rest. Keys that one operation touches
 together share a {hash tag}. With a tag, such as a tenant's, there is one more in front of all, `<p>{<digest>}`, and
-whatever is said here lies in one slot for each tag. Every key has a TTL.
+whatever is said here but `inc:` lies in one slot for each tag. Every key has a TTL.
 """
 
 from __future__ import annotations
@@ -199,7 +199,7 @@ class Keys:
         self._once = head + b"y:"
         self.locks_channel = said + b"locks"
         self.idempotency_channel = said + b"idempotency"
-        self._incarnation = head + b"inc:"
+        self._incarnation = said + b"inc:"  # of a server, not of a tag
 
     def _of_tag(self, tag: str) -> Keys:
         return Keys(self.prefix, tag, self)

@@ -60,7 +60,8 @@ class JWTAuth(OneRoundGuard):
     `without_jti`: `hash` knows a token without `jti` by what was signed, `refuse` refuses it. `max_lifetime`: seconds;
     tokens that live longer or have no `exp` are refused, since they could outlive a revocation.
     `on_outage`: `closed` answers 503 while Redis is away, `open` lets unrevoked and revoked tokens pass, `last_known`
-    goes by the mirror as long as that was current at most `max_age` seconds ago, then answers 503.
+    goes by the mirror as long as that was current at most `max_age` seconds ago, then answers 503. The same holds while
+    Redis is there and is known to have lost what was revoked (`RedisManager.accept_loss`).
     `tenant`: in a stack with `key_tag`, the claim that must equal the tag, or be missing where there is none; else 401,
     for the client may have chosen the tag, and in another tenant's keys its revocation would not be found.
     A WebSocket is closed (4401) when its token is revoked or over, unless `keep_sockets`.

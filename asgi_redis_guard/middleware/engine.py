@@ -94,7 +94,7 @@ class GuardMiddleware:
             self._fuse_with(app)
             check_order(self.guards)
             if self._manager is not None:
-                check_store(self.guards, self._manager)
+                check_store(self.guards, self._manager, self.key_tag)
         warn_of_doubles(self.guards, self.app)
 
     def _fuse_with(self, app: ASGIApp) -> None:
@@ -111,7 +111,7 @@ class GuardMiddleware:
         """The manager in use; found when it is first needed."""
         if self._manager is None:
             manager = RedisManager.of(self._redis)
-            check_store(self.guards, manager)
+            check_store(self.guards, manager, self.key_tag)
             self._manager = manager
         return self._manager
 

@@ -85,7 +85,7 @@ def guards_inside(app: object) -> list[Guard]:
     return found
 
 
-def check_store(guards: Sequence[Guard], manager: RedisManager) -> None:
+def check_store(guards: Sequence[Guard], manager: RedisManager, key_tag: KeyTag | None = None) -> None:
     """Tell where a stack asks another Redis than the app writes to by what it gave a guard: it would find nothing.
 
     Raises `ConfigurationError` where that is sure, and warns of two addresses, which may lead to the same server.
@@ -93,7 +93,14 @@ def check_store(guards: Sequence[Guard], manager: RedisManager) -> None:
     faults = []
     for guard in guards:
         store = guard.store
-        if not isinstance(store, RedisManager) or store is manager:
+        if not isinstance(store, RedisManager):
+            continue
+        if store.root is manager.root:
+            if key_tag is None and store.keys is not manager.keys:
+                said = f"{guard!r} was made for the keys of the tag {store.keys.key_tag!r}"
+                faults.append(
+                    f"redis: {said}, and the stack for those of {manager.keys.key_tag!r}; allowed is the same"
+                )
             continue
         said = f"the stack asks {_place(manager)}, and {guard!r} was made with {_place(store)}"
         if _surely_differ(manager, store):

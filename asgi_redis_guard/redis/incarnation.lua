@@ -2,10 +2,12 @@
 -- KEYS: 1 = the record of the incarnation (hash): id; until (by when all has ended that must not be forgotten); lost (by
 --       when all has ended that was lost, 0 where nothing was); need (when the last of that may have been written);
 --       upto (what was written up to then, before this incarnation, is here); apart (by when all has ended that nobody
---       can give back, for no mirror holds it: what stands under keys with a tag). Times in ms since the epoch
+--       can give back, for no mirror holds it: what stands under keys with a tag); wrote:<process> (when the last was
+--       written that this process itself can give back). Times in ms since the epoch
 -- ARGV: 1 = the id that is known, or ''; 2, 3 = its until and its need; 4 = how long what is to be written lives, ms from
 --       now, or 0; 5 = by when that has ended, or 0; 6 = an id for a record that has to be made; 7 = the apart that is
---       known; 8 = '1' where what is to be written is so
+--       known; 8 = '1' where what is to be written is so; 9 = when this process has written last what it can give back;
+--       10 = the process
 -- returns: id ('' where there is no record), until, lost, now, 1 where the record says so (0: it could not be written),
 --          apart, upto
 local clock = redis.call('TIME')
@@ -14,11 +16,13 @@ local found = redis.call('HMGET', KEYS[1], 'id', 'until', 'lost', 'need', 'upto'
 local id, ends, lost = found[1] or '', tonumber(found[2] or 0), tonumber(found[3] or 0)
 local need, upto, apart = tonumber(found[4] or 0), tonumber(found[5] or 0), tonumber(found[6] or 0)
 local known, known_ends, known_need = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local held, mine = tonumber(ARGV[9]), false
 local before = table.concat({ id, ends, lost, need, upto, apart }, ' ')
 if lost <= now then lost = 0 end
-if known ~= '' and known ~= id and known_ends > now and (id == '' or lost > 0 or known_need > upto) then
+if known ~= '' and known ~= id and known_ends > now and (id == '' or lost > 0 or math.max(known_need, held) > upto) then
   -- Not what was known, and nobody says that it is all here.
   if id == '' then id = ARGV[6] end
+  mine = held > upto
   lost, need, apart = math.max(lost, known_ends), math.max(need, known_need), math.max(apart, tonumber(ARGV[7]))
 end
 local wanted = tonumber(ARGV[5])
@@ -39,6 +43,7 @@ if before ~= table.concat({ id, ends, lost, need, upto, apart }, ' ') and id ~= 
     if string.find(tostring(set.err), 'READONLY') then return redis.error_reply('READONLY a replica') end
     written = 0
   end
+  if mine then redis.pcall('HSET', KEYS[1], 'wrote:' .. ARGV[10], string.format('%.0f', held)) end
   redis.pcall('PEXPIREAT', KEYS[1], string.format('%.0f', ends))
 end
 return { id, ends, lost, now, written, apart, upto }

@@ -45,6 +45,8 @@ class Records:
         self.known: dict[bytes, Known] = {}
         #: When this process has written last what must not be forgotten.
         self.wrote = 0
+        #: The same of what it can give back by itself.
+        self.held = 0
         #: By when everything has ended that was written anywhere, as far as it is known.
         self.until = 0
         self._judged: dict[bytes, int] = {}
@@ -58,7 +60,7 @@ class Records:
         name, until, need, former = b"", 0, 0, 0
         if known is not None:
             name, until, need, former = known.id, known.until, max(self.wrote, known.seen - _UNSEEN), known.apart
-        return name, until, need, life, max(till, self.until), fresh, former, int(apart)
+        return name, until, need, life, max(till, self.until), fresh, former, int(apart), self.held
 
     def judge(self, key: bytes, number: int, reply: Sequence[Any], at: float) -> bool:
         """Take what the script said at a time of the loop's clock; tell whether data was lost that was not known to be.
@@ -96,10 +98,10 @@ class Records:
             return False
         now = self._clock[0] + (at - self._clock[1]) * 1000
         ends = max(now + life if life else 0, till) + _MARGIN
-        return ends <= now or all(
-            (known := self.known.get(key)) is not None and (known.apart if apart else known.until) >= ends
-            for key in keys
-        )
+        if ends <= now:
+            return True
+        found = [self.known.get(key) for key in keys]
+        return all(known is not None and (known.apart if apart else known.until) >= ends for known in found)
 
 
 def anchors(keys: Keys, primaries: Iterable[Place], owner: Callable[[int], Place | None]) -> Mapping[Place, bytes]:

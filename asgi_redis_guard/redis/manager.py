@@ -104,6 +104,11 @@ class RedisManager(Commands):
         """True where keys lie in slots, of which each is one server's."""
         return self.address.cluster
 
+    @property
+    def root(self) -> RedisManager:
+        """The manager whose connections these are."""
+        return self
+
     def tagged(self, tag: str) -> RedisManager:
         """Return the same connections with the keys of a tag, for services beside a stack that has `key_tag`.
 

@@ -50,6 +50,8 @@ async def replicated(manager: RedisManager, written: Sequence[Written], replicas
     Waits as `acknowledged` does. Of keys that one script has written in one slot, one is enough.
     """
     topology, wait = manager.links.topology, _wait(manager, replicas)
+    if manager.links.server is None:
+        return 0  # the data of this process, which has none
     if topology is None:
         return _reached(await _in_pool(manager, [*map(_touch, written), wait]))
     if not topology.known:

@@ -25,47 +25,51 @@ class TaggedManager(RedisManager):
     """
 
     def __init__(self, root: RedisManager, tag: str) -> None:
-        self.root = root
+        self._root = root
         self.settings = root.settings
         self.address = root.address
         self.keys = root.keys.tagged(tag)
 
     @property
+    def root(self) -> RedisManager:
+        return self._root
+
+    @property
     def links(self) -> Links:
-        return self.root.links
+        return self._root.links
 
     @property
     def client(self) -> Redis:
-        return self.root.client
+        return self._root.client
 
     @property
     def pubsub(self) -> Hub:
-        return self.root.pubsub
+        return self._root.pubsub
 
     def tagged(self, tag: str) -> RedisManager:
-        return self.root.tagged(tag)
+        return self._root.tagged(tag)
 
     async def connect(self) -> None:
-        await self.root.connect()
+        await self._root.connect()
 
     async def aclose(self) -> None:
-        await self.root.aclose()
+        await self._root.aclose()
 
     async def __aenter__(self) -> TaggedManager:
-        await self.root.__aenter__()
+        await self._root.__aenter__()
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        await self.root.__aexit__(*error)
+        await self._root.__aexit__(*error)
 
     async def health(self) -> Health:
-        return await self.root.health()
+        return await self._root.health()
 
     async def rotate_credentials(self) -> None:
-        await self.root.rotate_credentials()
+        await self._root.rotate_credentials()
 
     def start_afresh(self) -> list[Any]:
         return []
 
     def __repr__(self) -> str:
-        return f"<TaggedManager of {self.root!r}>"
+        return f"<TaggedManager of {self._root!r}>"

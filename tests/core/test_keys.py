@@ -97,22 +97,27 @@ def test_every_builder_is_looked_at_here() -> None:
 OF_TAGS = {"key_tag", "root", "salt", "tagged"}
 
 
+def is_for_all(name: str) -> bool:
+    """Channels, and what is known of servers, whoever's keys they have."""
+    return name.endswith("channel") or name == "incarnation"
+
+
 @pytest.mark.parametrize("prefix", ["guard:", "app:prod:", "{tag}:", "a{", "a}b{c:"])
 @pytest.mark.parametrize("tag", ["acme", "a", "{}", "}{x}", "ü" * 300])
 def test_all_keys_of_a_tag_lie_in_one_slot_and_the_channels_are_everybody_s(prefix: str, tag: str) -> None:
     keys, tagged = built(Keys(prefix)), built(Keys(prefix).tagged(tag))
     for name, key in tagged.items():
-        if name.endswith("channel"):
+        if is_for_all(name):
             assert key == keys[name]
         else:
             assert key.startswith(prefix.encode() + b"{")
-    assert len({slot_of(key) for name, key in tagged.items() if not name.endswith("channel")}) == 1
+    assert len({slot_of(key) for name, key in tagged.items() if not is_for_all(name)}) == 1
 
 
 def test_no_two_tags_share_a_key_and_none_is_one_without_a_tag() -> None:
     keys = Keys()
     every = [built(one) for one in (keys, keys.tagged("acme"), keys.tagged("globex"))]
-    keys_of = [{key for name, key in one.items() if not name.endswith("channel")} for one in every]
+    keys_of = [{key for name, key in one.items() if not is_for_all(name)} for one in every]
     assert len(set.union(*keys_of)) == sum(map(len, keys_of))
 
 

@@ -154,6 +154,34 @@ async def test_a_fill_that_could_not_be_given_back_is_given_back_later(redis_url
         assert await here.fills() == []
 
 
+async def test_a_fill_that_came_to_one_whose_reply_was_lost_is_not_waited_for_by_another(redis_url: str) -> None:
+    page = Page()
+    page.close()
+    async with (
+        FaultProxy(redis_url) as proxy,
+        RedisManager(proxy.url, timeout=0.2) as slow,
+        site(page, redis_url) as here,
+    ):
+        there = Site(page, slow)
+        holder = here.call()
+        await page.running.wait()
+        waiter = there.call()
+        await eventually(lambda: there.flights)
+        proxy.drop_replies()
+        (fill,) = await here.redis.execute("KEYS", "guard:rf:*")
+        await here.redis.execute("DEL", fill)
+        doubtful = there.call()
+        # Until it is taken; then it does not just run out.
+        while not await here.redis.execute("PEXPIRE", fill, 300_000):  # noqa: ASYNC110  (there is no event to wait for)
+            await asyncio.sleep(0.01)
+        page.gate.set()
+        await within(asyncio.gather(holder.task, doubtful.task))
+        proxy.heal()
+        await within(waiter.task)
+        await settled(slow)
+        assert await here.fills() == []
+
+
 async def test_full_memory_is_no_reason_not_to_answer(make_server: MakeServer) -> None:
     server = make_server("valkey9", maxmemory_policy="noeviction")
     page = Page()

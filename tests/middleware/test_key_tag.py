@@ -1,5 +1,6 @@
 """`key_tag`: which keys an exchange has, who may come with a tag, and which stacks are refused."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -18,6 +19,7 @@ from asgi_redis_guard import (
     ResponseCache,
     RevocationList,
     Sessions,
+    TokenService,
     rate_limit,
 )
 from asgi_redis_guard.core.exchange import Exchange
@@ -169,6 +171,7 @@ async def test_a_guard_of_a_route_must_say_the_tenant_too() -> None:
         (lambda redis: auth(tenant="org", revocation=RevocationList(redis, mode="mirror")), "{host}", "mirror"),
         (lambda redis: Sessions(events=SecurityEvents(redis)), "{host}", "events"),
         (lambda redis: RateLimit("1/second", changeable=True), "{host}", "changeable"),
+        (lambda redis: auth(revocation=RevocationList(redis.tagged("acme"))), None, "the tag 'acme'"),
     ],
 )
 def test_guards_that_would_be_wrong_are_refused(make: Any, key_tag: str | None, words: str) -> None:
@@ -261,3 +264,45 @@ async def test_refusals_that_are_remembered_are_their_tenant_s(redis: RedisManag
     stack = GuardMiddleware(App(), [limit], redis=redis, key_tag="{header:x-tenant}")
     statuses = [(await get(stack, headers={"x-tenant": tenant})).status for tenant in "aabbab"]
     assert statuses == [200, 429, 200, 429, 429, 429]
+
+
+# The services beside it.
+
+
+def service_of(redis: RedisManager) -> TokenService:
+    return TokenService(redis, SECRET, refresh_keys="another secret of 32 bytes or more", issuer="us", audience="api")
+
+
+async def test_a_token_service_of_a_tenant_issues_and_revokes_for_its_requests(redis: RedisManager) -> None:
+    services = {tenant: service_of(redis.tagged(tenant)) for tenant in ("acme", "globex")}
+    guard = services["acme"].guard(tenant="org")  # the keys that tokens are signed with are the same for all
+    app = GuardMiddleware(App(), [guard], redis=redis, key_tag="{header:x-tenant}")
+
+    async def status(tenant: str, token: str) -> int:
+        return (await get(app, headers={"authorization": f"Bearer {token}", "x-tenant": tenant})).status
+
+    issued = {tenant: await service.issue("alice", claims={"org": tenant}) for tenant, service in services.items()}
+    assert [await status(tenant, pair.access_token) for tenant, pair in issued.items()] == [200, 200]
+    assert await status("globex", issued["acme"].access_token) == 401
+    await services["acme"].revoke_user("alice")
+    assert [await status(tenant, pair.access_token) for tenant, pair in issued.items()] == [401, 200]
+
+
+async def test_what_runs_in_the_background_has_the_tag_of_its_request(redis: RedisManager) -> None:
+    """A stale response is made anew behind the answer, by a stack of the guards that stand behind the cache."""
+    noting, made = Noting(), []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        made.append(dict(scope["headers"])[b"x-tenant"])
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    cache = ResponseCache(ttl=0.05, swr=60)
+    stack = GuardMiddleware(app, [cache, noting], redis=redis, key_tag="{header:x-tenant}")
+    fields = {"host": "x", "x-tenant": "acme"}
+    async with asyncio.timeout(PATIENCE):
+        while len(made) < 2:
+            await get(stack, headers=fields)
+            await asyncio.sleep(0.02)
+    assert set(noting.tags) == {"acme"}
+    assert made[:2] == [b"acme", b"acme"]

@@ -106,7 +106,7 @@ async def test_whatever_a_request_writes_lies_in_its_tenant_s_slot(on_cluster: R
     of_servers = on_cluster.keys.incarnation(0).partition(b"{")[0]  # one a server, whoever's keys it has
     keys = [key for key in keys_of(cluster) if not key.startswith(of_servers)]
     assert len(keys) >= 6
-    assert len({slot_of(key) for key in keys}) == 1
+    assert len({slot_of(key) for key in keys}) == 1, keys
 
 
 async def test_what_a_service_does_for_a_tenant_is_found_by_its_requests_alone(on_cluster: RedisManager) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from asgi_redis_guard import RedisManager
 from asgi_redis_guard.core.keys import Keys
-from asgi_redis_guard.redis import losses
+from asgi_redis_guard.redis import loss_watch
 from asgi_redis_guard.redis.incarnation import Records, anchors
 from asgi_redis_guard.redis.losses import Losses
 from asgi_redis_guard.redis.slots import Place, slot_of
@@ -21,8 +21,8 @@ LIFE = 3_600_000
 @pytest.fixture
 def seldom(monkeypatch: pytest.MonkeyPatch) -> None:
     """Look only when the test does."""
-    monkeypatch.setattr(losses, "_BEAT", 3600.0)
-    monkeypatch.setattr(losses, "_BEAT_LOST", 3600.0)
+    monkeypatch.setattr(loss_watch, "_BEAT", 3600.0)
+    monkeypatch.setattr(loss_watch, "_BEAT_LOST", 3600.0)
 
 
 class History:

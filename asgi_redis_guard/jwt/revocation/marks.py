@@ -62,8 +62,13 @@ class Outcome(NamedTuple):
 class Witness:
     """Somebody in the loop who is to know at once what was written: a mirror."""
 
-    def note(self, key: bytes, *, revoked: bool) -> None:
-        """Take note of a mark that was set or taken back."""
+    def note(self, key: bytes, *, revoked: bool, end: int = 0) -> None:
+        """Take note of a mark that was set, with its `end`, or taken back."""
+        raise NotImplementedError
+
+    @property
+    def holds(self) -> bool:
+        """True where it takes note: it is not so while nothing is known yet, or too much."""
         raise NotImplementedError
 
     def note_cutoff(self, key: bytes, cutoff: int) -> None:
@@ -95,7 +100,9 @@ class Marks:
             till = max(mark.end for mark in batch)
             await self._ensure(max(lives) + margin if lives else 0, till + margin if till > 0 else 0)
             added += await self._surely(lambda batch=batch: self._write(batch, margin), known)  # type: ignore[misc]
-            self._noted([mark.key for mark in batch], revoked=True)
+            for witness in self._witnesses():
+                for mark in batch:
+                    witness.note(mark.key, revoked=True, end=mark.end)
             if self._replicas:
                 lasting += self._lasting(batch, margin)
         await confirm(self._redis, lasting, self._replicas, _MARKED)
@@ -121,7 +128,7 @@ class Marks:
             before = self._losses.incarnations()
             result, now, name = await write()
             most = max(most, result)
-            if await self._losses.is_there(before, name, 0 if known else now):
+            if await self._losses.is_there(before, name, 0 if known else now, held=self._is_held()):
                 return most
         raise RedisUnavailable("Redis loses its data again and again", maybe_executed=True)
 
@@ -172,7 +179,8 @@ class Marks:
             found = bool(await run(_UNREVOKE, (*self._places, key)))
         elif found := (left := await run(_UNMARK, (key,))) > 0:
             await run(_UNMARK_TOLD, self._places, (key[-20:], left))
-        self._noted((key,), revoked=False)
+        for witness in self._witnesses():
+            witness.note(key, revoked=False)
         return found
 
     async def cut(self, key: bytes, keep: int, cutoff: int | None, *, ahead: bool = True, known: bool = False) -> int:
@@ -211,10 +219,9 @@ class Marks:
         keys = self._redis.keys
         return keys.revoked, keys.revoked_mirrors, keys.revoked_stream
 
-    def _noted(self, keys: Iterable[bytes], *, revoked: bool) -> None:
-        for witness in self._witnesses():
-            for key in keys:
-                witness.note(key, revoked=revoked)
+    def _is_held(self) -> bool:
+        """Tell whether somebody here can give back what was written, if Redis loses it."""
+        return self._redis.keys.key_tag is None and any(witness.holds for witness in self._witnesses())
 
     def _witnesses(self) -> list[Witness]:
         return [one for one in self._redis.links.residents.values() if isinstance(one, Witness)]

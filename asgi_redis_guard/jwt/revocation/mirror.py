@@ -92,14 +92,19 @@ class Mirror(Witness):
         known = self._known
         return known is not None and known.answers(questions)
 
-    def note(self, key: bytes, *, revoked: bool) -> None:
+    def note(self, key: bytes, *, revoked: bool, end: int = 0) -> None:
         """Take note of a mark that this process has set or taken back, before the stream tells."""
         if self._known is not None:
             if revoked:
                 if not self._known.is_marked(key[-20:]):  # one that is known keeps its hour, which is not told again
-                    self._known.mark(key[-20:], self._snapshots.hour() + 1)
+                    self._known.mark(key[-20:], self._snapshots.hour_of(end))
             else:
                 self._known.unmark(key[-20:])
+
+    @property
+    def holds(self) -> bool:
+        """True once all is known: what is noted is given back where Redis loses it."""
+        return self._known is not None and self._loading is None
 
     def note_cutoff(self, key: bytes, cutoff: int) -> None:
         """The same for a user's cutoff."""

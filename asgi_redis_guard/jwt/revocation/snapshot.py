@@ -199,6 +199,11 @@ class Snapshots:
         """The hour since the epoch."""
         return int(self._now() // 3_600_000)
 
+    def hour_of(self, end: int) -> int:
+        """The hour in which a mark ends that was set now; `end` as of `Mark`. It is kept until that is over."""
+        ends = self._now() - end if end < 0 else end
+        return max(self.hour() + 1, int(ends // 3_600_000) + 1)
+
     def oldest_cutoff(self) -> int:
         """The earliest cutoff that can still matter, in µs: no token is older."""
         return round((self._now() - self._kept) * 1000)

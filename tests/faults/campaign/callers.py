@@ -97,6 +97,7 @@ class Visitor(Caller):
         self.tried += 1
         response = await self.ask(f"/cart?put={self.tried}", method="POST", waits=WRITING)
         if self.expect(response, user=self.name, owner=self.name, n=self.tried):
+            self._found(response.json()["before"])
             self.acknowledged, self.since = self.tried, time.monotonic()
             for field in response.all("set-cookie"):
                 self.cookie = SimpleCookie(field)["session"].value
@@ -104,17 +105,22 @@ class Visitor(Caller):
     async def read(self) -> None:
         """Look into the session."""
         response = await self.ask("/cart")
-        if not self.acknowledged or not self.expect(response, user=self.name):
+        if not self.expect(response, user=self.name) or not self.acknowledged:
             return
         body = response.json()
-        if body["owner"] is None:
-            self.oracle.found(SESSION, f"{self.name}: the session with n={self.acknowledged}", self.since)
-            self.acknowledged, self.cookie = 0, ""
-        elif body["owner"] != self.name or body["n"] > self.tried:
+        if body["owner"] not in (self.name, None):
             self.oracle.found(OTHER, f"{self.name} got the session {body}")
-        elif body["n"] < self.acknowledged:
-            self.oracle.found(SESSION, f"{self.name}: n={self.acknowledged}, {body['n']} is there", self.since)
-            self.acknowledged = body["n"]
+        self._found(body["n"])
+
+    def _found(self, number: int | None) -> None:
+        """Compare what is in the session with what was said to be."""
+        if not self.acknowledged:
+            return
+        if number is None or number < self.acknowledged:
+            self.oracle.found(SESSION, f"{self.name}: n={self.acknowledged}, {number} is there", self.since)
+            self.acknowledged = number or 0
+        elif number > self.tried:
+            self.oracle.found(OTHER, f"{self.name}: n={number}, which it never wrote")
 
 
 class Leaver(Caller):

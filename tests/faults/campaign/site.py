@@ -81,10 +81,11 @@ class Site:
 
     async def _cart(self, scope: Scope, rest: str, query: dict[str, str]) -> dict[str, Any]:
         session = scope["session"]
+        before = session.get("n")
         if "put" in query:
             session["n"] = int(query["put"])
             session["owner"] = scope["user"].identity
-        return {"user": scope["user"].identity, "owner": session.get("owner"), "n": session.get("n")}
+        return {"user": scope["user"].identity, "owner": session.get("owner"), "n": session.get("n"), "before": before}
 
     async def _locked(self, scope: Scope, rest: str, query: dict[str, str]) -> dict[str, Any]:
         fence = scope["lock"].fence

@@ -10,7 +10,7 @@ import pytest
 from asgi_redis_guard import GuardMiddleware, JWTAuth, RedisManager, RedisUnavailable, Revocation, RevocationList
 from asgi_redis_guard.cli import main
 from asgi_redis_guard.errors import TokenRevoked
-from asgi_redis_guard.redis import losses
+from asgi_redis_guard.redis import loss_watch, losses
 from tests.conftest import MakeServer
 from tests.drive import App, get
 from tests.jwt.revocation.test_mirror import another, knows, mirror_of, stack, status
@@ -30,8 +30,8 @@ LOST = "has lost its data"
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Look often."""
-    monkeypatch.setattr(losses, "_BEAT", 0.05)
-    monkeypatch.setattr(losses, "_BEAT_LOST", 0.02)
+    monkeypatch.setattr(loss_watch, "_BEAT", 0.05)
+    monkeypatch.setattr(loss_watch, "_BEAT_LOST", 0.02)
 
 
 def told(caplog: pytest.LogCaptureFixture, what: str = LOST) -> list[str]:

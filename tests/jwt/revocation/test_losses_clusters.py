@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from asgi_redis_guard import GuardMiddleware, RedisManager, RedisUnavailable, Revocation, RevocationList
-from asgi_redis_guard.redis import losses
+from asgi_redis_guard.redis import loss_watch
 from asgi_redis_guard.redis.slots import slot_of
 from tests.cluster import Cluster, until
 from tests.jwt.revocation.test_losses import LOST, is_lost, learnt, process, quick, told
@@ -170,7 +170,7 @@ async def test_a_mirror_that_began_after_a_loss_learns_what_others_give_back(
         await mine.revoke_user(user)
         wrote = redis.links.losses._records.wrote
         await eventually(lambda: mirror_of(mine)._upto > wrote)
-        monkeypatch.setattr(losses, "_BEAT", 3600.0)  # whoever begins now does not look again by himself
+        monkeypatch.setattr(loss_watch, "_BEAT", 3600.0)  # whoever begins now does not look again by himself
         await within(redis.links.losses.look())
         redis.links.losses._plan()
         cluster.owner_of(cutoff).command("FLUSHALL")
@@ -182,6 +182,6 @@ async def test_a_mirror_that_began_after_a_loss_learns_what_others_give_back(
             await within(late.links.losses.look())
             app = stack(late, its)
             async with asyncio.timeout(PATIENCE):
-                while await status(app, jti="x", sub=user) != 401:
+                while await status(app, jti="x", sub=user) != 401:  # noqa: ASYNC110  (nothing tells)
                     await asyncio.sleep(0.01)
             assert await status(app, jti="x") == 200

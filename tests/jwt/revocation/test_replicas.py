@@ -164,6 +164,12 @@ async def test_a_service_and_its_list_wait_for_the_same_number(redis_url: str) -
             await tokens.revoke_family((await tokens.issue("ann")).family)
 
 
+async def test_in_memory_there_are_no_replicas() -> None:
+    async with RedisManager("memory://") as redis:
+        with pytest.raises(TooFewReplicas):
+            await RevocationList(redis, wait_replicas=1).revoke("one", ttl=60)
+
+
 @pytest.mark.parametrize("wrong", [-1, True, 1.5, "1"])
 async def test_a_number_of_replicas_is_a_whole_one(redis_url: str, wrong: Any) -> None:
     allowed = "wait_replicas: .* given; allowed are whole numbers from 0 to 100"
