@@ -271,16 +271,21 @@ class JWTAuth(OneRoundGuard):
         facts = MappingProxyType(found)
         asked = Questions.about(token, keys, user.namespace)
         asked = asked._replace(marks=asked.marks + self._legacy.of(token))
-        tenant = None if self._tenant is None else _text_of(user.claims.get(self._tenant))
+        tenant = None if self._tenant is None else _tenant_of(user.claims.get(self._tenant))
         return Ask(asked.operations(), facts, closed=self._closed, about=Granted(asked, Pass(scope=found), tenant))
 
     def __repr__(self) -> str:
         return f"<JWTAuth {self.name}: {', '.join(self.verifier.algorithms)}>"
 
 
-def _text_of(claim: object) -> str | None:
-    """The text of a claim, which may be a number; None for anything else."""
-    return str(claim) if isinstance(claim, str | int) and not isinstance(claim, bool) and claim != "" else None
+def _tenant_of(claim: object) -> str | None:
+    """The tag that a claim is, which may be a number; None for a token of no tenant, empty for what is nobody's tag.
+
+    Such a token is at home nowhere: without a tag it would be looked up where its tenant revokes nothing.
+    """
+    if claim is None or claim == "":
+        return None
+    return str(claim) if isinstance(claim, str | int) and not isinstance(claim, bool) else ""
 
 
 def _issuers(

@@ -139,6 +139,7 @@ async def test_a_token_opens_its_own_tenant_alone(redis: RedisManager) -> None:
         ("acme", {"org": ["acme"]}),
         ("True", {"org": True}),
         ("", {"org": "acme"}),
+        *[(None, {"org": nobody}) for nobody in (["acme"], {"id": "acme"}, 7.0, True)],
     ]
     for tenant, claims in wrong:
         assert await status(tenant, **claims) == 401, (tenant, claims)
