@@ -171,7 +171,7 @@ class Sessions(OneRoundGuard):
 
     def tag_faults(self, tagged: bool) -> list[str]:
         """What is wrong with it in a stack whose keys go by a tag."""
-        return events_faults(tagged and self.policy.events is not None)
+        return events_faults(self.policy.events, tagged)
 
     def exempted(self, exchange: Exchange) -> Pass:
         """Tell the guards behind that there is no session by design."""
