@@ -43,6 +43,7 @@ from .errors import (
     TokenError,
     TokenInvalid,
     TokenRevoked,
+    TooFewReplicas,
     TooManySessions,
     WaitTimeout,
 )
@@ -229,6 +230,7 @@ __all__ = [
     "TokenRevoked",
     "TokenRoutes",
     "TokenService",
+    "TooFewReplicas",
     "TooManySessions",
     "TrustGrant",
     "TrustedDevice",

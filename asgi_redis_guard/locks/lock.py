@@ -37,7 +37,7 @@ class Lock:
     `thread_local`: an object is one holder, whatever task uses it.
 
     When it is lost, `lost` is set, and with `on_lost="cancel"` the body of `async with` is cancelled, out of which
-    comes `LockLost`. `replicas`: how many must have it before it counts as taken. Raises `ConfigurationError`.
+    comes `LockLost`. `wait_replicas`: how many must have it before it counts as taken. Raises `ConfigurationError`.
     """
 
     #: How many may hold it at a time, for a semaphore.
@@ -58,7 +58,7 @@ class Lock:
         wait: float | Unset | None = UNSET,
         renew: bool = True,
         on_lost: Literal["cancel", "tell"] = "cancel",
-        replicas: int = 0,
+        wait_replicas: int = 0,
     ) -> None:
         self._manager = RedisManager.of(redis)
         self.names = names_of(name)
@@ -66,7 +66,7 @@ class Lock:
         self.wait = wait_of(wait, blocking, blocking_timeout)
         self._renew = renew
         self._cancels = lost_of(on_lost)
-        self._replicas = replicas_of(replicas)
+        self._replicas = replicas_of(wait_replicas)
         self._raises = raise_on_release_error
         #: What it claims, under no token yet.
         self._claims = Claims.of(self._manager.keys, self.names, "", self.ttl, self.permits)

@@ -27,7 +27,7 @@ class LockOptions(TypedDict, total=False):
 
     renew: bool
     on_lost: Literal["cancel", "tell"]
-    replicas: int
+    wait_replicas: int
 
 
 class Unset:
@@ -101,7 +101,7 @@ def lost_of(on_lost: object) -> bool:
 
 def replicas_of(replicas: int) -> int:
     """Return how many replicas must have it; raises `ConfigurationError`."""
-    ConfigurationError.raise_for(replicas_faults("replicas", replicas))
+    ConfigurationError.raise_for(replicas_faults("wait_replicas", replicas))
     return replicas
 
 

@@ -281,8 +281,8 @@ async def test_redis_py_s_own_words_mean_the_same(redis_url: str) -> None:
         ({"wait": 1, "blocking_timeout": 1}, "wait: given together with blocking"),
         ({"blocking": False, "blocking_timeout": 1}, "blocking_timeout: given together with blocking=False"),
         ({"on_lost": "raise"}, "on_lost: 'raise' given; allowed are 'cancel' and 'tell'"),
-        ({"replicas": -1}, "replicas: -1 given"),
-        ({"replicas": True}, "replicas: True given"),
+        ({"wait_replicas": -1}, "wait_replicas: -1 given"),
+        ({"wait_replicas": True}, "wait_replicas: True given"),
     ],
 )
 def test_options_that_cannot_work_are_refused(options: dict[str, Any], fault: str) -> None:

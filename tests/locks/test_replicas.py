@@ -18,13 +18,13 @@ async def test_a_lock_is_taken_when_a_replica_has_it(make_server: Callable[..., 
     async with RedisManager(primary.url, timeout=5) as manager, RedisManager(replica.url, timeout=5) as copy:
         while b"master_link_status:up" not in await copy.execute("INFO", "replication"):
             pass
-        async with manager.lock("import", wait=0, replicas=1):
+        async with manager.lock("import", wait=0, wait_replicas=1):
             assert len(await copy.execute("KEYS", "guard:k:*")) == 1
 
 
 async def test_a_lock_that_no_replica_has_is_given_back(redis_url: str) -> None:
     async with RedisManager(redis_url, timeout=0.2) as manager:
-        lock = manager.lock("import", wait=0, replicas=1)
+        lock = manager.lock("import", wait=0, wait_replicas=1)
         with pytest.raises(LockError, match="0 of 1 replicas have the lock; it was given back"):
             await lock.acquire()
         assert lock.fence is None
