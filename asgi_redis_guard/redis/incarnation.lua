@@ -9,7 +9,7 @@
 --       known; 8 = '1' where what is to be written is so; 9 = when this process has written last what it can give back;
 --       10 = the process
 -- returns: id ('' where there is no record), until, lost, now, 1 where the record says so (0: it could not be written),
---          apart
+--          apart, upto
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local found = redis.call('HMGET', KEYS[1], 'id', 'until', 'lost', 'need', 'upto', 'apart')
@@ -46,4 +46,4 @@ if before ~= table.concat({ id, ends, lost, need, upto, apart }, ' ') and id ~= 
   if mine then redis.pcall('HSET', KEYS[1], 'wrote:' .. ARGV[10], string.format('%.0f', held)) end
   redis.pcall('PEXPIREAT', KEYS[1], string.format('%.0f', ends))
 end
-return { id, ends, lost, now, written, apart }
+return { id, ends, lost, now, written, apart, upto }

@@ -57,6 +57,8 @@ class LossWatch:
         self._timer: asyncio.TimerHandle | None = None
         self._number = 0
         self._forbidden = self._closed = False
+        #: The records of those whose loss the log has told of, until they are whole again.
+        self._said: frozenset[bytes] = frozenset()
         #: True once somebody has asked for it.
         self.heeded = False
         self.lost = False
@@ -154,12 +156,15 @@ class LossWatch:
     def _judge(self, key: bytes, number: int, reply: list[Any]) -> None:
         is_news = self._records.judge(key, number, reply, self._loop.time())
         was, self.lost = self.lost, bool(self._records.lost)
+        missing = frozenset(self._records.lost)
         if is_news:
-            logger.warning("%s", self._told())
+            if not missing <= self._said:  # a server that evicts loses the same again and again
+                logger.warning("%s", self._told())
             for listener in [*self.listeners]:
                 listener()
         elif was and not self.lost:
             logger.warning("Redis at %s counts as whole again", self._where.address)
+        self._said = missing
         if was is not self.lost:
             self._plan()
 

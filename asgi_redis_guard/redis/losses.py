@@ -25,6 +25,11 @@ _AHEAD = 3_600_000
 class Losses(LossWatch):
     """What one event loop knows of it; `lost` is true while a server has not all that it should have."""
 
+    @property
+    def state(self) -> Mapping[bytes, tuple[bytes, bool, int]]:
+        """The incarnations as they were seen last: another state wherever data was lost, or was given back."""
+        return {key: (known.id, known.lost > 0, known.upto) for key, known in self._records.known.items()}
+
     async def look(self) -> Mapping[bytes, tuple[bytes, bool]]:
         """Look now; return the incarnations, and which of them have not all that they should have.
 

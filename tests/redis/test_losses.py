@@ -127,6 +127,23 @@ async def test_what_is_lost_again_while_it_is_given_back_is_missing(redis_url: s
 
 
 @pytest.mark.usefixtures("seldom")
+async def test_what_is_lost_again_and_again_is_told_once(redis_url: str, caplog: pytest.LogCaptureFixture) -> None:
+    async with RedisManager(redis_url, timeout=PATIENCE) as manager:
+        losses = manager.links.losses
+        losses.heed()
+        await losses.ensure(LIFE)
+        for _ in range(2):
+            for _ in range(3):
+                await manager.execute("FLUSHALL")
+                await losses.look()
+                assert losses.lost
+            await manager.accept_loss()
+            assert not losses.lost
+        lines = ["lost" if "has lost its data" in line else "whole" for line in caplog.messages]
+        assert lines == ["lost", "whole"] * 2
+
+
+@pytest.mark.usefixtures("seldom")
 async def test_who_knows_of_something_newer_than_what_was_given_back_says_so(redis_url: str) -> None:
     async with RedisManager(redis_url, timeout=PATIENCE) as one, RedisManager(redis_url, timeout=PATIENCE) as late:
         await one.links.losses.ensure(LIFE)
