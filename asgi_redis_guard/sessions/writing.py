@@ -187,11 +187,18 @@ class SessionWrites:
         if state == TOO_MANY:
             self._refusal = policy.denied(self._exchange)
             return
+        if self.logs_out(record):
+            return (yield from self._destroy(record))
         yield from follow(uncount(policy, self._exchange.keys, [old.handle], user_of(old)))
         if renews and old.owner == old.record:  # a login stands by itself
             yield from self._create()
         elif renews:  # it may hang on the user who was there, and that one was shut out meanwhile
             self._refusal = policy.ended(self._exchange)
+
+    def logs_out(self, record: Record) -> bool:
+        """Tell a logout by taking the user out: what has replaced the session meanwhile is that user's, and ends too."""
+        user = self._policy.user
+        return user(self._session) is None and user(record.frozen) is not None
 
     def _rights_json(self) -> bytes:
         """Return the rights that are others now, as a list of fields: what has replaced them is not for the old id."""
