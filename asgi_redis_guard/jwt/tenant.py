@@ -24,9 +24,15 @@ class Tenancy:
         self._mirrored = mirrored
 
     def of(self, claims: Mapping[str, Any]) -> str | None:
-        """Return the tenant of a token: the text of its claim, which may be a number; None for anything else."""
+        """Return the tenant of a token: the text of its claim, which may be a number; None for a token of none.
+
+        Empty for anything else: such a token is at home nowhere. Without a tag it would be looked up where its tenant,
+        whatever the app makes of the claim, revokes nothing.
+        """
         found = None if self._claim is None else claims.get(self._claim)
-        return str(found) if isinstance(found, str | int) and not isinstance(found, bool) and found != "" else None
+        if found is None or found == "":
+            return None
+        return str(found) if isinstance(found, str | int) and not isinstance(found, bool) else ""
 
     def is_at_home(self, exchange: Exchange, tenant: str | None) -> bool:
         """Tell whether a token of `tenant` is looked up in its own keys.

@@ -27,8 +27,9 @@ class Losses(LossWatch):
 
     @property
     def state(self) -> Mapping[bytes, tuple[bytes, bool, int]]:
-        """The incarnations as they were seen last: another state wherever data was lost, or was given back."""
-        return {key: (known.id, known.lost > 0, known.upto) for key, known in self._records.known.items()}
+        """Which incarnations lack data, and which have it again, as seen last: another wherever that has changed."""
+        those = self._records.known.items()
+        return {key: (known.id, known.lost > 0, known.upto) for key, known in those if known.lost or known.upto}
 
     async def look(self) -> Mapping[bytes, tuple[bytes, bool]]:
         """Look now; return the incarnations, and which of them have not all that they should have.

@@ -105,10 +105,12 @@ class RedisManager(PerLoop):
         """Return the same connections with the keys of a tag, for services beside a stack that has `key_tag`.
 
         What is done by `TokenService(manager.tagged("acme"), …)` is what requests with that tag find. Raises ValueError
-        for a tag that no request can have.
+        for a tag that no request can have, and TypeError for what is no text.
         """
         from .tagged import TaggedManager  # it is one of these
 
+        if not isinstance(tag, str):
+            raise TypeError(f"tag: {tag!r} given; allowed is text, and for no tag the manager itself")
         if not 0 < len(tag) <= LONGEST:
             raise ValueError(f"tag: {len(tag)} characters given; allowed are 1 to {LONGEST}")
         found = self._tagged.get(tag)

@@ -216,7 +216,10 @@ class Sessions(OneRoundGuard):
             return self._give_none(exchange, place.ids, known.id, fields)
         passed = self._give(exchange, place.ids, Session.of(known.record), clock, known.user)
         if self._replica and isinstance(passed.responder, SessionWrites):
-            passed.responder.wrote = lambda: place.memory.wrote(known.name, exchange.now)
+            services = exchange.services  # which tell the time: a long request writes when it ends
+            passed.responder.wrote = lambda: place.memory.wrote(
+                known.name, exchange.now if services is None else services.clock()
+            )
         return passed
 
     def _give_none(self, exchange: Exchange, ids: SessionIds, gone: SessionId, fields: Any) -> Pass:
