@@ -29,6 +29,7 @@ from .policy import MAX_LEEWAY, MAX_LIFETIME, Challenges, lifetime_faults
 from .revocation.blacklist import Blacklist, LegacyKeys, blacklist_faults
 from .revocation.questions import KINDS, MISSING, Questions
 from .sockets import SocketRules
+from .tenant import Tenancy
 from .user import VerifiedUser
 from .verify import ClaimRules, TokenRefused, VerifiedToken, Verifier
 
@@ -119,13 +120,13 @@ class JWTAuth(OneRoundGuard):
         self.concern(name, exempt, exempt_preflight, on_refused)
         make = _verifier_by(key, algorithms) if keys is None else keys.verifier
         self.verifier = make(rules, max_size=max_size, cache_size=cache_size)
-        self._tenant = tenant or None
         self._sources = TokenSources(cookie.encode() if cookie else None, query, subprotocol)
         self._origins = frozenset(trusted)
         self._scopes = wanted
         self._optional = optional
         self._revocation = revocation is not False
         self._mirror = None if isinstance(revocation, bool) or revocation.mode != "mirror" else revocation
+        self._tenancy = Tenancy(tenant, revocation=self._revocation, mirrored=self._mirror is not None)
         self.store = getattr(revocation, "redis", None)
         self._legacy = LegacyKeys(foreign)
         self._several_issuers = len(issuers) > 1
@@ -233,31 +234,13 @@ class JWTAuth(OneRoundGuard):
         if self._scopes and not set(self._scopes).issubset(token.scopes):
             return self._challenges.insufficient(self._scopes)
         ask = self._remembered(exchange.keys, token)
-        if (exchange.is_tagged or self._tenant is not None) and not self._is_at_home(exchange, ask.about.tenant):
+        if not self._tenancy.is_at_home(exchange, ask.about.tenant):
             return self._challenges.invalid("The access token is another tenant's")
         return ask
 
-    def _is_at_home(self, exchange: Exchange, tenant: str | None) -> bool:
-        """Tell whether a token is looked up in its own tenant's keys; raises where nobody has said how to tell."""
-        faults = self.tag_faults(exchange.is_tagged)  # on a route, the stack around did not see this guard
-        ConfigurationError.raise_for(faults)
-        return self._tenant is None or tenant == exchange.keys.key_tag
-
     def tag_faults(self, tagged: bool) -> list[str]:
         """What is wrong with it in a stack whose keys go by a tag, or in one without."""
-        if not tagged:
-            return [f"tenant: {self._tenant!r} given; it is compared with the stack's key_tag, which has none"] * (
-                self._tenant is not None
-            )
-        faults = []
-        if self._revocation and self._tenant is None:
-            faults.append(
-                "tenant: not given, but the stack has a key_tag: a client that chooses the tag would have its revoked "
-                "token looked up in another tenant's keys; name the claim that is the tag"
-            )
-        if self._mirror is not None:
-            faults.append("revocation: a mirror holds the keys without a tag; under key_tag allowed is mode='remote'")
-        return faults
+        return self._tenancy.faults(tagged)
 
     def _make_ask(self, keys: Keys, token: VerifiedToken) -> Ask:
         """Make what all requests with `token` share: what is asked of the blacklist, and about it what is granted.
@@ -271,16 +254,11 @@ class JWTAuth(OneRoundGuard):
         facts = MappingProxyType(found)
         asked = Questions.about(token, keys, user.namespace)
         asked = asked._replace(marks=asked.marks + self._legacy.of(token))
-        tenant = None if self._tenant is None else _text_of(user.claims.get(self._tenant))
-        return Ask(asked.operations(), facts, closed=self._closed, about=Granted(asked, Pass(scope=found), tenant))
+        granted = Granted(asked, Pass(scope=found), self._tenancy.of(user.claims))
+        return Ask(asked.operations(), facts, closed=self._closed, about=granted)
 
     def __repr__(self) -> str:
         return f"<JWTAuth {self.name}: {', '.join(self.verifier.algorithms)}>"
-
-
-def _text_of(claim: object) -> str | None:
-    """The text of a claim, which may be a number; None for anything else."""
-    return str(claim) if isinstance(claim, str | int) and not isinstance(claim, bool) and claim != "" else None
 
 
 def _issuers(

@@ -27,7 +27,8 @@ _MARGIN = 60_000
 class Known(NamedTuple):
     """One server's record as it was `seen` last: by when all has ended that was written, and all that was lost.
 
-    `apart`: the same of what no mirror holds.
+    `apart`: the same of what no mirror holds. `upto`: what was written before it, up to then, was given back. `beat`
+    becomes larger as time goes by: an old copy of the data has a smaller one.
     """
 
     id: bytes
@@ -35,6 +36,8 @@ class Known(NamedTuple):
     lost: int
     seen: int
     apart: int = 0
+    upto: int = 0
+    beat: int = 0
 
 
 class Records:
@@ -66,7 +69,7 @@ class Records:
 
         Looks are numbered: an older one does not undo what a newer one has found.
         """
-        name, until, lost, now, written, apart = bytes(reply[0]), *map(int, reply[1:])
+        name, until, lost, now, written, apart, upto, beat = bytes(reply[0]), *map(int, reply[1:])
         former, newer = self.known.get(key), number > self._judged.get(key, 0)
         if not newer and not lost:
             return False
@@ -81,7 +84,8 @@ class Records:
                 self.known[key] = former._replace(lost=lost)
             return is_news and former is not None
         # What is written while something is missing is told of exactly, by who writes it.
-        self.known[key] = Known(name, until, lost, now if not lost or former is None else former.seen, apart)
+        seen = now if not lost or former is None else former.seen
+        self.known[key] = Known(name, until, lost, seen, apart, upto, beat)
         self.until = max(self.until, until)
         return is_news
 

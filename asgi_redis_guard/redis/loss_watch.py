@@ -145,7 +145,9 @@ class LossWatch:
         logger.debug("what the server has lost cannot be looked at: %s", error)
 
     def _words(self, key: bytes, life: int = 0, till: int = 0, apart: bool = False) -> tuple[Any, ...]:
-        return *self._records.words(key, urandom(9).hex().encode(), life, till, apart), self._identity
+        known, fresh = self._records.known.get(key), urandom(9).hex().encode()
+        words = self._records.words(key, fresh, life, till, apart)
+        return *words, self._identity, 0 if known is None else known.beat
 
     def _next(self) -> int:
         self._number += 1

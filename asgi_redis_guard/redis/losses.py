@@ -25,6 +25,12 @@ _AHEAD = 3_600_000
 class Losses(LossWatch):
     """What one event loop knows of it; `lost` is true while a server has not all that it should have."""
 
+    @property
+    def state(self) -> Mapping[bytes, tuple[bytes, bool, int]]:
+        """Which incarnations lack data, and which have it again, as seen last: another wherever that has changed."""
+        those = self._records.known.items()
+        return {key: (known.id, known.lost > 0, known.upto) for key, known in those if known.lost or known.upto}
+
     async def look(self) -> Mapping[bytes, tuple[bytes, bool]]:
         """Look now; return the incarnations, and which of them have not all that they should have.
 

@@ -62,7 +62,10 @@ def check_replicas(address: Address, settings: Settings) -> None:
 
 
 class ReplicaSet:
-    """`timeout`: seconds that a replica may take; the rest of a request's time is the primary's."""
+    """Replicas of one server or cluster, each made when somebody first wants to ask it.
+
+    `timeout`: seconds that a replica may take; the rest of a request's time is the primary's.
+    """
 
     def __init__(
         self,

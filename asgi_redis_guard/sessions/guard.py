@@ -86,7 +86,9 @@ class Sessions(OneRoundGuard):
     A path of `exempt` has no session at all: `session`, `user` and `auth` are left as they are.
 
     `on_outage`: `closed` answers 503 to those who present a session while Redis is away or that cannot be read,
-    `anonymous` gives them an empty one. What cannot be written is a 503 in any case. Raises `ConfigurationError`.
+    `anonymous` gives them an empty one for that request, which leaves their cookie and what it stands for alone: what
+    the app writes into it or clears is a 503, but for a login, whose session takes the cookie over. What cannot be
+    written is a 503 in any case. Raises `ConfigurationError`.
     """
 
     kind = "sessions"
@@ -171,7 +173,7 @@ class Sessions(OneRoundGuard):
 
     def tag_faults(self, tagged: bool) -> list[str]:
         """What is wrong with it in a stack whose keys go by a tag."""
-        return events_faults(tagged and self.policy.events is not None)
+        return events_faults(self.policy.events, tagged)
 
     def exempted(self, exchange: Exchange) -> Pass:
         """Tell the guards behind that there is no session by design."""
@@ -209,12 +211,15 @@ class Sessions(OneRoundGuard):
             try:
                 known = self._read_or_report(exchange, known, fields)
             except ValueError:  # the record is kept, for the fault may be ours (another release, another key)
-                return self._outage(exchange)
+                return self._outage(exchange, known.id)
         if known.record is None:
             return self._give_none(exchange, place.ids, known.id, fields)
         passed = self._give(exchange, place.ids, Session.of(known.record), clock, known.user)
         if self._replica and isinstance(passed.responder, SessionWrites):
-            passed.responder.wrote = lambda: place.memory.wrote(known.name, exchange.now)
+            services = exchange.services  # which tell the time: a long request writes when it ends
+            passed.responder.wrote = lambda: place.memory.wrote(
+                known.name, exchange.now if services is None else services.clock()
+            )
         return passed
 
     def _give_none(self, exchange: Exchange, ids: SessionIds, gone: SessionId, fields: Any) -> Pass:
@@ -228,7 +233,7 @@ class Sessions(OneRoundGuard):
 
     def without_redis(self, exchange: Exchange, ask: Ask, error: RedisUnavailable) -> Pass | Answer:
         """Follow `on_outage`."""
-        return self._outage(exchange)
+        return self._outage(exchange, ask.about.id)
 
     def late(self, exchange: Exchange, replies: Replies) -> tuple[Session, int, Mapping[str, Any] | None]:
         """Return what was loaded while the app runs, its time and its user's facts. Raises `SessionUnreadable`."""
@@ -252,10 +257,10 @@ class Sessions(OneRoundGuard):
             self._told[reason] = exchange.now
             raise
 
-    def _outage(self, exchange: Exchange) -> Pass | Answer:
+    def _outage(self, exchange: Exchange, presented: SessionId) -> Pass | Answer:
         if self._closed:
             return self.refuse(exchange, unavailable("The session cannot be read now."))
-        return self._give(exchange, self._place_for(exchange.keys).ids, Session(), 0)
+        return self._give(exchange, self._place_for(exchange.keys).ids, Session.standing_in(presented), 0)
 
     def _read(self, place: _Place, known: Known, fields: Any) -> Known:
         """Read what was loaded and remember it; without a record, where there is no such session."""

@@ -31,6 +31,7 @@ class KeptSession(SessionResponder):
         """Write what has changed now. Raises `RedisUnavailable`, `SessionDataError` for what cannot be kept."""
         if not self._session.modified:
             return
+        self.check_known()
         if self.needs_cookie():
             raise SessionDataError(
                 "a new, rotated or cleared session needs a cookie, and so does a login; the response's head carries it"

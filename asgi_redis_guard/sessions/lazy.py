@@ -170,7 +170,7 @@ class _Deferred(KeptSession):
         except RedisUnavailable:
             if self._closed:
                 raise
-            found, clock, user = Session(), 0, None
+            found, clock, user = Session.standing_in(self.name), 0, None
         if isinstance(session, LazySession):  # another task may have been faster
             self._clock = clock
             facts = user if user is not None else nobody()

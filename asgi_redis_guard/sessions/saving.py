@@ -7,7 +7,7 @@ from enum import Enum
 
 from ..core.responder import Head, Responder
 from ..core.steps import Asking
-from ..errors import SessionDataError
+from ..errors import RedisUnavailable, SessionDataError
 from .record import Record
 from .reuse import Reuse, report
 from .writing import SessionWrites, Writing
@@ -63,9 +63,11 @@ class SessionResponder(SessionWrites, Responder):
         One that was replaced keeps its own: who has the old id has no business with the new one's.
         """
         session, record = self._session, self._session.record
+        turned = self._principal_changed()
+        if session.instead_of is not None and not turned:  # when it can be read again, it is what the client still has
+            return session.instead_of.handle
         if record is None or session.is_destroyed:
             return self._fresh_id().handle
-        turned = self._principal_changed()
         if record.read_only and not (turned and self._policy.user(session) is not None):
             return record.id.handle
         return self._fresh_id().handle if turned or session.wants_rotation else record.id.handle
@@ -84,6 +86,12 @@ class SessionResponder(SessionWrites, Responder):
         session = self._session
         return session.record is None or session.is_destroyed or session.wants_rotation or self._principal_changed()
 
+    def check_known(self) -> None:
+        """Raise `RedisUnavailable` for a change of what could not be read, lest its cookie is lost; a login may be."""
+        session = self._session
+        if session.instead_of is not None and not self._principal_changed() and session.modified:
+            raise RedisUnavailable("the session could not be read, so that nothing is written in its place")
+
     def check_change(self, name: str) -> None:
         """Raise `SessionDataError` for a value that is not to be changed by itself."""
         if name in self._policy.principal:
@@ -99,6 +107,7 @@ class SessionResponder(SessionWrites, Responder):
         enters = turned and self._user_changed()
         failed = enters and status >= 400  # a login that failed leaves nothing behind
         if record is None:
+            self.check_known()
             return self._create() if session and not failed else None
         if session.is_destroyed:
             return self._create(record) if session and not failed else self._destroy(record)

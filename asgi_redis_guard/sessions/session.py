@@ -10,6 +10,7 @@ from operator import is_
 from typing import Any, Protocol
 
 from .codec import decode_all, encode
+from .ids import SessionId
 from .record import Record
 
 _NOTHING: dict[str, Any] = {}
@@ -42,6 +43,10 @@ class Session(dict[str, Any]):
     #: Why the session that the cookie names has ended: `evicted` or `revoked`, for an hour after; else None.
     ended: str | None = None
 
+    #: What the cookie names, where that could not be read: this empty session stands in for it, for one exchange. It is
+    #: never written in its place, unless as a login.
+    instead_of: SessionId | None = None
+
     #: Returns who can save it, None when the exchange is over. Weak: who saves it has it.
     keeper: Callable[[], Keeper | None] | None = None
 
@@ -50,6 +55,13 @@ class Session(dict[str, Any]):
     _all_frozen = True
     _rotates = False
     _destroyed = False
+
+    @classmethod
+    def standing_in(cls, one: SessionId) -> Session:
+        """Return an empty session in place of one that may well be there, and could not be read."""
+        session = cls()
+        session.instead_of = one
+        return session
 
     @classmethod
     def of(cls, record: Record) -> Session:
@@ -97,7 +109,7 @@ class Session(dict[str, Any]):
     def clear(self) -> None:
         """Destroy the session: record and cookie end with the response. What is put in afterwards is a new session."""
         super().clear()
-        self._destroyed = self.record is not None
+        self._destroyed = self.record is not None or self.instead_of is not None
         self._thaw()
 
     def rotate(self) -> None:
@@ -200,7 +212,7 @@ class Session(dict[str, Any]):
         """
         if record is None or self.record is None or record.id is not self.record.id:
             self._rotates = self._destroyed = False
-        self.record = record
+        self.record, self.instead_of = record, None
         self._thaw()
 
     def _thaw(self) -> None:

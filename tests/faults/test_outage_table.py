@@ -37,8 +37,7 @@ Make = Callable[[RedisManager, Any], Guard]
 class Row:
     """What visits end with while Redis serves, and while it is away: `visits` has both, in this order.
 
-    `unless_known` is what they end with where the process has never met Redis, `in_part` where only some of a cluster
-    is away, if that is something else.
+    `unless_known` is what they end with where the process has never met Redis, if that is something else.
     """
 
     guard: str
@@ -48,7 +47,6 @@ class Row:
     before: Callable[[Site], Awaitable[None]] | None = None
     unless_known: dict[Visit, str] = field(default_factory=dict)
     mirrored: bool = False
-    in_part: dict[Visit, str] = field(default_factory=dict)
 
     def guarding(self, redis: RedisManager) -> Guard:
         return self.make(redis, self.policy)
@@ -102,7 +100,7 @@ TABLE = [
     Row("session", "anonymous", a(Sessions), {
         READ: ("200 user", "200 nobo"), WRITE: ("200 written", "503"), NEW: ("200 in", "503"),
         NONE: ("200 nobo", "200 nobo"), SESSION_SOCKET: ("101", "101"),
-    }, site_of.log_in, in_part={WRITE: "200 in another"}),
+    }, site_of.log_in),
     Row("response cache", "bypass", lambda *_: ResponseCache(), {PAGE: ("200 stored", "200 made")}, site_of.store),
     Row("lock", "closed", a(RouteLock, "{path}"), {TWICE: (ONE, "503")}),
     Row("lock", "open", a(RouteLock, "{path}"), {TWICE: (ONE, f"200 {FREE}, then 200 {FREE}")}),
@@ -240,4 +238,4 @@ async def both_are_seen(row: Row, visits: Visits) -> None:
             seen[visit].add(end)
         assert visits.number < ROUNDS, seen
     for visit, ends in row.visits.items():
-        assert seen[visit] <= {*ends, row.in_part.get(visit, ends[0])}
+        assert seen[visit] == {*ends}

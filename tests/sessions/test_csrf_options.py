@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from typing import Any
 
+import httpx
 import jwt
 import pytest
 from hypothesis import given
@@ -26,7 +27,9 @@ from asgi_redis_guard import (
     problem,
 )
 from asgi_redis_guard.core.csrf_token import fits, make_token
+from asgi_redis_guard.errors import RedisUnavailable
 from tests.drive import App, get
+from tests.middleware.calls import TestRedis
 from tests.sessions.site import KEY, CountingManager, browser, guarded, site
 
 JWT_KEY = "a key that signs tokens, of at least 32 bytes"
@@ -145,6 +148,25 @@ async def test_while_redis_is_away_nobody_is_told_to_show_a_token_of_a_session_t
         assert (await get(open_stack, headers=crossing, method="POST")).status == 403
         closed_stack = GuardMiddleware(app, [Sessions(), CSRF(KEY)], redis=away)
         assert (await get(closed_stack, headers=cookie, method="POST")).status == 503
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+async def test_a_page_made_while_the_session_cannot_be_read_has_tokens_of_that_session(
+    memory: TestRedis, lazy: bool
+) -> None:
+    sessions = Sessions(on_outage="anonymous", lazy=lazy)
+    async with browser(GuardMiddleware(site(), [Sessions(), CSRF(KEY)], redis=memory)) as alice:
+        await alice.post("/login")
+        during = httpx.AsyncClient(
+            transport=httpx.ASGITransport(GuardMiddleware(site(), [sessions, CSRF(KEY)], redis=memory)),
+            base_url=alice.base_url,
+            cookies=alice.cookies,
+        )
+        memory.away = RedisUnavailable("away")
+        page = await during.get("/")
+        memory.away = None
+        assert (page.status_code, "set-cookie" in page.headers) == (200, False)
+        assert (await alice.post("/echo", headers={"x-csrf-token": page.text})).status_code == 200
 
 
 def test_it_must_stand_behind_the_sessions() -> None:

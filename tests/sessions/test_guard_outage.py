@@ -1,18 +1,19 @@
 """Sessions while Redis is away, full, or started anew: nothing is lost in silence, nothing comes back by half."""
 
 import asyncio
+import inspect
 from typing import Any
 
 import pytest
 
-from asgi_redis_guard import GuardMiddleware, RedisManager
+from asgi_redis_guard import GuardMiddleware, RedisManager, Session
 from asgi_redis_guard.errors import RedisTimeout, RedisUnavailable
 from tests.conftest import MakeServer
 from tests.drive import App, handshake
 from tests.middleware.calls import TestRedis
 from tests.redis.tools import PATIENCE
 from tests.servers import Server
-from tests.sessions.visits import Site, Slow, put
+from tests.sessions.visits import Site, Slow, loaded, put
 
 SERVERS = pytest.mark.parametrize("kind", ["valkey9", "redis62"])
 
@@ -38,6 +39,83 @@ async def test_the_anonymous_option_gives_an_empty_session_and_leaves_the_cookie
     assert (browser.response.status, browser.told) == (200, [])
     memory.away = None
     assert await browser.visit() == {"a": 1}
+
+
+def cleared_and_filled(session: Session) -> None:
+    session.clear()
+    session["a"] = 2
+
+
+CHANGES = pytest.mark.parametrize(
+    "act",
+    [put(a=2), cleared_and_filled, lambda session: session.incr("a"), Session.clear, Session.rotate],
+    ids=["write", "clear and write", "incr", "clear", "rotate"],
+)
+
+
+@CHANGES
+@pytest.mark.parametrize("lazy", [False, True], ids=["", "lazy"])
+async def test_what_stands_in_for_a_session_is_never_written_over_it(memory: TestRedis, act: Any, lazy: bool) -> None:
+    """Also where Redis serves again by then, or another node of a cluster does."""
+    site = Site(memory, on_outage="anonymous", lazy=lazy)
+    browser = await site.signed_in(user_id="alice")
+    keys = await site.keys()
+    await browser.visit(unread(memory, act, lazy=lazy))
+    assert (browser.response.status, browser.told) == (503, [])
+    assert int(browser.response["retry-after"]) >= 1
+    assert (await browser.visit(loaded), await site.keys()) == ({"user_id": "alice"}, keys)
+
+
+@pytest.mark.parametrize("lazy", [False, True], ids=["", "lazy"])
+async def test_a_login_takes_the_cookie_of_what_it_could_not_read(memory: TestRedis, lazy: bool) -> None:
+    site = Site(memory, on_outage="anonymous", lazy=lazy)
+    browser = await site.signed_in(user_id="alice")
+    former = browser.twin()
+
+    def log_in(session: Session) -> None:
+        session.clear()
+        session.rotate()
+        session["user_id"] = "bob"
+
+    memory.away = RedisUnavailable("away")
+    await browser.visit(unread(memory, log_in, lazy=lazy))
+    assert (browser.response.status, len(browser.told)) == (200, 1)
+    assert await browser.visit(loaded) == {"user_id": "bob"}
+    assert await former.visit(loaded) == {"user_id": "alice"}
+    await former.visit(unread(memory, log_in, lazy=lazy), status=401)
+    assert (former.response.status, former.told) == (401, []), "a login that failed leaves nothing behind"
+
+
+def unread(redis: TestRedis, act: Any, *, lazy: bool) -> Any:
+    """A visit with a session that cannot be read; when the app goes on, Redis serves again."""
+
+    async def visit(session: Session) -> Any:
+        if lazy:
+            redis.away = RedisUnavailable("away")
+            await session.load()
+        redis.away = None
+        assert session == {}
+        result = act(session)
+        return await result if inspect.isawaitable(result) else result
+
+    redis.away = None if lazy else RedisUnavailable("away")
+    return visit
+
+
+async def test_a_socket_whose_session_could_not_be_read_cannot_save_it(memory: TestRedis) -> None:
+    site = Site(memory, on_outage="anonymous")
+    browser = await site.signed_in(user_id="alice")
+
+    async def save(session: Session) -> None:
+        session["a"] = 1
+        with pytest.raises(RedisUnavailable, match="could not be read"):
+            await session.save()
+        del session["a"]
+        await session.save()
+
+    await browser.visit(unread(memory, save, lazy=False))
+    assert (browser.response.status, browser.told) == (200, [])
+    assert await browser.visit() == {"user_id": "alice"}
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,8 @@ from ...errors import RedisUnavailable
 from ...redis.losses import Losses
 from ...redis.manager import RedisManager
 from ...redis.program import Script
-from ...redis.replicas import Written, confirm
 from ...redis.slots import slot_of
+from ...redis.wait_replicas import Written, confirm
 from ..policy import MAX_LEEWAY
 
 _REVOKE, _UNREVOKE, _CUTOFF = (

@@ -20,7 +20,7 @@ from ...errors import RedisUnavailable
 from ...redis.asking import carry_out
 from ...redis.links import Links
 from ...redis.manager import RedisManager
-from ...redis.replicas import Written, confirm
+from ...redis.wait_replicas import Written, confirm
 from ..revocation.marks import Mark, Marks
 from ..revocation.questions import MISSING
 from .families import (
