@@ -64,9 +64,19 @@ def fault(
     """Enter a fault into the list."""
 
     def enter(act: Act) -> Act:
-        context = asynccontextmanager(act)
-        told = (proxied, frozenset(excused), recent, options, warns, accepted, mirrored)
-        FAULTS[name] = Fault(name, context, tuple(on), seconds, *told)
+        FAULTS[name] = Fault(
+            name,
+            asynccontextmanager(act),
+            on=tuple(on),
+            seconds=seconds,
+            proxied=proxied,
+            excused=frozenset(excused),
+            recent=recent,
+            options=options,
+            warns=warns,
+            accepted=accepted,
+            mirrored=mirrored,
+        )
         return act
 
     return enter
