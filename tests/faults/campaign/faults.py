@@ -86,8 +86,7 @@ async def killed(world: World) -> AsyncIterator[None]:
 
 @fault("restarted empty, accepted", seconds=4.0, excused=DATA, warns="data_lost", accepted=True)
 async def emptied(world: World) -> AsyncIterator[None]:
-    await off(world.victim.kill)
-    await off(world.victim.start)
+    await world.empty()
     yield
     await world.until_well()
 
@@ -95,8 +94,7 @@ async def emptied(world: World) -> AsyncIterator[None]:
 @fault("restarted empty, mirrored", seconds=4.0, excused=DATA, mirrored=True)
 async def emptied_under_mirrors(world: World) -> AsyncIterator[None]:
     """What processes hold in memory comes back, before anybody goes by what is there."""
-    await off(world.victim.kill)
-    await off(world.victim.start)
+    await world.empty()
     yield
     await world.until_well()
 

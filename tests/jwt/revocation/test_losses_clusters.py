@@ -96,6 +96,24 @@ async def test_families_are_not_refreshed_while_the_cutoff_for_all_may_be_lost(c
             await tokens.introspect(pair.refresh_token, refresh=True)
 
 
+@pytest.mark.parametrize("what", ["refresh", "introspect"])
+async def test_nor_by_a_process_that_has_just_begun(cluster: Cluster, what: str) -> None:
+    async with RedisManager(cluster.url, timeout=PATIENCE) as redis:
+        tokens = service(redis)
+        pair = await tokens.issue("alice")
+        await tokens.revoke_all_before()
+        cluster.owner_of(redis.keys.everybody("")).command("FLUSHALL")
+        await eventually(lambda: is_lost(redis))
+        async with RedisManager(cluster.url, timeout=PATIENCE) as late:
+            its = service(late)
+            with pytest.raises(RedisUnavailable, match="lost"):
+                await (
+                    its.refresh(pair.refresh_token)
+                    if what == "refresh"
+                    else its.introspect(pair.refresh_token, refresh=True)
+                )
+
+
 async def test_slots_that_move_are_no_loss(cluster: Cluster) -> None:
     """Neither those of the records nor others, whoever begins anew meanwhile."""
     async with process(cluster.url) as (redis, app, revocations):
