@@ -4,10 +4,10 @@
 --       upto (what was written up to then, before this incarnation, is here); unheld (by when all has ended that nobody
 --       can give back, for no mirror holds it: what stands under keys with a tag); wrote:<process> (when the last was
 --       written that this process itself can give back); beat, at (a number that looks make larger, once a second, and
---       when that was last). Times in ms since the epoch
+--       when that was last). Times in ms since the epoch; need, upto and wrote in µs, for two may be written in one ms
 -- ARGV: 1 = the id that is known, or ''; 2, 3 = its until and its need; 4 = how long what is to be written lives, ms from
 --       now, or 0; 5 = by when that has ended, or 0; 6 = an id for a record that has to be made; 7 = the unheld that is
---       known; 8 = '1' where what is to be written is so; 9 = when this process has written last what it can give back;
+--       known; 8 = '1' where what is to be written is so; 9 = when this process has written last what it can give back (µs);
 --       10 = the process; 11 = the beat that is known
 -- returns: id ('' where there is no record), until, lost, now, 1 where the record says so (0: it could not be written),
 --          unheld, upto, beat
@@ -18,7 +18,7 @@ local id, ends, lost = found[1] or '', tonumber(found[2] or 0), tonumber(found[3
 local need, upto, unheld = tonumber(found[4] or 0), tonumber(found[5] or 0), tonumber(found[6] or 0)
 local known, known_ends, known_need = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local held, mine = tonumber(ARGV[9]), false
-local before = table.concat({ id, ends, lost, need, upto, unheld }, ' ')
+local before = string.format('%s %.0f %.0f %.0f %.0f %.0f', id, ends, lost, need, upto, unheld)
 local beat, at = tonumber(found[7] or 0), tonumber(found[8] or 0)
 if lost <= now then lost = 0 end
 -- Of an older time than what was known: the server came back with an old copy. What a replica lags behind is no loss.
@@ -41,7 +41,7 @@ if wanted > ends and wanted > now then
   if id == '' then id = ARGV[6] end
 end
 local written = 1
-if before ~= table.concat({ id, ends, lost, need, upto, unheld }, ' ') and id ~= '' then
+if before ~= string.format('%s %.0f %.0f %.0f %.0f %.0f', id, ends, lost, need, upto, unheld) and id ~= '' then
   redis.pcall('PERSIST', KEYS[1]) -- first what full memory does not refuse: what a script writes after that is not either
   local set = redis.pcall('HSET', KEYS[1], 'id', id, 'until', string.format('%.0f', ends), 'lost', string.format('%.0f', lost),
     'need', string.format('%.0f', need), 'upto', string.format('%.0f', upto), 'unheld', string.format('%.0f', unheld))

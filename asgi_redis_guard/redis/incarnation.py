@@ -63,7 +63,7 @@ class Records:
 
     def __init__(self) -> None:
         self.known: dict[bytes, Known] = {}
-        #: When this process has written last what must not be forgotten.
+        #: When this process has written last what must not be forgotten, in µs.
         self.wrote = 0
         #: The same of what it can give back by itself.
         self.held = 0
@@ -77,7 +77,8 @@ class Records:
         known = self.known.get(key)
         name, until, need, former = b"", 0, 0, 0
         if known is not None:
-            name, until, need, former = known.id, known.until, max(self.wrote, known.seen - _UNSEEN), known.unheld
+            need = max(self.wrote, (known.seen - _UNSEEN) * 1000)
+            name, until, former = known.id, known.until, known.unheld
         life, till, unheld = planned
         return name, until, need, life, max(till, self.until), fresh, former, int(unheld), self.held
 

@@ -66,7 +66,7 @@ class Losses(LossWatch):
     async def is_there(
         self, before: Mapping[bytes, bytes], name: bytes | None, now: int, *, held: bool = False
     ) -> bool:
-        """Tell whether what was written at `now` (ms, the server's; 0: nothing new) was not lost at the same moment.
+        """Tell whether what was written at `now` (µs, the server's; 0: nothing new) was not lost at the same moment.
 
         `before` are the incarnations that were known when it was sent, `name` is that which it was written to; None
         where the servers of a cluster have to be asked. `held`: this process can give it back by itself.
@@ -86,7 +86,7 @@ class Losses(LossWatch):
         return is_there
 
     async def mend(self, incarnations: Mapping[bytes, bytes], upto: int) -> None:
-        """Say that all is written again that was written up to then (ms) or by this process, into those incarnations.
+        """Say that all is written again that was written up to then (µs) or by this process, into those incarnations.
 
         What was written later by somebody who says so is missing still. Raises `RedisUnavailable`.
         """

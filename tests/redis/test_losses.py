@@ -25,6 +25,11 @@ def seldom(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loss_watch, "_BEAT_LOST", 3600.0)
 
 
+async def server_us(manager: RedisManager) -> int:
+    """The time of the server in microseconds."""
+    return round(await server_ms(manager) * 1000)
+
+
 class History:
     """Some processes on one server, and what was written there: when, and whether it is there still."""
 
@@ -47,7 +52,7 @@ class History:
         while not is_there:
             before = manager.links.losses.incarnations()
             name = await manager.execute("HGET", manager.links.losses.record, "id")
-            at = int(await server_ms(manager))
+            at = await server_us(manager)
             is_there = await manager.links.losses.is_there(before, name or b"", at)
         self.written[at] = True
 
@@ -61,7 +66,7 @@ class History:
     async def give_back(self, earlier: int | None = None) -> None:
         """As a mirror does that knows everything up to some time, now or an earlier one."""
         manager = self.anyone
-        upto = int(await server_ms(manager)) - (self.dice.choice([0, 0, 20]) if earlier is None else earlier)
+        upto = await server_us(manager) - (self.dice.choice([0, 0, 20_000]) if earlier is None else earlier)
         found = await manager.links.losses.look()
         lost = {key: name for key, (name, is_lost) in found.items() if is_lost}
         if lost:
@@ -122,7 +127,7 @@ async def test_what_is_lost_again_while_it_is_given_back_is_missing(redis_url: s
         await redis.execute("FLUSHALL")
         lost = {key: name for key, (name, is_lost) in (await here.look()).items() if is_lost}
         await redis.execute("FLUSHALL")
-        await here.mend(lost, int(await server_ms(redis)))
+        await here.mend(lost, await server_us(redis))
         assert here.lost
 
 
@@ -148,7 +153,7 @@ async def test_who_knows_of_something_newer_than_what_was_given_back_says_so(red
     async with RedisManager(redis_url, timeout=PATIENCE) as one, RedisManager(redis_url, timeout=PATIENCE) as late:
         await one.links.losses.ensure(LIFE)
         await late.links.losses.ensure(LIFE)
-        upto = int(await server_ms(one))
+        upto = await server_us(one)
         known = late.links.losses.incarnations()
         assert await late.links.losses.is_there(known, known[late.links.losses.record], upto + 1)
         await one.execute("FLUSHALL")

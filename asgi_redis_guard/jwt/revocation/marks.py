@@ -50,7 +50,7 @@ class Mark(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What came of a write: how many marks are new, or the cutoff; when that was (ms; 0 where nothing is new), and into
+    """What came of a write: how many marks are new, or the cutoff; when that was (µs; 0 where nothing is new), and into
     which incarnation of the server's data, None where that has to be asked.
     """
 
