@@ -31,7 +31,7 @@ class Replicated:
     async def catch_up(self) -> None:
         """Let it hear of everything, from the beginning, and wait until it has."""
         self.between.heal()
-        port = self.between.url.rpartition(":")[2].partition("/")[0]
+        port = str(self.between.port)
         for primary in (("NO", "ONE"), ("127.0.0.1", port)):  # a resumed stream is not always applied by Valkey 9.1
             await asyncio.to_thread(self.replica.command, "REPLICAOF", *primary)
         await self.agreed()
@@ -83,7 +83,7 @@ async def replicated(make_server: MakeServer, kind: str = "valkey9") -> AsyncIte
     """Such a pair, which agrees."""
     primary = make_server(kind, tcp=True, repl_diskless_sync_delay=0)
     async with FaultProxy(primary.url) as between:
-        port = between.url.rpartition(":")[2].partition("/")[0]
+        port = str(between.port)
         replica = make_server(kind, tcp=True, replicaof=["127.0.0.1", port])
         pair = Replicated(primary, replica, between)
         await pair.agreed()

@@ -5,6 +5,7 @@ Law: what cannot be told in one way is no tag. A tag proves nothing: who may com
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
 from ..errors import ConfigurationError
@@ -12,6 +13,10 @@ from .client_ip import TrustedProxies
 from .documents import Unclear
 from .exchange import Exchange
 from .key_template import KeyTemplate
+from .warnings import Warnings
+
+logger = logging.getLogger("asgi_redis_guard.core")
+_warnings = Warnings(logger)
 
 #: What `key_tag` takes: a function over the exchange, or one place of a key template.
 KeyTagLike = str | Callable[[Exchange], str | None]
@@ -45,6 +50,12 @@ class KeyTag:
             raise TypeError(f"key_tag returned {tag!r}; allowed are text, and None for none")
         return tag if tag and len(tag) <= LONGEST else None
 
+    def give(self, exchange: Exchange) -> None:
+        """Give an exchange the keys of its tag; raises TypeError as `of` does."""
+        exchange.is_tagged = True
+        if (tag := self.of(exchange)) is not None:
+            exchange.keys = exchange.keys.tagged(tag)
+
     def is_the_same(self, other: KeyTag | None) -> bool:
         """Tell whether two stacks go by the same tags, as far as can be told."""
         return other is not None and (self.given is other.given or self.given == other.given)
@@ -56,21 +67,42 @@ class KeyTag:
 def _reader(template: str) -> Callable[[Exchange], str | bytes | None]:
     if template == "{host}":
         return _host
-    made = KeyTemplate(template, TrustedProxies(()), option=_OPTION)
-    if len(made.parts) != 1 or isinstance(made.parts[0], str) or made.reads_body or made.needs:
-        raise ConfigurationError(
-            f"{_OPTION}: {template!r} given; allowed is one place that the request itself fills, as '{{host}}', "
-            "'{header:x-tenant}' or '{tenant}' for a parameter of the path, or a function"
-        )
+    made = _template(template)
 
     def read(exchange: Exchange) -> str | bytes | None:
         try:
             found = made.of(exchange)
         except (Unclear, TypeError):  # given twice with different values, or nothing that makes a key
             return None
+        if found is None and made.names.isdisjoint(exchange.parameters):
+            _tell_of_names(made)
         return None if found is None else found[1]
 
     return read
+
+
+def _template(given: object) -> KeyTemplate:
+    """Return the template of one place that a request itself fills; raises `ConfigurationError` for any other."""
+    try:
+        made = KeyTemplate(given, TrustedProxies(()), option=_OPTION) if isinstance(given, str) else None
+    except ConfigurationError:  # it would name all places of keys
+        made = None
+    if made is None or len(made.parts) != 1 or isinstance(made.parts[0], str) or made.reads_body or made.needs:
+        raise ConfigurationError(
+            f"{_OPTION}: {given!r} given; allowed is one place that the request itself fills, as '{{host}}', "
+            "'{header:x-tenant}' or '{tenant}' for a parameter of the path, or a function"
+        )
+    return made
+
+
+def _tell_of_names(made: KeyTemplate) -> None:
+    """A middleware around the router cannot know what that finds in the path."""
+    if made.names:
+        _warnings.tell(
+            "no-tag",
+            f"key_tag={made.template!r} names a parameter of the path, and no router around the middleware tells it: "
+            "such requests have the keys without a tag",
+        )
 
 
 def _host(exchange: Exchange) -> str | None:

@@ -68,8 +68,12 @@ def digest(*parts: str | bytes) -> bytes:
     return _remembered(*parts) if is_short(parts) else _digest(*parts)
 
 
-def tag_of(key: bytes) -> bytes:
-    """Return what decides on a key's slot on a cluster: its hash tag, or all of it."""
+def hash_tag(key: bytes) -> bytes:
+    """Return what decides on a key's slot on a cluster: its hash tag, or all of it where it has none.
+
+    The tag is what stands between the first `{` and the next `}`, unless that is nothing (cluster specification, "Hash
+    tags").
+    """
     begin = key.find(b"{") + 1
     end = key.find(b"}", begin)
     return key[begin:end] if begin and end > begin else key
@@ -149,7 +153,7 @@ class Keys:
 
     def __init__(self, prefix: str = "guard:", tag: str | None = None, root: Keys | None = None) -> None:
         self.prefix = prefix
-        said = head = prefix.encode()
+        plain = head = prefix.encode()
         #: The tag, None for none.
         self.key_tag = tag
         #: What every digest of something has behind its parts.
@@ -173,7 +177,7 @@ class Keys:
         self._notes = head + b"n:"
         #: Statistics of sessions; no user's keys are in their slot.
         self.session_counts = (head + b"{stats}sessions", head + b"{stats}online", head + b"{stats}hours")
-        self.sessions_channel = said + b"sessions"
+        self.sessions_channel = plain + b"sessions"
         self._events = head + b"e:"
         self._devices = head + b"d:"
         self._device_notes = head + b"dn:"
@@ -187,19 +191,19 @@ class Keys:
         self._generation = head + b"fg:"
         #: Statistics of refresh families; no user's keys are in their slot.
         self.family_counts = (head + b"{families}alive", head + b"{families}hours")
-        self.tokens_channel = said + b"tokens"
+        self.tokens_channel = plain + b"tokens"
         self._resource = head + b"r:"
         self._fill = head + b"rf:"
         self._tag = head + b"g:"
         self.every_tag = head + b"g:*"
-        self.cache_channel = said + b"cache"
+        self.cache_channel = plain + b"cache"
         self._lock = head + b"k:"
         self._semaphore = head + b"ks:"
         self._fence = head + b"kf:"
         self._once = head + b"y:"
-        self.locks_channel = said + b"locks"
-        self.idempotency_channel = said + b"idempotency"
-        self._incarnation = said + b"inc:"  # of a server, not of a tag
+        self.locks_channel = plain + b"locks"
+        self.idempotency_channel = plain + b"idempotency"
+        self._incarnation = plain + b"inc:"  # of a server, not of a tag
 
     def _of_tag(self, tag: str) -> Keys:
         return Keys(self.prefix, tag, self)

@@ -80,8 +80,9 @@ class Control(Protocol):
     def clock(self) -> float:
         """Return the present time, in seconds since the epoch on this host's clock."""
 
+    @property
     def data_lost(self) -> bool:
-        """Tell whether Redis is known to have lost revocations, as `Exchange.data_lost`."""
+        """True while Redis is known to have lost revocations, as `Exchange.data_lost`."""
 
     def has_body(self) -> bool:
         """Tell whether the app has got anything of a request body; over HTTP/2 no field says that there is one."""

@@ -5,7 +5,6 @@ Order of checks: size, header, signature, claims, then the blacklist, so that ga
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache, partial
 from types import MappingProxyType
@@ -13,22 +12,23 @@ from typing import Literal, NamedTuple
 
 from ..core.checks import several
 from ..core.exchange import Exchange
-from ..core.guard import OneRoundGuard, OnRefused, refusal_faults
+from ..core.guard import OneRoundGuard, OnRefused
 from ..core.keys import Keys
 from ..core.origin import is_cross_origin, origin_faults
 from ..core.problem import foreign_cookie, unavailable
 from ..core.script import Replies
-from ..core.set_cookie import is_cookie_name
 from ..core.steps import Admission, Answer, Ask, Pass
 from ..errors import ConfigurationError, RedisUnavailable
 from ..users import credentials_of, nobody
 from .credentials import BadCredentials, TokenSources
 from .key_source import ExchangeVerifier, KeysAway, KeySource, KeysWanted, when_fetched
 from .keys import KeyLike, KeySet
-from .policy import MAX_LEEWAY, MAX_LIFETIME, Challenges, lifetime_faults
+from .options import check_options, issuers_of
+from .policy import MAX_LIFETIME, Challenges
 from .revocation.blacklist import Blacklist, LegacyKeys, blacklist_faults
 from .revocation.questions import KINDS, MISSING, Questions
 from .sockets import SocketRules
+from .tenant import Tenancy
 from .user import VerifiedUser
 from .verify import ClaimRules, TokenRefused, VerifiedToken, Verifier
 
@@ -111,21 +111,21 @@ class JWTAuth(OneRoundGuard):
         wanted = tuple(" ".join(several(scopes)).split())
         trusted, foreign = several(origins), several(legacy)
         ConfigurationError.raise_for(origin_faults(trusted))
-        issuers = _issuers(keys, key, algorithms, issuer)
+        issuers = issuers_of(keys, key, algorithms, issuer)
         faults = blacklist_faults(revocation, foreign, on_outage, max_age, several_issuers=len(issuers) > 1)
-        _check(faults, cookie or None, leeway, without_jti, max_size, max_lifetime, realm, wanted, on_refused)
+        check_options(faults, cookie or None, leeway, without_jti, max_size, max_lifetime, realm, wanted, on_refused)
         audiences, claims = frozenset(several(audience)), frozenset(several(required))
         rules = ClaimRules(frozenset(issuers), audiences, claims, typ, leeway, max_lifetime if revocation else None)
         self.concern(name, exempt, exempt_preflight, on_refused)
         make = _verifier_by(key, algorithms) if keys is None else keys.verifier
         self.verifier = make(rules, max_size=max_size, cache_size=cache_size)
-        self._tenant = tenant or None
         self._sources = TokenSources(cookie.encode() if cookie else None, query, subprotocol)
         self._origins = frozenset(trusted)
         self._scopes = wanted
         self._optional = optional
         self._revocation = revocation is not False
         self._mirror = None if isinstance(revocation, bool) or revocation.mode != "mirror" else revocation
+        self._tenancy = Tenancy(tenant, revocation=self._revocation, mirrored=self._mirror is not None)
         self.store = getattr(revocation, "redis", None)
         self._legacy = LegacyKeys(foreign)
         self._several_issuers = len(issuers) > 1
@@ -233,31 +233,13 @@ class JWTAuth(OneRoundGuard):
         if self._scopes and not set(self._scopes).issubset(token.scopes):
             return self._challenges.insufficient(self._scopes)
         ask = self._remembered(exchange.keys, token)
-        if (exchange.is_tagged or self._tenant is not None) and not self._is_at_home(exchange, ask.about.tenant):
+        if not self._tenancy.is_at_home(exchange, ask.about.tenant):
             return self._challenges.invalid("The access token is another tenant's")
         return ask
 
-    def _is_at_home(self, exchange: Exchange, tenant: str | None) -> bool:
-        """Tell whether a token is looked up in its own tenant's keys; raises where nobody has said how to tell."""
-        faults = self.tag_faults(exchange.is_tagged)  # on a route, the stack around did not see this guard
-        ConfigurationError.raise_for(faults)
-        return self._tenant is None or tenant == exchange.keys.key_tag
-
     def tag_faults(self, tagged: bool) -> list[str]:
         """What is wrong with it in a stack whose keys go by a tag, or in one without."""
-        if not tagged:
-            return [f"tenant: {self._tenant!r} given; it is compared with the stack's key_tag, which has none"] * (
-                self._tenant is not None
-            )
-        faults = []
-        if self._revocation and self._tenant is None:
-            faults.append(
-                "tenant: not given, but the stack has a key_tag: a client that chooses the tag would have its revoked "
-                "token looked up in another tenant's keys; name the claim that is the tag"
-            )
-        if self._mirror is not None:
-            faults.append("revocation: a mirror holds the keys without a tag; under key_tag allowed is mode='remote'")
-        return faults
+        return self._tenancy.faults(tagged)
 
     def _make_ask(self, keys: Keys, token: VerifiedToken) -> Ask:
         """Make what all requests with `token` share: what is asked of the blacklist, and about it what is granted.
@@ -271,64 +253,14 @@ class JWTAuth(OneRoundGuard):
         facts = MappingProxyType(found)
         asked = Questions.about(token, keys, user.namespace)
         asked = asked._replace(marks=asked.marks + self._legacy.of(token))
-        tenant = None if self._tenant is None else _text_of(user.claims.get(self._tenant))
-        return Ask(asked.operations(), facts, closed=self._closed, about=Granted(asked, Pass(scope=found), tenant))
+        granted = Granted(asked, Pass(scope=found), self._tenancy.of(user.claims))
+        return Ask(asked.operations(), facts, closed=self._closed, about=granted)
 
     def __repr__(self) -> str:
         return f"<JWTAuth {self.name}: {', '.join(self.verifier.algorithms)}>"
-
-
-def _text_of(claim: object) -> str | None:
-    """The text of a claim, which may be a number; None for anything else."""
-    return str(claim) if isinstance(claim, str | int) and not isinstance(claim, bool) and claim != "" else None
-
-
-def _issuers(
-    keys: KeySource | None, key: object, algorithms: object, issuer: str | Iterable[str] | None
-) -> tuple[str, ...]:
-    """Return whose tokens are accepted; refuses options that say again what `keys` says."""
-    if keys is None:
-        return several(issuer)
-    if not callable(getattr(keys, "verifier", None)):
-        raise ConfigurationError(f"keys: a {type(keys).__name__} given; allowed are JWKSKeys; a key is given as key=")
-    given = {"key": key, "algorithms": algorithms, "issuer": keys.issuers and issuer}
-    ConfigurationError.refuse_both("keys", [name for name, value in given.items() if value])
-    return several(issuer) or keys.issuers
 
 
 def _verifier_by(
     key: KeyLike | Sequence[KeyLike] | Mapping[str, KeyLike], algorithms: Iterable[str]
 ) -> Callable[..., Verifier | ExchangeVerifier]:
     return partial(Verifier, KeySet(key, several(algorithms)))
-
-
-def _check(
-    others: list[str],
-    cookie: str | None,
-    leeway: float,
-    without_jti: str,
-    max_size: int,
-    max_lifetime: float,
-    realm: str,
-    scopes: tuple[str, ...],
-    on_refused: OnRefused | None,
-) -> None:
-    faults = [*lifetime_faults(max_lifetime), *refusal_faults(on_refused)]
-    if cookie is not None and not is_cookie_name(cookie):
-        faults.append(f"cookie (GUARD_JWT_COOKIE): {cookie!r} given; allowed is the name of a cookie")
-    if not 0 <= leeway <= MAX_LEEWAY:
-        faults.append(f"leeway (GUARD_JWT_LEEWAY): {leeway} given; allowed are 0 to {MAX_LEEWAY:g} seconds")
-    if without_jti not in ("hash", "refuse"):
-        faults.append(f"without_jti: {without_jti!r} given; allowed are 'hash' and 'refuse'")
-    if not 256 <= max_size <= 65_536:
-        faults.append(f"max_size: {max_size} given; allowed are 256 to 65536 bytes")
-    if not re.fullmatch(r"[ !#-\[\]-~]*", realm):
-        faults.append(
-            "realm: given with quotes, backslashes or characters that are not ASCII; allowed is printable ASCII"
-        )
-    faults += [
-        f"scopes: {scope!r} given; allowed are printable ASCII without quotes and backslashes (RFC 6749 §3.3)"
-        for scope in scopes
-        if not re.fullmatch(r"[!#-\[\]-~]+", scope)
-    ]
-    ConfigurationError.raise_for([*faults, *others])

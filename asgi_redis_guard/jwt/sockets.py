@@ -87,7 +87,7 @@ class TokenSocket(Responder):
         else:
             if not replies.passed or (mirror is not None and mirror.remembers(self._keys, self._questions)):
                 self._control.close(REVOKED)
-            elif self._control.data_lost() and not self._is_closed_without(told):
+            elif self._control.data_lost and not self._is_closed_without(told):
                 raise RedisUnavailable(MISSING)
 
     def _is_closed_without(self, told: bool) -> bool:

@@ -14,7 +14,7 @@ from ..redis.asking import carry_out
 from ..redis.flight import Lead
 from ..redis.giving_back import give_back
 from ..redis.manager import RedisManager
-from ..redis.replicas import acknowledged
+from ..redis.wait_replicas import acknowledged
 from .claims import Claims
 from .operations import TOPIC
 

@@ -169,8 +169,9 @@ class Handling:
         """Return the present time by the engine's clock."""
         return self._trips.clock()
 
+    @property
     def data_lost(self) -> bool:
-        """Tell whether Redis is known to have lost revocations."""
+        """True while Redis is known to have lost revocations."""
         return self._trips.data_lost
 
     def has_body(self) -> bool:

@@ -57,9 +57,8 @@ class RoundTrips:
 
     @property
     def data_lost(self) -> bool:
-        """Whether a server came back without its data."""
-        losses = self.manager.links.losses
-        return losses.lost if losses.heeded else losses.heed()
+        """True while a server has not all that it should have; looked at from the first time on."""
+        return self.manager.links.losses.heed()
 
     def fetch(self, key: bytes, replica: bool = False) -> Waitable:
         """Return what waits for the value of a string key, which comes on the second lane, of a replica if it may."""

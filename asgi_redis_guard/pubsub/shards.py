@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack, cast
 
 from ..errors import RedisUnavailable
 from ..redis.slots import Place, Redirection, slot_of
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 1.0
 
 
-class Channel:
+class ShardedChannel:
     """A sharded channel with its members: a member of the station where it is heard."""
 
     __slots__ = ("_shards", "keys", "members", "slot", "station", "timer", "tries")
@@ -63,11 +63,14 @@ class Channel:
             member.end(error)
 
     def __repr__(self) -> str:
-        return f"<Channel {self.keys[0][1]!r} at {None if self.station is None else self.station.place}>"
+        return f"<ShardedChannel {self.keys[0][1]!r} at {None if self.station is None else self.station.place}>"
 
 
 class Shards:
-    """`times` are those of a switchboard: when a connection is pinged, given up and closed."""
+    """The board of all sharded channels of one event loop; a subscriber joins and leaves it as it does a switchboard.
+
+    `times` are those of a switchboard: when a connection is pinged, given up and closed.
+    """
 
     def __init__(
         self, manager: RedisManager, loop: asyncio.AbstractEventLoop, topology: Topology, **times: Unpack[Times]
@@ -75,13 +78,13 @@ class Shards:
         self.timeout = manager.settings.timeout
         self.closed = False
         self.waiting = 0
-        self.channels: dict[bytes, Channel] = {}
+        self.channels: dict[bytes, ShardedChannel] = {}
         self.stations: dict[Place, Station] = {}
         self._manager = manager
         self._loop = loop
         self._topology = topology
         self._times = times
-        self._held: dict[Member, tuple[Channel, ...]] = {}
+        self._held: dict[Member, tuple[ShardedChannel, ...]] = {}
         topology.listeners.append(self._follow)
 
     @property
@@ -170,7 +173,7 @@ class Shards:
 
     def redirected(self, member: Member, there: Redirection | None) -> None:
         """Go where a node sends us; where nodes do so in turns, or know no better, ask again later."""
-        channel: Any = member
+        channel = cast(ShardedChannel, member)  # nobody else joins a station of ours
         channel.station = None
         channel.tries += 1
         if there is not None:
@@ -183,7 +186,7 @@ class Shards:
         else:
             self._settle(channel)
 
-    def _again(self, channel: Channel) -> None:
+    def _again(self, channel: ShardedChannel) -> None:
         channel.timer = None
         self._settle(channel)
 
@@ -197,7 +200,7 @@ class Shards:
                 station.close()
                 self._manager.links.spawn(station.wire.aclose())
 
-    def _settle(self, channel: Channel) -> None:
+    def _settle(self, channel: ShardedChannel) -> None:
         """Hear a channel where its slot is; where that is nobody's yet, it stays where it is until a map tells."""
         topology = self._topology
         if channel.timer is not None:
@@ -214,17 +217,17 @@ class Shards:
         channel.station = self._station(place)
         channel.station.join(channel)
 
-    def _give_up(self, channel: Channel) -> None:
+    def _give_up(self, channel: ShardedChannel) -> None:
         del self.channels[channel.keys[0][1]]
         if channel.timer is not None:
             channel.timer.cancel()
         if channel.station is not None:
             channel.station.leave(channel)
 
-    def _channel(self, name: bytes) -> Channel:
+    def _channel(self, name: bytes) -> ShardedChannel:
         channel = self.channels.get(name)
         if channel is None:
-            channel = self.channels[name] = Channel(self, name)
+            channel = self.channels[name] = ShardedChannel(self, name)
         return channel
 
     def _station(self, place: Place) -> Station:

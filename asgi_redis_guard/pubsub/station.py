@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from typing import TYPE_CHECKING, Any, Protocol, Unpack
+from typing import TYPE_CHECKING, Protocol, Unpack
 
 from ..errors import OperationFailed, RedisUnavailable
 from ..redis.slots import Place, Redirection, slot_of
@@ -97,5 +97,5 @@ class Station(Switchboard):
 
         It had ended the channel by itself, and what it said then was taken for the answer.
         """
-        due: Any = self.books.due()
+        due = self.books.due()
         return due is None or len(due) == 1 or slot_of(due[1]) != slot

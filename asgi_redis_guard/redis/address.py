@@ -45,6 +45,9 @@ _FORMS = {
 #: A version of TLS as people write it; redis-py wants OpenSSL's number.
 _MIN_VERSION = re.compile(r"(?<=[?&]ssl_min_version=)(?:TLSv)?(1\.[23])(?=&|$)", re.IGNORECASE)
 
+#: How Python tells of an option that redis-py's connections do not have.
+_UNKNOWN = re.compile(r"unexpected keyword argument '(\w+)'\Z")
+
 #: Options of redis-py's pools, not of its connections.
 _POOL_OPTIONS = ("max_connections", "timeout")
 
@@ -76,11 +79,8 @@ class Address:
             return cls(scheme, {})
         try:
             address = cls._read(scheme, url)
-        except (ValueError, TypeError, RedisError):  # their messages may repeat the password
-            form = f"{scheme}://[[user]:password@]{_FORMS[scheme]}"
-            raise ConfigurationError(
-                f"url (REDIS_URL): {mask(url)} cannot be read; allowed: {form}, percent-encoded; options are redis-py's"
-            ) from None
+        except (ValueError, TypeError, RedisError) as error:  # their messages may repeat the password
+            raise ConfigurationError(f"url (REDIS_URL): {mask(url)} {_fault(scheme, url, error)}") from None
         check_files(address.options)
         return address
 
@@ -223,6 +223,16 @@ def _options(scheme: str, url: str) -> dict[str, Any]:
         options["ssl_min_version"] = ssl.TLSVersion(int(options["ssl_min_version"]))
     connection(**{name: value for name, value in options.items() if name not in _POOL_OPTIONS})
     return options
+
+
+def _fault(scheme: str, url: str, error: Exception) -> str:
+    """What is wrong with a URL that cannot be read; repeats no more of it than the name of an unknown option."""
+    unknown = _UNKNOWN.search(str(error))
+    if unknown is None or "@" in url.partition("?")[2]:  # what looks like options is a password, not percent-encoded
+        form = f"{scheme}://[[user]:password@]{_FORMS[scheme]}"
+        return f"cannot be read; allowed: {form}, percent-encoded; options are redis-py's"
+    own = ", sentinel_username, sentinel_password and sentinel_ssl" if scheme.endswith("+sentinel") else ""
+    return f"has an unknown option {unknown[1]!r}; allowed are those of redis-py's connections{own}"
 
 
 def _as_number(version: re.Match[str]) -> str:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Hashable, Sequence
 from functools import partial
 from typing import Any, Protocol
 
-from ..core.keys import tag_of
+from ..core.keys import hash_tag
 from ..core.script import Batch, Operation
 from ..errors import GuardProtocolError, RedisUnavailable
 from .cut_plan import NOWHERE, plan_of
@@ -107,8 +107,8 @@ def _tags(batch: Batch) -> tuple[bytes | None, ...]:
     tags: list[bytes | None] = []
     for kind in batch.kinds:
         count = len(kind.keys)
-        tag = tag_of(batch.keys[at]) if count else None
-        if count > 1 and (apart := {tag_of(key) for key in batch.keys[at : at + count]} - {tag}):
+        tag = hash_tag(batch.keys[at]) if count else None
+        if count > 1 and (apart := {hash_tag(key) for key in batch.keys[at : at + count]} - {tag}):
             raise GuardProtocolError(f"the keys of {kind.name} lie in {1 + len(apart)} slots; one is allowed")
         at += count
         tags.append(tag)

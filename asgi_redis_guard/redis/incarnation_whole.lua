@@ -5,7 +5,7 @@
 -- returns: 1 where it counts as whole now; 0 where it was, where it is another incarnation, where what was lost is newer,
 --          or where some of it can be given back by nobody
 local clock = redis.call('TIME')
-local found = redis.call('HMGET', KEYS[1], 'id', 'lost', 'need', 'upto', 'apart', 'until')
+local found = redis.call('HMGET', KEYS[1], 'id', 'lost', 'need', 'upto', 'unheld', 'until')
 local upto = tonumber(ARGV[2])
 if not found[1] or tonumber(found[2] or 0) == 0 then return 0 end
 local names, newer = redis.call('HKEYS', KEYS[1]), tonumber(found[3] or 0)

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ..core.lua import read_lua
-from .incarnation import FOR_ALL
+from .incarnation import FOR_ALL, Planned
 from .loss_watch import LossWatch
 from .program import Script
 
@@ -25,6 +25,12 @@ _AHEAD = 3_600_000
 class Losses(LossWatch):
     """What one event loop knows of it; `lost` is true while a server has not all that it should have."""
 
+    @property
+    def state(self) -> Mapping[bytes, tuple[bytes, bool, int]]:
+        """Which incarnations lack data, and which have it again, as seen last: another wherever that has changed."""
+        those = self._records.known.items()
+        return {key: (known.id, known.lost > 0, known.upto) for key, known in those if known.lost or known.upto}
+
     async def look(self) -> Mapping[bytes, tuple[bytes, bool]]:
         """Look now; return the incarnations, and which of them have not all that they should have.
 
@@ -34,19 +40,19 @@ class Losses(LossWatch):
         await self._look_at(self._keys_now())
         return {key: (known.id, known.lost > 0) for key, known in self._records.known.items()}
 
-    async def ensure(self, life: int, till: int = 0, *, apart: bool = False) -> None:
+    async def ensure(self, life: int, till: int = 0, *, unheld: bool = False) -> None:
         """See to it that a loss is noticed of what is written after this: it ends in `life` ms, or at `till` (ms).
 
-        `apart`: nobody holds it in memory, so that what gives back all the rest makes nothing whole.
+        `unheld`: nobody holds it in memory, so that what gives back all the rest makes nothing whole.
         Costs nothing but about once an hour. Raises `RedisUnavailable`.
         """
         self.heed()
-        keys = self._keys_now()
-        if not keys or not self._records.covers(keys, life, till, self._loop.time(), apart):
+        keys, planned = self._keys_now(), Planned(life, till, unheld)
+        if not keys or not self._records.covers(keys, planned, self._loop.time()):
             if not keys and self._topology is not None:
                 await self._topology.connect()
                 keys = self._keys_now()
-            await self._look_at(keys, life + _AHEAD if life else 0, till + _AHEAD if till else 0, apart)
+            await self._look_at(keys, planned.lasting(_AHEAD))
 
     @property
     def record(self) -> bytes:

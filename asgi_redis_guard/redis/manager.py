@@ -1,15 +1,14 @@
 """`RedisManager`: the one handle on Redis that all guards, services and the app share.
 
-It owns lifetime and nothing of the request path: connections belong to an event loop (`links.py`) and are found again
-for the loop that runs; those of closed loops are let go, and a forked child starts afresh.
+It owns lifetime and nothing of the request path. Connections belong to an event loop (`links.py`), and `per_loop.py`
+finds them again for the loop that runs.
 """
 
 from __future__ import annotations
 
 import asyncio
-import threading
 import weakref
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -19,15 +18,11 @@ from ..errors import ConfigurationError, RedisUnavailable
 from ..settings import Settings
 from . import registry, rotation
 from .address import Address
-from .commands import Commands
 from .embedded import EmbeddedServer
-from .flight import Flights
 from .health import Health, examine, tell
-from .leases import Leases
-from .link import Link
 from .links import Links
-from .loop_end import AtLoopEnd
 from .memory import fake_server
+from .per_loop import PerLoop
 from .replica_set import check_replicas
 
 if TYPE_CHECKING:
@@ -38,7 +33,7 @@ if TYPE_CHECKING:
     from ..pubsub.hub import Hub
 
 
-class RedisManager(Commands):
+class RedisManager(PerLoop):
     """Connections to one Redis or one cluster, for every event loop of this process.
 
     `url` is `redis://`, `rediss://`, `unix://`, `memory://` (fakeredis) or `embedded://` (a Valkey child process);
@@ -59,18 +54,15 @@ class RedisManager(Commands):
     ) -> None:
         if settings is not None:
             ConfigurationError.refuse_both("settings", [*(["url"] if url is not None else []), *options])
+        super().__init__()
         self.settings = settings or Settings(url=url, **options)
         self.address = Address.parse(self.settings.redis_url)
         check_replicas(self.address, self.settings)
         if credential_provider is not None:
             self.address = self.address.provided_by(credential_provider)
         self.keys = Keys(self.settings.prefix)
-        self._links_by_loop: dict[asyncio.AbstractEventLoop, Links] = {}
-        self._lock = threading.Lock()  # guards the dictionary, where several threads run a loop each
-        self._here = threading.local()  # `links`: those last used in this thread
         self._memory: Any = fake_server() if self.address.scheme == "memory" else None
         self._embedded = EmbeddedServer() if self.address.scheme == "embedded" else None
-        self._hubs: dict[asyncio.AbstractEventLoop, Hub] = {}
         self._tagged: weakref.WeakValueDictionary[str, RedisManager] = weakref.WeakValueDictionary()
         self._users: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, int] = weakref.WeakKeyDictionary()
         self._connecting = False
@@ -113,10 +105,12 @@ class RedisManager(Commands):
         """Return the same connections with the keys of a tag, for services beside a stack that has `key_tag`.
 
         What is done by `TokenService(manager.tagged("acme"), …)` is what requests with that tag find. Raises ValueError
-        for a tag that no request can have.
+        for a tag that no request can have, and TypeError for what is no text.
         """
         from .tagged import TaggedManager  # it is one of these
 
+        if not isinstance(tag, str):
+            raise TypeError(f"tag: {tag!r} given; allowed is text, and for no tag the manager itself")
         if not 0 < len(tag) <= LONGEST:
             raise ValueError(f"tag: {len(tag)} characters given; allowed are 1 to {LONGEST}")
         found = self._tagged.get(tag)
@@ -124,45 +118,13 @@ class RedisManager(Commands):
             found = self._tagged[tag] = TaggedManager(self, tag)
         return found
 
-    @property
-    def links(self) -> Links:
-        """The connections of the running loop."""
-        # A thread runs one loop at a time, so that the one last seen here is the running one if it runs at all. Asking
-        # asyncio costs a system call on Python 3.11.
-        links: Links | None = getattr(self._here, "links", None)
-        if links is not None and links.loop.is_running():
-            return links
-        return self._enter_loop(asyncio.get_running_loop())
+    def _open(self, loop: asyncio.AbstractEventLoop) -> Links:
+        address = Address.parse(self._embedded.url) if self._embedded is not None else self.address
+        return Links(loop, address, self.settings, self._memory)
 
-    def _enter_loop(self, loop: asyncio.AbstractEventLoop) -> Links:
-        with self._lock:
-            self._forget_closed_loops()
-            links = self._links_by_loop.get(loop)
-            if links is None:
-                address = Address.parse(self._embedded.url) if self._embedded is not None else self.address
-                links = self._links_by_loop[loop] = Links(loop, address, self.settings, self._memory)
-                links.at_loop_end = AtLoopEnd(self._leave_loop)
-                if self._audit_due and not self._connecting:
-                    links.spawn(self._audit())
-        self._here.links = links
-        return links
-
-    def _forget_closed_loops(self) -> None:
-        """Close what loops have left open that were closed without being ended in order."""
-        for loop in [loop for loop in self._links_by_loop if loop.is_closed()]:
-            for left in self._abandon(loop):
-                if isinstance(left, Link):
-                    left.bury()
-
-    def _abandon(self, loop: asyncio.AbstractEventLoop) -> list[Any]:
-        hub = self._hubs.pop(loop, None)
-        return [*self._links_by_loop.pop(loop).abandon(), hub, *(hub.abandon() if hub is not None else ())]
-
-    def start_afresh(self) -> list[Any]:
-        """Forget the parent's connections in a forked child, without I/O; return what must not be finalised there."""
-        left = [part for loop in list(self._links_by_loop) for part in self._abandon(loop)]
-        self._lock, self._here = threading.Lock(), threading.local()
-        return left
+    def _opened(self, links: Links) -> None:
+        if self._audit_due and not self._connecting:
+            links.spawn(self._audit())
 
     # Lifetime.
 
@@ -188,19 +150,6 @@ class RedisManager(Commands):
         await self._leave_loop()
         if self._embedded is not None and not self._links_by_loop:
             await asyncio.to_thread(self._embedded.stop)
-
-    async def _leave_loop(self) -> None:
-        loop = asyncio.get_running_loop()
-        if loop in self._links_by_loop:
-            await self._links_by_loop[loop].drain()  # they may need the links still
-        hub, links = self._hubs.pop(loop, None), self._links_by_loop.pop(loop, None)
-        self._here.links = None
-        if links is not None:
-            links.flights.close()  # or who waits next would open connections anew
-        if hub is not None:
-            await hub.aclose()
-        if links is not None:
-            await links.aclose()
 
     async def __aenter__(self) -> RedisManager:
         loop = asyncio.get_running_loop()
@@ -237,16 +186,6 @@ class RedisManager(Commands):
             hub = self._hubs[loop] = Hub(self)
         return hub
 
-    @property
-    def leases(self) -> Leases:
-        """The leases of the running loop, which renews them."""
-        return self.links.leases
-
-    @property
-    def flights(self) -> Flights:
-        """The single flights of the running loop."""
-        return self.links.flights
-
     def lock(self, *names: Name, ttl: float = 30, wait: float | None = None, **options: Unpack[LockOptions]) -> Lock:
         """Return a lock of that name, held for `ttl` seconds unless it is renewed; see `Lock`. Several: all or none."""
         from ..locks.lock import Lock  # locks stand on the manager
@@ -260,10 +199,6 @@ class RedisManager(Commands):
         from ..locks.semaphore import Semaphore
 
         return Semaphore(self, name, permits, ttl=ttl, wait=wait, **options)
-
-    def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
-        """Run `work` apart from the caller's cancellation; `aclose` waits for it."""
-        return self.links.spawn(work)
 
     async def health(self) -> Health:
         """Ask the server how it is; never raises, and never waits longer than the timeout."""

@@ -21,6 +21,8 @@ _OWN_SETTINGS = (
     "connection_timeout",
     "max_connections",
     "max_in_flight",
+    "read_from_replicas",
+    "replicas",
     "decode_responses",
     "require_redis",
     "production",

@@ -10,6 +10,8 @@ from binascii import crc_hqx
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from ..core.keys import hash_tag
+
 #: Slots of every cluster.
 SLOTS = 16384
 
@@ -32,17 +34,8 @@ class Shard(NamedTuple):
 
 
 def slot_of(key: bytes) -> int:
-    """Return the slot of a key: CRC16 (XMODEM) of its hash tag, or of all of it where it has none.
-
-    The tag is what stands between the first `{` and the next `}`, unless that is nothing (cluster specification, "Hash
-    tags").
-    """
-    begin = key.find(b"{")
-    if begin >= 0:
-        end = key.find(b"}", begin + 1)
-        if end > begin + 1:
-            key = key[begin + 1 : end]
-    return crc_hqx(key, 0) % SLOTS
+    """Return the slot of a key: CRC16 (XMODEM) of what decides on it (cluster specification, "Key distribution")."""
+    return crc_hqx(hash_tag(key), 0) % SLOTS
 
 
 class Redirection(NamedTuple):

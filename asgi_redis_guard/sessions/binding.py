@@ -109,7 +109,7 @@ class DeviceBinding(Guard):
 
     def tag_faults(self, tagged: bool) -> list[str]:
         """What is wrong with it in a stack whose keys go by a tag."""
-        return events_faults(tagged and self._events is not None)
+        return events_faults(self._events, tagged)
 
     def admit(self, exchange: Exchange) -> Admission:
         """Compare; end what came from elsewhere or have it recorded, in one round trip."""

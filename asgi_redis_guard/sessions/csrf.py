@@ -106,7 +106,7 @@ class CSRF(Guard):
 
     def tag_faults(self, tagged: bool) -> list[str]:
         """What is wrong with it in a stack whose keys go by a tag."""
-        return events_faults(tagged and self._events is not None)
+        return events_faults(self._events, tagged)
 
     def admit(self, exchange: Exchange) -> Admission:
         """Check the origin, then the token; what the header shows is decided in the first round."""

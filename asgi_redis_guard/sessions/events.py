@@ -76,9 +76,11 @@ class SecurityEvent:
     details: Mapping[str, Any] = field(default_factory=dict)
 
 
-def events_faults(wrong: bool) -> list[str]:
-    """What is wrong with a guard that records events in a stack whose keys go by a tag."""
-    return ["events: made for one manager's keys; under key_tag allowed is none, record them by a store"] * wrong
+def events_faults(events: SecurityEvents | None, tagged: bool) -> list[str]:
+    """What is wrong with the events of a guard in a stack whose keys go by a tag."""
+    if events is None or not tagged:
+        return []
+    return ["events: made for one manager's keys; under key_tag allowed is none, record them by a store"]
 
 
 class SecurityHook(Protocol):

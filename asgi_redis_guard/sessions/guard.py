@@ -173,7 +173,7 @@ class Sessions(OneRoundGuard):
 
     def tag_faults(self, tagged: bool) -> list[str]:
         """What is wrong with it in a stack whose keys go by a tag."""
-        return events_faults(tagged and self.policy.events is not None)
+        return events_faults(self.policy.events, tagged)
 
     def exempted(self, exchange: Exchange) -> Pass:
         """Tell the guards behind that there is no session by design."""
@@ -216,7 +216,10 @@ class Sessions(OneRoundGuard):
             return self._give_none(exchange, place.ids, known.id, fields)
         passed = self._give(exchange, place.ids, Session.of(known.record), clock, known.user)
         if self._replica and isinstance(passed.responder, SessionWrites):
-            passed.responder.wrote = lambda: place.memory.wrote(known.name, exchange.now)
+            services = exchange.services  # which tell the time: a long request writes when it ends
+            passed.responder.wrote = lambda: place.memory.wrote(
+                known.name, exchange.now if services is None else services.clock()
+            )
         return passed
 
     def _give_none(self, exchange: Exchange, ids: SessionIds, gone: SessionId, fields: Any) -> Pass:

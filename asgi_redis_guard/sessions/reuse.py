@@ -14,7 +14,7 @@ from collections.abc import Generator
 from typing import Any, NamedTuple
 
 from ..core.exchange import Exchange
-from ..core.keys import tag_of
+from ..core.keys import hash_tag
 from ..core.script import Operation, OperationKind, Replies
 from ..core.steps import Ask
 from ..errors import RedisUnavailable
@@ -69,7 +69,7 @@ def _recorded(exchange: Exchange, mark: bytes, entry: Operation) -> Generator[As
     Both at once, where they can be. Where they lie in two slots of a cluster the mark is first: whoever takes it
     records the event, and if that fails or the reply was lost the event is told to hooks as one that was missed.
     """
-    if not exchange.cuts or tag_of(mark) == tag_of(entry.keys[0]):
+    if not exchange.cuts or hash_tag(mark) == hash_tag(entry.keys[0]):
         (reply,) = yield Ask([Operation(REUSED, (mark, *entry.keys), entry.args)])
         return reply.values[0]
     (taken,) = yield Ask([Operation(UNMARK, (mark,))])

@@ -14,7 +14,7 @@ from collections.abc import Generator
 from typing import Any, NamedTuple
 
 from ..core.exchange import Exchange
-from ..core.keys import Keys, tag_of
+from ..core.keys import Keys, hash_tag
 from ..core.script import Operation, OperationKind, Replies
 from ..core.steps import Ask
 from ..errors import RedisUnavailable
@@ -68,7 +68,7 @@ Rotating = Generator[Ask, Replies, Rotated]
 
 def lie_apart(exchange: Exchange, old: SessionId, fresh: SessionId) -> bool:
     """Tell whether no script can have the keys of both."""
-    return exchange.cuts and tag_of(old.record) != tag_of(fresh.record)
+    return exchange.cuts and hash_tag(old.record) != hash_tag(fresh.record)
 
 
 def rotate(policy: SessionPolicy, keys: Keys, one: Rotation) -> Rotating:

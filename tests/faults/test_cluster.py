@@ -14,8 +14,8 @@ from asgi_redis_guard.core.steps import Ask
 from asgi_redis_guard.errors import RedisUnavailable
 from asgi_redis_guard.pubsub.messages import Gap
 from asgi_redis_guard.redis.program import Script
-from asgi_redis_guard.redis.replicas import acknowledged
 from asgi_redis_guard.redis.slots import Place, slot_of
+from asgi_redis_guard.redis.wait_replicas import acknowledged
 from tests.cluster import Cluster, until
 from tests.pubsub.test_stream import KEY, add, reading
 from tests.redis.tools import PATIENCE, eventually, mark, within

@@ -7,7 +7,7 @@ import pytest
 from asgi_redis_guard import LockError, RedisManager
 from asgi_redis_guard.locks.claims import Claims
 from asgi_redis_guard.redis.asking import carry_out
-from asgi_redis_guard.redis.replicas import acknowledged
+from asgi_redis_guard.redis.wait_replicas import acknowledged
 from tests.servers import Server
 
 

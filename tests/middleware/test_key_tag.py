@@ -22,10 +22,12 @@ from asgi_redis_guard import (
     TokenService,
     rate_limit,
 )
+from asgi_redis_guard.core import key_tag as core_key_tag
 from asgi_redis_guard.core.exchange import Exchange
 from asgi_redis_guard.core.guard import Guard
 from asgi_redis_guard.core.key_tag import KeyTag
 from asgi_redis_guard.core.steps import PASS, Admission
+from asgi_redis_guard.core.warnings import Warnings
 from asgi_redis_guard.middleware.routes import guarded
 from asgi_redis_guard.sessions.events import SecurityEvents
 from tests.drive import App, call, get, http_scope
@@ -94,11 +96,42 @@ async def test_the_tag_is_what_the_function_or_the_place_tells(key_tag: Any, fie
 
 
 @pytest.mark.parametrize(
-    "wrong", ["tenant", "{header:x-tenant}:{host}", "t:{host}", "{user}", "{claim:org}", "{json:org}", "{", "{a b}"]
+    "wrong",
+    [
+        "tenant",
+        "{header:x-tenant}:{host}",
+        "t:{host}",
+        "{user}",
+        "{claim:org}",
+        "{json:org}",
+        "{",
+        "{a b}",
+        "{header:}",
+        7,
+    ],
 )
-def test_what_is_no_single_place_of_the_request_is_refused(wrong: str) -> None:
-    with pytest.raises(ConfigurationError, match="key_tag"):
+def test_what_is_no_single_place_of_the_request_is_refused(wrong: Any) -> None:
+    with pytest.raises(ConfigurationError) as refused:
         KeyTag(wrong)
+    assert f"{refused.value}".startswith(f"key_tag (GUARD_KEY_TAG): {wrong!r} given; allowed is one place")
+
+
+async def test_a_parameter_of_the_path_that_no_router_around_can_tell_is_warned_about_once(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(core_key_tag, "_warnings", Warnings(core_key_tag.logger))
+    outside, inside, by_header = (
+        GuardMiddleware(App(), [Noting()], redis="memory://", key_tag=tag)
+        for tag in ("{tenant}", "{tenant}", "{header:x-tenant}")
+    )
+    with caplog.at_level("WARNING"):
+        await call(inside, http_scope("/acme/items", {}, path_params={"tenant": "acme"}))
+        await get(by_header)
+        assert caplog.messages == []
+        for _ in range(3):
+            await get(outside, "/acme/items")
+    assert [message.partition("]")[0] for message in caplog.messages] == ["[no-tag"]
+    assert "key_tag='{tenant}'" in caplog.text
 
 
 async def test_a_function_that_returns_something_else_is_told_so() -> None:
@@ -139,6 +172,7 @@ async def test_a_token_opens_its_own_tenant_alone(redis: RedisManager) -> None:
         ("acme", {"org": ["acme"]}),
         ("True", {"org": True}),
         ("", {"org": "acme"}),
+        *[(None, {"org": nobody}) for nobody in (["acme"], {"id": "acme"}, 7.0, True)],
     ]
     for tenant, claims in wrong:
         assert await status(tenant, **claims) == 401, (tenant, claims)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from asgi_redis_guard.errors import OperationFailed
 from asgi_redis_guard.pubsub.messages import Message
-from asgi_redis_guard.pubsub.shards import Channel
+from asgi_redis_guard.pubsub.shards import ShardedChannel
 from asgi_redis_guard.pubsub.station import Station
 from asgi_redis_guard.pubsub.subscriptions import OutOfStep, Subscriptions
 from asgi_redis_guard.redis.slots import Place, Redirection, slot_of
@@ -60,7 +60,7 @@ class World:
     def __init__(self) -> None:
         self.node = Node()
         self.away: set[bytes] = set()
-        self.channels: dict[bytes, Channel] = {}
+        self.channels: dict[bytes, ShardedChannel] = {}
         self.station = station = object.__new__(Station)
         station.books = Subscriptions()
         station.books.link()
@@ -83,7 +83,7 @@ class World:
 
     def join(self, name: bytes) -> None:
         if name not in self.channels:
-            channel = self.channels[name] = Channel(_Quiet(), name)  # type: ignore[arg-type]
+            channel = self.channels[name] = ShardedChannel(_Quiet(), name)  # type: ignore[arg-type]
             self._send(self.station.books.join(channel, channel.keys))
 
     def leave(self, name: bytes) -> None:

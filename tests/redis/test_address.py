@@ -175,6 +175,26 @@ def test_every_server_of_a_cluster_is_greeted_in_the_same_way() -> None:
     assert node.options["client_name"] == "x"
 
 
+@pytest.mark.parametrize(
+    ("url", "option"),
+    [
+        ("redis://:{}@h?foo=1", "foo"),
+        ("rediss+cluster://:{}@a,b?ssl_ca=/x", "ssl_ca"),
+        ("redis+sentinel://:{}@a,b/main?sentinel_pasword=x", "sentinel_pasword"),
+    ],
+)
+def test_an_unknown_option_is_named(url: str, option: str) -> None:
+    with pytest.raises(ConfigurationError, match=rf"REDIS_URL.* unknown option '{option}'; allowed are") as caught:
+        Address.parse(url.format(SECRET))
+    assert SECRET not in str(caught.value)
+
+
+def test_what_looks_like_an_option_within_a_password_is_not_repeated() -> None:
+    with pytest.raises(ConfigurationError, match="cannot be read") as caught:
+        Address.parse("redis://:abc?tail=of@h")
+    assert "tail" not in str(caught.value)
+
+
 def test_a_cluster_has_no_databases() -> None:
     with pytest.raises(ConfigurationError, match="none but 0") as caught:
         Address.parse(f"redis+cluster://:{SECRET}@a,b/3")

@@ -9,7 +9,7 @@ from unittest.mock import ANY
 import pytest
 
 from asgi_redis_guard import RedisManager
-from asgi_redis_guard.core.keys import Keys, digest, tag_of
+from asgi_redis_guard.core.keys import Keys, digest, hash_tag
 from asgi_redis_guard.core.rounds import JoinedReply, clock_of, read_replies
 from asgi_redis_guard.core.script import HELD_BACK, NOT_RUN, PASSED, STOPPED, Batch, Operation, place_of
 from asgi_redis_guard.core.steps import Ask
@@ -189,14 +189,14 @@ async def test_who_loses_a_race_is_stopped_and_the_others_of_its_group_are_undon
     undoing = TAKE.undoing(Operation(TAKE, (b"c",), (1, 60, 1, b"lease")), 5)
 
     def meanwhile(slot: Any, number: int) -> None:
-        if slot == tag_of(two.keys[0]) and number == 2:  # somebody takes all that is left
+        if slot == hash_tag(two.keys[0]) and number == 2:  # somebody takes all that is left
             nodes.set(two.keys[0], 10**17)
 
     nodes.before = meanwhile
     raw = await within(nodes.start([one], [two]))
     assert (raw[0], raw[4]) == (HELD_BACK, STOPPED)
     ((slot, operation),) = nodes.undone
-    assert slot == tag_of(one.keys[0])
+    assert slot == hash_tag(one.keys[0])
     assert operation == limit.settle(Keys(), digest("a"), raw.clocks[0], 2, 0)
     assert undoing == Operation(RELEASE, (b"c",), (1, b"lease"))
 
@@ -392,4 +392,4 @@ async def test_keys_apart_are_refused_although_chance_puts_them_together(nodes: 
     ],
 )
 def test_the_hash_tag_of_a_key_is_what_a_cluster_takes_for_it(key: bytes, tag: bytes) -> None:
-    assert tag_of(key) == tag
+    assert hash_tag(key) == tag

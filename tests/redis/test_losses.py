@@ -11,7 +11,7 @@ from asgi_redis_guard.core.keys import Keys
 from asgi_redis_guard.redis import loss_watch
 from asgi_redis_guard.redis.incarnation import Records, anchors
 from asgi_redis_guard.redis.losses import Losses
-from asgi_redis_guard.redis.slots import Place, slot_of
+from asgi_redis_guard.redis.slots import SLOTS, Place, Shard, SlotMap, slot_of
 from tests.conftest import MakeServer
 from tests.redis.tools import PATIENCE, eventually, server_ms, within
 
@@ -127,6 +127,23 @@ async def test_what_is_lost_again_while_it_is_given_back_is_missing(redis_url: s
 
 
 @pytest.mark.usefixtures("seldom")
+async def test_what_is_lost_again_and_again_is_told_once(redis_url: str, caplog: pytest.LogCaptureFixture) -> None:
+    async with RedisManager(redis_url, timeout=PATIENCE) as manager:
+        losses = manager.links.losses
+        losses.heed()
+        await losses.ensure(LIFE)
+        for _ in range(2):
+            for _ in range(3):
+                await manager.execute("FLUSHALL")
+                await losses.look()
+                assert losses.lost
+            await manager.accept_loss()
+            assert not losses.lost
+        lines = ["lost" if "has lost its data" in line else "whole" for line in caplog.messages]
+        assert lines == ["lost", "whole"] * 2
+
+
+@pytest.mark.usefixtures("seldom")
 async def test_who_knows_of_something_newer_than_what_was_given_back_says_so(redis_url: str) -> None:
     async with RedisManager(redis_url, timeout=PATIENCE) as one, RedisManager(redis_url, timeout=PATIENCE) as late:
         await one.links.losses.ensure(LIFE)
@@ -218,21 +235,24 @@ async def test_nothing_looks_after_the_end(redis_url: str) -> None:
 
 def test_an_older_look_undoes_nothing() -> None:
     records = Records()
-    records.judge(b"k", 1, [b"one", 9_000, 0, 1_000, 1, 0], 0.0)
-    assert records.judge(b"k", 3, [b"two", 9_000, 9_000, 1_000, 1, 0], 0.0)
-    assert not records.judge(b"k", 2, [b"one", 9_000, 0, 1_000, 1, 0], 0.0)
-    assert records.lost[b"k"].id == b"two"
+    records.judge(b"k", 1, [b"one", 9_000, 0, 1_000, 1, 0, 0, 0], 0.0)
+    assert records.judge(b"k", 3, [b"two", 9_000, 9_000, 1_000, 1, 0, 0, 0], 0.0)
+    assert not records.judge(b"k", 2, [b"one", 9_000, 0, 1_000, 1, 0, 0, 0], 0.0)
+    assert records.missing[b"k"].id == b"two"
+
+
+def shared_by(primaries: int) -> SlotMap:
+    """A map in which so many primaries share the slots evenly."""
+    ends = [SLOTS * number // primaries for number in range(primaries + 1)]
+    return SlotMap((ends[port], ends[port + 1] - 1, Shard(Place("h", port))) for port in range(primaries))
 
 
 def test_every_primary_has_a_record_of_its_own() -> None:
-    places = [Place("h", port) for port in range(100)]
-    found = anchors(Keys(), places, lambda slot: places[slot * 100 // 16_384])
-    assert set(found) == set(places)
-    for place, key in found.items():
-        assert slot_of(key) * 100 // 16_384 == place.port
+    slots = shared_by(100)
+    found = anchors(Keys(), slots)
+    assert set(found) == set(slots.primaries)
+    assert all(slots[slot_of(key)] == Shard(place) for place, key in found.items() if place is not None)
 
 
 def test_a_prefix_with_a_tag_has_one_record() -> None:
-    places = [Place("h", port) for port in range(3)]
-    found = anchors(Keys("{app}:"), places, lambda slot: places[slot * 3 // 16_384])
-    assert list(found.values()) == [b"{app}:inc:{0}"]
+    assert list(anchors(Keys("{app}:"), shared_by(3)).values()) == [b"{app}:inc:{0}"]

@@ -166,6 +166,8 @@ def test_managers_are_shared_by_what_they_would_do() -> None:
         {"connection_timeout": 1},
         {"max_connections": 3},
         {"max_in_flight": 3},
+        {"read_from_replicas": True},
+        {"replicas": ["elsewhere:6379"]},
         {"decode_responses": True},
         {"require_redis": True},
         {"env": "production"},

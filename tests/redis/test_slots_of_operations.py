@@ -11,7 +11,7 @@ import pytest
 
 import asgi_redis_guard
 from asgi_redis_guard.cache import operations as cached
-from asgi_redis_guard.core.keys import Keys, digest, tag_of
+from asgi_redis_guard.core.keys import Keys, digest, hash_tag
 from asgi_redis_guard.core.lua import includes_of
 from asgi_redis_guard.core.script import Operation, OperationKind
 from asgi_redis_guard.idempotency.operations import Claim as OnceClaim
@@ -173,7 +173,7 @@ def samples() -> dict[str, list[Sample]]:
 
 
 def slots_of(sample: Sample) -> set[bytes]:
-    return {tag_of(key) for key in (sample.keys if isinstance(sample, Operation) else sample)}
+    return {hash_tag(key) for key in (sample.keys if isinstance(sample, Operation) else sample)}
 
 
 def test_every_operation_and_every_script_is_looked_at() -> None:

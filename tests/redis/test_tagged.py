@@ -35,6 +35,11 @@ async def test_a_tag_that_no_request_can_have_is_refused(manager: RedisManager, 
         manager.tagged(tag)
 
 
+def test_what_is_no_text_is_refused_by_name():
+    with pytest.raises(TypeError, match="tag: None given; allowed is text"):
+        RedisManager("memory://").tagged(None)
+
+
 async def test_who_closes_it_closes_the_connections(redis_url: str) -> None:
     root = RedisManager(redis_url)
     async with root.tagged("acme") as view:

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from asgi_redis_guard import GuardMiddleware, RateLimit, RedisManager
+from asgi_redis_guard import GuardMiddleware, RateLimit, RedisManager, Session
 from tests.conftest import MakeServer
 from tests.redis.tools import PATIENCE
 from tests.replicated import Replicated, replicated
@@ -66,6 +66,26 @@ async def test_who_has_logged_out_here_is_out_though_the_replica_lags(pair: Repl
         await browser.visit(lambda session: session.clear())
         for _ in range(2):
             assert await thief.visit() == {}
+
+
+async def test_what_a_long_request_has_ended_is_over_though_the_replica_lags(pair: Replicated) -> None:
+    """It counts when it was written, not when the request began."""
+    async with pair.manager() as redis:
+        mine, now = site(redis), [1_000_000.0]
+        mine.stack = GuardMiddleware(app, [mine.guard], redis=redis, clock=lambda: now[0])
+        browser = await mine.signed_in(user_id="alice")
+        await pair.agreed()
+        thief = mine.browser(browser.cookie)
+        now[0] += 100
+        assert await thief.visit() == {"user_id": "alice"}
+        pair.lag()
+
+        def leave(session: Session) -> None:
+            now[0] += 100
+            session.clear()
+
+        await browser.visit(leave)
+        assert await thief.visit() == {}
 
 
 async def test_a_write_upon_an_old_state_is_checked_on_the_primary(pair: Replicated) -> None:

@@ -16,8 +16,8 @@ from ...errors import RedisUnavailable
 from ...redis.losses import Losses
 from ...redis.manager import RedisManager
 from ...redis.program import Script
-from ...redis.replicas import Written, confirm
 from ...redis.slots import slot_of
+from ...redis.wait_replicas import Written, confirm
 from ..policy import MAX_LEEWAY
 
 _REVOKE, _UNREVOKE, _CUTOFF = (
@@ -208,7 +208,7 @@ class Marks:
 
     async def _ensure(self, life: int, till: int) -> None:
         """See to it that it is noticed where what is written now gets lost; no mirror holds what has a tag."""
-        await self._losses.ensure(life, till, apart=self._redis.keys.key_tag is not None)
+        await self._losses.ensure(life, till, unheld=self._redis.keys.key_tag is not None)
 
     @property
     def _losses(self) -> Losses:

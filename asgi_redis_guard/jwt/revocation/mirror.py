@@ -61,6 +61,8 @@ class Mirror(Witness):
         #: All that was written up to then (the server's clock, ms) is known here.
         self._upto = 0
         self._anew = False
+        #: The incarnations that what is known here was read from.
+        self._read_from: Mapping[bytes, tuple[bytes, bool, int]] = {}
         self._losses = redis.links.losses
         self._losses.heed()
         self._losses.listeners.append(self._lost_some)
@@ -163,7 +165,7 @@ class Mirror(Witness):
     def heard(self, asked: float, state: Sequence[Any], entries: Sequence[Entry]) -> bytes | None:
         """Take what was told; where something is missing, look at everything anew."""
         known = self._known
-        if known is None or self._anew or not self._takes(known, state, entries):
+        if known is None or self._is_outdated or not self._takes(known, state, entries):
             self._look_anew()
             return None
         if len(known) > self._options.max_entries:
@@ -192,6 +194,11 @@ class Mirror(Witness):
         except Malformed:
             logger.warning("an entry of the stream of revocations cannot be read; all are looked at again")
             return False
+
+    @property
+    def _is_outdated(self) -> bool:
+        """True where Redis may have had less when it was read than it has: what is given back is not always told."""
+        return self._anew or self._losses.state != self._read_from
 
     def _lost_some(self) -> None:
         """Redis has lost data: all is looked at, and given back, as soon as what is read now has come."""
@@ -236,7 +243,7 @@ class Mirror(Witness):
     async def _look(self) -> Revoked | None:
         """Take a snapshot, and give back what Redis has lost; None where it is too much. Raises `RedisUnavailable`."""
         before = await self._losses.look()
-        lost = {key: name for key, (name, is_lost) in before.items() if is_lost}
+        read_from, lost = self._losses.state, {key: name for key, (name, is_lost) in before.items() if is_lost}
         former, known = self._known, await self._snapshots.take()
         if known is None:
             return None
@@ -247,8 +254,10 @@ class Mirror(Witness):
             if former is not None:
                 former.missing(known)  # which learns of what may have to be given back
             raise RedisUnavailable("Redis has lost its data meanwhile")
+        self._read_from = read_from
         if lost and former is not None and self._redis.keys.key_tag is None:
             await self._losses.mend(lost, self._upto)
+            self._read_from = self._losses.state  # another loss meanwhile is told
         return known
 
     async def _give_back(self, former: Revoked, known: Revoked, *, is_lost: bool) -> None:

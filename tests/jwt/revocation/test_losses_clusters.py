@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from asgi_redis_guard import GuardMiddleware, RedisManager, RedisUnavailable, Revocation, RevocationList
+from asgi_redis_guard.redis import loss_watch
 from asgi_redis_guard.redis.slots import slot_of
 from tests.cluster import Cluster, until
 from tests.jwt.revocation.test_losses import LOST, is_lost, learnt, process, quick, told
@@ -95,6 +96,24 @@ async def test_families_are_not_refreshed_while_the_cutoff_for_all_may_be_lost(c
             await tokens.introspect(pair.refresh_token, refresh=True)
 
 
+@pytest.mark.parametrize("what", ["refresh", "introspect"])
+async def test_nor_by_a_process_that_has_just_begun(cluster: Cluster, what: str) -> None:
+    async with RedisManager(cluster.url, timeout=PATIENCE) as redis:
+        tokens = service(redis)
+        pair = await tokens.issue("alice")
+        await tokens.revoke_all_before()
+        cluster.owner_of(redis.keys.everybody("")).command("FLUSHALL")
+        await eventually(lambda: is_lost(redis))
+        async with RedisManager(cluster.url, timeout=PATIENCE) as late:
+            its = service(late)
+            with pytest.raises(RedisUnavailable, match="lost"):
+                await (
+                    its.refresh(pair.refresh_token)
+                    if what == "refresh"
+                    else its.introspect(pair.refresh_token, refresh=True)
+                )
+
+
 async def test_slots_that_move_are_no_loss(cluster: Cluster) -> None:
     """Neither those of the records nor others, whoever begins anew meanwhile."""
     async with process(cluster.url) as (redis, app, revocations):
@@ -148,7 +167,39 @@ async def test_a_mirror_gives_a_node_back_what_it_has_lost_and_makes_it_whole(ow
             await restart_empty(own_cluster, lost)
             await eventually(lambda known=known: mirror_of(mine)._known is not known and mirror_of(mine).fresh)
             assert await settled(app, MANY) <= {401, 503}
-            assert [await status(app, jti="x", sub="carol", iat=1), await status(app, jti="x")] == [401, 200]
+            assert [await status(app, jti="x", sub="carol", iat=int(time.time()) - 60), await status(app, jti="x")] == [401, 200]
             assert mine.mirror_status()["entries"] == len(MANY) + 1
             if lost is not index:
                 assert (await revocations.stats())["revoked"] == counted, "none is counted twice"
+
+
+async def test_a_mirror_that_began_after_a_loss_learns_what_others_give_back(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has read what a node had no more; nothing is told of that, for the index, on another node, has it still."""
+    async with RedisManager(cluster.url, timeout=PATIENCE) as redis:
+        user = next(
+            f"user-{number}"
+            for number in range(100)
+            if cluster.owner_of(redis.keys.user("", f"user-{number}")) is not cluster.owner_of(redis.keys.revoked)
+        )
+        cutoff = redis.keys.user("", user)
+    async with another(cluster.url) as (redis, mine):
+        await mine.revoke_user(user)
+        wrote = redis.links.losses._records.wrote
+        await eventually(lambda: mirror_of(mine)._upto > wrote)
+        monkeypatch.setattr(loss_watch, "_BEAT", 3600.0)  # whoever begins now does not look again by himself
+        await within(redis.links.losses.look())
+        redis.links.losses._plan()
+        cluster.owner_of(cutoff).command("FLUSHALL")
+        async with another(cluster.url) as (late, its):
+            assert not is_lost(late), "it cannot know that there was something to lose"
+            await within(redis.links.losses.look())
+            await eventually(lambda: not is_lost(redis) and mirror_of(mine).fresh)
+            assert cluster.command("EXISTS", cutoff, key=cutoff)
+            await within(late.links.losses.look())
+            app = stack(late, its)
+            async with asyncio.timeout(PATIENCE):
+                while await status(app, jti="x", sub=user) != 401:  # noqa: ASYNC110  (nothing tells)
+                    await asyncio.sleep(0.01)
+            assert await status(app, jti="x") == 200

@@ -3,33 +3,18 @@
 It must come to what it would on one server, just before its one script.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
-from tests.cluster import Cluster
 from tests.redis.tools import PATIENCE
 from tests.sessions import tally
 from tests.sessions.accounts import Visitor
+from tests.sessions.another_slot.steps import WAYS, Failing, begun, put, way
 from tests.sessions.meanwhile import Meanwhile
-from tests.sessions.steps import WAYS, Failing, begun, put, way
 from tests.sessions.test_ending import again, logout, rotate
 from tests.sessions.test_recording import Watched, login
-
-
-@pytest.fixture
-async def redis(cluster: Cluster) -> AsyncIterator[Failing]:
-    """A manager on a cluster, where something can happen between two steps."""
-    async with Failing(cluster.url, timeout=PATIENCE) as manager:
-        yield manager
-
-
-@pytest.fixture
-def site(redis: Failing) -> Watched:
-    """Sessions that are counted, and whose events are."""
-    return Watched(redis, statistics=True)
-
 
 Deed = Callable[[Watched, Visitor], Awaitable[Any]]
 

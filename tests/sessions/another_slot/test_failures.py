@@ -4,7 +4,6 @@ The heir is made, then the old session is left: nobody loses a session, and none
 """
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -17,23 +16,10 @@ from tests.redis.tools import PATIENCE
 from tests.servers import Server
 from tests.sessions import tally
 from tests.sessions.accounts import Visitor
+from tests.sessions.another_slot.steps import WAYS, Failing, alive, begun, lost, put, way
 from tests.sessions.meanwhile import Meanwhile
-from tests.sessions.steps import WAYS, Failing, alive, begun, lost, put, way
 from tests.sessions.test_ending import logout
 from tests.sessions.test_recording import Watched, login
-
-
-@pytest.fixture
-async def redis(cluster: Cluster) -> AsyncIterator[Failing]:
-    """A manager on a cluster, where something can happen between two steps."""
-    async with Failing(cluster.url, timeout=PATIENCE) as manager:
-        yield manager
-
-
-@pytest.fixture
-def site(redis: Failing) -> Watched:
-    """Sessions that are counted, and whose events are."""
-    return Watched(redis, statistics=True)
 
 
 async def stands(site: Watched, way: str, old: Visitor) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 
 import pytest
 
@@ -10,24 +10,10 @@ from asgi_redis_guard.errors import RedisUnavailable
 from asgi_redis_guard.redis.slots import slot_of
 from asgi_redis_guard.sessions.ids import SessionIds
 from tests.cluster import Cluster
-from tests.redis.tools import PATIENCE
 from tests.sessions.accounts import Act, Visitor
-from tests.sessions.steps import Failing, alive, put
+from tests.sessions.another_slot.steps import Failing, alive, put
 from tests.sessions.test_ending import leave, logout, rotate
 from tests.sessions.test_recording import Watched, login
-
-
-@pytest.fixture
-async def redis(cluster: Cluster) -> AsyncIterator[Failing]:
-    """A manager on a cluster, where something can happen between two steps."""
-    async with Failing(cluster.url, timeout=PATIENCE) as manager:
-        yield manager
-
-
-@pytest.fixture
-def site(redis: Failing) -> Watched:
-    """Sessions that are counted, and whose events are."""
-    return Watched(redis, statistics=True)
 
 
 async def coming_and_going(site: Watched, user: str, is_over: Callable[[], bool]) -> int:
