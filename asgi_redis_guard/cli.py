@@ -96,12 +96,17 @@ def _accept_loss(options: argparse.Namespace) -> int:
 
     from .redis.manager import RedisManager
 
+    manager = RedisManager(options.url, prefix=options.prefix, require_redis=True)
+
     async def accept() -> bool:
-        async with RedisManager(options.url, prefix=options.prefix, require_redis=True) as manager:
+        async with manager:
             return await manager.accept_loss()
 
-    missing = asyncio.run(accept())
-    print("accepted: guards go by what Redis has now" if missing else "nothing is known to be missing")
+    where = f"at {manager.address} below the prefix {manager.settings.prefix}"
+    if asyncio.run(accept()):
+        print(f"accepted: guards go by what Redis has now, {where}")
+    else:
+        print(f"nothing is known to be missing {where}")
     return 0
 
 

@@ -24,7 +24,7 @@ _WORD = 1 + 20 + 16
 
 
 class FirstLevel:
-    """What may be sent without asking. `ttl` is in seconds; 0 switches it off. `replicas` are asked, or none."""
+    """What may be sent without asking. `ttl` is in seconds; 0 switches it off. `replicas`: some are asked."""
 
     __slots__ = ("_epoch", "_oldest", "_replicas", "_words", "ttl")
 
@@ -63,16 +63,18 @@ class FirstLevel:
 
     def told_of(self, operations: Iterable[Operation], replies: Iterable[Reply]) -> None:
         """Take word of what this process has invalidated itself, by the replies to it."""
-        for operation, reply in zip(operations, replies, strict=True) if self._replicas else ():
-            word = operation.args[3]
-            if word:
+        if not self._replicas:
+            return
+        for operation, reply in zip(operations, replies, strict=True):
+            if word := operation.args[3]:
                 self.told(b"%b%016d" % (word, reply.values[0]))
 
     def is_behind(self, stamps: Iterable[tuple[bytes, bytes]]) -> bool:
         """Tell by generations, each with the digest that it is of, whether who knows those has not heard of a word."""
-        words = self._words
-        for digest, stamp in stamps if len(words) else ():
-            said = words.get(digest)
+        if not len(self._words):
+            return False
+        for digest, stamp in stamps:
+            said = self._words.get(digest)
             if said is not None and (not stamp or said > max(int(stamp[:16]), int(stamp[17:33]))):
                 return True
         return False

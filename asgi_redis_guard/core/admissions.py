@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import GeneratorType, MappingProxyType
 from typing import Any, NamedTuple
 
-from ..errors import RedisUnavailable
+from ..errors import OperationFailed, RedisUnavailable
 from .exchange import Exchange
 from .flows import Flows, checked_verdict
 from .guard import Guard
@@ -28,8 +28,10 @@ from .responder import Responder
 from .rounds import JoinedReply, Round, read_replies
 from .script import Batch, Operation, Place, Replies, place_of, stopping
 from .steps import PASS, Answer, Ask, Body, Pass, RequestEdits, Wait
+from .warnings import Warnings
 
 logger = logging.getLogger("asgi_redis_guard.core")
+_warnings = Warnings(logger)
 
 #: For each guard what starts it where nothing has to be looked at first, else None.
 Starts = Sequence[Callable[[Exchange], Any] | None]
@@ -163,6 +165,8 @@ class Admissions:
         """Give a guard what is not replies."""
         if isinstance(given.value, RedisUnavailable):
             self.degraded = [*self.degraded, index]
+            if isinstance(given.value, OperationFailed):
+                _tell_of_refusal(given.value)
             if guard.one_round and (self._flows is None or not self._flows.has(index)):
                 verdict = guard.without_redis(self.exchange, given.step, given.value)  # type: ignore[attr-defined]
                 return checked_verdict(guard, verdict)
@@ -320,3 +324,10 @@ class Admissions:
                 shape.append(place_of(False, (stopping(step.group),)))
                 batches.append(Batch([Operation(stopping(step.group), ())]))
         return Round(tuple(shape), batches)
+
+
+def _tell_of_refusal(error: OperationFailed) -> None:
+    """Say once for each kind that Redis refuses: it is there, so that nobody else tells why outage policies apply."""
+    _warnings.tell(
+        "redis-refuses", f"Redis is there and refuses what guards ask ({error.code}): they follow on_outage meanwhile"
+    )

@@ -50,6 +50,12 @@ class KeyTag:
             raise TypeError(f"key_tag returned {tag!r}; allowed are text, and None for none")
         return tag if tag and len(tag) <= LONGEST else None
 
+    def give(self, exchange: Exchange) -> None:
+        """Give an exchange the keys of its tag; raises TypeError as `of` does."""
+        exchange.is_tagged = True
+        if (tag := self.of(exchange)) is not None:
+            exchange.keys = exchange.keys.tagged(tag)
+
     def is_the_same(self, other: KeyTag | None) -> bool:
         """Tell whether two stacks go by the same tags, as far as can be told."""
         return other is not None and (self.given is other.given or self.given == other.given)

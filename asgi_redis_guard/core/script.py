@@ -57,7 +57,7 @@ STOPPED, PASSED, HELD_BACK, NOT_RUN = 0, 1, 2, 3
 IDLE = 4
 
 #: Locals of the program itself.
-RESERVED = frozenset(["clock", "now", "failure", "unfit", "call", "floor", "ceil"]) | {
+RESERVED = frozenset(["clock", "now", "failure", "unfit", "apart", "call", "floor", "ceil"]) | {
     *("stop", "stop_at", "stop_group", "refused", "unneeded")
 }
 

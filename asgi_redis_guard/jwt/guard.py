@@ -5,7 +5,6 @@ Order of checks: size, header, signature, claims, then the blacklist, so that ga
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache, partial
 from types import MappingProxyType
@@ -13,19 +12,19 @@ from typing import Literal, NamedTuple
 
 from ..core.checks import several
 from ..core.exchange import Exchange
-from ..core.guard import OneRoundGuard, OnRefused, refusal_faults
+from ..core.guard import OneRoundGuard, OnRefused
 from ..core.keys import Keys
 from ..core.origin import is_cross_origin, origin_faults
 from ..core.problem import foreign_cookie, unavailable
 from ..core.script import Replies
-from ..core.set_cookie import is_cookie_name
 from ..core.steps import Admission, Answer, Ask, Pass
 from ..errors import ConfigurationError, RedisUnavailable
 from ..users import credentials_of, nobody
 from .credentials import BadCredentials, TokenSources
 from .key_source import ExchangeVerifier, KeysAway, KeySource, KeysWanted, when_fetched
 from .keys import KeyLike, KeySet
-from .policy import MAX_LEEWAY, MAX_LIFETIME, Challenges, lifetime_faults
+from .options import check_options, issuers_of
+from .policy import MAX_LIFETIME, Challenges
 from .revocation.blacklist import Blacklist, LegacyKeys, blacklist_faults
 from .revocation.questions import KINDS, MISSING, Questions
 from .sockets import SocketRules
@@ -112,9 +111,9 @@ class JWTAuth(OneRoundGuard):
         wanted = tuple(" ".join(several(scopes)).split())
         trusted, foreign = several(origins), several(legacy)
         ConfigurationError.raise_for(origin_faults(trusted))
-        issuers = _issuers(keys, key, algorithms, issuer)
+        issuers = issuers_of(keys, key, algorithms, issuer)
         faults = blacklist_faults(revocation, foreign, on_outage, max_age, several_issuers=len(issuers) > 1)
-        _check(faults, cookie or None, leeway, without_jti, max_size, max_lifetime, realm, wanted, on_refused)
+        check_options(faults, cookie or None, leeway, without_jti, max_size, max_lifetime, realm, wanted, on_refused)
         audiences, claims = frozenset(several(audience)), frozenset(several(required))
         rules = ClaimRules(frozenset(issuers), audiences, claims, typ, leeway, max_lifetime if revocation else None)
         self.concern(name, exempt, exempt_preflight, on_refused)
@@ -261,52 +260,7 @@ class JWTAuth(OneRoundGuard):
         return f"<JWTAuth {self.name}: {', '.join(self.verifier.algorithms)}>"
 
 
-def _issuers(
-    keys: KeySource | None, key: object, algorithms: object, issuer: str | Iterable[str] | None
-) -> tuple[str, ...]:
-    """Return whose tokens are accepted; refuses options that say again what `keys` says."""
-    if keys is None:
-        return several(issuer)
-    if not callable(getattr(keys, "verifier", None)):
-        raise ConfigurationError(f"keys: a {type(keys).__name__} given; allowed are JWKSKeys; a key is given as key=")
-    given = {"key": key, "algorithms": algorithms, "issuer": keys.issuers and issuer}
-    ConfigurationError.refuse_both("keys", [name for name, value in given.items() if value])
-    return several(issuer) or keys.issuers
-
-
 def _verifier_by(
     key: KeyLike | Sequence[KeyLike] | Mapping[str, KeyLike], algorithms: Iterable[str]
 ) -> Callable[..., Verifier | ExchangeVerifier]:
     return partial(Verifier, KeySet(key, several(algorithms)))
-
-
-def _check(
-    others: list[str],
-    cookie: str | None,
-    leeway: float,
-    without_jti: str,
-    max_size: int,
-    max_lifetime: float,
-    realm: str,
-    scopes: tuple[str, ...],
-    on_refused: OnRefused | None,
-) -> None:
-    faults = [*lifetime_faults(max_lifetime), *refusal_faults(on_refused)]
-    if cookie is not None and not is_cookie_name(cookie):
-        faults.append(f"cookie (GUARD_JWT_COOKIE): {cookie!r} given; allowed is the name of a cookie")
-    if not 0 <= leeway <= MAX_LEEWAY:
-        faults.append(f"leeway (GUARD_JWT_LEEWAY): {leeway} given; allowed are 0 to {MAX_LEEWAY:g} seconds")
-    if without_jti not in ("hash", "refuse"):
-        faults.append(f"without_jti: {without_jti!r} given; allowed are 'hash' and 'refuse'")
-    if not 256 <= max_size <= 65_536:
-        faults.append(f"max_size: {max_size} given; allowed are 256 to 65536 bytes")
-    if not re.fullmatch(r"[ !#-\[\]-~]*", realm):
-        faults.append(
-            "realm: given with quotes, backslashes or characters that are not ASCII; allowed is printable ASCII"
-        )
-    faults += [
-        f"scopes: {scope!r} given; allowed are printable ASCII without quotes and backslashes (RFC 6749 §3.3)"
-        for scope in scopes
-        if not re.fullmatch(r"[!#-\[\]-~]+", scope)
-    ]
-    ConfigurationError.raise_for([*faults, *others])

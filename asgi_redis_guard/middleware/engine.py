@@ -129,9 +129,7 @@ class GuardMiddleware:
             trips.follow(guard)
         exchange = Exchange(scope, self._clock(), urandom, trips.keys, trips)
         if self.key_tag is not None:
-            exchange.is_tagged = True
-            if (tag := self.key_tag.of(exchange)) is not None:
-                exchange.keys = trips.keys.tagged(tag)
+            self.key_tag.give(exchange)
         admissions = Admissions(self.guards, exchange, self._starts)
         if self._facts:
             exchange.publish(self._facts)

@@ -2,8 +2,9 @@
 
 It owns the calls that are between two nodes; `topology.py` knows the nodes and the map, channels own what is sent.
 MOVED corrects the map, and the call goes on at once; ASK sends it once to the slot's next node; TRYAGAIN and
-CLUSTERDOWN make it wait a little. A call whose link broke is sent again, by the newest map, if it cannot have run or
-may run twice. All of it together lasts no longer than the call's timeout.
+CLUSTERDOWN make it wait a little, as does a key that has moved, where a script that may run twice looks at it. A call
+whose link broke is sent again, by the newest map, if it cannot have run or may run twice. All of it together lasts no
+longer than the call's timeout.
 """
 
 from __future__ import annotations
@@ -29,6 +30,9 @@ _TRIES = 3
 
 #: Seconds of the first and of the longest pause after TRYAGAIN and CLUSTERDOWN.
 _PAUSE, _LONGEST_PAUSE = 0.01, 0.1
+
+#: What servers say to a script that comes to a key beside its KEYS, while that key's slot moves.
+_MOVING = "access a non local key"
 
 
 class Carrier:
@@ -100,6 +104,10 @@ class Carrier:
 
     def _refused(self, call: Call, error: OperationFailed) -> None:
         if error.code in ("TRYAGAIN", "CLUSTERDOWN"):
+            self._pause(call, error)
+            return
+        if call.repeatable and _MOVING in str(error):
+            call.doubtful = True  # what it has written before it came to that key stands
             self._pause(call, error)
             return
         if error.code not in ("MOVED", "ASK") or call.node is None:

@@ -150,7 +150,10 @@ def _audit(seen: _Seen, manager: RedisManager, address: Address) -> dict[str, st
     info, latency = seen.info or {}, (seen.latency or 0.0) / 1000
     place = address if manager.address.cluster else manager.address  # an embedded server has a socket of its own
     protected = address.credentials is not None or address.provider is not None
-    return audit(info, place, manager.settings, protected=protected) | clock(info, time.time(), latency)
+    found = audit(info, place, manager.settings, protected=protected) | clock(info, time.time(), latency)
+    if info.get("cluster_enabled") == "1" and not manager.address.cluster:
+        found["cluster"] = "the server is one of a cluster and refuses what concerns others; say redis+cluster://"
+    return found
 
 
 def tell(health: Health) -> None:

@@ -5,11 +5,11 @@ Times are ms since the epoch by the clocks of the servers, which are taken to ag
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from ..core.keys import Keys
-from .slots import Place, slot_of
+from .slots import Place, SlotMap, slot_of
 
 #: For `upto`: whatever was written counts as whole.
 FOR_ALL = 9_000_000_000_000_000
@@ -24,10 +24,28 @@ _MOST = 200_000
 _MARGIN = 60_000
 
 
+class Planned(NamedTuple):
+    """What is to be written, and must not be forgotten: it ends in `life` ms, or at `till` (ms); 0 for no such thing.
+
+    `unheld`: no mirror holds it, so that nobody can give it back.
+    """
+
+    life: int = 0
+    till: int = 0
+    unheld: bool = False
+
+    def lasting(self, more: int) -> Planned:
+        """Return the same as if it lasted so much longer (ms)."""
+        return Planned(self.life + more if self.life else 0, self.till + more if self.till else 0, self.unheld)
+
+
+NOTHING = Planned()
+
+
 class Known(NamedTuple):
     """One server's record as it was `seen` last: by when all has ended that was written, and all that was lost.
 
-    `apart`: the same of what no mirror holds. `upto`: what was written before it, up to then, was given back. `beat`
+    `unheld`: the same of what no mirror holds. `upto`: what was written before it, up to then, was given back. `beat`
     becomes larger as time goes by: an old copy of the data has a smaller one.
     """
 
@@ -35,7 +53,7 @@ class Known(NamedTuple):
     until: int
     lost: int
     seen: int
-    apart: int = 0
+    unheld: int = 0
     upto: int = 0
     beat: int = 0
 
@@ -45,7 +63,7 @@ class Records:
 
     def __init__(self) -> None:
         self.known: dict[bytes, Known] = {}
-        #: When this process has written last what must not be forgotten.
+        #: When this process has written last what must not be forgotten, in µs.
         self.wrote = 0
         #: The same of what it can give back by itself.
         self.held = 0
@@ -54,22 +72,22 @@ class Records:
         self._judged: dict[bytes, int] = {}
         self._clock: tuple[int, float] | None = None
 
-    def words(
-        self, key: bytes, fresh: bytes, life: int = 0, till: int = 0, apart: bool = False
-    ) -> tuple[bytes | int, ...]:
-        """Return what `incarnation.lua` takes beside the key; `life`, `till`, `apart` are of what is to be written."""
+    def words(self, key: bytes, fresh: bytes, planned: Planned) -> tuple[bytes | int, ...]:
+        """Return what `incarnation.lua` takes beside the key."""
         known = self.known.get(key)
         name, until, need, former = b"", 0, 0, 0
         if known is not None:
-            name, until, need, former = known.id, known.until, max(self.wrote, known.seen - _UNSEEN), known.apart
-        return name, until, need, life, max(till, self.until), fresh, former, int(apart), self.held
+            need = max(self.wrote, (known.seen - _UNSEEN) * 1000)
+            name, until, former = known.id, known.until, known.unheld
+        life, till, unheld = planned
+        return name, until, need, life, max(till, self.until), fresh, former, int(unheld), self.held
 
     def judge(self, key: bytes, number: int, reply: Sequence[Any], at: float) -> bool:
         """Take what the script said at a time of the loop's clock; tell whether data was lost that was not known to be.
 
         Looks are numbered: an older one does not undo what a newer one has found.
         """
-        name, until, lost, now, written, apart, upto, beat = bytes(reply[0]), *map(int, reply[1:])
+        name, until, lost, now, written, unheld, upto, beat = bytes(reply[0]), *map(int, reply[1:])
         former, newer = self.known.get(key), number > self._judged.get(key, 0)
         if not newer and not lost:
             return False
@@ -85,38 +103,38 @@ class Records:
             return is_news and former is not None
         # What is written while something is missing is told of exactly, by who writes it.
         seen = now if not lost or former is None else former.seen
-        self.known[key] = Known(name, until, lost, seen, apart, upto, beat)
+        self.known[key] = Known(name, until, lost, seen, unheld, upto, beat)
         self.until = max(self.until, until)
         return is_news
 
     @property
-    def lost(self) -> dict[bytes, Known]:
+    def missing(self) -> dict[bytes, Known]:
         """Those of servers that have not all that they should have."""
         return {key: known for key, known in self.known.items() if known.lost}
 
-    def covers(self, keys: Iterable[bytes], life: int, till: int, at: float, apart: bool = False) -> bool:
+    def covers(self, keys: Iterable[bytes], planned: Planned, at: float) -> bool:
         """Tell whether all records last as long as what is to be written, at a time of the loop's clock."""
         if self._clock is None:
             return False
         now = self._clock[0] + (at - self._clock[1]) * 1000
-        ends = max(now + life if life else 0, till) + _MARGIN
+        ends = max(now + planned.life if planned.life else 0, planned.till) + _MARGIN
         if ends <= now:
             return True
         found = [self.known.get(key) for key in keys]
-        return all(known is not None and (known.apart if apart else known.until) >= ends for known in found)
+        return all(known is not None and (known.unheld if planned.unheld else known.until) >= ends for known in found)
 
 
-def anchors(keys: Keys, primaries: Iterable[Place], owner: Callable[[int], Place | None]) -> Mapping[Place, bytes]:
+def anchors(keys: Keys, slots: SlotMap) -> dict[Place | None, bytes]:
     """Return for each primary of a cluster the key of its record: the first by number that lies there."""
-    wanted, found = set(primaries), dict[Place, bytes]()
-    slots: set[int] = set()
+    wanted, found = set(slots.primaries), dict[Place | None, bytes]()
+    seen: set[int] = set()
     for number in range(_MOST):
         key = keys.incarnation(number)
         slot = slot_of(key)
-        slots.add(slot)
-        place = owner(slot)
-        if place in wanted and place not in found:
-            found[place] = key
-        if len(found) == len(wanted) or (number == 3 and len(slots) == 1):  # a prefix with a tag: one slot for all
+        seen.add(slot)
+        shard = slots[slot]
+        if shard is not None and shard.primary in wanted:
+            found.setdefault(shard.primary, key)
+        if len(found) == len(wanted) or (number == 3 and len(seen) == 1):  # a prefix with a tag: one slot for all
             break
     return found

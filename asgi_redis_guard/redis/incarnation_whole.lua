@@ -1,11 +1,11 @@
 -- Say that a server has again what it had lost.
 -- KEYS: 1 = the record of the incarnation, as in incarnation.lua
 -- ARGV: 1 = the id of the incarnation that was seen as one that had lost data, or '' for any, and whatever was lost;
---       2 = what was written up to then (ms since the epoch) has been written again; 3 = and all that this process wrote
+--       2 = what was written up to then (µs since the epoch) has been written again; 3 = and all that this process wrote
 -- returns: 1 where it counts as whole now; 0 where it was, where it is another incarnation, where what was lost is newer,
 --          or where some of it can be given back by nobody
 local clock = redis.call('TIME')
-local found = redis.call('HMGET', KEYS[1], 'id', 'lost', 'need', 'upto', 'apart', 'until')
+local found = redis.call('HMGET', KEYS[1], 'id', 'lost', 'need', 'upto', 'unheld', 'until')
 local upto = tonumber(ARGV[2])
 if not found[1] or tonumber(found[2] or 0) == 0 then return 0 end
 local names, newer = redis.call('HKEYS', KEYS[1]), tonumber(found[3] or 0)

@@ -22,7 +22,7 @@ from ..core.keys import Keys
 from ..core.lua import read_lua
 from ..errors import OperationFailed, RedisUnavailable
 from .breaker import SERVER_DOWN
-from .incarnation import Records, anchors
+from .incarnation import NOTHING, Planned, Records, anchors
 from .link import Link
 from .program import Script
 from .slots import Place, slot_of
@@ -106,20 +106,18 @@ class LossWatch:
             else:
                 self._refused(reply)
 
-    async def _look_at(self, keys: list[bytes], life: int = 0, till: int = 0, apart: bool = False) -> None:
-        asked = [future for key in keys if (future := self._ask(key, life, till, apart, late=True)) is not None]
+    async def _look_at(self, keys: list[bytes], planned: Planned = NOTHING) -> None:
+        asked = [future for key in keys if (future := self._ask(key, planned, late=True)) is not None]
         outcomes = await asyncio.gather(*asked, return_exceptions=True)
         errors = [error for error in outcomes if isinstance(error, BaseException)]
         if errors and len(errors) == len(outcomes) and not isinstance(errors[0], OperationFailed):
             raise errors[0]
 
-    def _ask(
-        self, key: bytes, life: int = 0, till: int = 0, apart: bool = False, *, late: bool = False
-    ) -> asyncio.Future[Any] | None:
+    def _ask(self, key: bytes, planned: Planned = NOTHING, *, late: bool = False) -> asyncio.Future[Any] | None:
         """Send one look; None where nothing can be sent, which is raised where somebody waits (`late`)."""
         number = self._next()
         try:
-            future = self._run(_LOOK, key, self._words(key, life, till, apart))
+            future = self._run(_LOOK, key, self._words(key, planned))
         except RedisUnavailable:
             if late and self._topology is None:
                 raise
@@ -144,9 +142,9 @@ class LossWatch:
         self._forbidden = self._forbidden or error.code == "NOPERM"
         logger.debug("what the server has lost cannot be looked at: %s", error)
 
-    def _words(self, key: bytes, life: int = 0, till: int = 0, apart: bool = False) -> tuple[Any, ...]:
+    def _words(self, key: bytes, planned: Planned = NOTHING) -> tuple[Any, ...]:
         known, fresh = self._records.known.get(key), urandom(9).hex().encode()
-        words = self._records.words(key, fresh, life, till, apart)
+        words = self._records.words(key, fresh, planned)
         return *words, self._identity, 0 if known is None else known.beat
 
     def _next(self) -> int:
@@ -157,8 +155,8 @@ class LossWatch:
 
     def _judge(self, key: bytes, number: int, reply: list[Any]) -> None:
         is_news = self._records.judge(key, number, reply, self._loop.time())
-        was, self.lost = self.lost, bool(self._records.lost)
-        missing = frozenset(self._records.lost)
+        was, self.lost = self.lost, bool(self._records.missing)
+        missing = frozenset(self._records.missing)
         if is_news:
             if not missing <= self._said:  # a server that evicts loses the same again and again
                 logger.warning("%s", self._told())
@@ -171,7 +169,7 @@ class LossWatch:
             self._plan()
 
     def _told(self) -> str:
-        lost = self._records.lost
+        lost = self._records.missing
         where = ", ".join(dict.fromkeys(self._address_of(key) for key in lost))
         ends = min(max((known.lost for known in lost.values()), default=0) / 1000, 250_000_000_000)
         until = datetime.fromtimestamp(ends, UTC).isoformat(sep=" ", timespec="seconds")
@@ -190,16 +188,14 @@ class LossWatch:
 
     def _keys_now(self) -> list[bytes]:
         """Those of all servers, and those that tell of a loss, wherever they lie by now."""
-        return list(dict.fromkeys([*self._places().values(), *self._records.lost]))
+        return list(dict.fromkeys([*self._places().values(), *self._records.missing]))
 
     def _places(self) -> Mapping[Place | None, bytes]:
         topology = self._topology
         if topology is None:
             return {None: self._keys.incarnation(0)}
         if self._anchors[0] != topology.map.version:
-            shards = topology.map
-            found = anchors(self._keys, shards.primaries, lambda slot: (shards[slot] or _NOBODY)[0])
-            self._anchors = (topology.map.version, dict(found.items()))
+            self._anchors = topology.map.version, anchors(self._keys, topology.map)
         return self._anchors[1]
 
     def _moved(self) -> None:
@@ -226,9 +222,6 @@ class LossWatch:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: {'something is missing' if self.lost else 'nothing is missing'}>"
-
-
-_NOBODY: tuple[Place | None] = (None,)
 
 
 def _beat(watch: weakref.ref[LossWatch]) -> None:

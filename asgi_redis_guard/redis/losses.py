@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ..core.lua import read_lua
-from .incarnation import FOR_ALL
+from .incarnation import FOR_ALL, Planned
 from .loss_watch import LossWatch
 from .program import Script
 
@@ -40,19 +40,19 @@ class Losses(LossWatch):
         await self._look_at(self._keys_now())
         return {key: (known.id, known.lost > 0) for key, known in self._records.known.items()}
 
-    async def ensure(self, life: int, till: int = 0, *, apart: bool = False) -> None:
+    async def ensure(self, life: int, till: int = 0, *, unheld: bool = False) -> None:
         """See to it that a loss is noticed of what is written after this: it ends in `life` ms, or at `till` (ms).
 
-        `apart`: nobody holds it in memory, so that what gives back all the rest makes nothing whole.
+        `unheld`: nobody holds it in memory, so that what gives back all the rest makes nothing whole.
         Costs nothing but about once an hour. Raises `RedisUnavailable`.
         """
         self.heed()
-        keys = self._keys_now()
-        if not keys or not self._records.covers(keys, life, till, self._loop.time(), apart):
+        keys, planned = self._keys_now(), Planned(life, till, unheld)
+        if not keys or not self._records.covers(keys, planned, self._loop.time()):
             if not keys and self._topology is not None:
                 await self._topology.connect()
                 keys = self._keys_now()
-            await self._look_at(keys, life + _AHEAD if life else 0, till + _AHEAD if till else 0, apart)
+            await self._look_at(keys, planned.lasting(_AHEAD))
 
     @property
     def record(self) -> bytes:
@@ -66,7 +66,7 @@ class Losses(LossWatch):
     async def is_there(
         self, before: Mapping[bytes, bytes], name: bytes | None, now: int, *, held: bool = False
     ) -> bool:
-        """Tell whether what was written at `now` (ms, the server's; 0: nothing new) was not lost at the same moment.
+        """Tell whether what was written at `now` (µs, the server's; 0: nothing new) was not lost at the same moment.
 
         `before` are the incarnations that were known when it was sent, `name` is that which it was written to; None
         where the servers of a cluster have to be asked. `held`: this process can give it back by itself.
@@ -86,7 +86,7 @@ class Losses(LossWatch):
         return is_there
 
     async def mend(self, incarnations: Mapping[bytes, bytes], upto: int) -> None:
-        """Say that all is written again that was written up to then (ms) or by this process, into those incarnations.
+        """Say that all is written again that was written up to then (µs) or by this process, into those incarnations.
 
         What was written later by somebody who says so is missing still. Raises `RedisUnavailable`.
         """

@@ -12,7 +12,9 @@ guard asks in `shadow`, one that stops holds back its group within that guard, a
            last, the server's time in microseconds
 
 Held back is what must not commit although it passed: its group was stopped, or its own guard by an operation before it.
-A server that became a replica fails the whole script with READONLY, so that the channel learns of it.
+A server that became a replica fails the whole script with READONLY, so that the channel learns of it. Where a check
+looks at a key beside KEYS that has left this node of a cluster, or may have, the script ends with TRYAGAIN before
+anything is committed, as the server does by itself for KEYS.
 
 The operations stand one after the other, without a loop or a dispatch, and their state is in locals: on a short script,
 tables and function definitions cost more than the commands. A stack has a handful of shapes (with and without a
@@ -38,7 +40,7 @@ MOST_LOCALS = 168
 _HEAD = """\
 local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
-local failure, unfit, stop_at, stop_group
+local failure, unfit, apart, stop_at, stop_group
 local floor, ceil = math.floor, math.ceil
 local function call(...)
   local reply = redis.pcall(...)
@@ -47,6 +49,7 @@ local function call(...)
     if type(failure) == 'string' then -- fakeredis has bytes of Python here
       failure = string.match(failure, '^@user_script: %d+: %-?([^%c]*)') or failure -- 6.2 says where it happened
       if string.find(failure, '^READONLY ') then unfit = failure end
+      if string.find(failure, 'access a non local key', 1, true) then apart = failure end
     end
     return false
   end
@@ -56,6 +59,9 @@ end
 
 #: A commit that wants to know whether its guard refuses.
 REFUSED = re.compile(r"\brefused\b")
+
+#: Between the checks and the commits.
+_WHOLE = "if apart then return redis.error_reply('TRYAGAIN ' .. apart) end\n"
 
 _TAIL = "if unfit then return redis.error_reply(unfit) end\n"
 
@@ -145,7 +151,8 @@ def _compose(shape: Sequence[tuple[int, Place, OperationKind]]) -> str:
         key, arg = key + len(kind.keys), arg + len(kind.args)
     declared = "".join(_declare(number, kind) for number, (_, _, kind) in enumerate(shape, start=1))
     declared += "".join(f"local shadow_{guard}\n" for guard in sorted({g for g, place, _ in shape if place.shadow}))
-    return f"{_HEAD}{declared}{''.join(checks)}{''.join(commits)}{_TAIL}return {{{', '.join([*replies, 'now'])}}}\n"
+    work = f"{''.join(checks)}{_WHOLE}{''.join(commits)}"
+    return f"{_HEAD}{declared}{work}{_TAIL}return {{{', '.join([*replies, 'now'])}}}\n"
 
 
 def _numbered(number: int, names: Sequence[str]) -> list[str]:

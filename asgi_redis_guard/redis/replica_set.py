@@ -38,7 +38,8 @@ def places_of(replicas: Iterable[str]) -> tuple[Place, ...]:
     for text in replicas:
         match = _HOST.fullmatch(text)
         if match is None or not 0 < int(match[3]) < 65536:
-            raise ConfigurationError(f"replicas (REDIS_REPLICAS): {text!r} given; allowed is host:port, or several")
+            said = f"***@{text.rpartition('@')[2]}" if "@" in text else text  # a URL, perhaps with a password
+            raise ConfigurationError(f"replicas (REDIS_REPLICAS): {said!r} given; allowed is host:port, or several")
         found.append(Place(match[1] or match[2], int(match[3])))
     return tuple(found)
 

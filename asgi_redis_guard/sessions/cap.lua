@@ -22,6 +22,9 @@ if cap ~= '' and index ~= record and (call('ZCARD', index) or 0) >= cap + 0 then
       table.sort(alive, function(a, b) return a[1] < b[1] or (a[1] == b[1] and a[2] < b[2]) end)
       leaving = {}
       for i = 1, #alive - cap + 1 do leaving[i] = alive[i][2] end
+      for _, one in ipairs(leaving) do
+        -- @include reach.lua
+      end
       evicted = leaving
     end
   end

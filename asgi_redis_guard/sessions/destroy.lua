@@ -20,6 +20,10 @@ while at do
   end
   at = index ~= record and not onward and found[2]
 end
+if index ~= record then
+  local one = handle
+  -- @include reach.lua
+end
 if #going > 1 then
   heirs = {}
   for i = 2, #going do heirs[i - 1] = going[i] end

@@ -114,6 +114,8 @@ class SessionResponder(SessionWrites, Responder):
         if failed:
             return None
         if record.read_only:
+            if self.logs_out(record):
+                return self._destroy(record)
             return self._enter_anew(record) if enters else None
         if turned or session.wants_rotation:
             return self._rotate(record, renews=enters)

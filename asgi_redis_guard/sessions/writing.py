@@ -187,11 +187,20 @@ class SessionWrites:
         if state == TOO_MANY:
             self._refusal = policy.denied(self._exchange)
             return
+        if self.logs_out(record):
+            if (yield from self._end(record, ended(policy, self._origin, self._session))):
+                self._cookie = policy.cookie.take()
+            return
         yield from follow(uncount(policy, self._exchange.keys, [old.handle], user_of(old)))
         if renews and old.owner == old.record:  # a login stands by itself
             yield from self._create()
         elif renews:  # it may hang on the user who was there, and that one was shut out meanwhile
             self._refusal = policy.ended(self._exchange)
+
+    def logs_out(self, record: Record) -> bool:
+        """Tell a logout by taking the user out: what has replaced the session is that user's, and ends too."""
+        user = self._policy.user
+        return user(self._session) is None and user(record.frozen) is not None
 
     def _rights_json(self) -> bytes:
         """Return the rights that are others now, as a list of fields: what has replaced them is not for the old id."""
@@ -225,12 +234,14 @@ class SessionWrites:
         yield from self._end(record, log)
         self._farewell = self._policy.cookie.take()
 
-    def _end(self, record: Record, log: Log) -> Writing:
+    def _end(self, record: Record, log: Log) -> Generator[Ask, Replies, bool]:
+        """End it, and what has replaced it; tell whether that was there."""
         keys, one = self._exchange.keys, record.id
         reply, *_ = yield Ask(end(self._policy, keys, one, log))
         log.tell(reply.values[-1])
         yield from end_rest(self._policy, keys, self._ids, one, reply)
         self._session.settle(None)
+        return bool(reply.values[0] or reply.values[1])
 
     def _settled(self, record: Record) -> None:
         self._session.settle(record)

@@ -7,18 +7,28 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 
-from asgi_redis_guard import GuardMiddleware, RateLimit, RateLimitMiddleware, RouteGuards, rate_limit
-from asgi_redis_guard.core import identity
+from asgi_redis_guard import (
+    GuardMiddleware,
+    RateLimit,
+    RateLimitMiddleware,
+    RedisManager,
+    RouteGuards,
+    rate_limit,
+)
+from asgi_redis_guard.core import admissions, identity
 from asgi_redis_guard.core.warnings import Warnings
 from asgi_redis_guard.middleware import fusion, routed, unguarded
+from tests.conftest import MakeServer
 from tests.drive import App, get
 from tests.ratelimit.conftest import CountingManager
+from tests.redis.tools import PATIENCE
 
 
 @pytest.fixture(autouse=True)
 def untold(monkeypatch: pytest.MonkeyPatch) -> None:
     """Forget what other tests have made it tell."""
     monkeypatch.setattr(identity, "_warnings", Warnings(identity.logger))
+    monkeypatch.setattr(admissions, "_warnings", Warnings(admissions.logger))
     monkeypatch.setattr(fusion, "_warnings", Warnings(fusion.logger))
 
 
@@ -126,3 +136,18 @@ async def test_a_decorator_above_the_frameworks_own_is_told(
     assert told() == []
     assert [(await get(stack, "/wrong")).status for _ in range(2)] == [200, 200]
     assert told() == ["unguarded-route"]
+
+
+async def test_a_redis_that_refuses_what_guards_ask_is_told_once_for_each_reason(
+    make_server: MakeServer, told: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is there, and no line about an outage would tell why guards do as if it were not."""
+    server = make_server("valkey9")
+    server.command("ACL", "SETUSER", "mine", "on", ">secret", "~mine:*", "&*", "+@all")
+    async with RedisManager(
+        server.url.replace("://", "://mine:secret@"), prefix="another:", timeout=PATIENCE
+    ) as manager:
+        app = GuardMiddleware(App(), [RateLimit("9/hour", on_outage="closed")], redis=manager)
+        assert [(await get(app)).status for _ in range(3)] == [503, 503, 503]
+    assert told() == ["redis-refuses"]
+    assert "(NOPERM)" in caplog.text

@@ -174,6 +174,15 @@ async def test_the_audit_is_made_up_for_when_nobody_connects_on_purpose(
     assert [record.getMessage().split()[0] for record in caplog.records] == ["[eviction]"]
 
 
+async def test_a_server_of_a_cluster_that_is_taken_for_a_single_one_is_named(make_server: MakeServer) -> None:
+    server = make_server("valkey9", tcp=True, cluster_enabled="yes")
+    server.command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+    async with RedisManager(server.url, timeout=PATIENCE) as manager:
+        assert "redis+cluster://" in (await manager.health())["warnings"]["cluster"]
+    async with RedisManager(server.url.replace("redis", "redis+cluster"), timeout=PATIENCE) as manager:
+        assert (await manager.health())["warnings"] == {}
+
+
 async def test_an_account_that_may_not_ask_info_is_healthy_all_the_same(make_server: MakeServer) -> None:
     server = make_server(user=["app", "on", ">pw", "~*", "+ping"])
     async with RedisManager(f"unix://app:pw@{server.path}", timeout=PATIENCE) as manager:

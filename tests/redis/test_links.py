@@ -62,6 +62,22 @@ async def test_a_closed_set_is_replaced(manager: RedisManager) -> None:
     await manager.aclose()
 
 
+async def test_a_task_that_begins_at_once_finds_its_connections(manager: RedisManager) -> None:
+    """As tasks do with `asyncio.eager_task_factory` of Python 3.12; the first looks how the server is set up."""
+    found = []
+
+    def begins_at_once(loop: asyncio.AbstractEventLoop, work: Any, **options: Any) -> asyncio.Task[Any]:
+        assert not manager._lock.locked()  # or it would wait for itself
+        found.append(manager.links)
+        return asyncio.Task(work, loop=loop, **options)
+
+    asyncio.get_running_loop().set_task_factory(begins_at_once)
+    links = manager.links
+    asyncio.get_running_loop().set_task_factory(None)
+    assert found == [links]
+    await manager.aclose()
+
+
 @pytest.mark.usefixtures("unraisable")
 @pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
 def test_a_loop_for_each_request_leaves_nothing_open(manager: RedisManager, valkey: Server, new_loop: NewLoop) -> None:

@@ -11,7 +11,7 @@ from asgi_redis_guard.core.keys import Keys
 from asgi_redis_guard.redis import loss_watch
 from asgi_redis_guard.redis.incarnation import Records, anchors
 from asgi_redis_guard.redis.losses import Losses
-from asgi_redis_guard.redis.slots import Place, slot_of
+from asgi_redis_guard.redis.slots import SLOTS, Place, Shard, SlotMap, slot_of
 from tests.conftest import MakeServer
 from tests.redis.tools import PATIENCE, eventually, server_ms, within
 
@@ -23,6 +23,11 @@ def seldom(monkeypatch: pytest.MonkeyPatch) -> None:
     """Look only when the test does."""
     monkeypatch.setattr(loss_watch, "_BEAT", 3600.0)
     monkeypatch.setattr(loss_watch, "_BEAT_LOST", 3600.0)
+
+
+async def server_us(manager: RedisManager) -> int:
+    """The time of the server in microseconds."""
+    return round(await server_ms(manager) * 1000)
 
 
 class History:
@@ -47,7 +52,7 @@ class History:
         while not is_there:
             before = manager.links.losses.incarnations()
             name = await manager.execute("HGET", manager.links.losses.record, "id")
-            at = int(await server_ms(manager))
+            at = await server_us(manager)
             is_there = await manager.links.losses.is_there(before, name or b"", at)
         self.written[at] = True
 
@@ -61,7 +66,7 @@ class History:
     async def give_back(self, earlier: int | None = None) -> None:
         """As a mirror does that knows everything up to some time, now or an earlier one."""
         manager = self.anyone
-        upto = int(await server_ms(manager)) - (self.dice.choice([0, 0, 20]) if earlier is None else earlier)
+        upto = await server_us(manager) - (self.dice.choice([0, 0, 20_000]) if earlier is None else earlier)
         found = await manager.links.losses.look()
         lost = {key: name for key, (name, is_lost) in found.items() if is_lost}
         if lost:
@@ -122,7 +127,7 @@ async def test_what_is_lost_again_while_it_is_given_back_is_missing(redis_url: s
         await redis.execute("FLUSHALL")
         lost = {key: name for key, (name, is_lost) in (await here.look()).items() if is_lost}
         await redis.execute("FLUSHALL")
-        await here.mend(lost, int(await server_ms(redis)))
+        await here.mend(lost, await server_us(redis))
         assert here.lost
 
 
@@ -148,7 +153,7 @@ async def test_who_knows_of_something_newer_than_what_was_given_back_says_so(red
     async with RedisManager(redis_url, timeout=PATIENCE) as one, RedisManager(redis_url, timeout=PATIENCE) as late:
         await one.links.losses.ensure(LIFE)
         await late.links.losses.ensure(LIFE)
-        upto = int(await server_ms(one))
+        upto = await server_us(one)
         known = late.links.losses.incarnations()
         assert await late.links.losses.is_there(known, known[late.links.losses.record], upto + 1)
         await one.execute("FLUSHALL")
@@ -235,21 +240,24 @@ async def test_nothing_looks_after_the_end(redis_url: str) -> None:
 
 def test_an_older_look_undoes_nothing() -> None:
     records = Records()
-    records.judge(b"k", 1, [b"one", 9_000, 0, 1_000, 1, 0], 0.0)
-    assert records.judge(b"k", 3, [b"two", 9_000, 9_000, 1_000, 1, 0], 0.0)
-    assert not records.judge(b"k", 2, [b"one", 9_000, 0, 1_000, 1, 0], 0.0)
-    assert records.lost[b"k"].id == b"two"
+    records.judge(b"k", 1, [b"one", 9_000, 0, 1_000, 1, 0, 0, 0], 0.0)
+    assert records.judge(b"k", 3, [b"two", 9_000, 9_000, 1_000, 1, 0, 0, 0], 0.0)
+    assert not records.judge(b"k", 2, [b"one", 9_000, 0, 1_000, 1, 0, 0, 0], 0.0)
+    assert records.missing[b"k"].id == b"two"
+
+
+def shared_by(primaries: int) -> SlotMap:
+    """A map in which so many primaries share the slots evenly."""
+    ends = [SLOTS * number // primaries for number in range(primaries + 1)]
+    return SlotMap((ends[port], ends[port + 1] - 1, Shard(Place("h", port))) for port in range(primaries))
 
 
 def test_every_primary_has_a_record_of_its_own() -> None:
-    places = [Place("h", port) for port in range(100)]
-    found = anchors(Keys(), places, lambda slot: places[slot * 100 // 16_384])
-    assert set(found) == set(places)
-    for place, key in found.items():
-        assert slot_of(key) * 100 // 16_384 == place.port
+    slots = shared_by(100)
+    found = anchors(Keys(), slots)
+    assert set(found) == set(slots.primaries)
+    assert all(slots[slot_of(key)] == Shard(place) for place, key in found.items() if place is not None)
 
 
 def test_a_prefix_with_a_tag_has_one_record() -> None:
-    places = [Place("h", port) for port in range(3)]
-    found = anchors(Keys("{app}:"), places, lambda slot: places[slot * 3 // 16_384])
-    assert list(found.values()) == [b"{app}:inc:{0}"]
+    assert list(anchors(Keys("{app}:"), shared_by(3)).values()) == [b"{app}:inc:{0}"]

@@ -259,6 +259,7 @@ async def test_sentinels_that_are_away_name_nobody() -> None:
     [
         ("redis://h", {"read_from_replicas": True}, "nobody tells the replicas of one server"),
         ("redis://h", {"replicas": ("h",)}, "'h' given; allowed is host:port"),
+        ("redis://h", {"replicas": ("redis://me:secret@h:1",)}, r"REDIS_REPLICAS\): '\*\*\*@h:1' given"),
         ("redis://h", {"replicas": ("h:0",)}, "'h:0' given"),
         ("redis+cluster://h:1,g:1", {"replicas": ("h:1",)}, "the cluster or its sentinels tell of them"),
         ("unix:///tmp/s", {"read_from_replicas": True, "replicas": ("h:1",)}, "a unix socket"),

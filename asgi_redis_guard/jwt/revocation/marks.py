@@ -50,7 +50,7 @@ class Mark(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What came of a write: how many marks are new, or the cutoff; when that was (ms; 0 where nothing is new), and into
+    """What came of a write: how many marks are new, or the cutoff; when that was (µs; 0 where nothing is new), and into
     which incarnation of the server's data, None where that has to be asked.
     """
 
@@ -208,7 +208,7 @@ class Marks:
 
     async def _ensure(self, life: int, till: int) -> None:
         """See to it that it is noticed where what is written now gets lost; no mirror holds what has a tag."""
-        await self._losses.ensure(life, till, apart=self._redis.keys.key_tag is not None)
+        await self._losses.ensure(life, till, unheld=self._redis.keys.key_tag is not None)
 
     @property
     def _losses(self) -> Losses:

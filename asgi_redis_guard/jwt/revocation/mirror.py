@@ -58,7 +58,7 @@ class Mirror(Witness):
         self._said = 0.0
         self._loading: asyncio.Task[None] | None = None
         self._ready = asyncio.Event()
-        #: All that was written up to then (the server's clock, ms) is known here.
+        #: All that was written up to then (the server's clock, µs) is known here.
         self._upto = 0
         self._anew = False
         #: The incarnations that what is known here was read from.
@@ -173,7 +173,7 @@ class Mirror(Witness):
             self._look_anew(_ONCE_SMALLER)
             return None
         if entries:
-            self._snapshots.told(known.at)
+            self._snapshots.told(known.at / 1000)
             self._knows_upto(int(known.at))
         known.drop(self._snapshots.hour(), self._snapshots.oldest_cutoff())
         if len(entries) < MOST:
@@ -275,7 +275,7 @@ class Mirror(Witness):
         """Note that Redis was asked then for all that is known now; where that has lost something it proves nothing."""
         if not self._losses.lost:
             self._proven = asked
-            self._knows_upto(self._snapshots.time_at(asked))
+            self._knows_upto(self._snapshots.time_at(asked) * 1000)
             self._ready.set()
 
     def _knows_upto(self, at: int) -> None:

@@ -26,7 +26,7 @@ class Revoked:
     def __init__(self, epoch: bytes = b"", after: bytes = b"0-0") -> None:
         self.epoch = epoch
         self.after = after
-        #: When the last entry was added, by the server's clock, in ms.
+        #: When the last entry was added, by the server's clock, in µs.
         self.at = inf
         #: Those of each hour; a mark that has moved to another may stand in both.
         self._hours: dict[int, list[bytes]] = {}

@@ -23,7 +23,6 @@ TOPIC = "tokens"
 #: What a guard or a service that asks them may ask for.
 KINDS = (MARK, CUTOFF)
 
-
 #: Why Redis cannot be asked although it answers.
 MISSING = "Redis has lost revocations: what is revoked cannot be told"
 

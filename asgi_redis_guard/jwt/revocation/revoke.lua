@@ -3,7 +3,7 @@
 --       3 = their stream; 4 = the record of the server's incarnation (redis/incarnation.lua); 5… = the marks
 -- ARGV: 1 = margin in ms, kept beyond each token's end; 2 = the channel on which it is told;
 --       then for each mark: its end in ms since the epoch, or minus its life in ms; and its value
--- returns: how many were not revoked before; now (ms); the incarnation, '' where none is known
+-- returns: how many were not revoked before; now (µs); the incarnation, '' where none is known
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local margin, channel, set = tonumber(ARGV[1]), ARGV[2], {}
@@ -18,4 +18,4 @@ for i = 5, #KEYS do
   end
 end
 -- @include marks_tell.lua
-return {added, now, redis.call('HGET', KEYS[4], 'id') or ''}
+return {added, clock[1] * 1000000 + clock[2], redis.call('HGET', KEYS[4], 'id') or ''}

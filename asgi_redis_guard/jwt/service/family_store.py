@@ -101,9 +101,7 @@ class FamilyStore:
         return await asyncio.shield(self._redis.spawn(self._rotate(token, tell)))
 
     async def _rotate(self, token: RefreshToken, tell: Callable[[Rotation], None] | None) -> Rotation:
-        self._check_whole()
-        operation = self._operations.rotate(token, self._attempt())
-        replies = await self._do(operation, cutoff_for_all(self._redis.keys, self._namespace))
+        replies = await self._whole(self._operations.rotate(token, self._attempt()))
         ((cutoff,), said) = replies[1].values, Rotation.of(replies[0])
         rotation = said._replace(verdict=said.verdict.under(cutoff, said.born))
         self._count(lambda counts: counts.presented(said, replies.clock))
@@ -117,9 +115,7 @@ class FamilyStore:
 
     async def look(self, token: RefreshToken) -> Look:
         """Return what would become of such a token, and of its family; nothing is changed."""
-        self._check_whole()
-        operation = looking(self._redis.keys, self._operations.limits, token)
-        replies = await self._do(operation, cutoff_for_all(self._redis.keys, self._namespace))
+        replies = await self._whole(looking(self._redis.keys, self._operations.limits, token))
         return Look.of(replies[0], replies[1].values[0])
 
     async def revoke(self, family: bytes, why: bytes = b"") -> Ended:
@@ -183,10 +179,19 @@ class FamilyStore:
             await self._do(counts.take(self._redis.keys, self._operations.limits.idle))
         return stats_of((await self._do(stats(self._redis.keys)))[0])
 
-    def _check_whole(self) -> None:
-        """Raise where the cutoff for all may be lost while families are not: they lie on other nodes of a cluster."""
-        if self._redis.links.losses.heed() and self._redis.is_cluster:
-            raise RedisUnavailable(MISSING)
+    async def _whole(self, operation: Operation) -> Replies:
+        """Carry out what goes by the cutoff for all as well, which is asked with it.
+
+        Raises where that may be lost while families are not: they lie on other nodes of a cluster.
+        """
+        losses = self._redis.links.losses
+        if self._redis.is_cluster and not losses.heeded:
+            await losses.look()  # before anything is changed
+        if not (losses.heed() and self._redis.is_cluster):
+            replies = await self._do(operation, cutoff_for_all(self._redis.keys, self._namespace))
+            if not (losses.lost and self._redis.is_cluster):  # else it may have come back empty since it was asked
+                return replies
+        raise RedisUnavailable(MISSING)
 
     def _attempt(self) -> bytes:
         return attempt_of(self._random)

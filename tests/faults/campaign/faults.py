@@ -64,9 +64,19 @@ def fault(
     """Enter a fault into the list."""
 
     def enter(act: Act) -> Act:
-        context = asynccontextmanager(act)
-        told = (proxied, frozenset(excused), recent, options, warns, accepted, mirrored)
-        FAULTS[name] = Fault(name, context, tuple(on), seconds, *told)
+        FAULTS[name] = Fault(
+            name,
+            asynccontextmanager(act),
+            on=tuple(on),
+            seconds=seconds,
+            proxied=proxied,
+            excused=frozenset(excused),
+            recent=recent,
+            options=options,
+            warns=warns,
+            accepted=accepted,
+            mirrored=mirrored,
+        )
         return act
 
     return enter
@@ -86,8 +96,7 @@ async def killed(world: World) -> AsyncIterator[None]:
 
 @fault("restarted empty, accepted", seconds=4.0, excused=DATA, warns="data_lost", accepted=True)
 async def emptied(world: World) -> AsyncIterator[None]:
-    await off(world.victim.kill)
-    await off(world.victim.start)
+    await world.empty()
     yield
     await world.until_well()
 
@@ -95,8 +104,7 @@ async def emptied(world: World) -> AsyncIterator[None]:
 @fault("restarted empty, mirrored", seconds=4.0, excused=DATA, mirrored=True)
 async def emptied_under_mirrors(world: World) -> AsyncIterator[None]:
     """What processes hold in memory comes back, before anybody goes by what is there."""
-    await off(world.victim.kill)
-    await off(world.victim.start)
+    await world.empty()
     yield
     await world.until_well()
 

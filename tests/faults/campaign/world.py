@@ -72,6 +72,11 @@ class World:
         """Have a replica of the victim take over, in order."""
         raise NotImplementedError
 
+    async def empty(self) -> None:
+        """Let the victim crash, and come back at once without its data."""
+        await asyncio.to_thread(self.victim.kill)
+        await asyncio.to_thread(self.victim.start)
+
     async def until_well(self) -> None:
         """Wait until all serve again as they should."""
         await self.look()
@@ -116,6 +121,11 @@ class OfCluster(World):
         place = self.cluster.primaries.index(self.victim)
         await asyncio.to_thread(self.cluster.failover, self.cluster.replicas[place])
         await self.until_well()
+
+    async def empty(self) -> None:
+        for replica in self.cluster.replicas:  # or the one of the victim takes over, where the machine is slow
+            await asyncio.to_thread(replica.command, "CONFIG", "SET", "cluster-replica-no-failover", "yes")
+        await super().empty()
 
     async def until_well(self) -> None:
         await asyncio.to_thread(self.cluster.until_well)

@@ -63,8 +63,13 @@ async def test_nobody_loses_a_session_and_none_is_left_while_slots_move_under_lo
 @pytest.mark.parametrize("act", [leave, logout], ids=["the user", "the session"])
 @pytest.mark.parametrize("older", ["gone", "moved"])
 async def test_what_ends_while_its_slot_moves_ends_whole_or_not_at_all(
-    redis: Failing, cluster: Cluster, site: Watched, act: Act, older: str
+    redis: Failing, cluster: Cluster, act: Act, older: str
 ) -> None:
+    async with Failing(cluster.url, timeout=0.5) as impatient:
+        await ends_whole_or_not_at_all(Watched(impatient, statistics=True), redis, cluster, act, older)
+
+
+async def ends_whole_or_not_at_all(site: Watched, redis: Failing, cluster: Cluster, act: Act, older: str) -> None:
     visitor = Visitor(site)
     await visitor.visit(login())
     former = Visitor(site, visitor.cookie)
@@ -87,6 +92,26 @@ async def test_what_ends_while_its_slot_moves_ends_whole_or_not_at_all(
     assert [await one.user() for one in (visitor, former)] == [None, None]
     assert await site.ids() == set()
     assert len(await alive(site)) == (act is leave)
+
+
+@pytest.mark.parametrize("act", [leave, logout], ids=["the user", "the session"])
+async def test_what_ends_while_its_slot_moves_waits_for_that(
+    redis: Failing, cluster: Cluster, site: Watched, act: Act
+) -> None:
+    visitor = await site.login()
+    former = Visitor(site, visitor.cookie)
+    await visitor.visit(rotate)
+    slot = slot_of(visitor.id.record)
+    source = cluster.owner_of(slot)
+    target = cluster.others(source)[0]
+    cluster.begin_migration(slot, source, target)
+    source.command("MIGRATE", "127.0.0.1", target.port, former.id.record, 0, 5000)
+    ending = asyncio.ensure_future(visitor.visit(act))
+    await asyncio.sleep(0.05)  # for it to be met; that it is, the other tests see
+    await asyncio.to_thread(cluster.migrate, slot, source, target)
+    await ending
+    assert visitor.response.status == 200
+    assert [await one.user() for one in (visitor, former)] == [None, None]
 
 
 async def test_while_a_slot_moves_a_users_sessions_are_all_ended_or_none(cluster: Cluster) -> None:
