@@ -57,7 +57,10 @@ class Services(Protocol):
         """Let those of this process go on who wait for `word` by `gone`."""
 
     def gone(self, topic: str, word: bytes, key: bytes) -> Waitable:
-        """Return what waits until `key` is gone; who deletes it says `word` on `topic`."""
+        """Return what waits until `key` is gone; who deletes it says `word` on `topic`.
+
+        Only where the value ends in `w`: what does not, or begins with this loop's `identity`, is a later one.
+        """
 
     @property
     def leases(self) -> Any:

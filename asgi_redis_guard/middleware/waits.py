@@ -19,6 +19,9 @@ from ..redis.manager import RedisManager
 
 logger = logging.getLogger("asgi_redis_guard.middleware")
 
+#: Seconds after which a look is tried again for which Redis was away.
+_LOOK_AGAIN = 1.0
+
 
 class Fetch:
     """Waits for the value of a string key, on the second lane: a large one holds up no round."""
@@ -42,7 +45,12 @@ class Fetch:
 
 
 class Gone:
-    """Waits until a key is gone: who deletes it says `word` on `topic`, and its time may be up in silence."""
+    """Waits until a key is gone: who deletes it says `word` on `topic`, and its time may be up in silence.
+
+    The word is said only where the key's value ends in `w`, which who comes to wait has put there. By the time that the
+    word would be heard, the key may be gone and have been made anew, by somebody who knows of nobody that waits: what
+    has no such end is another one, and so is what begins with this process's own token.
+    """
 
     def __init__(self, manager: RedisManager, topic: str, word: bytes, key: bytes) -> None:
         self._manager = manager
@@ -63,10 +71,16 @@ class Gone:
 
     async def _lives(self, word: bytes) -> float:
         """Return the seconds that it still lives; asked once words would come, and where some may have been missed."""
-        left = await self._manager.execute("PTTL", self._key)
-        if left == -1:
-            return float("inf")
-        return 0.0 if left < 0 else max(left, 1) / 1000  # 0 ms is not over yet
+        links = self._manager.links
+        try:
+            asked = (self._manager.execute("GET", self._key), self._manager.execute("PTTL", self._key))
+            value, left = await asyncio.gather(*asked)
+        except RedisUnavailable as error:
+            logger.debug("whether %s is still there cannot be told: %s", self._key, error)
+            return _LOOK_AGAIN
+        if value is None or left == -2 or not value.endswith(b"w") or value.startswith(links.identity):
+            return 0.0
+        return float("inf") if left == -1 else max(left, 1) / 1000  # 0 ms is not over yet
 
 
 def share(manager: RedisManager, key: Hashable, work: Callable[[], Awaitable[None]]) -> Waitable:

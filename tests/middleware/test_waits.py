@@ -1,10 +1,12 @@
 """What guards wait for in Redis: the end of a key, a large value."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
-from asgi_redis_guard import RedisManager
+from asgi_redis_guard import RedisManager, RedisUnavailable
+from asgi_redis_guard.middleware import waits
 from asgi_redis_guard.middleware.trips import RoundTrips
 from asgi_redis_guard.testing import FaultProxy, RoundTripCounter
 from tests.redis.tools import PATIENCE, eventually, within
@@ -25,7 +27,7 @@ async def test_a_key_that_was_never_there_is_gone(backend: str) -> None:
 
 async def test_who_deletes_it_says_so(backend: str) -> None:
     async with RedisManager(backend, timeout=PATIENCE) as redis:
-        await redis.execute("SET", KEY, "x", "PX", 60_000)
+        await redis.execute("SET", KEY, "xw", "PX", 60_000)
         task = waiting(redis)
         await eventually(lambda: redis.pubsub.feed._watches)
         await redis.pubsub.feed.tell("cache", [b"fother"])
@@ -37,14 +39,14 @@ async def test_who_deletes_it_says_so(backend: str) -> None:
 
 async def test_it_ends_by_its_time_in_silence(backend: str) -> None:
     async with RedisManager(backend, timeout=PATIENCE) as redis:
-        await redis.execute("SET", KEY, "x", "PX", 150)
+        await redis.execute("SET", KEY, "xw", "PX", 150)
         await within(waiting(redis))
         assert await redis.execute("EXISTS", KEY) == 0
 
 
 async def test_one_that_was_renewed_is_waited_for_on(redis_url: str) -> None:
     async with RedisManager(redis_url, timeout=PATIENCE) as redis:
-        await redis.execute("SET", KEY, "x", "PX", 150)
+        await redis.execute("SET", KEY, "xw", "PX", 150)
         task = waiting(redis)
         await eventually(lambda: any(w.timer for s in redis.pubsub.feed._watches.values() for w in s))
         await redis.execute("PEXPIRE", KEY, 60_000)
@@ -58,7 +60,7 @@ async def test_one_that_was_renewed_is_waited_for_on(redis_url: str) -> None:
 async def test_it_looks_only_when_the_subscription_is_confirmed(redis_url: str) -> None:
     """What is said between a look and the subscription would be lost."""
     async with RoundTripCounter(redis_url) as proxy, RedisManager(proxy.url, timeout=PATIENCE) as redis:
-        await redis.execute("SET", KEY, "x", "PX", 60_000)
+        await redis.execute("SET", KEY, "xw", "PX", 60_000)
         proxy.reset()
         task = waiting(redis)
         await eventually(lambda: b"PTTL" in proxy.commands)
@@ -69,9 +71,41 @@ async def test_it_looks_only_when_the_subscription_is_confirmed(redis_url: str) 
         assert proxy.commands.count(b"PTTL") == 1, "woken, it does not ask again"
 
 
+async def test_one_that_nobody_is_known_to_wait_for_is_another_one(backend: str) -> None:
+    """It ended, and was made anew, before its end would have been heard; of the end of this one nobody would speak."""
+    async with RedisManager(backend, timeout=PATIENCE) as redis:
+        await redis.execute("SET", KEY, "x", "PX", 60_000)
+        await within(waiting(redis))
+
+
+async def test_what_this_process_has_itself_by_now_is_not_waited_for(redis_url: str) -> None:
+    async with RedisManager(redis_url, timeout=PATIENCE) as redis:
+        await redis.execute("SET", KEY, RoundTrips(redis).identity + b"w", "PX", 60_000)
+        await within(waiting(redis))
+
+
+async def test_who_could_not_look_looks_again(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the connection that hears words stands, no gap tells anybody to look."""
+    monkeypatch.setattr(waits, "_LOOK_AGAIN", 0.01)
+    async with RedisManager(redis_url, timeout=PATIENCE) as redis:
+        await redis.execute("SET", KEY, "xw", "PX", 60_000)
+        execute, failed = redis.execute, asyncio.Event()
+
+        async def away(*args: Any) -> Any:
+            failed.set()
+            raise RedisUnavailable("away")
+
+        monkeypatch.setattr(redis, "execute", away)
+        task = waiting(redis)
+        await within(failed.wait())
+        monkeypatch.setattr(redis, "execute", execute)
+        await redis.execute("DEL", KEY)
+        await within(task)
+
+
 async def test_what_was_said_in_a_gap_is_found_after_it(redis_url: str, valkey: Server) -> None:
     async with FaultProxy(redis_url) as proxy, RedisManager(proxy.url, timeout=PATIENCE) as redis:
-        await redis.execute("SET", KEY, "x", "PX", 60_000)
+        await redis.execute("SET", KEY, "xw", "PX", 60_000)
         task = waiting(redis)
         await eventually(lambda: any(w.timer for s in redis.pubsub.feed._watches.values() for w in s))
         proxy.refuse()
@@ -101,7 +135,7 @@ async def test_a_value_that_cannot_be_had_is_none(fresh_server: Server) -> None:
 @pytest.mark.parametrize("number", [1, 50])
 async def test_who_stops_waiting_leaves_nothing(redis_url: str, number: int) -> None:
     async with RedisManager(redis_url, timeout=PATIENCE) as redis:
-        await redis.execute("SET", KEY, "x", "PX", 60_000)
+        await redis.execute("SET", KEY, "xw", "PX", 60_000)
         tasks = [waiting(redis) for _ in range(number)]
         await eventually(lambda: redis.pubsub.feed._watches)
         for task in tasks:
