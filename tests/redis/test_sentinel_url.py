@@ -60,7 +60,6 @@ def test_all_sentinels_on_this_machine_are_local() -> None:
         "redis+sentinel://s1:99999/db",
         "redis+sentinel://s1:port/db",
         "redis+sentinel://s1/db/many",
-        "redis+sentinel://s1/db?no_such_option=1",
         "redis+sentinel://s1/db?sentinel_ssl=perhaps",
         "redis+sentinel://s1/db?sentinel_username=me",
         "redis+sentinel://s1/db?host=elsewhere&nonsense",
@@ -69,6 +68,11 @@ def test_all_sentinels_on_this_machine_are_local() -> None:
 def test_what_cannot_be_read_is_refused_with_the_form_that_can(url: str) -> None:
     with pytest.raises(ConfigurationError, match=r"host\[:port\],host\[:port\]/service\[/db\]"):
         Address.parse(url)
+
+
+def test_an_option_that_there_is_not_is_named_with_those_that_there_are() -> None:
+    with pytest.raises(ConfigurationError, match=r"unknown option 'no_such_option'; allowed are .*sentinel_ssl"):
+        Address.parse("redis+sentinel://s1/db?no_such_option=1")
 
 
 def test_a_url_of_sentinels_is_masked_but_its_places_stay() -> None:
