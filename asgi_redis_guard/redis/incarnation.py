@@ -72,15 +72,16 @@ class Records:
         self._judged: dict[bytes, int] = {}
         self._clock: tuple[int, float] | None = None
 
-    def words(self, key: bytes, fresh: bytes, planned: Planned) -> tuple[bytes | int, ...]:
+    def words(self, key: bytes, fresh: bytes, planned: Planned, process: bytes) -> tuple[bytes | int, ...]:
         """Return what `incarnation.lua` takes beside the key."""
         known = self.known.get(key)
-        name, until, need, former = b"", 0, 0, 0
+        name, until, need, former, beat = b"", 0, 0, 0, 0
         if known is not None:
             need = max(self.wrote, (known.seen - _UNSEEN) * 1000)
-            name, until, former = known.id, known.until, known.unheld
+            name, until, former, beat = known.id, known.until, known.unheld, known.beat
         life, till, unheld = planned
-        return name, until, need, life, max(till, self.until), fresh, former, int(unheld), self.held
+        ends = max(till, self.until)
+        return name, until, need, life, ends, fresh, former, int(unheld), self.held, process, beat
 
     def judge(self, key: bytes, number: int, reply: Sequence[Any], at: float) -> bool:
         """Take what the script said at a time of the loop's clock; tell whether data was lost that was not known to be.

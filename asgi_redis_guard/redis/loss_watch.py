@@ -143,9 +143,7 @@ class LossWatch:
         logger.debug("what the server has lost cannot be looked at: %s", error)
 
     def _words(self, key: bytes, planned: Planned = NOTHING) -> tuple[Any, ...]:
-        known, fresh = self._records.known.get(key), urandom(9).hex().encode()
-        words = self._records.words(key, fresh, planned)
-        return *words, self._identity, 0 if known is None else known.beat
+        return self._records.words(key, urandom(9).hex().encode(), planned, self._identity)
 
     def _next(self) -> int:
         self._number += 1

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from ...core.lua import read_lua
@@ -99,7 +100,7 @@ class Marks:
             lives = [-mark.end for mark in batch if mark.end < 0]
             till = max(mark.end for mark in batch)
             await self._ensure(max(lives) + margin if lives else 0, till + margin if till > 0 else 0)
-            added += await self._surely(lambda batch=batch: self._write(batch, margin), known)  # type: ignore[misc]
+            added += await self._surely(partial(self._write, batch, margin), known)
             for witness in self._witnesses():
                 for mark in batch:
                     witness.note(mark.key, revoked=True, end=mark.end)
@@ -108,15 +109,10 @@ class Marks:
         await confirm(self._redis, lasting, self._replicas, _MARKED)
         return added
 
-    def _lasting(self, marks: Iterable[Mark], margin: int) -> Iterable[Written]:
+    def _lasting(self, marks: Sequence[Mark], margin: int) -> Iterable[Written]:
         """Of each slot the mark that ends last: one script has set those with it, and what is for nobody got none."""
-        slots: dict[int, Mark] = {}
-        for mark in marks:
-            slot = slot_of(mark.key) if self._redis.is_cluster else 0
-            last = slots.get(slot)
-            if last is None or _lasts(mark) > _lasts(last):
-                slots[slot] = mark
-        return [Written(mark.key, mark.end + margin) if mark.end >= 0 else Written(mark.key) for mark in slots.values()]
+        last = [max(some, key=_lasts) for some in (_by_slot(marks) if self._redis.is_cluster else [marks])]
+        return [Written(mark.key, mark.end + margin) if mark.end >= 0 else Written(mark.key) for mark in last]
 
     async def _surely(self, write: Callable[[], Awaitable[Outcome]], known: bool = False) -> int:
         """Write, and once more where the server has lost its data meanwhile: this may have been among it.
@@ -142,35 +138,30 @@ class Marks:
 
     async def _write_apart(self, marks: Sequence[Mark], margin: int) -> Outcome:
         """Set marks slot by slot, then tell of all; what fails between the two is told by the next try."""
-        run, told = self._redis.run_script, [self._redis.keys.tokens_channel]
-        slots: dict[int, list[Mark]] = {}
-        for mark in marks:
-            slots.setdefault(slot_of(mark.key), []).append(mark)
-        replies = await asyncio.gather(
-            *[
-                run(_SET, tuple(mark.key for mark in some), (margin, *_values(some)), repeatable=True)
-                for some in slots.values()
-            ]
-        )
-        for some, reply in zip(slots.values(), replies, strict=True):
+        told: list[bytes | int] = [self._redis.keys.tokens_channel]
+        groups = _by_slot(marks)
+        replies = await asyncio.gather(*[self._set_together(some, margin) for some in groups])
+        for some, reply in zip(groups, replies, strict=True):
             for mark, before, left in zip(some, reply[::2], reply[1::2], strict=True):
                 if left > 0:
                     told += [mark.key[-20:], before, left]
         if len(told) == 1:
             return Outcome(0, 0, None)
-        added, now = await run(_TOLD, self._places, tuple(told), repeatable=True)
+        added, now = await self._redis.run_script(_TOLD, self._places, tuple(told), repeatable=True)
         return Outcome(int(added), int(now) if added else 0, None)
+
+    async def _set_together(self, marks: Sequence[Mark], margin: int) -> list[int]:
+        """Set marks of one slot; return for each what it had left before, and has now, in ms."""
+        keys, values = tuple(mark.key for mark in marks), (margin, *_values(marks))
+        reply: list[int] = await self._redis.run_script(_SET, keys, values, repeatable=True)
+        return reply
 
     async def restore(self, marks: Sequence[Mark], cutoffs: Sequence[tuple[bytes, int]], keep: int) -> None:
         """Set again what a node of a cluster has lost, while their index still has it: nothing is counted or told."""
-        slots: dict[int, list[Mark]] = {}
-        for mark in marks:
-            slots.setdefault(slot_of(mark.key), []).append(mark)
-        run = self._redis.run_script
-        for some in slots.values():
-            await run(_SET, tuple(mark.key for mark in some), (0, *_values(some)), repeatable=True)
+        for some in _by_slot(marks):
+            await self._set_together(some, 0)
         for key, cutoff in cutoffs:
-            await run(_CUT, (key,), (keep, cutoff, b"", b""), repeatable=True)
+            await self._redis.run_script(_CUT, (key,), (keep, cutoff, b"", b""), repeatable=True)
 
     async def unset(self, key: bytes) -> bool:
         """Take a mark back; true if there was one."""
@@ -191,7 +182,7 @@ class Marks:
         """
         values = (keep, b"" if cutoff is None else cutoff, self._redis.keys.tokens_channel, b"" if ahead else b"1")
         await self._ensure(keep, 0 if cutoff is None else cutoff // 1000 + keep)
-        set_to = await self._surely(lambda: self._write_cutoff(key, values), known)
+        set_to = await self._surely(partial(self._write_cutoff, key, values), known)
         for witness in self._witnesses():
             witness.note_cutoff(key, set_to)
         await confirm(self._redis, (Written(key),), self._replicas, _CUT_OFF)
@@ -228,6 +219,14 @@ class Marks:
 
     def __repr__(self) -> str:
         return f"<Marks on {self._redis!r}>"
+
+
+def _by_slot(marks: Iterable[Mark]) -> list[list[Mark]]:
+    """Return marks as they lie together in slots of a cluster."""
+    slots: dict[int, list[Mark]] = {}
+    for mark in marks:
+        slots.setdefault(slot_of(mark.key), []).append(mark)
+    return [*slots.values()]
 
 
 def _values(marks: Sequence[Mark]) -> list[int | bytes]:
