@@ -6,7 +6,15 @@ from collections.abc import Iterator
 
 import pytest
 
-from asgi_redis_guard import GuardMiddleware, RedisManager, RedisUnavailable, Revocation, RevocationList
+from asgi_redis_guard import (
+    GuardMiddleware,
+    RedisManager,
+    RedisUnavailable,
+    Revocation,
+    RevocationList,
+    TokenPair,
+    TokenService,
+)
 from asgi_redis_guard.redis import loss_watch
 from asgi_redis_guard.redis.slots import slot_of
 from tests.cluster import Cluster, until
@@ -84,13 +92,19 @@ async def test_a_node_that_is_emptied_is_noticed(cluster: Cluster, which: int) -
             assert await status(stack(late, RevocationList(late)), jti="good") == 503
 
 
+async def without_the_cutoff_for_all(redis: RedisManager, cluster: Cluster) -> tuple[TokenService, TokenPair]:
+    """Issue tokens and revoke all, then have the node with that cutoff lose its data, and wait until that is known."""
+    tokens = service(redis)
+    pair = await tokens.issue("alice")
+    await tokens.revoke_all_before()
+    cluster.owner_of(redis.keys.everybody("")).command("FLUSHALL")
+    await eventually(lambda: is_lost(redis))
+    return tokens, pair
+
+
 async def test_families_are_not_refreshed_while_the_cutoff_for_all_may_be_lost(cluster: Cluster) -> None:
     async with RedisManager(cluster.url, timeout=PATIENCE) as redis:
-        tokens = service(redis)
-        pair = await tokens.issue("alice")
-        await tokens.revoke_all_before()
-        cluster.owner_of(redis.keys.everybody("")).command("FLUSHALL")
-        await eventually(lambda: is_lost(redis))
+        tokens, pair = await without_the_cutoff_for_all(redis, cluster)
         with pytest.raises(RedisUnavailable, match="lost"):
             await tokens.refresh(pair.refresh_token)
         with pytest.raises(RedisUnavailable, match="lost"):
@@ -100,11 +114,7 @@ async def test_families_are_not_refreshed_while_the_cutoff_for_all_may_be_lost(c
 @pytest.mark.parametrize("what", ["refresh", "introspect"])
 async def test_nor_by_a_process_that_has_just_begun(cluster: Cluster, what: str) -> None:
     async with RedisManager(cluster.url, timeout=PATIENCE) as redis:
-        tokens = service(redis)
-        pair = await tokens.issue("alice")
-        await tokens.revoke_all_before()
-        cluster.owner_of(redis.keys.everybody("")).command("FLUSHALL")
-        await eventually(lambda: is_lost(redis))
+        _, pair = await without_the_cutoff_for_all(redis, cluster)
         async with RedisManager(cluster.url, timeout=PATIENCE) as late:
             its = service(late)
             with pytest.raises(RedisUnavailable, match="lost"):
